@@ -20,7 +20,7 @@ from napari_stylegan3d.core.scans import LayerTuple, sample_path, scan_layer
 from napari_stylegan3d.core.tissues import make_layer
 from napari_stylegan3d.views.captions import KEY
 from napari_stylegan3d.views.display import upright
-from stylegan3d.base import ScanError
+from stylegan3d.base import Doubt, ScanError
 from stylegan3d.projection.settings import Budget, Skull
 from stylegan3d.session.provenance import Kind, Provenance
 from stylegan3d.storage.about import Origin
@@ -307,6 +307,7 @@ ORIGINS: dict[Kind, Origin] = {"scan": "acquired", "second": "acquired", "edited
 
 def _scan_of(layer: Image | None) -> Any:
     """The scan of a layer."""
+    from napari_stylegan3d.views.four import MM, NO_UNIT, PIXEL
     from stylegan3d.scans.origin import Told
     from stylegan3d.scans.reading import scan_of_array
 
@@ -317,7 +318,14 @@ def _scan_of(layer: Image | None) -> Any:
     told = layer.metadata.get(KEY)
     kind = told.made_as if isinstance(told, Provenance) else "scan"
     known = Told(ORIGINS.get(kind, "synthetic"), "its layer says so")
-    return scan_of_array(np.asarray(layer.data), affine, layer.name, known)
+    no_unit = NO_UNIT in layer.metadata or all(str(unit) == PIXEL for unit in layer.units)
+    mm = [1.0 if str(unit) == PIXEL else (1 * unit).to(MM).magnitude for unit in layer.units]
+    scan = scan_of_array(np.asarray(layer.data), np.diag([*mm, 1]) @ affine, layer.name, known)
+    if no_unit:
+        size = " x ".join(f"{size:.3g}" for size in scan.space.voxel_size)
+        text = f"The layer is in pixels; voxels of {size} mm are assumed, and volumes rest on it."
+        scan.notes.append(Doubt("unit", "ask", text, {"voxel_mm": list(scan.space.voxel_size)}))
+    return scan
 
 
 def _projected(scan: Image, budget: str, skull: str) -> list[LayerDataTuple]:

@@ -423,6 +423,8 @@ class StagedViews:
 
 
 MM, PIXEL = "mm", "pixel"
+#: In the metadata of layers that are taken as millimetres without saying so.
+NO_UNIT = "stylegan3d-no-unit"
 
 
 #: A double click takes no longer.
@@ -613,6 +615,7 @@ class FourViews(QWidget):
         """Take the voxels of a layer without units as millimetres, until the views close."""
         if all(str(unit) == PIXEL for unit in layer.units):
             layer.units = (MM,) * layer.ndim
+            layer.metadata[NO_UNIT] = True
             self._units.callback(setattr, layer, "units", (PIXEL,) * layer.ndim)
 
     def _vanish(self) -> None:

@@ -342,6 +342,10 @@ def _describe(path: Path | None, frame: str | None) -> Json:
     from stylegan3d.storage.tensorfiles import kind_of
 
     saved = path is not None and path.name.endswith((".json", ".nii.gz"))
+    if path is not None and saved and not path.name.endswith(".json"):
+        from stylegan3d.scans.checks import check_there
+
+        check_there(path)
     if path is not None and saved and path.name != "card.json" and not _is_raw(path):
         return _describe_recipe(path)
     if path is not None and is_scan(path) and not (path / "card.json").is_file():
@@ -447,6 +451,9 @@ def _is_raw(path: Path) -> bool:
 
 def _describe_scan(path: Path) -> Json:
     from stylegan3d.scans import SeveralSeries, SeveralVolumes, list_series, read_scan
+    from stylegan3d.scans.alignment import load_template
+    from stylegan3d.scans.scan import header_doubts
+    from stylegan3d.storage.places import TEMPLATE, bundled_model_path
 
     about: Json = {"type": "scan"}
     if is_dicom(path):
@@ -457,6 +464,7 @@ def _describe_scan(path: Path) -> Json:
     try:
         with progress("Reading"):
             scan = read_scan(path)
+            seen = header_doubts(scan, load_template(bundled_model_path() / TEMPLATE))
     except SeveralVolumes as choice:
         return {**about, "volumes": choice.count}
     except SeveralSeries:
@@ -470,7 +478,7 @@ def _describe_scan(path: Path) -> Json:
         "origin": scan.origin,
         "sha256": scan.sha256,
         "notes": facts_in(scan.notes),
-        "doubts": [doubt.plain() for doubt in scan.doubts],
+        "doubts": [doubt.plain() for doubt in (*scan.doubts, *seen)],
     }
 
 

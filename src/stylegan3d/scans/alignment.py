@@ -28,7 +28,7 @@ import numpy as np
 from scipy import ndimage
 from scipy.spatial.transform import Rotation
 
-from stylegan3d.base import ScanError
+from stylegan3d.base import Doubt, Note, ScanError
 from stylegan3d.geometry.space import Space
 from stylegan3d.scans import checks
 from stylegan3d.scans.checks import open_image
@@ -126,7 +126,13 @@ ITERATIONS = 40
 ENOUGH = 1e-6
 # Correlation at 4 mm: brains with a correct header reach 0.94, upside-down ones 0.85.
 TRUSTED = 0.90
+# Of what is no brain it is lower.
+RESEMBLES = 0.6
 SCALE_RANGE = (0.6, 1.6)
+# Heads in scanners are tilted by up to 20 degrees; face down they are turned by 180.
+WRONG_DEGREES = 32.0
+# Length of a brain, as a share of the mean brain's, outside which its voxel size is doubted.
+SIZES = (0.87, 1.16)
 
 
 @dataclass(frozen=True, eq=False)
@@ -166,7 +172,9 @@ class Similarity:
         return matrix
 
 
-def align_rigid(brain: np.ndarray, space: Space, target: Target) -> tuple[np.ndarray, list[str]]:
+def align_rigid(
+    brain: np.ndarray, space: Space, target: Target, least: float = RESEMBLES
+) -> tuple[np.ndarray, list[Note]]:
     """Align an extracted brain to the target's space.
 
     Parameters
@@ -177,20 +185,22 @@ def align_rigid(brain: np.ndarray, space: Space, target: Target) -> tuple[np.nda
         The brain's grid.
     target : Target
         Mean brain to align to.
+    least : float
+        Correlation with it below which no pose counts as found.
 
     Returns
     -------
     rigid : ndarray (4, 4)
         Scan RAS mm to target RAS mm.
-    steps : list of str
-        What was done, in words.
+    steps : list of str or Doubt
+        What was done, and doubts about the header: no head lies so, or is so large.
 
     Raises
     ------
     ScanError
         If the brain does not resemble the template in any pose.
     """
-    steps = []
+    steps: list[Note] = []
     levels = [_Level(brain, space, target, spacing) for spacing in LEVELS_MM]
     center = centroid(target.template > 0.05, target.space)
     brain_center = centroid(brain > 0, space)
@@ -200,7 +210,7 @@ def align_rigid(brain: np.ndarray, space: Space, target: Target) -> tuple[np.nda
     if quality < TRUSTED:
         fit, quality = _search(levels, start, (fit, quality))
         steps.append("All orientations were tried, because the header's did not fit.")
-    if quality < 0.6:
+    if quality < least:
         raise ScanError(
             "The brain does not match the model's mean brain in any orientation "
             f"(correlation {quality:.2f}); give a T1-weighted scan of a whole adult head, or, if a "
@@ -212,7 +222,25 @@ def align_rigid(brain: np.ndarray, space: Space, target: Target) -> tuple[np.nda
         f"Turned by {turn:.1f} degrees and moved to the model's space; the true size was "
         f"kept (the mean brain scaled by {fit.scale:.3f} would match)."
     )
-    return rigid, steps
+    return rigid, [*steps, *_pose_doubts(turn, fit.scale)]
+
+
+def _pose_doubts(turn: float, scale: float) -> list[Doubt]:
+    """What a brain's pose and size make of its header."""
+    doubts = []
+    if turn > WRONG_DEGREES:
+        text = (
+            f"The header has the head turned by {turn:.0f} degrees, which was corrected; a header "
+            "that is so wrong may have left and right swapped, too: compare a side that you know."
+        )
+        doubts.append(Doubt("turned", "ask", text, {"degrees": float(turn)}))
+    if not SIZES[0] < scale < SIZES[1]:
+        text = (
+            f"By its header the brain is {scale:.2f} times as long as the mean brain, which is not "
+            "to be expected of an adult; the voxel size may be wrong, and volumes with it."
+        )
+        doubts.append(Doubt("head-size", "ask", text, {"scale": float(scale)}))
+    return doubts
 
 
 def centred_rigid(brain: np.ndarray, space: Space, target: Target) -> np.ndarray:

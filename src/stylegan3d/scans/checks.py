@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gzip
 import math
+import re
 import struct
 import zlib
 from collections.abc import Iterator
@@ -18,7 +19,7 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 
-from stylegan3d.base import ScanError
+from stylegan3d.base import Doubt, ScanError
 from stylegan3d.geometry.space import MAX_VOXELS
 from stylegan3d.storage.files import LARGEST_RATIO, SUSPICIOUS, check_holes
 from stylegan3d.storage.formats import MGH, PAIR, format_of, is_kind, is_packed
@@ -38,7 +39,15 @@ SLACK = 16_000_000
 # Bytes of a voxel in FreeSurfer's types: unsigned char, int, float, short.
 MGH_BYTES = {0: 1, 1: 4, 3: 4, 4: 2}
 
-GZIP_MAGIC = b"\x1f\x8b"
+# How archives are named and begin; tape archives are marked inside.
+ARCHIVE = re.compile(r"\.(zip|7z|rar|tar|tgz|tar\.[a-z0-9]+)$", re.IGNORECASE)
+ZIP_MAGIC, TAR_MAGIC, TAR_AT = b"PK\x03\x04", b"ustar", 257
+# Quaternions longer than 1 by less are rounded; nibabel refuses what its own rounding exceeds.
+ROUNDING = 3e-3
+nib.Nifti1Header.quaternion_threshold = nib.Nifti2Header.quaternion_threshold = ROUNDING
+# Millimetres in the units of a header.
+UNITS_MM = {"micron": 1e-3, "mm": 1.0, "meter": 1e3}
+UNIT_NAMES = {"micron": "micrometres", "mm": "millimetres", "meter": "metres"}
 # Exceptions of nibabel, gzip and zlib for invalid files.
 READ_ERRORS = (
     OSError,
@@ -58,26 +67,31 @@ READ_ERRORS = (
 )
 
 
-def check_file(path: Path) -> None:
-    """Refuse files that are missing, unreadable, empty or of an unsupported format."""
+def check_there(path: Path) -> None:
+    """Refuse paths at which nothing is, in words that name the path."""
     try:
         there = path.exists()
     except (OSError, ValueError) as error:  # the name is too long or contains NUL
         raise ScanError(f"{path} is not a valid file name; check the path.") from error
-    if not there:
-        raise ScanError(f"{path} does not exist; check the path.")
+    if there:
+        return
+    if re.match(r"(https?|s3|ftp|file):/", str(path)):
+        raise ScanError(f"{path} is an address; download the file and give its path.")
+    if path.is_symlink():
+        raise ScanError(f"{path} is a link to {path.readlink()}, which does not exist.")
+    raise ScanError(f"{path} does not exist; check the path.")
+
+
+def check_file(path: Path) -> None:
+    """Refuse files that are missing, unreadable, empty or of an unsupported format."""
+    check_there(path)
     if not path.is_file():  # opening a pipe would block forever
         raise ScanError(f"{path} is not a file; give a file, or a DICOM folder.")
-    if not is_kind(path, "scan"):
-        raise ScanError(
-            f"{path} is not a format this program reads; give a .nii, .nii.gz or .mgz file, or a "
-            "DICOM folder."
-        )
     check_holes(path)
     try:
         with path.open("rb") as stream:
             # What says to be empty may be a file of the kernel, which would be waited for.
-            start = stream.read(4) if path.stat().st_size else b""
+            start = stream.read(TAR_AT + 5) if path.stat().st_size else b""
     except PermissionError as error:
         raise ScanError(
             f"{path} cannot be opened for lack of permission; ask its owner for read access."
@@ -86,10 +100,20 @@ def check_file(path: Path) -> None:
         raise ScanError(f"{path} cannot be opened ({error.strerror}).") from error
     if not start:
         raise ScanError(f"{path} is empty (0 bytes); copy or export it again.")
-    if is_packed(path) and not start.startswith(GZIP_MAGIC):
+    _check_archive(path, start)
+    if not is_kind(path, "scan"):
         raise ScanError(
-            f"{path} is not a compressed image although its name says so; "
-            "it may be another kind of file renamed: export the scan again as NIfTI."
+            f"{path} is not a format this program reads; give a .nii, .nii.gz or .mgz file, or a "
+            "DICOM folder."
+        )
+
+
+def _check_archive(path: Path, start: bytes) -> None:
+    """Refuse archives, by their name or first bytes."""
+    packed = start.startswith(ZIP_MAGIC) or start[TAR_AT:].startswith(TAR_MAGIC)
+    if packed or ARCHIVE.search(path.name):
+        raise ScanError(
+            f"{path} is an archive; unpack it and give the scan or the DICOM folder inside."
         )
 
 
@@ -174,18 +198,16 @@ def _claimed(path: Path) -> tuple[float, float]:
     return (offset if math.isfinite(offset) else -1.0), size
 
 
-def _raw_header(path: Path, block: bytes) -> nib.Nifti1Header:
+def _raw_header(path: Path, block: bytes) -> Any:
     for kind in (nib.Nifti1Header, nib.Nifti2Header):
         head = block[: kind.sizeof_hdr]
         if len(head) == kind.sizeof_hdr and kind.may_contain_header(head):
             return kind(head, check=False)
     # NIfTI extends Analyze's header by a magic string.
-    analyze = nib.AnalyzeHeader.sizeof_hdr
-    if _is(path, PAIR) and nib.AnalyzeHeader.may_contain_header(block[:analyze]):
-        raise ScanError(
-            f"{path} is an Analyze image, which does not say where left and right are; "
-            "convert it to NIfTI first."
-        )
+    analyze = block[: nib.AnalyzeHeader.sizeof_hdr]
+    if _is(path, PAIR) and nib.AnalyzeHeader.may_contain_header(analyze):
+        return nib.AnalyzeHeader(analyze, check=False)
+    _check_archive(path, block)
     raise ScanError(
         f"{path} is not a NIfTI image (no NIfTI header in it); export the scan again as NIfTI."
     )
@@ -328,7 +350,74 @@ def open_image(path: Path) -> Any:
     check_claim(path)
     try:
         with _quiet():
-            image = nib.load(path)
+            image = _opened(path)
     except READ_ERRORS as error:
         raise damaged(path, error) from error
+    return _in_millimetres(path, image)
+
+
+def _opened(path: Path) -> Any:
+    """By content: the name may say that a file is compressed which is not, or the other way."""
+    block = _first_bytes(path)
+    kind: Any = nib.MGHImage
+    if not _is(path, MGH):
+        kinds = {nib.Nifti1Header: nib.Nifti1Image, nib.Nifti2Header: nib.Nifti2Image}
+        kind = kinds.get(type(_raw_header(path, block)))
+        if kind is None:  # not by nib.load, which would look for SPM's .mat
+            return nib.AnalyzeImage.from_filename(path)
+    if _is(path, PAIR) or is_packed(path) == path.name.lower().endswith(("gz", "mgz")):
+        image = nib.load(path)
+    else:
+        check_content(path)
+        with (gzip.open if is_packed(path) else open)(path, "rb") as stream:
+            image = kind.from_bytes(stream.read())
+    if kind is nib.MGHImage and block[28:30] == b"\0\0":  # goodRASFlag
+        # FreeSurfer's default; nibabel has other signs.
+        turn = np.array([[-1, 0, 0], [0, 0, 1], [0, -1, 0]])
+        middle = -turn @ np.array(image.shape[:3]) / 2
+        image = kind(image.dataobj, nib.affines.from_matvec(turn, middle), image.header)
+        image.header["goodRASFlag"] = 0
     return image
+
+
+def _in_millimetres(path: Path, image: Any) -> Any:
+    """The image with lengths in mm; `extra` tells what was made of its unit.
+
+    A header is only believed if a head can be as large as it says.
+    """
+    if not isinstance(image, nib.Nifti1Pair) or image.ndim < 3:
+        return image
+    header = image.header
+    check_affine(path, image.affine)
+    extent = nib.affines.voxel_sizes(image.affine) * image.shape[:3]
+    try:
+        told = header.get_xyzt_units()[0]
+    except KeyError:
+        told = "unknown"
+    possible = [
+        unit
+        for unit in dict.fromkeys((told, "mm", "micron", "meter"))
+        if unit in UNITS_MM
+        and extent.min() * UNITS_MM[unit] >= MIN_EXTENT_MM
+        and extent.max() * UNITS_MM[unit] <= MAX_EXTENT_MM
+    ]
+    unit = possible[0] if possible else "mm"
+    if told == "unknown" and unit == "mm":
+        image.extra["notes"] = ["The header names no unit of length; millimetres are assumed."]
+    elif told != unit:
+        text = (
+            f"The header gives lengths in {UNIT_NAMES.get(told, 'no unit')}, in which this cannot "
+            f"be a head; {UNIT_NAMES[unit]} are assumed."
+        )
+        image.extra["notes"] = [Doubt("unit", "ask", text, {"told": told, "assumed": unit})]
+    elif told != "mm":
+        image.extra["notes"] = [f"The header's lengths are in {UNIT_NAMES[told]}, as converted."]
+    if unit == "mm":
+        return image
+    mm = UNITS_MM[unit]
+    header["pixdim"][1:4] *= mm
+    for axis in "xyz":
+        header[f"srow_{axis}"] *= mm
+        header[f"qoffset_{axis}"] *= mm
+    header.set_xyzt_units("mm")
+    return type(image)(image.dataobj, header.get_best_affine(), header, image.extra)

@@ -21,9 +21,17 @@ _NAMES = (
     (T2, r"t2"),
     (CT, r"\bct\b"),
 )
-# "+C" of radiologists, "ce-" of BIDS; not the "c" of other words.
-_AGENT = r"(gd|gad|ce|km|contrast)(?![a-z0-9])"
-_ENHANCED = rf"gadolin|gadov|dotarem|(?<![a-z]){_AGENT}|\+ ?c(?![a-z])|c\+"
+# BIDS ends a name with the contrast, whatever stands before it.
+_SUFFIX = re.compile(r"_(t1w|unit1|t2w|flair)(?![a-z0-9])")
+# "+C" of radiologists, "ce-" of BIDS, "t1c" of BraTS; not the "c" of other words, nor the session
+# after a treatment, ses-post.
+_AGENT = r"(gd|gado?|ce|km|contrast)(?![a-z0-9])"
+_ENHANCED = (
+    rf"gadolin|gadov|dotarem|(?<![a-z]){_AGENT}|\+ ?c(?![a-z])|c\+|(?<![a-z0-9])t1c(?![a-z0-9])"
+    r"|[_ ]post(?=$|\.|_t1)"
+)
+#: Parts of a complex image that show no anatomy.
+PHASE = re.compile(r"_part-(phase|real|imag)(?![a-z0-9])", re.IGNORECASE)
 _PLAIN = rf"(?<![a-z])(no|non|not|without|w/o|pre|ohne|sans)[ _-]*{_AGENT}"
 # Milliseconds: least echo time of T2 weighting; least inversion time that nulls CSF.
 LONG_ECHO_MS, NULLING_MS, SHORT_ECHO_MS = 60.0, 1500.0, 30.0
@@ -33,8 +41,9 @@ AIR_HU, BRIGHTEST_HU = (-1100.0, -900.0), 32767.0
 
 def contrast_by_name(name: str) -> str:
     """The contrast named in a file name or series description; "" if none."""
+    told = (_SUFFIX.findall(name.lower()) or [name.lower()])[-1]
     for contrast, pattern in _NAMES:
-        if re.search(pattern, name.lower()):
+        if re.search(pattern, told):
             return contrast
     return ""
 
@@ -97,8 +106,11 @@ def grid_notes(affine: np.ndarray, shape: tuple[int, ...], kind: str) -> list[st
     return notes
 
 
-def intensity_notes(data: np.ndarray, contrast: str, enhanced: bool = False) -> list[Note]:
-    """The range of intensities, and the contrast according to name and values."""
+def intensity_notes(data: np.ndarray, contrast: str, name: str, agent: bool = False) -> list[Note]:
+    """The range of intensities, and the contrast according to name and values.
+
+    `agent` says whether a header or sidecar names a contrast agent.
+    """
     low, high = float(data.min()), float(data.max())
     middle = float(np.percentile(data[::2, ::2, ::2], 99))
     notes: list[Note] = [f"Intensities from {low:.4g} to {high:.4g}, 99 % below {middle:.4g}."]
@@ -107,10 +119,14 @@ def intensity_notes(data: np.ndarray, contrast: str, enhanced: bool = False) -> 
         notes.append(Doubt("contrast", "refuse", text, {"contrast": CT}))
     elif contrast:
         notes.append(f"Contrast: {contrast}, according to its name or timing.")
-    if enhanced:
+    if PHASE.search(name):
+        text = "By its name this is the phase of a scan, or a part without its magnitude."
+        notes.append(Doubt("contrast", "refuse", text, {"contrast": "phase"}))
+    if agent or enhanced_by_name(name):
         text = (
-            "The name tells of a contrast agent: vessels, dura and lesions that take it up are "
-            "brighter than in the scans that the model knows, and will differ from its brain."
+            "The scan was made with a contrast agent, by its name or header: vessels, dura and "
+            "lesions that take it up are brighter than in the scans that the model knows, and will "
+            "differ from its brain."
         )
         notes.append(Doubt("contrast-agent", "tell", text))
     return notes

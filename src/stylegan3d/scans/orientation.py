@@ -8,12 +8,16 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 
-from stylegan3d.base import Doubt, Json, ScanError
+from stylegan3d.base import Doubt, Json, Note, ScanError
+from stylegan3d.scans.notes import AXIS_WORDS
 from stylegan3d.scans.resampling import geometry_of
 
 FORMS = ("sform", "qform")
 #: Kind of the doubts about left and right, which `orientation` of `read_scan` answers.
 SIDES = "sides"
+#: Ratio of voxel sizes that rounding explains; degrees of shear, and between the two forms, that a
+#: registration or interpolation leaves.
+SAME_SIZE, SHEAR_DEGREES, FORMS_DEGREES = 1.015, 1.0, 5.0
 
 
 def oriented_affine(
@@ -63,16 +67,43 @@ def scanner_geometry(affine: np.ndarray) -> Json:
 
 def header_notes(
     header: Any, geometry: Json, shape: tuple[int, ...], orientation: str | None
-) -> list[str]:
-    """Further notes on the header's two geometries."""
-    if orientation is not None:
-        return [f"Orientation: {orientation}, as chosen."]
-    if not geometry or orientation_doubts(geometry):
-        return []
-    notes = _disagreement(geometry, shape)
+) -> list[Note]:
+    """Further notes on the header's two geometries, and where it contradicts itself.
+
+    Choosing the sform or the qform answers all that they disagree about.
+    """
+    chosen = [] if orientation is None else [f"Orientation: {orientation}, as chosen."]
+    if orientation in FORMS or geometry.get("sform") is None:
+        return [*chosen]
+    notes: list[Note] = [*chosen, *_contradictions(header, geometry)]
+    if orientation is None and not orientation_doubts(geometry):
+        notes += _disagreement(geometry, shape)
     if geometry["qform"] is None and int(header["qform_code"]) > 0:
         notes.append("The header's qform cannot be decoded and is ignored; the sform is used.")
     return notes
+
+
+def _contradictions(header: Any, geometry: Json) -> list[Doubt]:
+    """Doubts about a sform that gives other sizes than the header, or that shears the head."""
+    if geometry["sform_code"] == 0:
+        return []
+    doubts, matrix = [], np.array(geometry["sform"])[:3, :3]
+    sizes = nib.affines.voxel_sizes(np.array(geometry["sform"]))
+    told = np.array(header["pixdim"], np.float64)[1:4]
+    if max(np.max(sizes / told), np.max(told / sizes)) > SAME_SIZE:
+        words = (" x ".join(f"{size:.3g}" for size in one) for one in (sizes, told))
+        text = "The header gives two voxel sizes: {} mm in its sform, which is used, and {} mm."
+        figures = {"sform_mm": sizes.round(4).tolist(), "other_mm": told.round(4).tolist()}
+        doubts.append(Doubt("voxel-size", "ask", text.format(*words), figures))
+    cosines = np.abs((matrix / sizes).T @ (matrix / sizes) - np.eye(3)).max()
+    shear = float(np.degrees(np.arcsin(min(cosines, 1.0))))
+    if shear > SHEAR_DEGREES:
+        text = (
+            f"The header's sform shears the head by {shear:.0f} degrees, as only a "
+            "tilted gantry does; sizes and shapes may be wrong."
+        )
+        doubts.append(Doubt("shear", "ask", text, {"degrees": shear}))
+    return doubts
 
 
 def orientation_doubts(geometry: Json) -> list[Doubt]:
@@ -80,11 +111,13 @@ def orientation_doubts(geometry: Json) -> list[Doubt]:
     if not geometry:
         return []
     if geometry["sform_code"] == 0 and geometry["qform_code"] == 0:
+        assumed = geometry.get("assumed", "LAS")
         text = (
-            "The file does not give the orientation of the head (no sform, no qform); the usual "
-            "left-anterior-superior order is assumed, so left and right may be swapped."
+            "The file does not give the orientation of the head; the usual "
+            f"{'-'.join(AXIS_WORDS[code] for code in assumed)} order is assumed, so left and right "
+            "may be swapped."
         )
-        return [Doubt(SIDES, "ask", text, {"assumed": "LAS"})]
+        return [Doubt(SIDES, "ask", text, {"assumed": assumed})]
     if geometry["sform_code"] == 0 or geometry["qform_code"] == 0:
         return []
     if np.linalg.det(geometry["sform"]) * np.linalg.det(geometry["qform"]) < 0:
@@ -96,15 +129,21 @@ def orientation_doubts(geometry: Json) -> list[Doubt]:
     return []
 
 
-def _disagreement(geometry: Json, shape: tuple[int, ...]) -> list[str]:
-    """A note on how much the header's two geometries differ."""
+def _disagreement(geometry: Json, shape: tuple[int, ...]) -> list[Note]:
+    """How much the header's two geometries differ; a doubt where they turn the head otherwise."""
     if geometry["sform_code"] == 0 or geometry["qform_code"] == 0:
         return []
     corners = np.array(np.meshgrid(*[(0, n - 1) for n in shape])).reshape(3, -1).T
-    ends = [
-        nib.affines.apply_affine(np.array(geometry[form]), corners) for form in ("sform", "qform")
-    ]
+    forms = [np.array(geometry[form]) for form in FORMS]
+    ends = [nib.affines.apply_affine(form, corners) for form in forms]
     distance = float(np.linalg.norm(ends[0] - ends[1], axis=1).max())
     if distance <= 1.0:
         return []
-    return [f"The header's sform and qform disagree by up to {distance:.1f} mm; the sform is used."]
+    axes = [form[:3, :3] / nib.affines.voxel_sizes(form) for form in forms]
+    cosine = (np.trace(axes[0] @ np.linalg.inv(axes[1])) - 1) / 2
+    turn = float(np.degrees(np.arccos(np.clip(cosine, -1, 1))))
+    text = f"The header's sform and qform disagree by up to {distance:.1f} mm"
+    if turn < FORMS_DEGREES:
+        return [f"{text}; the sform is used."]
+    text += f" and {turn:.0f} degrees; the sform is used."
+    return [Doubt("turned", "ask", text, {"mm": distance, "degrees": turn})]

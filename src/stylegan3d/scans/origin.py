@@ -77,7 +77,7 @@ def origin_of_file(path: Path, header: Any) -> Told:
     Told
         What cannot be read says nothing.
     """
-    found = [_of_header(header), _of_sidecar(sidecar_of(path))]
+    found = [_of_header(header), _of_sidecar(path)]
     made = [told for told in found if told.origin != "acquired"]
     # An edited scan is synthetic too: the word that says more counts.
     return min(made, key=lambda told: told.origin != "edited", default=ACQUIRED)
@@ -109,12 +109,25 @@ def _of_header(header: Any) -> Told:
     return _of_words(words, HEADER)
 
 
-def _of_sidecar(path: Path) -> Told:
+def _sidecar(path: Path) -> Mapping[str, Any]:
+    """What the JSON file beside a scan says; nothing where it cannot be read."""
     try:
-        record = read_json(path) if path.is_file() else {}
+        record = read_json(sidecar_of(path)) if sidecar_of(path).is_file() else {}
     except (OSError, ValueError):
-        return ACQUIRED
-    if not isinstance(record, Mapping) or record.get("SyntheticImage") is False:
+        return {}
+    return record if isinstance(record, Mapping) else {}
+
+
+def names_agent(path: Path) -> bool:
+    """Whether the sidecar of a file names a contrast agent, as BIDS and dcm2niix write it."""
+    told = (_sidecar(path).get(f"ContrastBolus{key}") for key in ("Agent", "Ingredient"))
+    words = " ".join(str(text or "").strip().lower() for text in told)
+    return words.strip() not in ("", "n/a", "none", "no")
+
+
+def _of_sidecar(path: Path) -> Told:
+    record = _sidecar(path)
+    if record.get("SyntheticImage") is False:
         return ACQUIRED
     # A series of this program that another one converted keeps its name and maker.
     words = [str(record.get(key) or "") for key in ("Description", "SeriesDescription")]

@@ -22,7 +22,6 @@ from stylegan3d.scans.notes import (
     T2,
     contrast_by_name,
     contrast_by_timing,
-    enhanced_by_name,
     grid_notes,
     intensity_notes,
     looks_like_ct,
@@ -33,7 +32,7 @@ from stylegan3d.scans.orientation import (
     oriented_affine,
     scanner_geometry,
 )
-from stylegan3d.scans.origin import ACQUIRED, Told, origin_of_file
+from stylegan3d.scans.origin import ACQUIRED, Told, names_agent, origin_of_file
 from stylegan3d.scans.person import person_of_file
 from stylegan3d.scans.resampling import geometry_of
 from stylegan3d.scans.scan import Scan
@@ -146,9 +145,10 @@ def read_scan(
         *unknown,
         *shifted,
         *([] if orientation else orientation_doubts(geometry)),
+        *image.extra.get("notes", ()),
         *header_notes(image.header, geometry, shape, orientation),
         *([f"Volume {volume} of {count} (counted from 0)."] if count > 1 else []),
-        *intensity_notes(data, contrast, enhanced_by_name(path.name)),
+        *intensity_notes(data, contrast, path.name, names_agent(path)),
     ]
     return Scan(data, affine, geometry, path, digest, notes, contrast, person, told.origin)
 
@@ -185,7 +185,7 @@ def scan_of_array(data: np.ndarray, affine: np.ndarray, name: str, told: Told = 
         *grid_notes(affine, values.shape, f"of type {data.dtype}"),
         *unknown,
         *shifted,
-        *intensity_notes(values, contrast, enhanced_by_name(name)),
+        *intensity_notes(values, contrast, name),
     ]
     digest = hashlib.sha256(np.ascontiguousarray(values).data).hexdigest()
     geometry = geometry_of(image.header)
@@ -227,7 +227,7 @@ def _read_dicom(
         notes.append(Doubt("derived", "tell", text, {"marked": series.kind}))
     if series.volumes > 1:
         notes.append(f"Volume {volume} of {series.volumes} (counted from 0).")
-    notes.extend(intensity_notes(data, contrast, enhanced_by_name(series.description)))
+    notes.extend(intensity_notes(data, contrast, series.description))
     # The hash is of the image only, not of files that contain names.
     digest = hashlib.sha256(data.data)
     digest.update(affine.tobytes())

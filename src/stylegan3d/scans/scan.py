@@ -25,11 +25,37 @@ import SimpleITK as sitk
 from scipy import ndimage
 from scipy.spatial.transform import Rotation
 
-from stylegan3d.base import SILENT, Doubt, Json, Note, OutputError, Progress, ScanError
+from stylegan3d.base import (
+    SILENT,
+    Doubt,
+    Json,
+    Note,
+    OutputError,
+    Progress,
+    ScanError,
+    doubts_in,
+    facts_in,
+)
 from stylegan3d.geometry.space import RAS_TO_LPS, Space
 from stylegan3d.scans.aligned import AlignedScan, PreparationStep, PreparedBrain, on_grid
-from stylegan3d.scans.alignment import Target, Template, align_rigid, centred_rigid, standard_brain
-from stylegan3d.scans.extraction import EXTRACTED, KEPT, TILTED, edge_notes, find_brain
+from stylegan3d.scans.alignment import (
+    RESEMBLES,
+    Target,
+    Template,
+    align_rigid,
+    centred_rigid,
+    standard_brain,
+)
+from stylegan3d.scans.extraction import (
+    EXTRACTED,
+    KEPT,
+    TILTED,
+    edge_notes,
+    extract_brain,
+    extracted_mask,
+    find_brain,
+    object_mask,
+)
 from stylegan3d.scans.intensity import correlation
 from stylegan3d.scans.label_maps import looks_like_labels
 from stylegan3d.scans.resampling import cropped, isotropic_space, nearest, resample
@@ -191,8 +217,10 @@ LIKE_A_HEAD = 0.4
 NEGATIVE_SHARE = 0.1
 # Heads in scanners are tilted by up to 20 degrees relative to the mean brain.
 ODD_DEGREES = 25.0
-# No head lies so in a scanner, face down included: then the header is wrong.
-WRONG_DEGREES = 120.0
+# Voxels of a coarse look, which is taken of scans that are only described.
+COARSE_MM = 3.0
+# Correlation with the mean brain that heads do not reach, but brains without skull.
+STRIPPED = 0.85
 
 
 @dataclass(frozen=True)
@@ -383,18 +411,6 @@ def _letters(text: str) -> np.ndarray:
     return np.frombuffer(text.encode(), np.uint8)
 
 
-def _turned(rigid: np.ndarray) -> list[Doubt]:
-    """A doubt if the header had the head so far from upright that it must be wrong."""
-    turn = np.degrees(Rotation.from_matrix(rigid[:3, :3]).magnitude())
-    if turn < WRONG_DEGREES:
-        return []
-    text = (
-        f"The header had the head turned by {turn:.0f} degrees, which was corrected; a header that "
-        "is so wrong may have left and right swapped, too: compare a side that you know."
-    )
-    return [Doubt("turned", "ask", text, {"degrees": float(turn)})]
-
-
 def _notes_of(kept: np.ndarray) -> list[Note] | None:
     """Notes of a cached step; None if damaged."""
     try:
@@ -411,14 +427,14 @@ def _posed(brain: np.ndarray, space: Space, target: Target) -> tuple[np.ndarray,
     """
     if getattr(target, "frame", None) is None:
         rigid, steps = align_rigid(brain, space, target)
-        return rigid, [*steps, *_turned(rigid)]
+        return rigid, steps
     standard = standard_brain(target.space)
     there = resample(standard.template, standard.space, target.space)
     likeness = correlation(there, target.template)
     if likeness >= LIKE_A_HEAD:
         try:
             rigid, steps = align_rigid(brain, space, target)
-            return rigid, [*steps]
+            return rigid, [*facts_in(steps)]
         except ScanError:
             pass
     rigid, steps = align_rigid(brain, space, standard)
@@ -427,7 +443,37 @@ def _posed(brain: np.ndarray, space: Space, target: Target) -> tuple[np.ndarray,
         "to a standard brain in the centre of the model's grid; check the model's axes and "
         "voxel size."
     )
-    return rigid, [Doubt("model-axes", "ask", text, {"likeness": float(likeness)}), *steps]
+    doubt = Doubt("model-axes", "ask", text, {"likeness": float(likeness)})
+    return rigid, [doubt, *facts_in(steps)]
+
+
+def header_doubts(scan: ScanData, target: Target) -> list[Doubt]:
+    """What a coarse look at the image makes of its header; `align_scan` finds the same.
+
+    Parameters
+    ----------
+    target : Target
+        Whose mean brain has the true size and turn.
+    """
+    if looks_like_labels(scan.data):
+        return []
+    steps = [max(int(COARSE_MM / size), 1) for size in scan.space.voxel_size]
+    thin = scan.data[tuple(slice(None, None, step) for step in steps)]
+    coarse = replace(scan, data=thin, affine=scan.affine @ np.diag([*steps, 1]))
+    # What is no head but a brain shows its size, however wrong; a head needs deepbet, once.
+    with suppress(ScanError):
+        return doubts_in(_coarse_pose(coarse, object_mask(thin), target, STRIPPED))
+    try:
+        mask = extracted_mask(thin, coarse.space)
+        mask = extract_brain(thin, coarse.space) if mask is None else mask
+        return doubts_in(_coarse_pose(coarse, mask, target, RESEMBLES))
+    except ScanError as error:
+        return [Doubt("brain", "ask", str(error))]
+
+
+def _coarse_pose(scan: ScanData, mask: np.ndarray, target: Target, least: float) -> list[Note]:
+    brain = np.where(mask, scan.data, np.float32(0))
+    return align_rigid(brain, scan.space, target, least)[1]
 
 
 class Scan(ScanData):

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from stylegan3d.base import Json, StyleGAN3DError
+from stylegan3d.scans.notes import PHASE
 from stylegan3d.scans.person import PER_YEAR, unit_of_age
 from stylegan3d.storage.files import read_rows, reason
 from stylegan3d.storage.formats import looks_like_dicom, result_stem, suffixes, without_suffix
@@ -20,8 +21,6 @@ from stylegan3d.storage.formats import looks_like_dicom, result_stem, suffixes, 
 NOT_SCANS = re.compile(r"(_dseg|_probseg|_mask|_lesion|_roi|^template)", re.IGNORECASE)
 NO_T1 = "Other files are named *_T1w, and this one is not."
 COPY = "It is a copy in another space of a scan that is there."
-#: Parts of a complex image that show no anatomy.
-PHASE = re.compile(r"_part-(phase|real|imag)(_|$)", re.IGNORECASE)
 SKIPPED_FOLDERS = {"derivatives", "sourcedata"}
 # Accepted values of the column "split" of participants.tsv (case-insensitive) and their meaning.
 TRAIN, VALIDATION, TEST = "train", "validation", "test"

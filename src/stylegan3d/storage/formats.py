@@ -187,8 +187,6 @@ class Format:
         How names of such files end, in lower case.
     partners : tuple of str
         Endings of files that belong to one of `suffixes`: opened, but not listed on their own.
-    packed : tuple of str
-        Which of the suffixes mean that the file is compressed by gzip.
     opener : str
         "module:function" that checks a file and opens it as an image of nibabel's kind; empty for
         formats that `scans.opening` knows.
@@ -198,7 +196,6 @@ class Format:
     kind: Kind
     suffixes: tuple[str, ...]
     partners: tuple[str, ...] = ()
-    packed: tuple[str, ...] = ()
     opener: str = ""
 
     def open_with(self) -> Callable[[Path], Any] | None:
@@ -211,9 +208,9 @@ class Format:
 
 MGH, PAIR = "MGH", "NIfTI pair"
 FORMATS: tuple[Format, ...] = (
-    Format("NIfTI", "scan", (".nii.gz", ".nii"), packed=(".nii.gz",)),
+    Format("NIfTI", "scan", (".nii.gz", ".nii")),
     Format(PAIR, "scan", (".hdr",), partners=(".img",)),
-    Format(MGH, "scan", (".mgz", ".mgh"), packed=(".mgz",)),
+    Format(MGH, "scan", (".mgz", ".mgh")),
     Format("DICOM", "dicom", (".dcm", ".dicom", ".ima")),
     Format("safetensors", "tensors", (".safetensors",)),
     Format("3D-StyleGAN checkpoint", "checkpoint", (".pkl", ".pickle")),
@@ -222,6 +219,7 @@ FORMATS: tuple[Format, ...] = (
 )
 # Endings that are no part of a name either, of formats that are not read.
 FOREIGN = (".nrrd", ".mha")
+GZIP_MAGIC = b"\x1f\x8b"
 DICOM_PREAMBLE, DICOM_MAGIC = 128, b"DICM"
 # DICOM files of the time before preambles begin with an element of group 2 or 8, little endian.
 OLD_STARTS = (b"\x02\x00", b"\x08\x00")
@@ -253,9 +251,12 @@ def is_kind(path: str | Path, *kinds: Kind) -> bool:
 
 
 def is_packed(path: Path) -> bool:
-    """Whether a file is compressed by gzip, by its name."""
-    form = format_of(path)
-    return form is not None and path.name.lower().endswith(form.packed or "\0")
+    """Whether a file is compressed by gzip, by how it begins: names may say otherwise."""
+    try:
+        with path.open("rb") as stream:
+            return stream.read(2) == GZIP_MAGIC
+    except OSError:
+        return False
 
 
 def looks_like_dicom(path: Path) -> bool:

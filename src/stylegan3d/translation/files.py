@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 from scipy import ndimage
 
-from stylegan3d.base import Json, OutputError, ScanError, StyleGAN3DError
+from stylegan3d.base import Json, OutputError, ScanError, StyleGAN3DError, facts_in
 from stylegan3d.geometry.space import Space
 from stylegan3d.render.editable import EditableScan, Original, edited_scan_files
 from stylegan3d.render.movement import Movement
@@ -268,7 +268,7 @@ def _pose(
             "These labels do not resemble a whole brain in any orientation; if they are "
             "already in model space, add --pose keep."
         ) from error
-    return rigid, ["Turned onto the mean brain.", *texts]
+    return rigid, ["Turned onto the mean brain.", *facts_in(texts)]
 
 
 def _carried(tissues: np.ndarray, space: Space, target: Space, back: np.ndarray) -> np.ndarray:

@@ -1,0 +1,221 @@
+"""Headers that contradict themselves or the image, archives, and names that promise otherwise."""
+
+import gzip
+import json
+import os
+import tarfile
+import zipfile
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+from scipy.spatial.transform import Rotation
+
+from stylegan3d.base import ScanError
+from stylegan3d.scans import read_scan
+from stylegan3d.scans.alignment import load_template
+from stylegan3d.scans.scan import header_doubts
+from stylegan3d.storage.places import TEMPLATE, bundled_model_path
+
+FORMS = ("sform", "qform")
+CHANGES = {
+    "size of one form": {"voxel-size"},
+    "size": {"head-size", "brain"},
+    "size of an axis": {"head-size", "brain", "turned"},
+    "shear": {"shear"},
+    "turn": {"turned"},
+    "turn of one form": {"turned"},
+    "order of axes": {"turned"},
+    "unit": {"unit"},
+    "lengths in another unit": {"unit"},
+    "left and right of one form": {"sides"},
+    "upside down or back to front": {"turned"},
+    "no forms": {"sides"},
+}
+
+
+def turned(rng: np.random.Generator, least: float, most: float) -> np.ndarray:
+    """A turn (4, 4) about any axis, by degrees in a range."""
+    axis = rng.normal(size=3)
+    vector = np.radians(rng.uniform(least, most)) * axis / np.linalg.norm(axis)
+    return nib.affines.from_matvec(Rotation.from_rotvec(vector).as_matrix())
+
+
+def either(rng: np.random.Generator, *ranges: tuple[float, float]) -> float:
+    """A number in one of the ranges."""
+    return float(rng.uniform(*ranges[rng.integers(len(ranges))]))
+
+
+def changed(image: nib.Nifti1Image, kind: str, rng: np.random.Generator) -> nib.Nifti1Image:
+    """The same voxels under a header with one of `CHANGES`.
+
+    Not among them: both forms mirrored from left to right, which no image can tell.
+    """
+    data, affine = np.asanyarray(image.dataobj), np.array(image.affine)
+    change, forms, unit = np.eye(4), FORMS, "mm"
+    if kind == "size of one form":
+        change[:3, :3] *= either(rng, (0.7, 0.95), (1.05, 1.4))
+        forms = (FORMS[rng.integers(2)],)
+    elif kind == "size":
+        change[:3, :3] *= either(rng, (0.65, 0.8), (1.25, 1.5))
+    elif kind == "size of an axis":
+        axis = rng.integers(3)
+        change[axis, axis] = either(rng, (0.4, 0.6), (1.6, 2.5))
+    elif kind == "shear":
+        first, second = rng.permutation(3)[:2]
+        change[first, second] = np.tan(np.radians(rng.uniform(3, 25)))
+        forms = ("sform",)
+    elif kind == "turn":
+        change = turned(rng, 45, 120)
+    elif kind == "turn of one form":
+        change, forms = turned(rng, 10, 120), ("sform",)
+    elif kind == "order of axes":
+        order = ((2, 1, 0), (1, 2, 0), (2, 0, 1))[rng.integers(3)]
+        data = np.ascontiguousarray(data.transpose(order))
+    elif kind == "unit":
+        unit = ("micron", "meter")[rng.integers(2)]
+    elif kind == "lengths in another unit":
+        change[:3] *= (1e-3, 1e3)[rng.integers(2)]
+    elif kind == "left and right of one form":
+        change, forms = np.diag([-1.0, 1, 1, 1]), ("sform",)
+    elif kind == "upside down or back to front":
+        change = np.diag([(1.0, 1, -1, 1), (1.0, -1, 1, 1), (1.0, -1, -1, 1)][rng.integers(3)])
+    made = nib.Nifti1Image(data, affine)
+    made.header.set_xyzt_units(unit)
+    for form in FORMS:
+        given = change @ affine if form in forms else affine
+        getattr(made, f"set_{form}")(given, 0 if kind == "no forms" else 1)
+    if forms == ("sform",):  # the qform sets the voxel size of both
+        made.set_sform(change @ affine, 1)
+    return made
+
+
+def said(path: Path) -> set[str]:
+    """Kinds of the doubts that `stylegan3d info` tells."""
+    scan = read_scan(path)
+    seen = header_doubts(scan, load_template(bundled_model_path() / TEMPLATE))
+    return {doubt.kind for doubt in (*scan.doubts, *seen)}
+
+
+@pytest.fixture(scope="module")
+def brain() -> nib.Nifti1Image:
+    """The mean brain, which lies and measures as it should."""
+    image = nib.load(bundled_model_path() / TEMPLATE)
+    data = np.rint(255 * image.get_fdata()).astype(np.uint8)
+    made = nib.Nifti1Image(data, image.affine)
+    made.header.set_xyzt_units("mm")
+    return made
+
+
+def test_a_sound_header_is_not_in_doubt(brain, tmp_path):
+    nib.save(brain, tmp_path / "head.nii")
+    assert said(tmp_path / "head.nii") == set()
+
+
+# For a wrong size of one axis the brain is looked for, which takes long.
+@pytest.mark.parametrize("kind", [kind for kind in CHANGES if kind != "size of an axis"])
+def test_a_changed_header_is_told(brain, kind, tmp_path):
+    rng = np.random.default_rng(len(kind))
+    for name in ("one.nii", "other.nii"):
+        nib.save(changed(brain, kind, rng), tmp_path / name)
+        assert said(tmp_path / name) & CHANGES[kind], name
+
+
+def kinds(path: Path) -> set[str]:
+    return {doubt.kind for doubt in read_scan(path).doubts}
+
+
+def test_a_rounded_quaternion_is_repaired(brain, tmp_path):
+    image = nib.Nifti1Image(np.asanyarray(brain.dataobj), np.diag([-2.0, -2, 2, 1]))
+    image.set_sform(None, 0)
+    image.set_qform(image.affine, 1)
+    for part in "bcd":  # longer than 1
+        image.header[f"quatern_{part}"] *= 1 + 1e-5
+    nib.save(image, tmp_path / "head.nii")
+    scan = read_scan(tmp_path / "head.nii")
+    np.testing.assert_allclose(scan.affine[:3, :3], np.diag([-2.0, -2, 2]), atol=1e-3)
+    assert scan.doubts == []
+
+
+@pytest.mark.parametrize("name", ["head.nii", "head.nii.gz", "head.mgh", "head.mgz"])
+def test_what_is_compressed_is_seen_from_the_content(brain, name, tmp_path):
+    packed = not name.endswith(("gz", "mgz"))
+    kind = nib.Nifti1Image if "nii" in name else nib.MGHImage
+    image = kind(np.asanyarray(brain.dataobj), brain.affine)
+    (tmp_path / name).write_bytes(gzip.compress(image.to_bytes()) if packed else image.to_bytes())
+    scan = read_scan(tmp_path / name)
+    np.testing.assert_array_equal(scan.data, np.asanyarray(brain.dataobj))
+    np.testing.assert_allclose(scan.affine, brain.affine)
+
+
+def test_files_without_orientation_ask_for_left_and_right(brain, tmp_path):
+    data = np.asanyarray(brain.dataobj)
+    nib.save(nib.AnalyzeImage(data, np.diag([-2.0, 2, 2, 1])), tmp_path / "head.img")
+    whole = nib.MGHImage(data, np.diag([-2.0, 2, 2, 1])).to_bytes()
+    (tmp_path / "head.mgh").write_bytes(whole[:28] + bytes(2) + whole[30:])
+    assert kinds(tmp_path / "head.img") == {"sides"}
+    assert kinds(tmp_path / "head.mgh") == {"sides"}
+    assert read_scan(tmp_path / "head.img").space.axcodes == ("L", "A", "S")
+    assert read_scan(tmp_path / "head.mgh").space.axcodes == ("L", "I", "A")
+    told = read_scan(tmp_path / "head.mgh", orientation="RAS")
+    assert told.doubts == []
+    assert told.space.axcodes == ("R", "A", "S")
+
+
+def test_lengths_in_micrometres_are_converted(brain, tmp_path):
+    image = nib.Nifti1Image(
+        np.asanyarray(brain.dataobj), np.diag([1e3, 1e3, 1e3, 1]) @ brain.affine
+    )
+    image.header.set_xyzt_units("micron")
+    nib.save(image, tmp_path / "head.nii")
+    scan = read_scan(tmp_path / "head.nii")
+    assert scan.doubts == []
+    np.testing.assert_allclose(scan.affine, brain.affine)
+    np.testing.assert_allclose(scan.geometry["sform"], brain.affine)
+
+
+def test_archives_are_named(tmp_path):
+    with zipfile.ZipFile(tmp_path / "scans.zip", "w") as made:
+        made.writestr("a.txt", "a")
+    with tarfile.open(tmp_path / "scans.nii.gz", "w:gz") as made:
+        made.add(tmp_path / "scans.zip", "a.txt")
+    for name in ("scans.zip", "scans.nii.gz"):
+        with pytest.raises(ScanError, match=f"{name} is an archive; unpack it"):
+            read_scan(tmp_path / name)
+
+
+def test_a_path_at_which_nothing_is_is_told(tmp_path):
+    (tmp_path / "link.nii.gz").symlink_to("gone.nii.gz")
+    with pytest.raises(
+        ScanError, match=r"link\.nii\.gz is a link to gone\.nii\.gz, which does not"
+    ):
+        read_scan(tmp_path / "link.nii.gz")
+    with pytest.raises(ScanError, match="is an address; download"):
+        read_scan("https://example.org/sub-01_T1w.nii.gz")
+    for path in ("nothere.nii.gz", "C:\\scans\\nothere.nii"):
+        with pytest.raises(ScanError, match=r"nothere\.nii.* does not exist; check the path"):
+            read_scan(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "sidecar", "kind"),
+    [
+        ("BraTS-1_t1c.nii", {}, "contrast-agent"),
+        ("sub-01_T1w.nii", {"ContrastBolusAgent": "Gadovist"}, "contrast-agent"),
+        ("sub-01_T1w.nii", {"ContrastBolusIngredient": "NONE"}, None),
+        ("sub-01_ses-post_T1w.nii", {}, None),
+        ("sub-01_part-phase_T1w.nii", {}, "contrast"),
+        ("sub-01_part-mag_T1w.nii", {}, None),
+    ],
+)
+def test_agent_and_phase_are_told(brain, tmp_path, name, sidecar, kind):
+    nib.save(brain, tmp_path / name)
+    (tmp_path / name).with_suffix(".json").write_text(json.dumps(sidecar))
+    assert kinds(tmp_path / name) == ({kind} if kind else set())
+
+
+def test_a_name_in_another_encoding_is_read(brain, tmp_path):
+    path = tmp_path / os.fsdecode("M\xfcller_脳_T1w.nii".encode()[:1] + b"\xfcller_T1w.nii")
+    nib.save(brain, path)
+    assert read_scan(path).path == path
