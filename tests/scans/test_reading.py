@@ -177,7 +177,7 @@ def test_missing_and_folder(tmp_path):
 def test_not_an_image(tmp_path):
     text = tmp_path / "text.nii.gz"
     text.write_text("subject,age\n01,35\n" * 50)
-    assert "not a compressed image" in refusal(text)
+    assert "not a NIfTI image" in refusal(text)
     zipped = tmp_path / "zipped.nii.gz"
     zipped.write_bytes(gzip.compress(b"subject,age\n" * 200))
     assert "not a NIfTI image" in refusal(zipped)
@@ -299,15 +299,8 @@ def test_complex_and_colour(tmp_path):
 
 def test_sizes_no_head_has(tmp_path):
     assert "only 8 x 36 x 40 voxels" in refusal(save(tmp_path / "a.nii.gz", noise()[:8]))
-    micro = np.diag([0.005, 0.005, 0.005, 1.0])
-    assert "not the size of a head" in refusal(save(tmp_path / "b.nii.gz", noise(), micro))
-
-
-def test_analyze_is_refused(tmp_path):
-    path = tmp_path / "scan.hdr"
-    nib.save(nib.AnalyzeImage(noise(), AFFINE), path)
-    assert "is an Analyze image" in refusal(path)
-    assert "is an Analyze image" in refusal(path.with_suffix(".img"))
+    small = np.diag([0.5, 0.5, 0.5, 1.0])  # in any unit
+    assert "not the size of a head" in refusal(save(tmp_path / "b.nii.gz", noise(), small))
 
 
 def in_doubt(path, sform_code=1, qform_code=1):

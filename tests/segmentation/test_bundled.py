@@ -14,7 +14,8 @@ from stylegan3d.model.generator import RandomBrains
 from stylegan3d.model.loading import load
 from stylegan3d.recipe.latents import find_step
 from stylegan3d.scans.aligned import AlignedScan
-from stylegan3d.scans.resampling import geometry_of, resample
+from stylegan3d.scans.orientation import geometry_of
+from stylegan3d.scans.resampling import resample
 from stylegan3d.scans.scan import Scan
 from stylegan3d.segmentation import inference
 from stylegan3d.segmentation.card import FOLDER

@@ -28,10 +28,10 @@ from stylegan3d.memory import is_out_of_memory
 from stylegan3d.scans.alignment import Target, Template, centroid
 from stylegan3d.scans.checks import READ_ERRORS, open_image
 from stylegan3d.scans.intensity import to_unit
-from stylegan3d.scans.orientation import orientation_doubts
+from stylegan3d.scans.orientation import geometry_of, orientation_doubts
 from stylegan3d.scans.origin import origin_of_file
 from stylegan3d.scans.reading import read_scan
-from stylegan3d.scans.resampling import geometry_of, resample
+from stylegan3d.scans.resampling import resample
 from stylegan3d.scans.scan import Scan
 from stylegan3d.scans.sources import (
     TEST,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,6 @@ import numpy as np
 
 from stylegan3d.base import Doubt, Json, Note, ScanError
 from stylegan3d.scans.notes import AXIS_WORDS
-from stylegan3d.scans.resampling import geometry_of
 
 FORMS = ("sform", "qform")
 #: Kind of the doubts about left and right, which `orientation` of `read_scan` answers.
@@ -18,6 +18,26 @@ SIDES = "sides"
 #: Ratio of voxel sizes that rounding explains; degrees of shear, and between the two forms, that a
 #: registration or interpolation leaves.
 SAME_SIZE, SHEAR_DEGREES, FORMS_DEGREES = 1.015, 1.0, 5.0
+
+
+def geometry_of(header: Any) -> Json:
+    """The sform and qform of a NIfTI header with their codes; empty for MGH, which has no such.
+
+    One that cannot be decoded (a quaternion longer than 1, NaN) counts as absent: None, code 0.
+    Both are absent where a file says nothing of orientation: Analyze, MGH without its flag.
+    """
+    geometry: Json = {}
+    for name in ("sform", "qform"):
+        matrix = np.full((4, 4), np.nan)
+        if isinstance(header, nib.Nifti1Header):
+            with suppress(ValueError):
+                matrix = getattr(header, f"get_{name}")()
+        usable = bool(np.isfinite(matrix).all())
+        geometry[name] = matrix.tolist() if usable else None
+        geometry[f"{name}_code"] = int(header[f"{name}_code"]) if usable else 0
+    if isinstance(header, nib.freesurfer.mghformat.MGHHeader):
+        return {} if header["goodRASFlag"] else {**geometry, "assumed": "LIA"}
+    return geometry
 
 
 def oriented_affine(

@@ -27,6 +27,7 @@ from stylegan3d.scans.notes import (
     looks_like_ct,
 )
 from stylegan3d.scans.orientation import (
+    geometry_of,
     header_notes,
     orientation_doubts,
     oriented_affine,
@@ -34,7 +35,6 @@ from stylegan3d.scans.orientation import (
 )
 from stylegan3d.scans.origin import ACQUIRED, Told, names_agent, origin_of_file
 from stylegan3d.scans.person import person_of_file
-from stylegan3d.scans.resampling import geometry_of
 from stylegan3d.scans.scan import Scan
 from stylegan3d.scans.series import Series, choose_series, file_notes
 from stylegan3d.storage.files import sha256_of

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import zlib
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -221,26 +220,6 @@ def _check_geometry(geometry: Any) -> None:
             values = np.array(matrix, np.float64)
             if values.shape != (4, 4) or not np.isfinite(values).all():
                 raise ValueError("an sform or qform that is not a matrix")
-
-
-def geometry_of(header: Any) -> Json:
-    """The sform and qform of a NIfTI header with their codes; empty for MGH, which has no such.
-
-    One that cannot be decoded (a quaternion longer than 1, NaN) counts as absent: None, code 0.
-    Both are absent where a file says nothing of orientation: Analyze, MGH without its flag.
-    """
-    geometry: Json = {}
-    for name in ("sform", "qform"):
-        matrix = np.full((4, 4), np.nan)
-        if isinstance(header, nib.Nifti1Header):
-            with suppress(ValueError):
-                matrix = getattr(header, f"get_{name}")()
-        usable = bool(np.isfinite(matrix).all())
-        geometry[name] = matrix.tolist() if usable else None
-        geometry[f"{name}_code"] = int(header[f"{name}_code"]) if usable else 0
-    if isinstance(header, nib.freesurfer.mghformat.MGHHeader):
-        return {} if header["goodRASFlag"] else {**geometry, "assumed": "LIA"}
-    return geometry
 
 
 def pack_mask(mask: np.ndarray) -> str:

@@ -29,7 +29,7 @@ class ScanData:
     affine : ndarray, float64 (4, 4)
         Voxel indices to RAS+ millimetres.
     geometry : dict
-        The header's sform and qform with their codes, from `native.geometry_of`, used for results.
+        The header's sform and qform with their codes, from `geometry_of`, used for results.
     path : Path
         The file; for a DICOM series its folder and a name of number, hash and contrast.
     sha256 : str
