@@ -61,8 +61,8 @@ def test_a_recipe_and_a_saved_volume(run, model, tmp_path):
     assert named["sha256"] == load(model).hash
     assert named["sha256"] in found.pop("command"), "who pastes it elsewhere is told"
     told.pop("command")
-    (sentence,) = found.pop("notes")
-    assert (found.pop("origin"), "not an acquired one" in sentence) == ("synthetic", True)
+    (doubt,) = found.pop("doubts")
+    assert (found.pop("origin"), doubt["kind"]) == ("synthetic", "origin")
     assert found == told
 
 
@@ -83,7 +83,8 @@ def test_a_scan_before_anything_is_done_with_it(run, tmp_path):
     told = run("info", tmp_path / "head_T1w.nii.gz", "--json").json
     assert (told["type"], told["shape"], told["axes"]) == ("scan", [26, 24, 20], "RAS")
     assert told["contrast"] == "T1-weighted"
-    assert told["doubts"] == []
+    # Noise is no head that lies as it should.
+    assert {doubt["kind"] for doubt in told["doubts"]} <= {"turned", "head-size", "brain"}
     series = np.stack([data, data], axis=-1)
     nib.save(nib.Nifti1Image(series, affine), tmp_path / "series.nii.gz")
     assert run("info", tmp_path / "series.nii.gz", "--json").json["volumes"] == 2
