@@ -11,7 +11,7 @@ import sys
 import tempfile
 import time
 import zlib
-from collections import Counter, defaultdict
+from collections import Counter
 from pathlib import Path
 
 import dicoms
@@ -33,7 +33,7 @@ from stylegan3d.scans import (
     list_series,
     read_scan,
 )
-from stylegan3d.scans.dicom import Budget, NotDecoded, read_series
+from stylegan3d.scans.dicom import NotDecoded, Search, read_series
 from stylegan3d.scans.series import uid_digest
 
 SHAPE = (26, 24, 20)
@@ -591,8 +591,8 @@ NESTED = b"\x08\0\x40\x11SQ\0\0\xff\xff\xff\xff" + b"\xfe\xff\0\xe0\xff\xff\xff\
 
 def found_in(file):
     """Slices of a file, and why it has none."""
-    left = defaultdict(Counter)
-    return dicom.slices_of(file, left, Budget()), dict(sum(left.values(), Counter()))
+    search = Search()
+    return dicom.slices_of(file, search), dict(sum(search.left.values(), Counter()))
 
 
 def test_elements_that_are_nested_without_end_are_refused(tmp_path):
@@ -612,24 +612,27 @@ def test_what_lies_behind_the_pixels_is_not_read(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("words", "limit", "value", "why"),
+    ("words", "most", "why"),
     [
-        ("import time; print({}, flush=True); time.sleep(60)", "SECONDS", 0.0, "s to decode"),
-        ("import time; time.sleep(60)", "START_S", 0.0, "s to decode"),
-        ("import time; time.sleep(60)", "MOST_BYTES", 1, "GB of memory"),
-        ("import os; os.abort()", "SECONDS", 60.0, "crashes"),
+        ("time.sleep(60)", 10**10, "takes more than 0 s"),
+        ("held = b'x' * 300_000_000; time.sleep(60)", 2 * 10**8, "GB of memory"),
+        ("os.abort()", 10**10, "crashes"),
     ],
 )
-def test_the_decoder_has_limits(tmp_path, monkeypatch, words, limit, value, why):
-    script, file = tmp_path / "script.py", tmp_path / "IM0001"
-    script.write_text(words)
-    file.write_bytes(b"x")
+def test_the_decoder_has_limits(tmp_path, monkeypatch, words, most, why):
+    script = tmp_path / "script.py"
+    script.write_text(
+        f"import os, runpy, sys, time\nmade = runpy.run_path({str(dicom.SCRIPT)!r})\n"
+        f"def spoilt(*given):\n    {words}\n"
+        "made['main'].__globals__.update(_header=spoilt, _limit_memory=lambda most: None)\n"
+        "made['main'](sys.argv[1:])\n"
+    )
     decoder = dicom._Decoder()
     monkeypatch.setattr(dicom, "SCRIPT", script)
-    monkeypatch.setattr(dicom, limit, value)
-    with pytest.raises(NotDecoded, match=why) as caught:
-        decoder.ask(file, {}, dicom.SECONDS)
-    assert caught.value.ended
+    monkeypatch.setattr(dicom, "MOST_BYTES", most)
+    request = {"path": str(script), "words": []}
+    with pytest.raises(NotDecoded, match=why):
+        decoder.ask(script, request, 0.0 if "0 s" in why else 30.0)
     assert decoder._process is None
 
 
@@ -645,8 +648,8 @@ def test_what_unpacks_without_end_is_refused_before_it_does(tmp_path):
 
 def test_a_folder_that_takes_too_long_is_given_up(tmp_path, monkeypatch):
     dicoms.write_series(tmp_path, picture(), grid())
-    monkeypatch.setattr(dicom, "SLOW_S", 0.0)
-    monkeypatch.setattr(dicom, "Budget", lambda: Budget(seconds=1e-9))
+    monkeypatch.setattr(dicom, "SLOW_S", -1.0)
+    monkeypatch.setattr(dicom, "Search", lambda: Search(seconds=1e-9))
     with pytest.raises(ScanError, match="take too much memory or time"):
         list_series(tmp_path)
 

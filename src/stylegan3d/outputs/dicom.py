@@ -133,7 +133,9 @@ class Reference:
         chosen = choose_series(Path(path), list_series(path), series)
         paths = list(dict.fromkeys(piece.path for piece in chosen.stack.slices[0]))
         try:
-            headers = [pydicom.dcmread(file, stop_before_pixels=True) for file in paths]
+            headers: list[Dataset] = [
+                pydicom.dcmread(file, stop_before_pixels=True) for file in paths
+            ]
             for header in headers:
                 for keyword in NEEDED:
                     header[keyword]

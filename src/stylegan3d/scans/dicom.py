@@ -14,17 +14,15 @@ import hashlib
 import json
 import math
 import os
-import queue
 import re
 import subprocess
 import sys
 import threading
-import time
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import IO, Any
 
 import nibabel as nib
 import numpy as np
@@ -52,14 +50,14 @@ from stylegan3d.storage.formats import is_kind, looks_like_dicom
 SCRIPT = Path(__file__).with_name("dicom_process.py")
 #: Memory of the process with dcm2niix: as much as a series of `MAX_VOXELS` takes.
 MOST_BYTES = 2_300_000_000
-#: Seconds until the process is ready, on a busy machine with a slow disk.
-START_S = 60.0
+#: How the process ends when a request takes too long, or too much memory.
+SLOW, LARGE = 3, 4
 #: Seconds for one request, how many bytes at least are read in one, and what a slice takes.
 SECONDS, BYTES_PER_S, SECONDS_PER_SLICE = 8.0, 20_000_000, 0.02
 #: Processor seconds that a small header takes at most; more is taken from the folder's budget.
 SLOW_S = 0.05
-#: How often memory is looked at while an answer is waited for.
-_LOOK_S = 0.2
+#: What a file costs that ends the process.
+ENDED_S = 20.0
 #: Why a stack is none of intensities.
 COLOURED = "it holds colour images, not intensities"
 #: dcm2niix may place a voxel so far from where its header does.
@@ -69,17 +67,7 @@ _HARMLESS = re.compile(r"Patient Position|Unable to determine|Interslice|Instanc
 
 
 class NotDecoded(ScanError):
-    """A file that cannot be decoded, or that took the process down or to its limits.
-
-    Attributes
-    ----------
-    ended : bool
-        Whether the process had to be ended.
-    """
-
-    def __init__(self, message: str, *, ended: bool = False) -> None:
-        super().__init__(message)
-        self.ended = ended
+    """A file that cannot be decoded, or that took the process down or to its limits."""
 
 
 class _Decoder:
@@ -88,129 +76,65 @@ class _Decoder:
     def __init__(self) -> None:
         self._turn = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
-        self._answers: queue.SimpleQueue[Json | None] = queue.SimpleQueue()
-        self._owner, self._ready = 0, False
+        self._owner = 0
 
     def start(self) -> subprocess.Popen[bytes]:
-        """The process, which begins to load while its caller does something else."""
+        """The process; it keeps its limits itself."""
         process = self._process
         # A process that was forked off shares pipes with its parent, which would mix the answers.
-        if process is not None and self._owner == os.getpid() and process.poll() is None:
-            return process
-        words = [sys.executable, "-P", str(SCRIPT), str(MOST_BYTES)]
-        pipe, nowhere = subprocess.PIPE, subprocess.DEVNULL
-        self._process = process = subprocess.Popen(
-            words,
-            stdin=pipe,
-            stdout=pipe,
-            stderr=nowhere,
-            env=os.environ | {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"},
-            creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
-        )
-        self._owner, self._answers, self._ready = os.getpid(), queue.SimpleQueue(), False
-        assert process.stdout is not None
-        threading.Thread(target=_pass_on, args=(process.stdout, self._answers), daemon=True).start()
+        if process is None or self._owner != os.getpid() or process.poll() is not None:
+            self._process = process = subprocess.Popen(
+                [sys.executable, "-P", str(SCRIPT), str(MOST_BYTES)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                env=os.environ | {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"},
+                creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
+            )
+            self._owner = os.getpid()
         return process
 
     def ask(self, what: Path, request: Json, seconds: float) -> Json:
         """An answer about a file or folder; NotDecoded if there is none within the limits."""
+        line = json.dumps(request | {"limit": seconds}).encode() + b"\n"
         with self._turn:
             process = self.start()
             assert process.stdin is not None
-            try:
-                if not self._ready:
-                    answer, why = self._wait(process, START_S)
-                    self._ready = answer is not None
-                if self._ready:
-                    process.stdin.write(json.dumps(request).encode() + b"\n")
-                    process.stdin.flush()
-                    answer, why = self._wait(process, seconds)
-            except OSError:
-                answer, why = None, "ends the decoder"
-            if answer is None:
-                self.stop()
-                raise NotDecoded(
-                    f"{what} {why}: it is damaged or was made to do so; leave it out or export it "
-                    "again.",
-                    ended=True,
-                )
-        return answer
-
-    def _wait(self, process: subprocess.Popen[bytes], seconds: float) -> tuple[Json | None, str]:
-        """The answer, or why there is none."""
-        until = time.monotonic() + seconds
-        while time.monotonic() < until:
-            try:
-                answer = self._answers.get(timeout=_LOOK_S)
-            except queue.Empty:
-                if sum(_bytes_of(one) for one in _family(process.pid)) < MOST_BYTES:
-                    continue
-                return None, f"takes more than {MOST_BYTES / 1e9:.3g} GB of memory to decode"
-            return answer, "crashes the decoder"
-        return None, f"takes more than {seconds:.0f} s to decode"
+            assert process.stdout is not None
+            with suppress(OSError, ValueError):  # it has ended, or in the middle of an answer
+                process.stdin.write(line)
+                process.stdin.flush()
+                return json.loads(process.stdout.readline())
+            self.stop()
+        why = {
+            SLOW: f"takes more than {seconds:.0f} s to decode",
+            LARGE: f"takes more than {MOST_BYTES / 1e9:.3g} GB of memory to decode",
+        }.get(process.returncode, "crashes the decoder")
+        raise NotDecoded(
+            f"{what} {why}: it is damaged or was made to do so; leave it out or export it again."
+        )
 
     def stop(self) -> None:
-        """End the process, if it is ours, with its dcm2niix."""
+        """End the process, if it is ours: without requests it ends dcm2niix and itself."""
         process, self._process = self._process, None
         if process is None or self._owner != os.getpid():
             return
-        for one in reversed(_family(process.pid)):
-            one.kill()
-        process.kill()
-        process.wait()
         for stream in (process.stdin, process.stdout):
             if stream is not None:
-                try:
+                with suppress(OSError):  # what was not sent yet
                     stream.close()
-                except OSError:  # what was not sent yet
-                    continue
-
-
-def _family(pid: int) -> list[Any]:
-    """A process and those it started."""
-    import psutil
-
-    try:
-        process = psutil.Process(pid)
-        return [process, *process.children(recursive=True)]
-    except psutil.Error:
-        return []  # it has ended: its output says so in a moment
-
-
-def _bytes_of(process: Any) -> int:
-    import psutil
-
-    try:
-        return int(process.memory_info().rss)
-    except psutil.Error:
-        return 0
+        process.wait()
 
 
 def _seconds_for(paths: Iterable[Path]) -> float:
-    seconds = SECONDS
-    for path in paths:
-        try:
-            seconds += SECONDS_PER_SLICE + held_bytes(path) / BYTES_PER_S
-        except OSError:
-            continue
-    return seconds
-
-
-def _pass_on(output: IO[bytes], answers: queue.SimpleQueue[Json | None]) -> None:
-    """Read answers, for which a pipe cannot be waited with a limit on every system."""
-    try:
-        for line in output:
-            answers.put(json.loads(line))
-    except (OSError, ValueError):
-        pass  # closed, or cut short by the end of the process
-    answers.put(None)
+    with suppress(OSError):
+        return SECONDS + sum(SECONDS_PER_SLICE + held_bytes(one) / BYTES_PER_S for one in paths)
+    return SECONDS
 
 
 _decoder = _Decoder()
 atexit.register(_decoder.stop)
 
-#: Why files were left out, with their number; of the series whose UID is known, and of others ("").
-Left = defaultdict[str, Counter[str]]
 NO_IMAGE = "without an image"
 # A folder of one examination holds some thousand files.
 MOST_FILES = 20_000
@@ -241,12 +165,10 @@ ORDER = (
 _PLACE = {"PixelSpacing": 2, "ImageOrientationPatient": 6, "ImagePositionPatient": 3}
 _PERSON = ("PatientAge", "PatientBirthDate", "StudyDate", "PatientSex")
 _WHO = ("PatientID", "PatientName", "PatientBirthDate")
-_OTHER = ("RescaleSlope", "RescaleIntercept", "SeriesInstanceUID", "SOPInstanceUID")
-WORDS = tuple(
-    dict.fromkeys(
-        (*ABOUT.values(), *ORDER, *_PLACE, *_PERSON, *_WHO, *_OTHER, *DICOM_WORDS.values())
-    )
-)
+_SCALE = {"RescaleSlope": 1.0, "RescaleIntercept": 0.0}
+_UIDS = ("SeriesInstanceUID", "SOPInstanceUID")
+_WORDS = (*ABOUT.values(), *ORDER, *_PLACE, *_SCALE, *_PERSON, *_WHO, *_UIDS)
+WORDS = tuple(dict.fromkeys((*_WORDS, *DICOM_WORDS.values())))
 #: What a header says of the patient: shown on demand, written nowhere.
 IDENTITY = {
     "Name": "PatientName",
@@ -272,28 +194,22 @@ class DicomSlice:
     path : Path
     frame, frames : int
         Which frame of the file, from 0, and how many it has.
-    series : str
-        Series instance UID.
-    instance : str
-        Names the image, wherever it was copied to.
+    series, instance : str
+        Series instance UID; what names the image, wherever it was copied to.
     shape, spacing : tuple
         Columns and rows; millimetres from one column to the next, and one row.
-    axes : ndarray, shape (3, 2), or None
-        Where columns and rows run to, LPS.
-    position : ndarray, shape (3,), or None
-        LPS millimetres of the first pixel's centre.
+    axes, position : ndarray, shape (3, 2) and (3,), or None
+        Where columns and rows run to, and millimetres of the first pixel's centre, LPS.
     order : tuple of float
         Sorts repeated slices at one position: time point, echo, trigger, acquisition, instance.
     scale : tuple of float
         Slope and intercept: what a stored number stands for.
     about : dict
         Plain words of the series: number, description, modality, image type, SOP class, timing.
-    person : Person
-        Age and sex.
+    person, told : Person, Told
+        Age and sex; whether it was acquired.
     who : str
         The same for images of one patient; no name can be read from it.
-    told : Told
-        Whether it was acquired.
     problem : str
         Why it is no slice of a volume, as the end of a sentence; empty if it can be one.
     """
@@ -362,58 +278,49 @@ class DicomSlice:
 
 
 @dataclass
-class Budget:
-    """What may still be spent on the files of one folder.
+class Search:
+    """What the search of a folder may still spend, and what it left out.
 
     Attributes
     ----------
-    ended : int
-        Files that end the process which reads them.
     seconds : float
         Processor time beyond that of sound headers.
+    left : dict
+        Why files were left out, with their number: of the series whose UID is known, of others "".
     """
 
-    ended: int = 3
     seconds: float = 60.0
+    left: defaultdict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
 
-    @property
-    def spent(self) -> bool:
-        """Whether there is nothing left of one of them."""
-        return min(self.ended, self.seconds) <= 0
+    def leave_out(self, why: str, uid: str = "") -> None:
+        """Count a file that is no slice."""
+        self.left[uid][why] += 1
 
 
-def slices_of(path: Path, left: Left, budget: Budget) -> list[DicomSlice]:
-    """The slices of a DICOM file; of one that holds none, `left` counts why."""
+def slices_of(path: Path, search: Search) -> list[DicomSlice]:
+    """The slices of a DICOM file; none of one that `search` counts as left out."""
+    limit = _seconds_for([path])
     try:
-        request = {"path": str(path), "words": WORDS}
-        told = _decoder.ask(path, request, _seconds_for([path]))
+        told = _decoder.ask(path, {"path": str(path), "words": WORDS}, limit)
     except NotDecoded:
-        budget.ended -= 1
-        left[""][DAMAGED] += 1
+        search.seconds -= ENDED_S
+        search.leave_out(DAMAGED)
         return []
-    usual = SLOW_S + held_bytes(path) / BYTES_PER_S
-    budget.seconds -= max(0.0, told["seconds"] - usual)
+    search.seconds -= max(0.0, told["seconds"] - (limit - SECONDS) - SLOW_S)
     if "top" not in told:
         # "failed" is what the file made pydicom raise; a report has no pixels to fail at.
-        left[""][DAMAGED if told.get("damaged", True) else NO_IMAGE] += 1
+        search.leave_out(DAMAGED if told.get("damaged", True) else NO_IMAGE)
         return []
-    held = told["bytes"]
-    if (held is not None and held[1] < held[0]) or held == [0, 0]:
-        uid = told["top"].get("SeriesInstanceUID", "")
-        left[uid][CUT if any(held) else NO_IMAGE] += 1
+    held, frames = told["bytes"], told["frames"]
+    if held is not None and (held[1] < held[0] or not any(held)):
+        search.leave_out(CUT if any(held) else NO_IMAGE, told["top"].get("SeriesInstanceUID", ""))
         return []
-    frames = told["frames"]
     return [_slice(path, told["top"] | own, n, len(frames), held) for n, own in enumerate(frames)]
 
 
 def _slice(path: Path, said: Json, frame: int, frames: int, held: list[int] | None) -> DicomSlice:
-    spacing, turn, place = (
-        _numbers(said.get(w), n) for w, n in zip(_PLACE, (2, 6, 3), strict=True)
-    )
-    slope, intercept = (
-        _number(said.get("RescaleSlope"), 1),
-        _number(said.get("RescaleIntercept"), 0),
-    )
+    spacing, turn, place = (_numbers(said.get(word), n) for word, n in _PLACE.items())
+    slope, intercept = (_number(said.get(word), n) for word, n in _SCALE.items())
     if said.get("PhotometricInterpretation") == "MONOCHROME1":  # the brightest is stored as 0
         signed = said.get("PixelRepresentation") == "1"
         brightest = -1 if signed else 2 ** _number(said.get("BitsStored"), 16) - 1
@@ -443,9 +350,8 @@ def _slice(path: Path, said: Json, frame: int, frames: int, held: list[int] | No
 
 def _wrong_pixels(said: Json, voxels: int, held: list[int] | None) -> str:
     """What is wrong with colours, or if the bytes of pixel data do not hold so many voxels."""
-    if said.get("SamplesPerPixel", "1") != "1" or "PALETTE" in said.get(
-        "PhotometricInterpretation", ""
-    ):
+    colours = said.get("PhotometricInterpretation", "MONOCHROME2")
+    if said.get("SamplesPerPixel", "1") != "1" or not colours.startswith("MONOCHROME"):
         return COLOURED
     bits = _number(said.get("BitsAllocated"), 16)
     if bits not in (8, 16, 32) or not 0 < _number(said.get("BitsStored"), bits) <= bits:
@@ -498,40 +404,37 @@ def list_series(path: str | Path) -> list[Series]:
     ScanError
         If there is no DICOM image, or the folder holds more than 20,000 files.
     """
-    path, budget = Path(path), Budget()
-    left: Left = defaultdict(Counter)
-    with _decoder._turn:
-        _decoder.start()
-    own = slices_of(path, left, budget) if path.is_file() else None
+    path, search = Path(path), Search()
+    own = slices_of(path, search) if path.is_file() else None
     if own == []:
         raise ScanError(
             f"{path} is not a DICOM image that can be read (a report, or damaged or cut short?); "
             "give a file or folder of a T1-weighted series."
         )
-    left.clear()
+    search.left.clear()
     found: dict[str, dict[tuple, DicomSlice]] = defaultdict(dict)
-    for file in [path] if own and own[0].frames > 1 else _files(path, left):
-        for piece in slices_of(file, left, budget):
+    for file in [path] if own and own[0].frames > 1 else _files(path, search):
+        for piece in slices_of(file, search):
             # The same image copied to two places counts once.
             if own is not None and piece.series != own[0].series:
-                left[""]["of another series"] += 1
+                search.leave_out("of another series")
             elif found[piece.series].setdefault(piece.identity, piece) is not piece:
-                left[piece.series]["copies"] += 1
-        if budget.spent:
+                search.leave_out("copies", piece.series)
+        if search.seconds <= 0:
             raise ScanError(
                 f"{path} holds files that take too much memory or time to read, such as "
                 f"{file.name}; leave them out, or give the folder of one series."
             )
     if not found:
         raise ScanError(
-            f"{path} is a folder without DICOM images{left_out(sum(left.values(), Counter()))}; "
-            "give the folder of an "
+            f"{path} is a folder without DICOM images"
+            f"{left_out(sum(search.left.values(), Counter()))}; give the folder of an "
             "examination, or one NIfTI file."
         )
     series = [
         entry
         for uid, parts in found.items()
-        for entry in _split(uid, list(parts.values()), left[""] + left[uid])
+        for entry in _split(uid, list(parts.values()), search.left[""] + search.left[uid])
     ]
     ranks = ("volume", "derived", "phase", "localiser", "secondary capture")
     return sorted(
@@ -554,8 +457,8 @@ def identity_of(path: Path, uid: str | None = None) -> dict[str, str]:
     return {word: str(said.get(keyword, "")).strip() for word, keyword in IDENTITY.items()}
 
 
-def _files(path: Path, left: Left) -> Iterator[Path]:
-    """DICOM files at a place, sorted; of a file, its folder's. `left` counts the others."""
+def _files(path: Path, search: Search) -> Iterator[Path]:
+    """DICOM files at a place, sorted; of a file, its folder's. `search` counts the others."""
     seen = 0
     for folder, folders, names in os.walk(path.parent if path.is_file() else path):
         folders.sort()
@@ -570,22 +473,17 @@ def _files(path: Path, left: Left) -> Iterator[Path]:
             )
         for name in sorted(names):
             file = Path(folder, name)
-            if name.startswith("."):
-                continue
-            if looks_like_dicom(file):
+            if looks_like_dicom(file) and not name.startswith("."):
                 yield file
-            else:
-                left[""][_not_dicom(file)] += 1
+            elif not name.startswith("."):
+                search.leave_out(_not_dicom(file))
 
 
 def _not_dicom(file: Path) -> str:
-    try:
-        if not os.access(file, os.R_OK):
-            return UNREADABLE
-        if file.is_file() and not file.stat().st_size:
-            return EMPTY
-    except OSError:
+    if not os.access(file, os.R_OK):
         return UNREADABLE
+    if file.is_file() and not file.stat().st_size:
+        return EMPTY
     return DAMAGED if is_kind(file, "dicom") else "not DICOM"
 
 
@@ -602,12 +500,11 @@ def _split(uid: str, slices: list[DicomSlice], left: Counter[str]) -> list[Serie
     turned = len({part[0].turn for part in parts}) > 1
     people = sorted({part[0].who for part in parts})
     told = [_told_apart([part[0] for part in parts], place, people) for place in range(len(parts))]
-    entries = []
-    for place, part in enumerate(parts):
-        name = uid if len(parts) == 1 else f"{uid}#{place + 1}"
-        entry = _entry(name, part, mixed=turned)
-        entries.append(replace(entry, part=told[place], left_out=left, people=len(people)))
-    return entries
+    names = [uid] if len(parts) == 1 else [f"{uid}#{place + 1}" for place in range(len(parts))]
+    return [
+        replace(_entry(name, part, turned), part=words, left_out=left, people=len(people))
+        for name, part, words in zip(names, parts, told, strict=True)
+    ]
 
 
 def _told_apart(firsts: list[DicomSlice], place: int, people: list[str]) -> str:
@@ -622,7 +519,7 @@ def _told_apart(firsts: list[DicomSlice], place: int, people: list[str]) -> str:
     return " ".join([*words, *(word for word in one.types if word and word not in common)])
 
 
-def _entry(uid: str, slices: list[DicomSlice], *, mixed: bool) -> Series:
+def _entry(uid: str, slices: list[DicomSlice], mixed: bool) -> Series:
     first, about = slices[0], slices[0].about
     stack = _mosaics(slices) if first.mosaic else stacked(slices)
     problem = stack.problem
@@ -700,8 +597,12 @@ def read_series(path: Path, series: Series, volume: int) -> tuple[np.ndarray, li
 
 def _converted(slices: list[DicomSlice]) -> tuple[np.ndarray, np.ndarray, list[str]]:
     """What dcm2niix makes of one volume's slices: array, affine (4, 4) to RAS+ mm, warnings."""
-    paths = list(dict.fromkeys(piece.path for piece in slices))
-    wanted = [[str(piece.path), piece.frame, _place(slices, piece)] for piece in slices]
+    paths, axes = list(dict.fromkeys(piece.path for piece in slices)), slices[0].axes
+    common = {} if axes is None else {"ImageOrientationPatient": axes.T.ravel().tolist()}
+    common["PixelSpacing"] = list(slices[0].spacing[::-1])
+    wanted = [
+        [str(piece.path), piece.frame, not piece.mosaic and common | _at(piece)] for piece in slices
+    ]
     with temporary_folder() as folder:
         request = {"slices": wanted, "folder": str(folder)}
         told = _decoder.ask(paths[0], request, _seconds_for(paths))
@@ -721,16 +622,9 @@ def _converted(slices: list[DicomSlice]) -> tuple[np.ndarray, np.ndarray, list[s
     return data, image.affine, [word for word in words if word and not _HARMLESS.match(word)]
 
 
-def _place(slices: list[DicomSlice], piece: DicomSlice) -> Json | None:
-    """Where a slice lies, as elements; None of a mosaic."""
-    axes, position = slices[0].axes, piece.position
-    if piece.mosaic or axes is None or position is None:
-        return None
-    return {
-        "PixelSpacing": list(slices[0].spacing[::-1]),
-        "ImageOrientationPatient": axes.T.ravel().tolist(),
-        "ImagePositionPatient": position.tolist(),
-    }
+def _at(piece: DicomSlice) -> Json:
+    """Where a slice lies, as an element."""
+    return {} if piece.position is None else {"ImagePositionPatient": piece.position.tolist()}
 
 
 def _damaged(path: Path) -> NotDecoded:

@@ -1,6 +1,7 @@
 """The process that reads DICOM files with pydicom and dcm2niix; `dicom` starts it and asks it.
 
-A request is one line of JSON, the answer another. Whatever a file does to the readers (a crash, an
+A request is one line of JSON, the answer another; what exceeds the request's limit of time or the
+process's of memory ends it. Whatever a file does to the readers (a crash, an
 endless loop, a bomb), it does to this process and to dcm2niix alone, and when the program that asks
 is killed, both end and leave no file behind.
 
@@ -12,7 +13,9 @@ the plainest there is, and it has no choice of what to merge.
 from __future__ import annotations
 
 import contextlib
+import faulthandler
 import json
+import math
 import os
 import queue
 import shutil
@@ -27,6 +30,7 @@ from typing import Any
 
 import dcm2niix
 import numpy as np
+import psutil
 import pydicom
 from pydicom.dataelem import RawDataElement
 from pydicom.dataset import FileMetaDataset
@@ -38,6 +42,10 @@ Json = dict[str, Any]
 #: Memory that reading a header may take beyond what is in use: bytes, and times the file's size. A
 #: damaged length of an element may claim far more.
 HEADER_BYTES, HEADER_TIMES = 256_000_000, 4
+#: How often memory and time are looked at, and what is waited beyond a limit for that look.
+LOOK_S, SPARE_S = 0.2, 5.0
+#: Exit statuses: a request took too long, or too much memory.
+SLOW, LARGE = 3, 4
 #: Values of elements beyond so many bytes are not read with a header; words are cut.
 LARGEST_VALUE, LONGEST_WORDS = 100_000, 1000
 #: Frames of a file, and their pixels; a long functional series has some ten thousand slices.
@@ -90,11 +98,12 @@ def main(arguments: Sequence[str]) -> None:
     requests: queue.SimpleQueue[Json] = queue.SimpleQueue()
     work = _Work()
     threading.Thread(target=_listen, args=(requests, work), daemon=True).start()
-    record: Json = {}  # ready
+    threading.Thread(target=_watch, args=(most, work), daemon=True).start()
     while True:
-        answers.write(json.dumps(record) + "\n")
-        answers.flush()
         request = requests.get()
+        work.until = time.monotonic() + request["limit"]
+        # Ends what holds the interpreter, too.
+        faulthandler.dump_traceback_later(request["limit"] + SPARE_S, exit=True)
         begun = time.process_time()
         try:
             if "slices" in request:
@@ -107,28 +116,42 @@ def main(arguments: Sequence[str]) -> None:
             record = {"memory": True}
         except Exception as error:  # whatever it is, the next file may be sound
             record = {"failed": type(error).__name__}
+        work.until = math.inf
+        faulthandler.cancel_dump_traceback_later()
         record["seconds"] = time.process_time() - begun
+        answers.write(json.dumps(record) + "\n")
+        answers.flush()
 
 
 def _listen(requests: queue.SimpleQueue[Json], work: _Work) -> None:
     for line in sys.stdin.buffer:
         requests.put(json.loads(line))
-    work.end()
-    os._exit(0)
+    work.end(0)  # the program that asks is gone
+
+
+def _watch(most: int, work: _Work) -> None:
+    """End what takes too long, or too much memory where the system sets no limit."""
+    own = psutil.Process()
+    while True:
+        time.sleep(LOOK_S)
+        if time.monotonic() > work.until:
+            work.end(SLOW)
+        with contextlib.suppress(psutil.Error):
+            if sum(one.memory_info().rss for one in (own, *own.children())) > most:
+                work.end(LARGE)
 
 
 def _enough_for_header(path: str) -> float:
     """Bytes of memory, what is in use included; infinite where the system does not tell."""
-    try:
+    with contextlib.suppress(OSError, ValueError):
         pages = int(Path("/proc/self/statm").read_text().split()[0])
         in_use = pages * os.sysconf("SC_PAGE_SIZE")
         return in_use + HEADER_BYTES + HEADER_TIMES * Path(path).stat().st_size
-    except (OSError, ValueError):
-        return float("inf")
+    return math.inf
 
 
 def _limit_memory(most: float) -> None:
-    """Let the system refuse more, where it can; elsewhere the parent watches."""
+    """Let the system refuse more, where it can."""
     with contextlib.suppress(ImportError, ValueError, OSError):
         import resource
 
@@ -200,7 +223,7 @@ class _Work:
     """A conversion: its folder, and dcm2niix while it runs."""
 
     def __init__(self) -> None:
-        self.folder = ""
+        self.folder, self.until = "", math.inf
         self.process: subprocess.Popen[str] | None = None
 
     def convert(self, slices: list[Any], folder: str) -> Json:
@@ -216,12 +239,13 @@ class _Work:
         output = self.process.communicate()[0]
         return {"status": self.process.returncode, "told": output.splitlines()}
 
-    def end(self) -> None:
-        """Nobody waits for it any more."""
+    def end(self, status: int) -> None:
+        """End dcm2niix and this process, and leave no file."""
         if self.process is not None:
             self.process.kill()
         while self.folder and os.path.exists(self.folder):
             shutil.rmtree(self.folder, ignore_errors=True)
+        os._exit(status)
 
 
 def _written(slices: list[Any]) -> Iterator[pydicom.Dataset]:
@@ -230,21 +254,13 @@ def _written(slices: list[Any]) -> Iterator[pydicom.Dataset]:
     for number, (path, frame, place) in enumerate(slices):
         if path != last:
             ds, last = pydicom.dcmread(path, force=True), path
-            implicit, little = ds.original_encoding
-            if not ds.file_meta.get("TransferSyntaxUID"):
-                ds.file_meta.TransferSyntaxUID = _syntax(implicit, little)
-        yield _slice(ds, frame, number, place) if place else _whole(ds)
-
-
-def _syntax(implicit: bool | None, little: bool | None) -> UID:
-    return UID("1.2.840.10008.1.2" + ("" if implicit else ".1" if little else ".2"))
-
-
-def _whole(ds: pydicom.Dataset) -> pydicom.Dataset:
-    """An image without its patient: a mosaic, whose private elements dcm2niix knows."""
-    for element in list(ds.group_dataset(0x0010)):
-        del ds[element.tag]
-    return ds
+        if place:
+            yield _slice(ds, frame, number, place)
+            continue
+        # A mosaic, whose private elements dcm2niix knows.
+        for element in list(ds.group_dataset(0x0010)):  # the patient
+            del ds[element.tag]
+        yield ds
 
 
 def _slice(ds: pydicom.Dataset, frame: int, number: int, place: Json) -> pydicom.Dataset:
@@ -260,15 +276,16 @@ def _slice(ds: pydicom.Dataset, frame: int, number: int, place: Json) -> pydicom
     made.Modality, made.ImageType = "MR", ["ORIGINAL", "PRIMARY"]
     made.SeriesNumber, made.InstanceNumber = 1, number + 1
     made.file_meta = FileMetaDataset()
-    made.file_meta.TransferSyntaxUID = syntax = ds.file_meta.TransferSyntaxUID
+    syntax = ds.file_meta.get("TransferSyntaxUID", ExplicitVRLittleEndian)
     if syntax.is_encapsulated:
+        made.file_meta.TransferSyntaxUID = syntax
         count = int(ds.get("NumberOfFrames") or 1)
         made.PixelData = encapsulate([get_frame(ds.PixelData, frame, number_of_frames=count)])
         made["PixelData"].is_undefined_length = True
         return _by_gdcm(made) if syntax == JPEGExtended12Bit else made
     kind = f"{'iu'[not made.PixelRepresentation]}{made.BitsAllocated // 8}"
     size = made.Rows * made.Columns
-    order = "<" if syntax.is_little_endian else ">"
+    order = "<" if ds.original_encoding[1] else ">"
     pixels = np.frombuffer(ds.PixelData, order + kind, size, frame * size * int(kind[1:]))
     unused = made.BitsAllocated - made.BitsStored  # bits that may hold an overlay
     return _plain(made, (pixels.astype(f"<{kind}") << unused) >> unused)

@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -83,9 +83,9 @@ def stacked(slices: list[DicomSlice]) -> Stack:
     nowhere = Stack([slices], np.arange(len(slices), dtype=float), np.eye(4), len(slices))
     first = slices[0]
     if problem := next((s.problem for s in slices if s.problem), ""):
-        return _with(nowhere, problem)
+        return replace(nowhere, problem=problem)
     if first.axes is None or any(s.position is None for s in slices):
-        return _with(nowhere, "its files do not give the positions of the slices")
+        return replace(nowhere, problem="its files do not give the positions of the slices")
     normal = np.cross(first.axes[:, 0], first.axes[:, 1])
     positions = np.array([s.position for s in slices])
     along = positions @ normal
@@ -97,40 +97,43 @@ def stacked(slices: list[DicomSlice]) -> Stack:
     groups = [ordered[a:b] for a, b in zip(starts, [*starts[1:], len(ordered)], strict=True)]
     depth = np.array([along[group[0]] for group in groups])
     depth -= depth[0]
-    volumes = min(len(group) for group in groups)
+    volumes, repeats = min(map(len, groups)), max(map(len, groups))
     series = [[slices[group[k]] for group in groups] for k in range(volumes)]
     stack = Stack(series, depth, np.eye(4), len(groups))
     if len(groups) < MIN_VOXELS_PER_AXIS:
         words = "only 1 slice" if len(groups) == 1 else f"only {len(groups)} slices"
-        return _with(stack, f"it has {words}, but a volume needs at least {MIN_VOXELS_PER_AXIS}")
-    repeats = max(len(group) for group in groups)
-    if repeats > volumes:
-        return _with(
-            stack,
+        problem = f"it has {words}, but a volume needs at least {MIN_VOXELS_PER_AXIS}"
+    elif repeats > volumes:
+        problem = (
             f"some positions have {repeats} slices and others {volumes}, so part of a volume is "
-            "missing or two scans are mixed",
+            "missing or two scans are mixed"
         )
-    if any(len({slices[k].order for k in group}) < repeats for group in groups):
-        return _with(stack, f"nothing tells its {repeats} images of each position apart")
-    return _on_grid(stack, positions[[group[0] for group in groups]], normal)
+    elif any(len({slices[k].order for k in group}) < repeats for group in groups):
+        problem = f"nothing tells its {repeats} images of each position apart"
+    else:
+        return _on_grid(stack, positions[[group[0] for group in groups]], normal)
+    return replace(stack, problem=problem)
 
 
 def _on_grid(stack: Stack, positions: np.ndarray, normal: np.ndarray) -> Stack:
     """Fit the even grid to the slices, and note deviations."""
-    depth = stack.depth
+    first, depth = stack.slices[0][0], stack.depth
     steps = np.diff(depth)
     usual = float(np.median(steps))
     count = round(depth[-1] / usual) + 1
-    grid = Stack(stack.slices, depth, _affine(stack, positions, normal, count), count)
+    lps = np.eye(4)
+    lps[:3, :2] = np.asarray(first.axes) * first.spacing
+    lps[:3, 2] = (positions[-1] - positions[0]) / (count - 1)
+    lps[:3, 3] = positions[0]
+    grid = replace(stack, affine=RAS_TO_LPS @ lps, count=count)
     line = positions[0] + np.outer(depth / depth[-1], positions[-1] - positions[0])
     off = float(np.linalg.norm(positions - line, axis=1).max())
     if off > OFF_LINE_MM:
-        return _with(grid, f"its slices are up to {off:.1f} mm off one line")
+        return replace(grid, problem=f"its slices are up to {off:.1f} mm off one line")
     if steps.max() > max(LARGEST_GAP_MM, 1.5 * usual):
-        return _with(
-            grid, f"there is a gap of {steps.max():.1f} mm between slices of {usual:.2g} mm"
-        )
-    return _with(grid, "", _unusual(grid, steps, usual, positions, normal))
+        apart = f"{steps.max():.1f} mm between slices of {usual:.2g} mm"
+        return replace(grid, problem=f"there is a gap of {apart}")
+    return replace(grid, notes=_unusual(grid, steps, usual, positions, normal))
 
 
 def _unusual(
@@ -144,9 +147,8 @@ def _unusual(
             f"{words} missing of {grid.count} and interpolated from the neighbours; check that "
             "all files were copied."
         )
-        notes.append(
-            Doubt("slices-missing", "ask", text, {"missing": missing, "slices": grid.count})
-        )
+        lost = {"missing": missing, "slices": grid.count}
+        notes.append(Doubt("slices-missing", "ask", text, lost))
     elif not grid.even:
         apart = f"{steps.min():.3g} to {steps.max():.3g} mm apart"
         text = f"The slices are {apart}; they were interpolated to one every {grid.step:.3g} mm."
@@ -155,24 +157,8 @@ def _unusual(
     course = (positions[-1] - positions[0]) / np.linalg.norm(positions[-1] - positions[0])
     tilt = float(np.degrees(np.arccos(np.clip(course @ normal, -1, 1))))
     if tilt > TILTED_DEGREES:
-        text = f"The gantry was tilted by {tilt:.1f} degrees; slices are placed accordingly."
-        notes.append(text)
+        notes.append(f"The gantry was tilted by {tilt:.1f} degrees; slices are placed accordingly.")
     return notes
-
-
-def _affine(stack: Stack, positions: np.ndarray, normal: np.ndarray, count: int) -> np.ndarray:
-    """(4, 4) column, row, slice to RAS+ mm."""
-    first = stack.slices[0][0]
-    assert first.axes is not None
-    lps = np.eye(4)
-    lps[:3, :2] = first.axes * first.spacing
-    lps[:3, 2] = (positions[-1] - positions[0]) / (count - 1)
-    lps[:3, 3] = positions[0]
-    return RAS_TO_LPS @ lps
-
-
-def _with(stack: Stack, problem: str, notes: list[Note] | None = None) -> Stack:
-    return Stack(stack.slices, stack.depth, stack.affine, stack.count, problem, notes or [])
 
 
 def regridded(data: np.ndarray, stack: Stack) -> np.ndarray:
