@@ -43,9 +43,6 @@ from stylegan3d.measures.similarity import similarity
 from stylegan3d.model.generator import Generator
 from stylegan3d.projection import project
 from stylegan3d.projection.assessment import (
-    CLOSE,
-    OUTSIDE,
-    TYPICAL,
     Judged,
     Seen,
     Yardstick,
@@ -378,8 +375,8 @@ def known() -> None:
             score = np.inf
             if brain is not None:
                 score = compare_signs(ruler.measure(*brain).signs, entry)[1] or 0.0
-            verdict = OUTSIDE if score > entry["outside"] else TYPICAL
-            verdict = CLOSE if score <= entry["close"] else verdict
+            verdict = "red" if score > entry["outside"] else "amber"
+            verdict = "green" if score <= entry["close"] else verdict
             print(f"  {path.name:36} {score:6.2f}  {verdict}", flush=True)
             others += [score] if title == "outside" else []
     if others:

@@ -30,4 +30,4 @@ def copy(settings, item, folder, overwrite):
     write_together({result: text.encode()}, overwrite=overwrite)
     with log.open("a") as stream:
         stream.write(f"{item.name}\n")
-    return [result], {"ssim": 0.5, "psnr": 20.0, "ncc": 0.9, "verdict": "close"}
+    return [result], {"ssim": 0.5, "psnr": 20.0, "ncc": 0.9, "reconstruction": "green"}

@@ -26,3 +26,24 @@ def scan_and_lesion(folder: Path) -> np.ndarray:
     save_open(folder / "scan.nii.gz", data)
     save_open(folder / "lesion.nii.gz", marked)
     return marked > 0
+
+
+#: What `in_doubt` makes doubtful.
+KINDS = {"contrast-agent", "sides"}
+
+
+def in_doubt(path: Path, data: np.ndarray, affine: np.ndarray) -> Path:
+    """A scan whose name tells of a contrast agent and whose header leaves the sides open."""
+    image = nib.Nifti1Image(data, affine)
+    image.set_sform(affine, 1)
+    image.set_qform(affine @ np.diag([-1.0, 1, 1, 1]), 1)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    nib.save(image, path)
+    return path
+
+
+def said_in(text: str) -> set[str]:
+    """Kinds of `KINDS` whose sentences are in a text."""
+    words = " ".join(text.split())
+    told = {"contrast-agent": "contrast agent", "sides": "disagree about left and right"}
+    return {kind for kind, sentence in told.items() if sentence in words}

@@ -5,6 +5,7 @@ Each works on any image layer in a thread, and returns new layers. Annotations a
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,12 +16,12 @@ from napari.qt.threading import FunctionWorker, create_worker
 from napari.types import LayerDataTuple
 from napari.utils.transforms import CompositeAffine
 
-from napari_stylegan3d.core.context import report_error
-from napari_stylegan3d.core.scans import LayerTuple, sample_path, scan_layer
+from napari_stylegan3d.core.context import report_doubts, report_error
+from napari_stylegan3d.core.scans import DOUBTS, LayerTuple, sample_path, scan_layer
 from napari_stylegan3d.core.tissues import make_layer
 from napari_stylegan3d.views.captions import KEY
 from napari_stylegan3d.views.display import upright
-from stylegan3d.base import Doubt, ScanError
+from stylegan3d.base import Doubt, ScanError, doubts_in
 from stylegan3d.projection.settings import Budget, Skull
 from stylegan3d.session.provenance import Kind, Provenance
 from stylegan3d.storage.about import Origin
@@ -69,6 +70,7 @@ def read_scans(path: str | Sequence[str]) -> list[LayerTuple]:
             docked_explorer().open_scan(p)
             continue
         explorer = open_explorer()
+        report_doubts(scan.doubts)
         if not looks_like_labels(scan.data):
             layers.append(scan_layer(scan))
         elif explorer is not None:
@@ -171,14 +173,16 @@ def write_image(path: str, data: np.ndarray, meta: dict[str, Any]) -> list[str]:
 
     if data.ndim != 3 or meta.get("rgb"):
         raise OutputError("Only 3D images can be saved as NIfTI: choose one layer with three axes.")
-    provenance = meta.get("metadata", {}).get(KEY)
+    metadata = meta.get("metadata", {})
+    provenance, doubts = metadata.get(KEY), doubts_in(metadata.get(DOUBTS, ()))
     known = isinstance(provenance, Provenance)
+    said = provenance.one_line if known else "Saved from napari."
     write_volume(
         path,
         np.asarray(data),
         layer_affine(meta),
         description=str(meta.get("name", "")),
-        sidecar={"Description": provenance.one_line if known else "Saved from napari."},
+        sidecar={"Description": said, "Doubts": doubts},
         overwrite=True,
         synthetic=known and provenance.made_as != "scan",
     )
@@ -297,6 +301,7 @@ def _start(
     # What napari connects takes no error, which PySide6 passes; "finished" overwrites it anyway.
     worker.errored.disconnect()
     worker.errored.connect(partial(report_error, doing=doing))
+    worker.returned.connect(lambda made: report_doubts(made[0][1]["metadata"][DOUBTS]))
     worker.start()
     return worker
 
@@ -325,7 +330,9 @@ def _scan_of(layer: Image | None) -> Any:
         size = " x ".join(f"{size:.3g}" for size in scan.space.voxel_size)
         text = f"The layer is in pixels; voxels of {size} mm are assumed, and volumes rest on it."
         scan.notes.append(Doubt("unit", "ask", text, {"voxel_mm": list(scan.space.voxel_size)}))
-    return scan
+    kinds = {doubt.kind for doubt in scan.doubts}
+    of_file = [one for one in doubts_in(layer.metadata.get(DOUBTS, ())) if one.kind not in kinds]
+    return replace(scan, notes=[*scan.notes, *of_file])
 
 
 def _projected(scan: Image, budget: str, skull: str) -> list[LayerDataTuple]:
@@ -335,9 +342,12 @@ def _projected(scan: Image, budget: str, skull: str) -> list[LayerDataTuple]:
     aligned = _scan_of(scan).align(generator, skull=skull)
     result = stylegan3d.project(generator, aligned, budget=budget)
     native = aligned.to_native(result.volume)
-    verdict = {name: result.assessment[name] for name in ("verdict", "sentence", "similarity")}
     name = f"{scan.name}: reconstruction"
-    metadata = {KEY: Provenance("reconstruction", scan.name), "stylegan3d-trust": verdict}
+    metadata = {
+        KEY: Provenance("reconstruction", scan.name),
+        "stylegan3d-trust": {key: result.assessment[key] for key in ("verdicts", "similarity")},
+        DOUBTS: [*aligned.doubts, *map(Doubt.read, result.assessment["doubts"])],
+    }
     return [_image(np.asarray(native.dataobj), native.affine, name, metadata)]
 
 
@@ -351,7 +361,7 @@ def _segmented(scan: Image, skull: str) -> list[LayerDataTuple]:
         np.ascontiguousarray(shown.data), shown.layer_kwargs()
     ).as_layer_data_tuple()
     meta |= {"name": f"{scan.name}: tissues"}
-    meta["metadata"] = {**meta["metadata"], "stylegan3d-measures": found.numbers.measures}
+    meta["metadata"] |= {"stylegan3d-measures": found.numbers.measures, DOUBTS: found.doubts}
     return [(data, meta, kind)]
 
 
@@ -361,7 +371,8 @@ def _aligned(scan: Image, skull: str) -> list[LayerDataTuple]:
     aligned = _scan_of(scan).align(stylegan3d.load(), skull=skull)
     name = f"{scan.name}: model space"
     origin = aligned.scan.origin
-    metadata = {KEY: Provenance("scan", scan.name, origin=origin), ALIGNED: aligned}
+    provenance = Provenance("scan", scan.name, origin=origin)
+    metadata = {KEY: provenance, ALIGNED: aligned, DOUBTS: aligned.doubts}
     return [_image(aligned.volume, aligned.space.affine, name, metadata, (0.0, 1.0))]
 
 
@@ -378,10 +389,11 @@ def _native(layer: Layer, reference: Image) -> list[LayerDataTuple]:
     if isinstance(layer, Labels):
         data = aligned.labels_to_native(np.asarray(layer.data))
         shown = upright(data, aligned.scan.affine, nearest=True)
-        meta = {**shown.layer_kwargs(), "name": name}
+        meta = {**shown.layer_kwargs(), "name": name, "metadata": {DOUBTS: aligned.doubts}}
         return [(np.ascontiguousarray(shown.data), meta, "labels")]
     native = aligned.to_native(np.asarray(layer.data, np.float32))
-    kept = {KEY: layer.metadata[KEY]} if KEY in layer.metadata else {}
+    kept = {key: layer.metadata[key] for key in (KEY,) if key in layer.metadata}
+    kept[DOUBTS] = aligned.doubts
     return [_image(np.asarray(native.dataobj), native.affine, name, kept)]
 
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from napari.utils.notifications import show_error, show_info
+from napari.utils.notifications import show_error, show_info, show_warning
 from qtpy.QtCore import QObject, Signal
 
 from napari_stylegan3d.widgets.controls import Links
-from stylegan3d.base import StyleGAN3DError
+from stylegan3d.base import Doubt, StyleGAN3DError
 from stylegan3d.memory import is_out_of_memory, out_of_memory_sentence
 
 if TYPE_CHECKING:
@@ -56,6 +57,12 @@ def report_error(error: BaseException, doing: str) -> str:
         logger.error("Failed while %s", doing, exc_info=error)
     show_error(text)
     return text
+
+
+def report_doubts(doubts: Iterable[Doubt]) -> None:
+    """Show a notification of what is in doubt, if anything is."""
+    if lines := [doubt.sentence for doubt in doubts]:
+        show_warning("\n".join(lines))
 
 
 def report_done(text: str) -> None:

@@ -337,6 +337,10 @@ LayerTuple = tuple[np.ndarray, dict[str, Any], str]
 NOISE_SHARE = 0.05
 
 
+#: Key of what is in doubt about a layer, in its metadata.
+DOUBTS = "stylegan3d-doubts"
+
+
 def scan_layer(scan: Any) -> LayerTuple:
     """An image layer for a scan in RAS orientation, with its own intensities."""
     shown = upright(scan.data, scan.affine)
@@ -352,6 +356,10 @@ def scan_layer(scan: Any) -> LayerTuple:
         "contrast_limits": (float(low), float(max(high, low + 1e-6))),
         "interpolation2d": "linear",
         "rendering": "attenuated_mip",
-        "metadata": {KEY: Provenance("scan", name, origin=scan.origin), "path": str(scan.path)},
+        "metadata": {
+            KEY: Provenance("scan", name, origin=scan.origin),
+            "path": str(scan.path),
+            DOUBTS: list(scan.doubts),
+        },
     }
     return shown.data, meta, "image"

@@ -19,11 +19,12 @@ from qtpy.QtGui import QImage
 
 from napari_stylegan3d.core.jobs import Loaded
 from napari_stylegan3d.views.captions import KEY, OVER
-from stylegan3d.base import OutputError, Progress
+from stylegan3d.base import Doubt, OutputError, Progress
 from stylegan3d.outputs.results import (
     OF_A_SCAN,
     PAINTED,
     RECORDED,
+    doubts_entry,
     json_path,
     picture_name,
     picture_sidecar,
@@ -59,12 +60,15 @@ class OfScan:
         Its hash.
     origin : {"acquired", "synthetic", "edited"}
         What its files say that it is.
+    doubts : sequence of Doubt
+        What is in doubt about it.
     """
 
     name: str
     path: Path | None
     sha256: str
     origin: Origin = "acquired"
+    doubts: Sequence[Doubt] = ()
 
 
 @dataclass(frozen=True)
@@ -126,6 +130,7 @@ class Pictured:
                 folder,
                 kind=self.kind,
                 origin=self.scan.origin,
+                doubts=self.scan.doubts,
             )
         else:
             told = picture_sidecar(self.recipe, generator, folder)
@@ -168,13 +173,13 @@ def pictured(comparison: DisplayController, *, alone: bool = False) -> Pictured:
         kind = "" if view == "scan" else view
         aligned = view == "unusual" or session.placed is not None
         made = case.origin != "acquired"
-        recorded = OfScan(case.name, case.path, case.sha256, case.origin)
+        recorded = OfScan(case.name, case.path, case.sha256, case.origin, case.known_doubts)
         return Pictured(None, None, recorded, kind, aligned=aligned, synthetic=made, over=over)
     if view == "painted" and comparison.painted is not None:
         scan = comparison.painted.scan
         if scan is not None:
             of = scan.aligned.scan
-            found = OfScan(told.name, of.path, of.sha256, of.origin)
+            found = OfScan(told.name, of.path, of.sha256, of.origin, scan.aligned.doubts)
             return Pictured(None, None, found, view, over=over)
     elif shown.what == "search" or not comparison.is_current:
         raise OutputError("Wait for the full volume, then save the picture.")
@@ -213,10 +218,17 @@ def _over(comparison: DisplayController) -> dict[str, Any] | None:
                 "OpenedWith": over.patient,
                 "SamePatientConfirmed": over.confirmed,
                 "Mode": "overlay",
+                **_note(comparison),
             }
         if isinstance(told, Provenance) and told.kind == "second":
-            return {"Name": told.name, "Mode": "alone"}
+            return {"Name": told.name, "Mode": "alone", **_note(comparison)}
     return None
+
+
+def _note(comparison: DisplayController) -> dict[str, str]:
+    """How the overlay came to lie where it does, and what is in doubt about it."""
+    overlay = comparison.session.annotations.overlay
+    return {} if overlay is None or overlay.image is None else {"Note": str(overlay.image.note)}
 
 
 DOTS_PER_METRE = 300 / 0.0254
@@ -281,10 +293,11 @@ def save_volume(
     generator = loaded.generator
     rendered = render_recipe(loaded.renderer, recipe, progress=report)
     report(1, 2, "Writing")
-    lasting = _lasting(recipe, moved)
+    lasting, scan = _lasting(recipe, moved), recipe.scan()
     for path in targets:
-        scan = recipe.scan() if path == native else None
-        files |= rendered_files(path, rendered, lasting, generator, scan=scan)
+        files |= rendered_files(
+            path, rendered, lasting, generator, native=path == native, scan=scan
+        )
     files |= _dicom(report, target, targets, files)
     return _write(target, files, moved)
 
@@ -354,6 +367,7 @@ def save_picture(
     if recipe is not None:
         shown = dataclasses.replace(shown, recipe=_lasting(recipe, moved))
     told = shown.sidecar(target.path.parent, loaded.generator)
+    told |= {} if recipe is None else doubts_entry(recipe.scan())
     files |= {target.path: png, json_path(target.path): to_json(told).encode()}
     return _write(target, files, moved)
 
@@ -379,6 +393,7 @@ def save_film(report: Progress, loaded: Loaded, target: ExportTarget, film: Film
     from stylegan3d.outputs.films import film_sidecar
 
     told = film_sidecar(lasting, loaded.generator, target.path)
+    told |= doubts_entry(*(recipe.scan() for recipe in film.recipes))
     drawn[json_path(target.path)] = to_json(told).encode()
     return _write(target, files | drawn, moved)
 

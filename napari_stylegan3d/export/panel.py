@@ -753,7 +753,7 @@ class ExportController(QObject):
             about |= {
                 "name": projected.name,
                 "scan": projected.aligned.volume if projected.aligned else None,
-                "trust": {**projected.assessment, "similarity": projected.similarity},
+                "trust": projected.assessment,
             }
         name = report_name(recipe, scan=scan_file_of(session, recipe))
         settings = replace(self.panel.report_form.value, unusual_z=unusual_z())

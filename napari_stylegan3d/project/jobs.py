@@ -16,7 +16,7 @@ from napari_stylegan3d.project.label_maps import LabelMap
 from napari_stylegan3d.project.regions import mask_of
 from napari_stylegan3d.project.result import fill
 from napari_stylegan3d.views.display import enlarge
-from stylegan3d.base import Progress
+from stylegan3d.base import Doubt, Progress
 from stylegan3d.memory import give_back
 from stylegan3d.projection.settings import BUDGETS, Choices
 from stylegan3d.session.annotations import Filled, Region
@@ -146,9 +146,7 @@ def project_scan(report: Progress, loaded: Loaded, request: ProjectionRequest) -
     return dataclasses.replace(
         case.lying(found, aligned, case.pose, generator.hash),
         source=source,
-        similarity=dict(result.assessment["similarity"]),
-        mean_brain=dict(result.assessment["mean_brain"]),
-        remarks=(*(doubt.sentence for doubt in done.doubts), *_left_out(aligned, mask)),
+        doubts=(*done.doubts, *_left_out(aligned, mask)),
         assessment=result.assessment,
         filled=filled,
         residual_z=result.residual_z,
@@ -173,8 +171,8 @@ def _unused(path: Path) -> Path:
     return found
 
 
-def _left_out(aligned: AlignedScan, mask: Mask | None) -> list[str]:
-    """Notes on what was excluded from the comparison."""
+def _left_out(aligned: AlignedScan, mask: Mask | None) -> list[Doubt]:
+    """What was excluded from the comparison."""
     if mask is None:
         return []
     marked = mask.on(aligned.space, aligned).weights == 0
@@ -190,7 +188,8 @@ def _left_out(aligned: AlignedScan, mask: Mask | None) -> list[str]:
             "The masked region ({drawn:.1f} ml) was excluded from the search and filled in by the "
             "model; all voxels of the model's grid that it touches make {size:.1f} ml."
         )
-    return [text.format(drawn=drawn, size=size)]
+    sentence = text.format(drawn=drawn, size=size)
+    return [Doubt("masked", "tell", sentence, {"drawn_ml": drawn, "ml": size})]
 
 
 class _Shown:

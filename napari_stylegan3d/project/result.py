@@ -35,14 +35,6 @@ if TYPE_CHECKING:
 
 #: Number of regions listed, worst first.
 NAMED = 3
-#: Style of each verdict; others are neutral.
-ROLES = {
-    "close": "good",
-    "typical features only": "caution",
-    "outside what this model knows": "error",
-}
-
-
 #: Sign, word and style of each level; signs differ in shape, not in colour alone.
 LEVELS = {
     "green": ("✓", "within normal limits", "good"),
@@ -63,12 +55,7 @@ class ResultBox(QWidget):
         super().__init__()
         self.patient = ElidedLabel(name="project.patient", role="figure")
         self.patient.setToolTip("The patient whose scan was projected.")
-        self.verdict = controls.hint(name="project.verdict", role="")
-        self.verdict.setToolTip(
-            "How far the reconstruction can be trusted, relative to held-out subjects."
-        )
         self.lights = VerdictRows(self.findingPicked)
-        self.sentence = controls.hint(name="project.sentence")
         self.regions = controls.hint(name="project.regions")
         self.regions.setToolTip(
             "Root mean square of scan minus reconstruction in a region, in % of the "
@@ -91,9 +78,7 @@ class ResultBox(QWidget):
         )
         self.saved = controls.hint(name="project.saved")
         self.figures: dict[str, QLabel] = {}
-        column = controls.stack(
-            self.patient, self.lights, self.verdict, self.sentence, on=self, spacing=7
-        )
+        column = controls.stack(self.patient, self.lights, on=self, spacing=7)
         self.table = self._make_figures()
         column.addWidget(self.table)
         for widget in (self.place, self.regions, self.notes, self.save_filled, self.saved):
@@ -102,27 +87,22 @@ class ResultBox(QWidget):
 
     def show_result(self, projected: Case | None) -> None:
         """Show the result of a projection; None for none."""
-        for key in SIMILARITY:
-            for name, numbers in (
-                (f"project.{key}", projected.similarity if projected else {}),
-                (f"project.mean.{key}", projected.mean_brain if projected else {}),
-            ):
-                known = key in numbers
-                self.figures[name].setText(similarity_text(key, numbers[key]) if known else "–")
         assessment: Mapping[str, Any] = projected.assessment if projected else {}
-        verdict, sentence = assessment.get("verdict", ""), assessment.get("sentence", "")
+        for key in SIMILARITY:
+            for name, of in (("project", "similarity"), ("project.mean", "mean_brain")):
+                numbers = assessment.get(of, {})
+                text = similarity_text(key, numbers[key]) if key in numbers else "–"
+                self.figures[f"{name}.{key}"].setText(text)
         self.patient.setText("" if projected is None else projected.name)
         self.patient.setVisible(projected is not None)
         self.lights.show_assessment(assessment)
-        self._show_verdict(verdict)
-        remarks = projected.remarks if projected else ()
+        doubts = projected.doubts if projected else ()
         self.table.setVisible(projected is not None)
         self.save_filled.setVisible(projected is not None and projected.filled is not None)
         self.saved.hide()
-        # The verdict's sentence is already shown above.
-        lines = [remark for remark in remarks if not sentence or sentence not in remark]
+        # Verdicts are already shown above.
+        lines = [doubt.sentence for doubt in doubts if doubt.kind not in VERDICTS]
         for label, text in (
-            (self.sentence, sentence),
             (self.place, _place_of(assessment)),
             (self.regions, worst_regions(assessment.get("regions", {}))),
             (self.notes, "\n".join(lines)),
@@ -137,11 +117,6 @@ class ResultBox(QWidget):
             text = text.replace(sign, f"{sign}\u200b")
         self.saved.setText(text)
         self.saved.show()
-
-    def _show_verdict(self, verdict: str) -> None:
-        self.verdict.setText(f"Reconstruction: {verdict}")
-        self.verdict.setVisible(bool(verdict))
-        controls.set_role(self.verdict, ROLES.get(verdict, "figure"))
 
     def _make_figures(self) -> QWidget:
         table = QWidget()
@@ -166,7 +141,7 @@ class ResultBox(QWidget):
 
 
 class VerdictRows(QWidget):
-    """The three verdicts on a scan, the decisive one first, and its findings."""
+    """The verdicts, the decisive one on the scan first, and its findings."""
 
     def __init__(self, picked: Any) -> None:
         super().__init__()
@@ -191,11 +166,13 @@ class VerdictRows(QWidget):
         self._places: list[Sequence[float]] = []
 
     def show_assessment(self, assessment: Mapping[str, Any]) -> None:
-        """Show the verdicts of a projection; none of an older or uncalibrated one."""
+        """Show the verdicts of a projection; an uncalibrated one has that on the reconstruction."""
         verdicts = assessment.get("verdicts", {})
         for number, (name, verdict) in enumerate(verdicts.items()):
             self.rows[name].show_verdict(verdict)
             self.column.insertWidget(number, self.rows[name])
+        for name, row in self.rows.items():
+            row.setVisible(name in verdicts)
         # Below their verdict, which may stand before others.
         findings = listed_findings(assessment)[:LISTED]
         self._places = [finding["center_mm"] for finding in findings]
@@ -219,7 +196,8 @@ class VerdictRow(QWidget):
             f"project.verdict.{name}",
             "✓ within normal limits, ▲ caution, ■ warning. Acquisition: contrast, sharpness, "
             "coverage. Anatomy: size, ventricles, shape among people. Focal: what the scan shows "
-            "and the model does not know. Not a diagnosis.",
+            "and the model does not know. Reconstruction: how far it can be trusted. "
+            "Not a diagnosis.",
         )
         self.reason = controls.hint(name=f"project.verdict.{name}.reason")
         self.reason.setToolTip(self.title.toolTip())

@@ -18,7 +18,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar
 
 _LONGEST = 900  # characters; a path may have thousands
@@ -106,21 +106,21 @@ class Doubt:
         """One line for terminals and tables."""
         return f"{_BEGINNINGS[self.severity]}: {self.sentence}"
 
-    def plain(self) -> Json:
-        """For JSON."""
-        return asdict(self)
-
     @classmethod
     def read(cls, told: Any) -> Doubt:
-        """Inverse of `plain`; also reads the sentence that earlier versions wrote.
+        """A doubt, also from JSON, and from the sentence that earlier versions wrote.
 
         Raises
         ------
-        TypeError
+        ValueError
             If it is neither.
         """
+        if isinstance(told, Doubt):
+            return told
         if isinstance(told, Mapping):
-            return cls(**told)
+            if not {"kind", "severity", "sentence"} <= told.keys():
+                raise ValueError("a doubt has a kind, a severity and a sentence")
+            return cls(told["kind"], told["severity"], told["sentence"], told.get("figures", {}))
         text = str(told).removeprefix("Check: ")
         return cls("earlier", "ask", text[:1].upper() + text[1:])
 

@@ -11,10 +11,13 @@ import numpy as np
 import pytest
 import torch
 from hops import functions_on_the_stack
+from open_sides import KINDS, in_doubt, said_in
 from private import private_in
 from tolerances import SFORM_MM
 
+from stylegan3d.model.generator import RandomBrains
 from stylegan3d.model.loading import load
+from stylegan3d.outputs import report_page
 from stylegan3d.recipe.latents import load_latent
 from stylegan3d.recipe.recipe import Edit, Recipe, Source
 from stylegan3d.scans import read_scan
@@ -229,7 +232,7 @@ def test_what_is_left_open_is_written_on_the_scans_grid(run, brain_model, scan, 
     words = ["--steps", "2", "--skull", "keep", "--model", brain_model, "--out", tmp_path]
     result = run("project", scan, *words, "--uncertainty", "2")
     assert result.status == 0, result.err
-    assert "reconstruction: not calibrated for this model." in result.out
+    assert "reconstruction: amber. Not calibrated" in result.out
     image = nib.load(tmp_path / f"{PREFIX}_desc-uncertainty_T1w.nii.gz")
     np.testing.assert_allclose(image.affine, nib.load(scan).affine, atol=SFORM_MM)
     spread, made = image.get_fdata(), nib.load(tmp_path / FILES[2]).get_fdata()
@@ -474,7 +477,7 @@ def test_what_is_made_of_an_edited_scan_is_no_acquired_one(
     assert run(*words).status == 0
     page = next(again.glob("*.html")).read_text()
     assert f"Edited scan {file.name}" in page
-    assert "This is an edited scan, not an acquired image." in page
+    assert "This is an edited scan, not an acquired image (its header says so)." in page
     assert ">Scan (edited)<" in page
     assert ">Scan<" not in page
     for path, origin in ((file, "edited"), (scan, "acquired")):
@@ -551,7 +554,7 @@ def test_nothing_that_is_handed_on_names_a_patient(run, brain_model, scan, tmp_p
         {
             "choice": {"path": str(nifti), "series": None},
             "name": "sub-01",
-            "results": {"a": {"remarks": [f"{private}/x.nii is thick."]}},
+            "results": {"a": {"doubts": [{"sentence": f"{private}/x.nii is thick."}]}},
             "labels": [str(private / "lesion.nii.gz")],
         },
         {
@@ -572,5 +575,82 @@ def test_nothing_that_is_handed_on_names_a_patient(run, brain_model, scan, tmp_p
     one, two = read.view["cases"]
     assert one["choice"]["path"] == str(out / nifti.name)
     assert one["labels"] == [str(out / "lesion.nii.gz")]
-    assert one["results"]["a"]["remarks"] == ["x.nii is thick."]
+    assert one["results"]["a"]["doubts"] == [{"sentence": "x.nii is thick."}]
     assert two["choice"]["path"] == str(out / "series-0003")
+
+
+def kinds_in(told):
+    """Kinds of all doubts anywhere in a JSON object."""
+    if isinstance(told, dict):
+        own = {told["kind"]} if {"kind", "severity", "sentence"} <= told.keys() else set()
+        return own.union(*map(kinds_in, told.values()))
+    return set().union(*map(kinds_in, told)) if isinstance(told, list) else set()
+
+
+def test_no_doubt_is_dropped_on_the_way(run, brain_model, tmp_path, monkeypatch):
+    """Reading tells two; so do the console, `--json`, every sidecar, every table and the report."""
+    grid = nib.affines.from_matvec(np.diag([5.0, 5.0, 5.0]), CENTER_MM - [100, 135, 115])
+    data = 400 * on_grid((40, 54, 46), grid)
+    scan = in_doubt(tmp_path / "study" / "sub-01_ce-gad_T1w.nii.gz", data, grid)
+    assert {doubt.kind for doubt in read_scan(scan).doubts} == KINDS
+
+    told = run("info", scan, "--json")
+    assert kinds_in(told.json) >= said_in(told.err) == KINDS
+    assert "--orientation" in told.err
+
+    words = ("--steps", 1, "--skull", "keep", "--model", brain_model, "--json")
+    one, many = tmp_path / "one", tmp_path / "many"
+    told = run("project", scan, *words, "--out", one)
+    assert told.status == 0, told.err
+    assert kinds_in(told.json["doubts"]) >= KINDS
+    assert said_in(told.err) == KINDS
+    sidecars = [path for path in one.glob("*.json") if path.name != "dataset_description.json"]
+    assert len(sidecars) >= 5
+    for path in sidecars:
+        assert kinds_in(json.loads(path.read_text())) >= KINDS, path.name
+
+    told = run("project", scan.parent, *words, "--out", many)
+    assert said_in(told.err) == KINDS
+    assert said_in((many / "projections.tsv").read_text()) == KINDS
+
+    recipe = next(one.glob("*_space-model*projected_T1w.json"))
+    pages = tmp_path / "pages"
+    drawn = []
+    monkeypatch.setattr(report_page, "draw_page", lambda case, folder: drawn.append(case) or b"")
+    told = run("render", "report", recipe, "--html", "--model", brain_model, "--out", pages)
+    assert told.status == 0, told.err
+    assert said_in(next(pages.glob("*.html")).read_text()) == KINDS
+    assert kinds_in(json.loads(next(pages.glob("*.json")).read_text())) >= KINDS
+    texts = (part.getPlainText(identify=1) for part in paragraphs(drawn[0], pages))
+    assert said_in(" ".join(texts)) == KINDS
+
+    edited = ("--latent", next(one.glob("*.safetensors")), "--edit", "PC 1=2")
+    told = run("edit", *edited, "--model", brain_model, "--out", tmp_path / "edited")
+    assert told.status == 0, told.err
+    (sidecar,) = (tmp_path / "edited").glob("*_T1w.json")
+    assert kinds_in(json.loads(sidecar.read_text())) >= KINDS
+
+    words = ("--model", brain_model, "--skull", "keep", "--out", tmp_path / "pack", "--json")
+    told = run("prepare", scan.parent, *words)
+    assert told.status == 0, told.err
+    assert said_in(told.err) == KINDS
+    assert kinds_in(told.json) >= KINDS
+    assert kinds_in(json.loads((tmp_path / "pack/dataset.json").read_text())) >= KINDS
+    assert said_in(next((tmp_path / "pack").glob("*.html")).read_text()) == KINDS
+
+
+def paragraphs(case, folder):
+    return [part for part in report_page.laid_out(case, folder) if hasattr(part, "getPlainText")]
+
+
+def test_no_doubt_is_dropped_by_labels(run, tmp_path):
+    generator = load(device="cpu")
+    brain = next(iter(RandomBrains(generator, [1], truncation=0.7)))
+    name = "sub-01_ce-gad_T1w.nii.gz"
+    scan = in_doubt(tmp_path / "study" / name, brain.astype(np.float32), generator.affine)
+    out, table = tmp_path / "labels.nii.gz", tmp_path / "numbers.csv"
+    told = run("segment", scan, "--out", out, "--table", table, "--json")
+    assert told.status == 0, told.err
+    assert kinds_in(told.json) == said_in(told.err) == KINDS
+    assert kinds_in(json.loads(sidecar_path(out).read_text())) == KINDS
+    assert said_in(table.read_text()) == KINDS

@@ -69,7 +69,7 @@ def test_a_report_of_a_projected_scan_finds_what_the_projection_left(run, model,
     assert Path(path).read_bytes().startswith(b"%PDF")
     assert not list(out.glob("*.html"))
     beside = json.loads((out / "sub-01_space-model_desc-projected_report.pdf.json").read_text())
-    assert beside["Verdict"] == "close"
+    assert beside["Verdicts"]["reconstruction"]["level"] == "green"
     assert list(beside["Measures"]) == ["Scan", "Reconstruction"]
 
 

@@ -61,7 +61,7 @@ def test_one_that_fails_does_not_stop_the_rest_and_the_table_tells(bench):
     table = b.table()
     assert list(table) == ["sub-1", "sub-2", "sub-3", "sub-4"]
     assert table["sub-1"]["psnr"] == "20"
-    assert table["sub-1"]["verdict"] == "close"
+    assert table["sub-1"]["reconstruction"] == "green"
     assert table["sub-1"]["error"] == "n/a"
     assert table["sub-2"]["psnr"] == "n/a"
     assert table["sub-2"]["error"].endswith("is no scan; give another.")

@@ -17,7 +17,7 @@ from reportlab.graphics.shapes import String
 from reportlab.platypus import Image as ReportImage
 from reportlab.platypus import Paragraph
 
-from stylegan3d.base import OutputError
+from stylegan3d.base import Doubt, OutputError
 from stylegan3d.measures.tissue_volumes import TOLD
 from stylegan3d.outputs import report as content
 from stylegan3d.outputs import report_page
@@ -38,8 +38,7 @@ from stylegan3d.segmentation.numbers import numbers_of
 LOOK = Look(pixels_per_mm=0.5)
 TRUST = {
     "similarity": {"ssim": 0.91, "ncc": 0.97, "psnr": 27.3, "mae": 0.034},
-    "verdict": "typical features only",
-    "sentence": "The search was short.",
+    "verdicts": {"reconstruction": {"level": "amber", "sentence": "The search was short."}},
 }
 
 
@@ -119,8 +118,7 @@ def test_an_edit_of_a_scan_is_shown_beside_scan_and_reconstruction(
     assert case.name == "sub-01"
     assert case.scan == "sub-01_T1w.nii.gz"
     assert case.pictures[1][1].title.startswith("Change")
-    assert case.verdict == TRUST["verdict"]
-    assert case.similarity == TRUST["similarity"]
+    assert case.assessment == TRUST
     assert "+2 sd" in case.steps[0]
 
 
@@ -145,7 +143,7 @@ def test_the_json_beside_it_holds_recipe_and_measures(tiny_generator, renderer, 
     told = json.loads(files[json_path(path)])
     assert told["SyntheticImage"] is True
     assert told["Recipe"]["source"]["path"] == Path(str(projected.source.path)).name
-    assert told["Verdict"] == TRUST["verdict"]
+    assert told["Verdicts"] == TRUST["verdicts"]
     assert set(told["Measures"]["Reconstruction"]) >= {"brain_ml", "ventricle_ml"}
     assert from_link(case.link(folder)).source.path == Path(str(projected.source.path)).name
     assert str(folder) not in files[json_path(path)].decode()
@@ -162,7 +160,7 @@ def test_of_an_unsuitable_acquisition_the_reason_stands_in_place_of_figures(
         "findings": [finding],
     }
     case = build_case(projected, tiny_generator, renderer, trust=trust, look=LOOK)
-    assert (case.measures, case.numbers, list(case.findings)) == ({}, None, [])
+    assert (case.measures, case.numbers, content.findings(case)) == ({}, None, "")
     (told,) = content.notes(case)
     assert told.endswith("is unsuitable (the scan covers only 88 % of the brain).")
     html = html_report(case, tmp_path)
@@ -213,7 +211,7 @@ def full_case():
     wide = ReportPicture("Edited scan minus scan: blue darker", Image.new("RGB", (90, 35)))
     tissues = {key: rows[0][key] for key in TOLD}
     lights = {
-        name: {"level": "red", "sentence": "A sentence <b>that</b> takes two lines. " * 4}
+        name: {"level": "amber", "sentence": "A sentence <b>that</b> takes two lines. " * 4}
         for name in VERDICTS
     }
     found = {"place": "left frontal lobe", "ml": 2.0, "peak_z": -6.0, "center_mm": [1.0, 2.0, 3.0]}
@@ -223,11 +221,8 @@ def full_case():
         pictures=[[wide, wide], [wide, wide]],
         measures={"Scan": tissues, "Reconstruction": tissues, "Edited scan": tissues},
         measured="by a network",
-        similarity=TRUST["similarity"],
-        verdict=TRUST["verdict"],
-        sentence=TRUST["sentence"] * 6,
-        verdicts=lights,
-        findings=[found] * 9,
+        doubts=[Doubt("contrast", "refuse", "The search was short. " * 6)],
+        assessment={**TRUST, "verdicts": lights, "findings": [found] * 9},
         model=["Model x, sha256 0."],
         numbers=numbers,
         scan="sub-01_T1w.nii.gz, 9 x 9 x 9 voxels",
@@ -241,7 +236,7 @@ def test_nothing_of_a_full_page_is_cut_off(full_case):
     words = list(texts_of(story))
     for told in (
         full_case.name,
-        full_case.sentence.strip(),
+        full_case.doubts[0].sentence.strip(),
         *(sentence.strip() for _, _, sentence in content.verdicts(full_case)),
         *(cell.text for row in content.whole_table(full_case) for cell in row),
         *(cell.text for row in content.sides_table(full_case) for cell in row),

@@ -14,12 +14,8 @@ from stylegan3d.measures.attributes import FRAME_CENTER_MM
 from stylegan3d.measures.regions import NAMES, region_masks
 from stylegan3d.projection import project, signs
 from stylegan3d.projection.assessment import (
-    CLOSE,
     FAR_PERCENT,
     FILE,
-    NOT_CALIBRATED,
-    OUTSIDE,
-    TYPICAL,
     assess,
     place_in_words,
     residuals_by_region,
@@ -32,6 +28,7 @@ from stylegan3d.projection.calibration import (
 )
 from stylegan3d.projection.problem import LatentPrior
 from stylegan3d.projection.signs import Usual, first_guess
+from stylegan3d.storage.jsontext import to_plain
 
 
 @pytest.fixture(scope="module")
@@ -80,26 +77,29 @@ def test_people_are_told_from_what_is_made_of_them(calibrated, pack):
 def test_a_person_is_close_and_another_contrast_is_outside_however_alike_it_was_made(calibrated):
     person = head(calibrated.space)
     good = trust_of(calibrated, person, person + np.float32(0.001))
-    assert good["verdict"] == CLOSE
+    assert good["verdicts"]["reconstruction"]["level"] == "green"
     assert good["strangeness"] <= calibrated.card["trust"]["close"]
     strange = dict(strange_kinds(person, person > 0.05))["inverted contrast"]
     bad = trust_of(
         calibrated, strange, strange * np.float32(0.99)
     )  # as if a long search had bent the model to it
     assert bad["similarity"]["ssim"] > 0.99
-    assert bad["verdict"] == OUTSIDE
+    assert bad["verdicts"]["reconstruction"]["level"] == "red"
     assert bad["strangeness"] > calibrated.card["trust"]["outside"]
     assert bad["signs"]["contrast"]["unusual"] > 3
-    assert any("outside what this model knows" in remark for remark in bad["remarks"])
-    json.dumps([good, bad], allow_nan=False)
+    said = {doubt.kind: doubt for doubt in bad["doubts"]}
+    assert "outside what this model knows" in said["reconstruction"].sentence
+    assert said["reconstruction"].severity == "refuse"
+    json.dumps(to_plain([good, bad]), allow_nan=False)
 
 
 def test_a_poor_reconstruction_of_a_known_kind_shows_typical_features_only(calibrated):
     person = head(calibrated.space)
     flat = np.where(person > 0.05, 0.6, 0).astype(np.float32)
     trust = trust_of(calibrated, person, flat)
-    assert trust["verdict"] == TYPICAL
-    assert "search longer" in trust["sentence"]
+    told = trust["verdicts"]["reconstruction"]
+    assert told["level"] == "amber"
+    assert "search longer" in told["sentence"]
 
 
 def test_a_lesion_is_named_by_its_region(calibrated):
@@ -124,10 +124,11 @@ def test_without_a_calibration_nothing_is_claimed():
     person = head(generator.space)
     generator.__dict__["template"] = person
     trust = trust_of(generator, person, person)
-    assert trust["verdict"] == NOT_CALIBRATED
+    told = trust["verdicts"]["reconstruction"]
+    assert told["level"] == "amber"
     assert trust["strangeness"] is None
     assert trust["latent_percentile"] is None
-    assert "stylegan3d model calibrate" in trust["sentence"]
+    assert "stylegan3d model calibrate" in told["sentence"]
     assert not any("unusual" in sign for sign in trust["signs"].values())
 
 
@@ -150,9 +151,9 @@ def test_the_latent_has_a_percentile_where_there_is_an_encoder(generator, pack):
         percentile = trust["latent_percentile"]
         # Somewhere among people, or beyond them all.
         assert percentile == pytest.approx(expected, abs=45 if expected == 50 else 0)
-        told = [remark for remark in trust["remarks"] if "may look unnatural" in remark]
+        told = [doubt for doubt in trust["doubts"] if doubt.kind == "far-from-average"]
         assert bool(told) == (percentile >= FAR_PERCENT)
-        assert all("any reference subject" in remark for remark in told)
+        assert all("any reference subject" in doubt.sentence for doubt in told)
 
 
 def test_a_place_among_people_is_said_in_words():
@@ -163,7 +164,7 @@ def test_a_place_among_people_is_said_in_words():
 
 def test_projecting_tells_the_verdict(calibrated):
     result = project(calibrated, head(calibrated.space), steps=1)
-    assert result.assessment["verdict"] in (TYPICAL, CLOSE)
+    assert result.assessment["verdicts"]["reconstruction"]["level"] != "red"
     assert set(result.assessment["regions"]) <= {
         f"{side}{name}" for name in NAMES for side in ("", "left ", "right ")
     }

@@ -86,9 +86,9 @@ def test_the_reconstruction_is_the_scan(generator, plain, aligned):
 
 def test_how_far_the_model_knows_the_scan_is_judged_without(found, plain):
     """Whatever the scan shows, its own noise reproduces it."""
-    for key in ("matched", "verdict", "sentence", "verdicts", "signs"):
+    for key in ("matched", "verdicts", "signs"):
         assert found.assessment[key] == plain.assessment[key], key
-    assert found.assessment["remarks"] == [*plain.assessment["remarks"], WITHOUT_NOISE]
+    assert found.assessment["doubts"] == [*plain.assessment["doubts"], WITHOUT_NOISE]
 
 
 def test_thorough_ends_with_it_where_the_scan_is_whole(generator, aligned, found, monkeypatch):

@@ -123,7 +123,7 @@ def test_trust_tells_noise_from_a_brain(generator, known):
     generator_like_mean = tiny_generator()
     generator_like_mean.__dict__["template"] = noise  # nothing can beat a template that is the scan
     bad = project(generator_like_mean, template, steps=2).assessment
-    assert any("no more similar to the scan" in remark for remark in bad["remarks"])
+    assert "no-better-than-mean" in [doubt.kind for doubt in bad["doubts"]]
 
 
 def test_work_counts_coarse_steps_for_less(generator, known):

@@ -5,19 +5,20 @@ import json
 import pytest
 
 from stylegan3d.base import Doubt, doubts_in, facts_in
+from stylegan3d.storage.jsontext import to_json
 
 DOUBT = Doubt("slices-missing", "ask", "2 slices are missing of 20.", {"missing": 2})
 
 
 def test_files_keep_doubts():
-    assert Doubt.read(json.loads(json.dumps(DOUBT.plain()))) == DOUBT
+    assert Doubt.read(json.loads(to_json(DOUBT))) == DOUBT
     assert str(DOUBT) == "Check: 2 slices are missing of 20."
 
 
 def test_a_sentence_of_an_earlier_version_is_a_doubt():
     read = Doubt.read("Check: the brain is cut off.")
     assert (read.severity, read.sentence) == ("ask", "The brain is cut off.")
-    with pytest.raises(TypeError):
+    with pytest.raises(ValueError, match="a doubt has"):
         Doubt.read({"text": "No doubt."})
 
 

@@ -214,7 +214,7 @@ def in_words(snapshot: Snapshot) -> Any:
         lies = one.alignment
         return (
             (one.key, one.name, one.choice, one.sha256, one.origin, one.pose, one.source),
-            (one.similarity, one.assessment, one.remarks, one.model if lies else ""),
+            (one.assessment, one.doubts, one.model if lies else ""),
             None if lies is None else (lies.how, place(lies.rigid)),
         )
 

@@ -430,7 +430,7 @@ def _origin_of(path: Path) -> Json:
     from stylegan3d.scans.origin import origin_of_file
 
     told = origin_of_file(path, open_image(path).header)
-    return {"origin": told.origin, "doubts": [doubt.plain() for doubt in told.doubts]}
+    return {"origin": told.origin, "doubts": told.doubts}
 
 
 def _is_raw(path: Path) -> bool:
@@ -478,7 +478,7 @@ def _describe_scan(path: Path) -> Json:
         "origin": scan.origin,
         "sha256": scan.sha256,
         "notes": facts_in(scan.notes),
-        "doubts": [doubt.plain() for doubt in (*scan.doubts, *seen)],
+        "doubts": [*scan.doubts, *seen],
     }
 
 

@@ -121,9 +121,10 @@ def _open(model: ModelChoice, choices: Choices) -> Any:
 
 def _emit(result: Json, out: Path, *, as_json: bool) -> None:
     """Print files and similarity; warnings on stderr."""
-    print_doubts(result["doubts"])
     from stylegan3d.projection.assessment import place_in_words
+    from stylegan3d.projection.words import VERDICTS
 
+    print_doubts(doubt for doubt in result["doubts"] if doubt.kind not in VERDICTS)
     files = {what: str(out / name) for what, name in result["files"].items()}
     similar, percentile = result["similarity"], result["trust"]["latent_percentile"]
     place = [] if percentile is None else [f"this brain lies {place_in_words(percentile)}"]
@@ -138,7 +139,6 @@ def _emit(result: Json, out: Path, *, as_json: bool) -> None:
         f"correlation {similar['ncc']:.3f}",
         *place,
         *lights,
-        f"reconstruction: {trust['verdict']}. {trust['sentence']}",
     ]
     emit({**result, "files": files}, lines, as_json=as_json)
 

@@ -112,7 +112,9 @@ def render_to_files(
             report(len(volumes), len(recipes), path.name)
             rendered = render_recipe(renderer, brain)
             found.append(read_tissues(rendered.volume, rendered.space))
-            files = rendered_files(path, rendered, brain, generator, scan=scan, tissues=found[-1])
+            files = rendered_files(
+                path, rendered, brain, generator, native=native, scan=scan, tissues=found[-1]
+            )
             if names:
                 files |= edit_files(recipe, renderer, out)
             write_together(files, overwrite=overwrite)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from stylegan3d.base import Json, RecipeError, ScanError
+from stylegan3d.base import JsonView, RecipeError, ScanError
 from stylegan3d.cli.common import (
     AgeOption,
     Drawn,
@@ -33,6 +33,7 @@ from stylegan3d.cli.common import (
 )
 from stylegan3d.cli.recipes import chosen_recipes
 from stylegan3d.geometry.slicing import PLANES, Upright
+from stylegan3d.projection.words import as_now
 from stylegan3d.recipe.description import marked
 from stylegan3d.settings.option import DicomSettings, FigureSettings, FilmSettings, ReportSettings
 from stylegan3d.storage.files import check_output, write_together
@@ -305,7 +306,7 @@ def dicom(
     emit({"folders": folders}, lines, as_json=as_json)
 
 
-def _projected(recipe: Recipe, generator: Generator) -> tuple[np.ndarray | None, Json | None]:
+def _projected(recipe: Recipe, generator: Generator) -> tuple[np.ndarray | None, JsonView | None]:
     """The aligned scan (X, Y, Z) and the verdict, if found beside the latent."""
     described = recipe.scan()
     if described is None:
@@ -319,7 +320,7 @@ def _projected(recipe: Recipe, generator: Generator) -> tuple[np.ndarray | None,
     names = output_names(described["path"], Path(str(recipe.source.path)).parent)
     trust = None
     if names["report"].is_file():
-        trust = read_object(names["report"]).get("trust")
+        trust = as_now(read_object(names["report"]).get("trust") or {})
     if not names["aligned"].is_file():
         return None, trust
     image = open_image(names["aligned"])

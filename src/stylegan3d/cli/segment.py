@@ -231,7 +231,7 @@ def _find_lesions(volume: Path, out: Path | None, reading: ReadingOptions) -> No
         *map(str, files),
     ]
     result = {"lesions": found.places, "lesion_ml": found.ml}
-    result["doubts"] = [doubt.plain() for doubt in doubts]
+    result["doubts"] = doubts
     emit({**result, "files": list(map(str, files))}, lines, as_json=reading.as_json)
 
 

@@ -129,7 +129,6 @@ def row_of(report: JsonView, folder: Path) -> Json:
     return {
         **{measure: report["similarity"][measure] for measure in ("ssim", "psnr", "ncc")},
         "latent_distance": trust.get("latent_distance"),
-        "verdict": trust.get("verdict"),
         **{name: trust.get("verdicts", {}).get(name, {}).get("level") for name in VERDICTS},
         "headline": trust.get("headline"),
         "findings": None if trust.get("findings") is None else len(trust["findings"]),
@@ -306,7 +305,7 @@ def segment_item(
     write_together(label_files(labels, found, scan, segmenter), overwrite=overwrite)
     row = {
         **found.numbers.cells(),
-        "doubts": [doubt.plain() for doubt in found.doubts],
+        "doubts": found.doubts,
         "labels": labels,
     }
     return [labels, sidecar_path(labels)], row

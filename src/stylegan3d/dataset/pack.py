@@ -33,7 +33,7 @@ import numpy as np
 from stylegan3d.base import Doubt, Json, StyleGAN3DError
 from stylegan3d.geometry.space import Space, checked_space
 from stylegan3d.storage.files import atomic_file, output_errors, write_together
-from stylegan3d.storage.jsontext import read_json
+from stylegan3d.storage.jsontext import read_json, to_plain
 
 FORMAT = "stylegan3d-pack"
 FORMAT_VERSION = 1
@@ -144,7 +144,7 @@ def with_doubts(row: Json) -> Json:
     """A row or a result of preparing; earlier versions wrote sentences under "checks"."""
     for former, name in (("checks", "doubts"), ("scan_checks", "scan_doubts")):
         if former in row:
-            row[name] = [Doubt.read(text).plain() for text in row.pop(former)]
+            row[name] = list(map(Doubt.read, row.pop(former)))
     return row
 
 
@@ -210,7 +210,7 @@ def write_pack(
         "affine": space.affine.tolist(),
         "volumes": file.name,
     }
-    text = json.dumps(head | info | {"table": rows}, indent=1, ensure_ascii=False)
+    text = json.dumps(head | info | {"table": rows}, indent=1, ensure_ascii=False, default=to_plain)
     files = {path / TEMPLATE: template_bytes(mean, space), path / TABLE: text.encode()}
     write_together(files, overwrite=True)
     for old in (path / UNNAMED_VOLUMES, *path.glob("volumes-*.npy"), *path.glob(".volumes.*")):

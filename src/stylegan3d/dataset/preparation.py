@@ -374,7 +374,7 @@ def _work_off(
     measured = [measure_tissues(folder / row["file"], tissues) for row in rows]
     for row, labels in zip(rows, measured, strict=True):
         row |= labels.volumes
-        row["doubts"] = row["doubts"] + [doubt.plain() for doubt in labels.doubts]
+        row["doubts"] = row["doubts"] + labels.doubts
     info = {
         "settings": plan.settings,
         "licences": sorted({row["licence"] for row in rows if row["licence"]}),
@@ -430,7 +430,7 @@ def _tabulate(plan: Plan, results: dict[str, Json]) -> tuple[list[Json], list[Js
             row = {"name": source.name, "person": source.person, "file": source.file, "key": key}
             row |= result | {"sha256": plan.hashes[source.file]} | plan.personal(source.person)
             row["scan_doubts"] = result["doubts"]
-            found = [doubt.plain() for doubt in doubts_of(result, voxel_mm)]
+            found = doubts_of(result, voxel_mm)
             row["doubts"] = result["doubts"] + found
             rows.append(row)
     return rows, refused

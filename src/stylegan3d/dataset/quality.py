@@ -212,75 +212,77 @@ def doubts_of(result: Json, voxel_mm: float) -> list[Doubt]:
 
     `voxel_mm` is the size of the grid's voxels.
     """
-    found = result["measures"]
-    doubts: list[Doubt] = []
-
-    def ask(kind: str, sentence: str, **figures: float) -> None:
-        doubts.append(Doubt(kind, "ask", sentence, figures))
-
-    # For aligned scans, alignment has already warned.
-    if (quality := result["quality"]) < EXPECTED_QUALITY and "scan_levels" not in found:
-        ask(
+    found, quality, brain_ml = result["measures"], result["quality"], result["brain_ml"]
+    contrast = _at(found, "contrast", USUAL_CONTRAST)
+    cut, asymmetry = _at(found, "cut_cm2", 0), _at(found, "asymmetry", 0)
+    shading, detail = _at(found, "shading", 0), _at(found, "detail", 1)
+    levels = min(_at(found, "levels", 256), _at(found, "scan_levels", 256))
+    slice_mm, streaks = _at(found, "slice_mm", 0), _at(found, "streaks", 1)
+    thick = slice_mm >= THICK * voxel_mm
+    slices = f"Slices of {slice_mm:g} mm" if thick else "Blurred along one axis"
+    rules = (
+        (
+            # For aligned scans, alignment has already warned.
+            quality < EXPECTED_QUALITY and "scan_levels" not in found,
             "likeness",
             f"It is less similar to the mean brain than usual (correlation {quality:.2f}); check "
             "it.",
-            correlation=quality,
-        )
-    if (contrast := _at(found, "contrast", USUAL_CONTRAST)) < USUAL_CONTRAST:
-        ask(
+            {"correlation": quality},
+        ),
+        (
+            contrast < USUAL_CONTRAST,
             "tissue-contrast",
             "Grey and white matter differ less than usual; check for contrast agent or another "
             "sequence, and exclude the scan if so.",
-            contrast=contrast,
-        )
-    if not USUAL_ML[0] <= result["brain_ml"] <= USUAL_ML[1]:
-        ask(
+            {"contrast": contrast},
+        ),
+        (
+            not USUAL_ML[0] <= brain_ml <= USUAL_ML[1],
             "brain-size",
-            f"{result['brain_ml']:.0f} ml are unusual for a brain; check whether the extraction "
-            "kept too much or removed too much.",
-            ml=result["brain_ml"],
-        )
-    if (cut := _at(found, "cut_cm2", 0)) > USUAL_CUT_CM2:
-        ask(
+            f"{brain_ml:.0f} ml are unusual for a brain; check whether the extraction kept too "
+            "much or removed too much.",
+            {"ml": brain_ml},
+        ),
+        (
+            cut > USUAL_CUT_CM2,
             "cut",
             "The brain ends in a flat face; check whether the scan or the extraction cut off a "
             "part.",
-            cm2=cut,
-        )
-    if abs(asymmetry := _at(found, "asymmetry", 0)) > USUAL_ASYMMETRY:
-        ask(
+            {"cm2": cut},
+        ),
+        (
+            abs(asymmetry) > USUAL_ASYMMETRY,
             "asymmetry",
             "One side of the brain is larger than usual; check that the other is complete.",
-            asymmetry=asymmetry,
-        )
-    if abs(shading := _at(found, "shading", 0)) > USUAL_SHADING:
-        side = "right" if shading > 0 else "left"
-        ask(
+            {"asymmetry": asymmetry},
+        ),
+        (
+            abs(shading) > USUAL_SHADING,
             "shading",
-            f"The {side} side is brighter than the other; correct the bias field first, or "
-            "exclude the scan.",
-            shading=shading,
-        )
-    levels = min(_at(found, "levels", 256), _at(found, "scan_levels", 256))
-    if levels < USUAL_LEVELS:
-        ask(
+            f"The {'right' if shading > 0 else 'left'} side is brighter than the other; correct "
+            "the bias field first, or exclude the scan.",
+            {"shading": shading},
+        ),
+        (
+            levels < USUAL_LEVELS,
             "grey-values",
             "It has few grey values; export it again from the original data if possible.",
-            values=levels,
-        )
-    if (detail := _at(found, "detail", 1)) < USUAL_DETAIL:
-        ask(
+            {"values": levels},
+        ),
+        (
+            detail < USUAL_DETAIL,
             "blur",
             "It is blurred; check whether it was smoothed or resampled, and use the original.",
-            detail=detail,
-        )
-    slice_mm = _at(found, "slice_mm", 0)
-    thick = slice_mm >= THICK * voxel_mm
-    if thick or _at(found, "streaks", 1) > USUAL_STREAKS:
-        slices = f"Slices of {slice_mm:g} mm" if thick else "Blurred along one axis"
-        text = f"{slices}: finer detail is interpolated; prefer a 3D acquisition."
-        ask("slices", text, mm=slice_mm)
-    return doubts
+            {"detail": detail},
+        ),
+        (
+            thick or streaks > USUAL_STREAKS,
+            "slices",
+            f"{slices}: finer detail is interpolated; prefer a 3D acquisition.",
+            {"mm": slice_mm, "streaks": streaks},
+        ),
+    )
+    return [Doubt(kind, "ask", text, figures) for found, kind, text, figures in rules if found]
 
 
 def _at(found: Measures, name: str, default: float) -> float:

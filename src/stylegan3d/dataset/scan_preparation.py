@@ -41,7 +41,7 @@ from stylegan3d.scans.sources import (
     split_of,
 )
 from stylegan3d.storage.files import atomic_write_bytes, output_errors
-from stylegan3d.storage.jsontext import read_json
+from stylegan3d.storage.jsontext import read_json, to_plain
 
 # Marks a refusal that is not stored, so the next run tries again.
 PASSING = "passing"
@@ -147,7 +147,9 @@ def prepare_part(job: Job, key: str, path: Path) -> Json:
         content = io.BytesIO()
         np.save(content, volume)
         atomic_write_bytes(job.parts / f"{key}.npy", content.getvalue(), overwrite=True)
-    atomic_write_bytes(job.parts / f"{key}.json", json.dumps(result).encode(), overwrite=True)
+    atomic_write_bytes(
+        job.parts / f"{key}.json", json.dumps(result, default=to_plain).encode(), overwrite=True
+    )
     return result
 
 
@@ -180,7 +182,7 @@ def prepare_volume(job: Job, path: Path) -> tuple[np.ndarray, Json]:
         "prepared": how,
         "quality": round(quality, 4),
         "brain_ml": round(float(np.count_nonzero(volume) * voxel_ml), 1),
-        "doubts": [doubt.plain() for doubt in found],
+        "doubts": found,
         "measures": measures,
     }
     reason = refusal(result, job.min_quality)

@@ -20,7 +20,7 @@ from PIL import Image
 
 from stylegan3d.base import SILENT, Json, OutputError, Progress
 from stylegan3d.geometry.slicing import PLANES, Plane, Upright
-from stylegan3d.outputs.results import json_path, model_of, provenance, sources
+from stylegan3d.outputs.results import doubts_entry, json_path, model_of, provenance, sources
 from stylegan3d.recipe.description import mark_of, marked, with_mark
 from stylegan3d.recipe.keyframes import count_stills, stills
 from stylegan3d.recipe.recipe import Recipe
@@ -123,7 +123,8 @@ def film_files(
             yield picture
 
     data = encode(pictures(), path.suffix.lower(), film.settings.fps, loop=film.settings.loop)
-    return {path: data, json_path(path): to_json(film_sidecar(film, generator, path)).encode()}
+    told = film_sidecar(film, generator, path) | doubts_entry(*(r.scan() for r in film.recipes))
+    return {path: data, json_path(path): to_json(told).encode()}
 
 
 def film_sidecar(film: Film, generator: Generator, path: Path) -> Json:

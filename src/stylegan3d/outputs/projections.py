@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -98,6 +99,7 @@ def restored_files(
         **provenance(generator),
         "Sources": [source_uri(out, aligned.scan.path)],
         "Operator": bound.describe(),
+        "Doubts": aligned.doubts,
         "Units": "arbitrary",
         **({} if recipe is None else {"MadeUpFrom": describe_recipe(recipe)}),
     }
@@ -340,9 +342,10 @@ def save_projection(
         "files": {what: path.name for what, path in names.items()},
     }
     made = tissues["reconstruction"]
+    about = partial(rendered_files, scan=scan, tissues=made)
     files = {
-        **rendered_files(names["native"], rendered, recipe, generator, scan=scan, tissues=made),
-        **rendered_files(names["model_space"], rendered, recipe, generator, tissues=made),
+        **about(names["native"], rendered, recipe, generator, native=True),
+        **about(names["model_space"], rendered, recipe, generator),
         **_maps(projected, names, rendered.volume, left_open),
         names["latent"]: latent,
     }
@@ -396,7 +399,7 @@ def projection_report(projected: ProjectionRun, volume: np.ndarray) -> Json:
             "intensity_scale": aligned.intensity_scale,
             "steps": facts_in(aligned.steps),
         },
-        "doubts": [doubt.plain() for doubt in projected.doubts],
+        "doubts": projected.doubts,
         "trust": result.assessment,
         "settings": result.settings,
         "history": result.history,
@@ -427,6 +430,7 @@ def _map_files(
         **provenance(projected.generator),
         "Sources": [source_uri(path.parent, scan.path)],
         "SourceSHA256": scan.sha256,
+        "Doubts": projected.doubts,
         **(more or {}),
         "SpatialReference": space,
         "Units": units,

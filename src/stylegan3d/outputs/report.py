@@ -15,7 +15,7 @@ import numpy as np
 from PIL import Image
 from scipy.special import ndtr
 
-from stylegan3d.base import JsonView
+from stylegan3d.base import Doubt, JsonView
 from stylegan3d.geometry.slicing import Upright
 from stylegan3d.measures.tissue_volumes import TOLD, VOLUMES, read_tissues
 from stylegan3d.outputs.results import name_beside
@@ -30,6 +30,7 @@ from stylegan3d.recipe.description import describe_recipe, to_link
 from stylegan3d.recipe.recipe import Recipe
 from stylegan3d.render.figures import SYNTHETIC, Look, draw_planes, lightbox
 from stylegan3d.render.recipes import carried_detail, render_recipe
+from stylegan3d.scans.aligned import doubts_of_scan
 from stylegan3d.scans.person import SEXES, Person
 from stylegan3d.segmentation.classes import (
     AS_TISSUES,
@@ -45,7 +46,6 @@ from stylegan3d.segmentation.norms import UNKNOWN_SHIFT, Norms
 from stylegan3d.settings.option import ReportSettings
 from stylegan3d.storage.about import (
     EDITED_SCAN,
-    NOT_ACQUIRED,
     ORIGIN_NAMES,
     WORN_DETAIL,
     Origin,
@@ -110,14 +110,10 @@ class ReportCase:
         `tissue_volumes.VOLUMES`, in millilitres.
     measured : str
         How the volumes were measured, see `tissue_volumes.Tissues.how`; may be empty.
-    similarity : mapping of str to float
-        Of the reconstruction to the scan: "ssim", "ncc", "psnr", "mae"; may be empty.
-    verdict, sentence : str
-        How far to trust the reconstruction; may be empty.
-    verdicts : mapping of str to mapping of str to str
-        Those on the scan (`projection.verdicts`), the decisive one first; may be empty.
-    findings : sequence of mapping
-        What stands out in the scan (`measures.regions.Finding`).
+    assessment : mapping
+        How far to trust the scan and its reconstruction, see `Assessment`; may be empty.
+    doubts : sequence of Doubt
+        What else is in doubt, of the scan, its alignment and its reconstruction.
     model : sequence of str
         Lines about the generator and the programs.
     date : datetime.date
@@ -133,8 +129,6 @@ class ReportCase:
         Age and sex, as far as known.
     unusual_z : float
         A z beyond this is marked.
-    withheld : str
-        Why there are no measures, in a sentence; empty if there are.
     """
 
     name: str
@@ -142,18 +136,14 @@ class ReportCase:
     pictures: Sequence[Sequence[ReportPicture]]
     measures: Mapping[str, Mapping[str, float]]
     measured: str = ""
-    similarity: Mapping[str, float] = field(default_factory=dict)
-    verdict: str = ""
-    sentence: str = ""
-    verdicts: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
-    findings: Sequence[JsonView] = ()
+    assessment: JsonView = field(default_factory=dict)
+    doubts: Sequence[Doubt] = ()
     model: Sequence[str] = ()
     date: datetime.date = field(default_factory=datetime.date.today)
     numbers: Numbers | None = None
     scan: str = ""
     person: Person = field(default_factory=Person)
     unusual_z: float = ReportSettings.unusual_z
-    withheld: str = ""
     origin: Origin = "acquired"
 
     @property
@@ -199,7 +189,7 @@ def build_case(
     scan : ndarray, shape (X, Y, Z), or None
         On the generator's grid, the scan that was projected; None if there is none.
     trust : mapping of str to object or None
-        `ProjectionResult.assessment` of its projection; similarity, verdict and sentence are taken
+        `ProjectionResult.assessment` of its projection; similarity, verdicts and doubts are taken
         from it.
     person : Person or None
         Age and sex, for z and percentiles; None where unknown.
@@ -237,11 +227,8 @@ def build_case(
         _pictures(volumes, generator.space, look, origin),
         {title: found.volumes for title, found in tissues.items()},
         "" if why else tissues[whole].how,
-        dict(told.get("similarity", {})),
-        str(told.get("verdict", "")),
-        str(told.get("sentence", "")),
-        told.get("verdicts", {}),
-        listed_findings(told),
+        told,
+        _doubts(recipe, told),
         about_model(generator),
         numbers=None
         if why
@@ -251,7 +238,6 @@ def build_case(
         scan=_scan(recipe),
         person=person or Person(),
         unusual_z=unusual_z,
-        withheld=why,
         origin=origin,
     )
 
@@ -266,6 +252,12 @@ def _origin(recipe: Recipe) -> Origin:
     """What the scan that a recipe starts from was; projections tell it unless it was acquired."""
     told = (recipe.scan() or {}).get("origin")
     return next((origin for origin in ORIGIN_NAMES if origin == told), "acquired")
+
+
+def _doubts(recipe: Recipe, told: JsonView) -> list[Doubt]:
+    """Of the scan, its alignment and its assessment, without those that are verdicts."""
+    found = [*doubts_of_scan(recipe.scan() or {}), *map(Doubt.read, told.get("doubts", ()))]
+    return [doubt for doubt in dict.fromkeys(found) if doubt.kind not in VERDICTS]
 
 
 def _titled(title: str, origin: Origin) -> str:
@@ -404,8 +396,6 @@ Table = list[list[Cell]]
 def identity(case: ReportCase) -> list[str]:
     """Which scan this is, and of whom; empty for a brain of nobody."""
     lines = [f"{ORIGIN_NAMES[case.origin]} {case.scan}."] if case.scan else []
-    if lines and case.origin != "acquired":
-        lines.append(f"This is {NOT_ACQUIRED[case.origin]}.")
     person = case.person
     if not case.scan and person.age is None and person.sex is None:
         return lines
@@ -415,35 +405,34 @@ def identity(case: ReportCase) -> list[str]:
 
 
 def verdicts(case: ReportCase) -> list[tuple[str, str, str]]:
-    """Level, title and sentence of each verdict on the scan."""
-    return [(v["level"], VERDICTS[name], v["sentence"]) for name, v in case.verdicts.items()]
+    """Level, title and sentence of each verdict."""
+    told = case.assessment.get("verdicts", {})
+    return [(v["level"], VERDICTS[name], v["sentence"]) for name, v in told.items()]
 
 
 def findings(case: ReportCase) -> str:
     """What stands out in the scan, in a sentence; empty without."""
-    if not case.findings:
+    found = listed_findings(case.assessment)
+    if not found:
         return ""
     lines = [
-        f"{found['place']}, {found['ml']:.1f} ml, z {found['peak_z']:+.1f} at "
-        f"({', '.join(f'{mm:.0f}' for mm in found['center_mm'])}) mm"
-        for found in case.findings[:NAMED]
+        f"{one['place']}, {one['ml']:.1f} ml, z {one['peak_z']:+.1f} at "
+        f"({', '.join(f'{mm:.0f}' for mm in one['center_mm'])}) mm"
+        for one in found[:NAMED]
     ]
-    more = len(case.findings) - len(lines)
+    more = len(found) - len(lines)
     return "Stands out: " + "; ".join(lines) + (f"; and {more} more." if more > 0 else ".")
 
 
-def reconstruction(case: ReportCase) -> tuple[str, str]:
-    """How far to trust the reconstruction, and why with figures; empty where there is none."""
-    figures = case.similarity
+def likeness(case: ReportCase) -> str:
+    """How similar the reconstruction is to the scan; empty where there is none."""
+    figures = case.assessment.get("similarity", {})
     known = [
         f"{name} {similarity_text(key, figures[key])}"
         for key, (name, _, _) in SIMILARITY.items()
         if key in figures
     ]
-    likeness = f"Similarity to the scan: {', '.join(known)}." if known else ""
-    if not case.verdict:
-        return "", likeness
-    return f"Trust in the reconstruction: {case.verdict}.", f"{case.sentence} {likeness}".strip()
+    return f"Similarity to the scan: {', '.join(known)}." if known else ""
 
 
 def curves(case: ReportCase) -> list[AgeCurve]:
@@ -504,8 +493,8 @@ def sides_table(case: ReportCase) -> Table:
 
 def notes(case: ReportCase) -> list[str]:
     """What is marked, whom z compares with, what was read, and how it was measured."""
-    if case.withheld:
-        return [case.withheld]
+    if why := unsuitable(case.assessment):
+        return [why]
     lines = list(_marked(case))
     if case.numbers is not None:
         lines.append(case.numbers.among)

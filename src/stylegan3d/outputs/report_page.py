@@ -23,6 +23,7 @@ from stylegan3d.outputs import report as content
 from stylegan3d.outputs.report import SUFFIX, WARNING, ReportCase, ReportPicture
 from stylegan3d.outputs.results import json_path, picture_sidecar
 from stylegan3d.pages.page import page
+from stylegan3d.projection.words import listed_findings
 from stylegan3d.segmentation.curves import AgeCurve
 from stylegan3d.storage.jsontext import to_json
 
@@ -86,10 +87,10 @@ def report_files(
         "Measures": case.measures,
         "MeasuredBy": case.measured,
         **({} if case.numbers is None else {"Numbers": case.numbers.to_dict()}),
-        "Similarity": case.similarity,
-        "Verdict": case.verdict,
-        "Verdicts": case.verdicts,
-        "Findings": case.findings,
+        "Similarity": case.assessment.get("similarity", {}),
+        "Verdicts": case.assessment.get("verdicts", {}),
+        "Doubts": case.doubts,
+        "Findings": listed_findings(case.assessment),
         "MarkedBeyondZ": case.unusual_z,
     }
     return {
@@ -108,7 +109,7 @@ def html_report(case: ReportCase, folder: Path) -> str:
         warning=WARNING,
         verdicts=content.verdicts(case),
         findings=content.findings(case),
-        reconstruction=content.reconstruction(case),
+        likeness=content.likeness(case),
         curves=content.curves(case),
         about_curves=content.ABOUT_CURVES,
         whole=content.whole_table(case),
@@ -177,7 +178,6 @@ def _story(case: ReportCase, link: str | None, pictures: float) -> list[Flowable
 
     bold = _faces()[1]
     size = _shrunk(writable(case.name, bold), bold, 15, INNER)
-    trust, why = content.reconstruction(case)
     restored = [content.RESTORE_BY_FILE] if link is None else [content.RESTORE]
     return [
         _text(case.name, size, bold=True),
@@ -185,8 +185,8 @@ def _story(case: ReportCase, link: str | None, pictures: float) -> list[Flowable
         *_banner(),
         *(_light(*verdict) for verdict in content.verdicts(case)),
         _text(content.findings(case), 7),
-        _text(trust, 8, bold=True),
-        _text(why, 7.5),
+        *(_text(doubt.sentence, 7.5) for doubt in case.doubts),
+        _text(content.likeness(case), 7.5),
         Spacer(0, 1 * MM),
         *_pictures(case.pictures, pictures),
         *_curves(content.curves(case)),

@@ -6,16 +6,18 @@ The window and the command line save through here, so the same recipe gives the 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from PIL import Image
 
-from stylegan3d.base import Json, JsonView, OutputError, in_words
+from stylegan3d.base import Doubt, Json, JsonView, OutputError
 from stylegan3d.measures.tissue_volumes import Tissues, read_tissues
 from stylegan3d.recipe.description import marked
 from stylegan3d.recipe.recipe import Recipe, Source
 from stylegan3d.render.figures import MM_PER_INCH, SYNTHETIC, png_bytes
+from stylegan3d.scans.aligned import doubts_of_scan
 from stylegan3d.storage import volumes
 from stylegan3d.storage.about import INTENDED_USE, NOT_ACQUIRED, PROGRAM, Origin, version
 from stylegan3d.storage.bids import OWN_GRID, describe, root_of, source_uri
@@ -129,26 +131,25 @@ def rendered_files(
     """The files `save_rendered` writes, not yet written: name to content.
 
     `scan`, as `AlignedScan.describe()` gives it, stands in for the one in the recipe's latent
-    file where that is not written yet; with it the volume goes into the scan's space too.
+    file where that is not written yet.
     The sidecar states the volumes of the brain's tissues on the model's grid: `tissues`, or read
     here.
     """
     if rendered.quality != "full":
         raise OutputError("Only the full volume can be saved, not a preview: render it again.")
-    if recipe.worn_detail is not None and (native or scan is not None):
+    if recipe.worn_detail is not None and native:
         raise OutputError(
             "A scan with its own detail is saved at its own resolution as an edited scan "
             "(`outputs.edits`); leave the detail out to save the model's brain in native space."
         )
-    if native and scan is None:
-        scan = native_scan(recipe)
-    if scan is None:
+    if not native:
         image = volumes.make_image(rendered.volume, rendered.space.affine)
     else:
         from stylegan3d.scans import native_image
 
-        image = native_image(rendered.volume, rendered.space, dict(scan))
-    text = sidecar(recipe, generator, folder=path.parent, native=scan is not None)
+        described = dict(scan or native_scan(recipe))
+        image = native_image(rendered.volume, rendered.space, described)
+    text = sidecar(recipe, generator, folder=path.parent, native=native, scan=scan)
     tissues = tissues or read_tissues(rendered.volume, rendered.space)
     text["TissueVolumes"] = tissues.to_dict()
     description = f"{PROGRAM} {generator.name} {generator.hash[:8]}"
@@ -166,9 +167,19 @@ def native_scan(recipe: Recipe) -> Json:
     return scan
 
 
-def sidecar(recipe: Recipe, generator: Generator, *, folder: Path, native: bool = False) -> Json:
-    """Content of a saved volume's JSON file, which goes to `folder`; see `Source.relative_to`."""
-    files = sources(recipe, folder)
+def sidecar(
+    recipe: Recipe,
+    generator: Generator,
+    *,
+    folder: Path,
+    native: bool = False,
+    scan: JsonView | None = None,
+) -> Json:
+    """Content of a saved volume's JSON file, which goes to `folder`; see `Source.relative_to`.
+
+    `scan` as in `rendered_files`.
+    """
+    files, doubts = sources(recipe, folder), doubts_entry(scan or recipe.scan())
     recipe = recipe.with_paths(lambda part: part.relative_to(folder))
     what, about = "T1-weighted brain", {"SkullStripped": True}
     if recipe.is_edited_scan:
@@ -190,8 +201,15 @@ def sidecar(recipe: Recipe, generator: Generator, *, folder: Path, native: bool 
         "SpatialReference": OWN_GRID if native else "the model's grid",
         "Units": "arbitrary",
         "Intensity": "units of the scan" if native else intensity,
+        **doubts,
         **about,
     }
+
+
+def doubts_entry(*scans: JsonView | None) -> Json:
+    """What is in doubt about the scans that a picture or volume starts from, for its sidecar."""
+    doubts = [doubt for scan in scans if scan is not None for doubt in doubts_of_scan(scan)]
+    return {"Doubts": doubts} if any(scan is not None for scan in scans) else {}
 
 
 def model_of(generator: Generator, *recipes: Recipe) -> Json:
@@ -337,6 +355,7 @@ def scan_picture_sidecar(
     *,
     kind: str = "",
     origin: Origin = "acquired",
+    doubts: Sequence[Doubt] = (),
 ) -> Json:
     """Content of the JSON sidecar of a picture in `folder` of a scan; `kind` as for its name."""
     described = {"unusual": UNUSUAL, "painted": PAINTED}.get(kind, RECORDED)
@@ -348,6 +367,7 @@ def scan_picture_sidecar(
         "GeneratedBy": [{"Name": PROGRAM, "Version": version()}],
         "Sources": [] if scan is None else [source_uri(folder, scan)],
         "SourceSHA256": sha256,
+        "Doubts": doubts,
     }
 
 
@@ -368,8 +388,8 @@ def picture_files(
     told = recipe.with_paths(lambda part: part.relative_to(path.parent))
     text = f"{marked(SYNTHETIC, recipe)}. {generator.name} {generator.hash[:8]}: {told.to_json()}"
     png = png_bytes(image, dpi=pixels_per_mm * MM_PER_INCH, description=text)
-    sidecar = picture_sidecar(recipe, generator, path.parent)
+    sidecar = picture_sidecar(recipe, generator, path.parent) | doubts_entry(recipe.scan())
     if second is not None:
         image_file = {"File": second.image.path.name, "SHA256": second.image.sha256}
-        sidecar["Overlay"] = {**image_file, "Note": in_words(second.note)}
+        sidecar["Overlay"] = {**image_file, "Note": str(second.note)}
     return {path: png, json_path(path): to_json(sidecar).encode()}

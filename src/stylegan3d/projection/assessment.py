@@ -41,7 +41,7 @@ import torch
 from scipy import ndimage
 from torch import Tensor
 
-from stylegan3d.base import JsonView, ModelError
+from stylegan3d.base import Doubt, JsonView, ModelError
 from stylegan3d.geometry.space import Space, to_display
 from stylegan3d.measures.attributes import connected_fluid, measure_volume, tissue_masks
 from stylegan3d.measures.lesions import suspect_lesions
@@ -61,7 +61,7 @@ from stylegan3d.projection.scanner import (
     spreads,
 )
 from stylegan3d.projection.signs import SIGNS, Guess, Usual, first_guess, measure_signs
-from stylegan3d.projection.words import VERDICTS
+from stylegan3d.projection.words import VERDICTS, doubts_of
 from stylegan3d.scans.aligned import EXPECTED_CONTRAST
 from stylegan3d.scans.intensity import contrast_agreement
 from stylegan3d.storage.tensorfiles import pack, read_bytes, unpack
@@ -319,6 +319,10 @@ class Verdict(TypedDict):
     sentence: str
 
 
+def _told(level: Level, sentence: str) -> Verdict:
+    return {"level": level, "sentence": sentence}
+
+
 def measure_anatomy(
     generator: Generator, seen: Seen, volume: np.ndarray, average: Tensor, spread: Tensor
 ) -> dict[str, float]:
@@ -379,24 +383,21 @@ def judge_acquisition(
 ) -> Verdict:
     """Contrast, resolution, coverage, extraction."""
     if contrast_agreement(volume, template, mask) < EXPECTED_CONTRAST:
-        return {
-            "level": "red",
-            "sentence": "The model was not trained on this contrast: do not interpret the "
-            "reconstruction.",
-        }
+        return _told(
+            "red",
+            "The model was not trained on this contrast: do not interpret the reconstruction.",
+        )
     words = scanner_in_words(figures)
     if figures["coverage"]["value"] < LEAST_COVERAGE:
         share = f"{100 * figures['coverage']['value']:.0f} %"
-        return {"level": "red", "sentence": f"{COVERS} {share} of the brain."}
+        return _told("red", f"{COVERS} {share} of the brain.")
     known = f"those of the site '{site}'" if site else "the training scans"
     if words:
         advice = "" if site else " The site is not calibrated, so ranges are wider."
-        return {
-            "level": "amber",
-            "sentence": f"The scanner differs from {known} ({words}); this was allowed for."
-            + advice,
-        }
-    return {"level": "green", "sentence": f"The scan is like {known}."}
+        return _told(
+            "amber", f"The scanner differs from {known} ({words}); this was allowed for." + advice
+        )
+    return _told("green", f"The scan is like {known}.")
 
 
 def judge_anatomy(
@@ -410,10 +411,7 @@ def judge_anatomy(
         key=lambda name: -_away(name, rows[name]),
     )
     if not odd:
-        return {
-            "level": "green",
-            "sentence": "Head size, ventricles and shape are within the usual range.",
-        }
+        return _told("green", "Head size, ventricles and shape are within the usual range.")
     lines = []
     for name in odd:
         row, (_, unit, more, less) = rows[name], QUANTITIES[name]
@@ -424,10 +422,7 @@ def judge_anatomy(
         lines.append(text)
     extreme = _away(odd[0], rows[odd[0]]) >= EXTREME
     words = ", ".join(lines)
-    return {
-        "level": "red" if extreme else "amber",
-        "sentence": f"Unusual among the reference subjects: {words}.",
-    }
+    return _told("red" if extreme else "amber", f"Unusual among the reference subjects: {words}.")
 
 
 def unreadable(acquisition: Verdict) -> str:
@@ -442,7 +437,7 @@ def unreadable(acquisition: Verdict) -> str:
 def _unknown(unreadable: str) -> Verdict:
     """What cannot be judged in an unreadable scan, or in an incomplete one."""
     why = unreadable or "in an incomplete scan"
-    return {"level": "amber", "sentence": f"It cannot be judged {why}."}
+    return _told("amber", f"It cannot be judged {why}.")
 
 
 def judge_focal(findings: Sequence[Finding] | None, unreadable: str = "") -> Verdict:
@@ -450,11 +445,11 @@ def judge_focal(findings: Sequence[Finding] | None, unreadable: str = "") -> Ver
     if findings is None or unreadable:
         return _unknown(unreadable)
     if not findings:
-        return {
-            "level": "green",
-            "sentence": "No difference is larger than between healthy subjects; small or faint "
+        return _told(
+            "green",
+            "No difference is larger than between healthy subjects; small or faint "
             "lesions may be missed.",
-        }
+        )
     lines = [
         f"{f['place']} ({f['ml']:.1f} ml, {'darker' if f['peak_z'] < 0 else 'brighter'} than "
         "expected)"
@@ -462,10 +457,10 @@ def judge_focal(findings: Sequence[Finding] | None, unreadable: str = "") -> Ver
     ]
     more = len(findings) - len(lines)
     words = "; ".join(lines) + (f"; and {more} more" if more > 0 else "")
-    return {
-        "level": "red" if findings[0]["unusual"] >= LARGE else "amber",
-        "sentence": f"Something the model does not know: {words}. Look there.",
-    }
+    return _told(
+        "red" if findings[0]["unusual"] >= LARGE else "amber",
+        f"Something the model does not know: {words}. Look there.",
+    )
 
 
 def decisive_first(verdicts: Mapping[str, Verdict]) -> dict[str, Verdict]:
@@ -491,15 +486,13 @@ def _away(name: str, row: Mapping[str, float]) -> float:
 
 # Percentile of subjects from which a brain is reported as far from average.
 FAR_PERCENT = 95.0
-CLOSE = "close"
-TYPICAL = "typical features only"
-OUTSIDE = "outside what this model knows"
-NOT_CALIBRATED = "not calibrated for this model"
 # Correlation of fine detail near the brain's surface from which folds are followed.
 LEAST_DETAIL = 0.6
-WITHOUT_NOISE = (
+WITHOUT_NOISE = Doubt(
+    "inverted-noise",
+    "tell",
     "The reconstruction includes the scan's inverted noise, so it shows whatever the scan shows, "
-    "disease too, and similarity is measured with it; the verdict refers to the latent alone."
+    "disease too, and similarity is measured with it; the verdict refers to the latent alone.",
 )
 # Beside the lesion network, which sees small lesions better, the residual is for what is large: a
 # cluster of it is a finding from so many times the limit. Two detectors at the limit would find
@@ -528,19 +521,14 @@ class Assessment(TypedDict):
         is, in spreads.
     strangeness : float or None
         Root mean square of the unusual signs; None if not calibrated.
-    discriminator : dict or None
-        Logits of the discriminator, if any, for scan and reconstruction.
-    verdict : str
-        "close", "typical features only", "outside what this model knows", or "not calibrated for
-        this model".
-    sentence : str
-        The verdict explained.
-    remarks : list of str
-        Warnings, in sentences.
     verdicts : dict of str to Verdict
-        "acquisition", "anatomy" and "focal", the decisive one first; empty if not calibrated.
+        "acquisition", "anatomy" and "focal" of the scan, the decisive one first, if calibrated;
+        then "reconstruction": green follows the scan, amber shows typical features only or is not
+        calibrated, red is of a scan unlike those that the model knows.
+    doubts : list of Doubt
+        What is in doubt: the verdicts that are not green, and more.
     headline : str
-        The decisive one in a sentence.
+        The decisive verdict on the scan in a sentence.
     scanner, quantities : dict of str to dict
         Estimates of the scanner (`scanner.FIGURES`) and the anatomy (`QUANTITIES`):
         "value" and, if calibrated, "usual" and how "unusual" it is, in spreads.
@@ -560,11 +548,8 @@ class Assessment(TypedDict):
     regions: dict[str, dict[str, float]]
     signs: dict[str, dict[str, float]]
     strangeness: float | None
-    discriminator: dict[str, float] | None
-    verdict: str
-    sentence: str
-    remarks: list[str]
     verdicts: dict[str, Verdict]
+    doubts: list[Doubt]
     headline: str
     scanner: dict[str, dict[str, float]]
     quantities: dict[str, dict[str, float]]
@@ -668,9 +653,14 @@ def assess(
     size = generator.voxel_size
     matched = match_sharpness(judged, seen.matched.volume, mask, size)
     matched["cortical_detail"] = cortical_detail(judged, seen.matched.volume, mask, size)
-    verdict, sentence = judge(matched, told, strangeness, known)
     percentile = _percentile(signs, known)
     own, z = judge_scan(seen, prior, volume, mask, generator, yardstick, is_complete=is_complete)
+    own["verdicts"]["reconstruction"] = judge_reconstruction(matched, told, strangeness, known)
+    doubts = [
+        *doubts_of(own["verdicts"]),
+        *_further_doubts(similarity(judged, volume, mask), usual, percentile),
+        *([] if without_noise is None else [WITHOUT_NOISE]),
+    ]
     assessment: Assessment = {
         "similarity": alike,
         "mean_brain": usual,
@@ -679,13 +669,7 @@ def assess(
         "regions": regions,
         "signs": told,
         "strangeness": strangeness,
-        "discriminator": _scores(generator, volume, made),
-        "verdict": verdict,
-        "sentence": sentence,
-        "remarks": [
-            *_remarks(similarity(judged, volume, mask), usual, percentile, verdict, sentence),
-            *([] if without_noise is None else [WITHOUT_NOISE]),
-        ],
+        "doubts": doubts,
         "matched": matched,
         **own,
     }
@@ -793,42 +777,51 @@ def compare_signs(
     return record, float(np.sqrt(np.mean(np.clip(unusual, 0, None) ** 2)))
 
 
-def judge(
+def judge_reconstruction(
     alike: Mapping[str, float],
     signs: Mapping[str, Mapping[str, float]],
     strangeness: float | None,
     known: JsonView,
-) -> tuple[str, str]:
-    """The verdict and a sentence that explains it."""
+) -> Verdict:
+    """Whether the model knows such scans, and how closely the reconstruction follows this one."""
     if strangeness is None:
-        return NOT_CALIBRATED, (
-            "The model's card has no reference values for these figures; `stylegan3d model "
-            "calibrate` adds them."
+        return _told(
+            "amber",
+            "Not calibrated: the model's card has no reference values for these "
+            "figures; `stylegan3d model calibrate` adds them.",
         )
     worst = max(signs, key=lambda name: signs[name].get("unusual", -np.inf))
     why = SIGNS[worst][1]
     if strangeness > known["outside"]:
-        return OUTSIDE, f"Do not interpret this reconstruction: {why}."
+        return _told(
+            "red",
+            "The scan is outside what this model knows; do not interpret this "
+            f"reconstruction: {why}.",
+        )
     least, detail = known["least_ssim"], alike["cortical_detail"]
+    sentence = ""
     if strangeness > known["close"]:
-        return TYPICAL, (
+        sentence = (
             "The reconstruction shows typical features of such brains, not the individual features "
             f"of this one: {why}."
         )
-    if alike["ssim"] < least:
-        return TYPICAL, (
+    elif alike["ssim"] < least:
+        sentence = (
             "The model knows scans of this kind, but the reconstruction follows this one less "
             f"closely than usual (SSIM {alike['ssim']:.2f}, usually {least:.2f} or more): search "
             "longer, or in W+."
         )
-    if detail < LEAST_DETAIL:
-        return TYPICAL, (
+    elif detail < LEAST_DETAIL:
+        sentence = (
             "Large structures follow this scan as closely as usual, but the folds of the cortex do "
             f"not (correlation of fine detail {detail:.2f}, at least {LEAST_DETAIL} is close)."
         )
-    return CLOSE, (
-        "The reconstruction follows this scan as closely as it follows held-out subjects; finer "
-        "detail, and any disease, is still missing from it."
+    if sentence:
+        return _told("amber", sentence)
+    return _told(
+        "green",
+        "The reconstruction follows this scan as closely as it follows held-out "
+        "subjects; finer detail, and any disease, is still missing from it.",
     )
 
 
@@ -849,36 +842,21 @@ def place_in_words(percentile: float) -> str:
     return f"farther from the average brain than that of {share} of the reference subjects"
 
 
-@torch.no_grad()
-def _scores(generator: Generator, volume: np.ndarray, made: np.ndarray) -> dict[str, float] | None:
-    """Score each alone: in one batch the minibatch standard deviation would influence both."""
-    if generator.discriminator is None or generator.config.image_channels > 1:
-        return None
-    found = {}
-    for name, image in (("scan", volume), ("reconstruction", made)):
-        x = torch.from_numpy(np.ascontiguousarray(image, np.float32))[None, None] * 2 - 1
-        found[name] = float(generator.score(x)[0])
-    return found
-
-
-def _remarks(
-    alike: Mapping[str, float],
-    usual: Mapping[str, float],
-    percentile: float | None,
-    verdict: str,
-    sentence: str,
-) -> list[str]:
-    remarks = []
-    if verdict == OUTSIDE:
-        remarks.append(f"The scan is {OUTSIDE}. {sentence}")
+def _further_doubts(
+    alike: Mapping[str, float], usual: Mapping[str, float], percentile: float | None
+) -> list[Doubt]:
+    doubts = []
     if alike["psnr"] <= usual["psnr"]:
-        remarks.append(
+        text = (
             "The reconstruction is no more similar to the scan than the mean brain is: do not "
             "interpret it."
         )
+        figures = {"psnr": alike["psnr"], "mean_brain_psnr": usual["psnr"]}
+        doubts.append(Doubt("no-better-than-mean", "refuse", text, figures))
     if percentile is not None and percentile >= FAR_PERCENT:
-        remarks.append(
+        text = (
             f"The model's initial estimate is {place_in_words(percentile)}: edits of this brain "
             "may look unnatural."
         )
-    return remarks
+        doubts.append(Doubt("far-from-average", "tell", text, {"percentile": percentile}))
+    return doubts

@@ -591,9 +591,7 @@ class ProjectionRun:
     @property
     def doubts(self) -> list[Doubt]:
         """What is in doubt, of the scan, its alignment and its reconstruction."""
-        told = self.result.assessment["remarks"]
-        remarks = (Doubt("reconstruction", "tell", sentence) for sentence in told)
-        return [*self.aligned.doubts, *remarks]
+        return [*self.aligned.doubts, *self.result.assessment["doubts"]]
 
 
 def loss_of(words: str | None, mask: Mask | None = None) -> Operator | None:

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
-from stylegan3d.base import JsonView
+from stylegan3d.base import Doubt, JsonView, Severity
 
-#: The verdicts on a scan and their titles.
-VERDICTS = {"acquisition": "Acquisition", "anatomy": "Anatomy", "focal": "Focal"}
+#: The verdicts on a scan and its reconstruction, and their titles.
+VERDICTS = {
+    "acquisition": "Acquisition",
+    "anatomy": "Anatomy",
+    "focal": "Focal",
+    "reconstruction": "Reconstruction",
+}
+#: What a level was called where it is about the reconstruction, in files of earlier versions.
+FORMER_LEVELS = {"close": "green", "outside what this model knows": "red"}
 #: Figures of similarity (`measures.similarity`): name, how the number is written, meaning.
 SIMILARITY = {
     "ssim": ("SSIM", "{:.3f}", "Structural similarity inside the brain; 1 is identical."),
@@ -23,6 +31,31 @@ SIMILARITY = {
         "Peak signal-to-noise ratio inside the brain, in decibels; higher is more similar.",
     ),
 }
+
+
+def doubts_of(verdicts: Mapping[str, Any]) -> list[Doubt]:
+    """The verdicts that are not green, as doubts of the same kind."""
+    found: list[Doubt] = []
+    for kind, told in verdicts.items():
+        if told["level"] != "green":
+            looks = kind in ("anatomy", "focal")  # a person may have them: they are looked at
+            red: Severity = "ask" if looks else "refuse"
+            severity: Severity = red if told["level"] == "red" else "tell"
+            found.append(Doubt(kind, severity, told["sentence"]))
+    return found
+
+
+def as_now(assessment: JsonView) -> JsonView:
+    """An assessment as written by this version or an earlier one."""
+    if "verdict" not in assessment:
+        return assessment
+    told = dict(assessment)
+    level = FORMER_LEVELS.get(told.pop("verdict"), "amber")
+    one = {"level": level, "sentence": told.pop("sentence")}
+    told["verdicts"] = {**told.get("verdicts", {}), "reconstruction": one}
+    texts = [text for text in told.pop("remarks", ()) if one["sentence"] not in text]
+    doubts = [*doubts_of(told["verdicts"]), *map(Doubt.read, texts)]
+    return {**told, "doubts": doubts}
 
 
 def unsuitable(assessment: JsonView) -> str:

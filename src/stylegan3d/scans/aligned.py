@@ -11,7 +11,7 @@ from scipy import ndimage
 from scipy.linalg import expm, logm
 from scipy.spatial.transform import Rotation
 
-from stylegan3d.base import Doubt, Json, Note, ScanError, doubts_in, facts_in
+from stylegan3d.base import Doubt, Json, JsonView, Note, ScanError, doubts_in, facts_in
 from stylegan3d.geometry.space import Space
 from stylegan3d.scans.alignment import LEVELS_MM, Template, centroid, refined_rigid
 from stylegan3d.scans.intensity import (
@@ -233,9 +233,16 @@ class AlignedScan:
             "brain_mask": pack_mask(self.brain_mask),
             "steps": facts_in(self.steps),
             "notes": facts_in(self.scan.notes),
-            "doubts": [doubt.plain() for doubt in self.doubts],
+            "doubts": self.doubts,
             **made,
         }
+
+
+def doubts_of_scan(described: JsonView) -> list[Doubt]:
+    """The doubts in what `AlignedScan.describe` told, in this version or an earlier one."""
+    notes = [*described.get("notes", ()), *described.get("steps", ())]
+    former = [note for note in notes if note.startswith("Check: ")]
+    return [Doubt.read(told) for told in described.get("doubts", former)]
 
 
 def on_grid(

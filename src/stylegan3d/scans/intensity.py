@@ -114,6 +114,8 @@ def to_unit(scan: ScanData) -> np.ndarray:
 
 
 def _stored_in_8_bits(path: Path) -> bool:
+    if not path.is_file():  # a layer or a DICOM series
+        return False
     header = open_image(path).header
     if header.get_data_dtype() != np.uint8:
         return False

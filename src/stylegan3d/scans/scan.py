@@ -62,7 +62,7 @@ from stylegan3d.scans.resampling import cropped, isotropic_space, nearest, resam
 from stylegan3d.scans.scan_data import ScanData
 from stylegan3d.storage.files import atomic_write_bytes, make_private, output_errors
 from stylegan3d.storage.formats import without_suffix
-from stylegan3d.storage.jsontext import from_json
+from stylegan3d.storage.jsontext import from_json, to_json
 from stylegan3d.storage.tensorfiles import packed_arrays, read_arrays
 
 WORKING_MM = 4.0
@@ -401,8 +401,7 @@ def _pose_step(work: _Work, brain: np.ndarray, space: Space) -> tuple[Preparatio
     else:
         kept = None
         rigid, notes = _posed(brain, space, target)
-        told = [note.plain() if isinstance(note, Doubt) else note for note in notes]
-        cache.put(key, rigid=rigid, texts=_letters(json.dumps(told)))
+        cache.put(key, rigid=rigid, texts=_letters(to_json(notes)))
     how = "done" if kept is None else "cached"
     return PreparationStep("pose", tuple(notes), perf_counter() - start, how), rigid
 
@@ -416,7 +415,7 @@ def _notes_of(kept: np.ndarray) -> list[Note] | None:
     try:
         texts = from_json(bytes(kept))
         return [text if isinstance(text, str) else Doubt.read(text) for text in texts]
-    except (ValueError, TypeError):
+    except (ValueError, TypeError):  # damaged
         return None
 
 

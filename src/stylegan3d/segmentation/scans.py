@@ -223,7 +223,7 @@ def map_files(
         "Network": {"Name": network.name, "SHA256": network.hash},
         **more,
         "Preparation": facts_in(steps),
-        "Doubts": [doubt.plain() for doubt in doubts_in(steps)],
+        "Doubts": doubts_in(steps),
     }
     return volume_files(
         path,
@@ -241,7 +241,7 @@ def result_of(name: str, labelled: LabelledScan) -> Json:
         "origin": labelled.origin,
         **labelled.numbers.to_dict(),
         "networks": list(labelled.labelled.networks),
-        "doubts": [doubt.plain() for doubt in labelled.doubts],
+        "doubts": labelled.doubts,
     }
 
 

@@ -141,7 +141,7 @@ class Visits:
             "changes": {name: row_of(change, self.years) for name, change in self.changes.items()},
             "networks": list(self.labels.networks),
             "notes": facts_in(self.notes),
-            "doubts": [doubt.plain() for doubt in self.doubts],
+            "doubts": self.doubts,
         }
 
 

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import dataclasses
 import secrets
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from stylegan3d.base import JsonView
+from stylegan3d.base import Doubt, JsonView
 from stylegan3d.scans.pose import NO_POSE, Pose
 from stylegan3d.storage.formats import is_dicom, scan_stem
 
@@ -100,10 +100,8 @@ class Case:
         Hash of the model that it was aligned with or projected into.
     source : Source or None
         The latent that the projection found, for recipes.
-    similarity, mean_brain : mapping of str to float
-        psnr, ssim, ncc, mae between the aligned scan and the reconstruction, or the mean brain.
-    remarks : tuple of str
-        Warnings, in sentences.
+    doubts : tuple of Doubt
+        What is in doubt, of scan, alignment and reconstruction.
     assessment : mapping
         How far to trust the reconstruction, see `stylegan3d.projection.assessment.Assessment`.
     filled : object or None
@@ -130,9 +128,7 @@ class Case:
     region: Any = None
     model: str = ""
     source: Source | None = None
-    similarity: Mapping[str, float] = field(default_factory=dict)
-    mean_brain: Mapping[str, float] = field(default_factory=dict)
-    remarks: tuple[str, ...] = ()
+    doubts: tuple[Doubt, ...] = ()
     assessment: JsonView = field(default_factory=dict)
     filled: Any = None
     residual_z: Any = None
@@ -146,6 +142,12 @@ class Case:
         """The case behind a projection whose scan is not known in this session."""
         name = scan_stem(str(source.path)).partition("_desc-")[0]
         return cls(name, source=source, key=f"latent {source.sha256 or source.path}")
+
+    @property
+    def known_doubts(self) -> Sequence[Doubt]:
+        """What is in doubt, as far as the scan has come."""
+        newest = next((part for part in (self.aligned, self.found, self.scan) if part), None)
+        return self.doubts or (newest.doubts if newest else ())
 
     @property
     def path(self) -> Path | None:

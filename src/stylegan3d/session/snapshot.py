@@ -14,9 +14,18 @@ from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, TypeAdapter, ValidationError, WrapValidator
+from pydantic import (
+    AfterValidator,
+    AliasChoices,
+    BeforeValidator,
+    Field,
+    TypeAdapter,
+    ValidationError,
+    WrapValidator,
+)
 
-from stylegan3d.base import Json, JsonView, StyleGAN3DError
+from stylegan3d.base import Doubt, Json, JsonView, StyleGAN3DError
+from stylegan3d.projection.words import as_now
 from stylegan3d.recipe.history import History, are_parents
 from stylegan3d.recipe.model import MadeWith
 from stylegan3d.recipe.recipe import Edit, Recipe, Source
@@ -76,10 +85,12 @@ Text = Annotated[str, BeforeValidator(_text)]
 class SavedProjection:
     """A projection, without its latent and voxels; see `Case`."""
 
-    similarity: JsonView
-    mean_brain: JsonView
-    remarks: tuple[str, ...]
-    trust: JsonView
+    # Earlier versions wrote sentences, as "remarks".
+    doubts: Annotated[
+        tuple[Annotated[Doubt, BeforeValidator(Doubt.read)], ...],
+        Field(validation_alias=AliasChoices("doubts", "remarks")),
+    ]
+    trust: Annotated[JsonView, AfterValidator(as_now)]
     filled: Annotated[Filled | None, Lenient] = None
     pose: Pose | None = None
 
@@ -137,9 +148,7 @@ class SavedScan:
         """A case with a file, with its projections there and what lies over its scan."""
         assert case.choice is not None
         results = {
-            str(p.source.sha256): SavedProjection(
-                p.similarity, p.mean_brain, p.remarks, p.assessment, p.filled, p.pose
-            )
+            str(p.source.sha256): SavedProjection(p.doubts, p.assessment, p.filled, p.pose)
             for p in snapshot.projected
             if p.source is not None and _is_same(p, case)
         }
@@ -190,9 +199,7 @@ class SavedScan:
                 part = dataclasses.replace(
                     case,
                     source=source,
-                    similarity=told.similarity,
-                    mean_brain=told.mean_brain,
-                    remarks=told.remarks,
+                    doubts=told.doubts,
                     assessment=told.trust,
                     filled=told.filled,
                     pose=told.pose or self.pose,

@@ -96,7 +96,7 @@ def test_a_scan_is_projected_and_saved(window, scan_file, tmp_path):
     window.wait(lambda: window.session.projected)
     window.settle()
     assert window.recipe.source.kind == "projected"
-    assert window.session.projected[0].similarity["psnr"] > 10
+    assert window.session.projected[0].assessment["similarity"]["psnr"] > 10
     window.find("export.folder").setText(str(tmp_path))
     window.click("export.save")
     window.wait(lambda: "Saved" in window.find("export.done").text())

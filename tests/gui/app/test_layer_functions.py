@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,11 +12,15 @@ import nibabel as nib
 import numpy as np
 import pytest
 from napari.layers import Image, Labels
+from open_sides import KINDS, in_doubt, said_in
 from qtpy.QtTest import QTest
 
 import napari_stylegan3d
-from napari_stylegan3d.app.layer_functions import ALIGNED
+import stylegan3d
+from napari_stylegan3d.app.layer_functions import ALIGNED, read_scans, write_image
+from napari_stylegan3d.core.scans import DOUBTS
 from napari_stylegan3d.views.captions import KEY
+from stylegan3d.model.generator import RandomBrains
 from stylegan3d.projection.settings import BUDGETS
 from stylegan3d.scans.scan import Scan
 from stylegan3d.session.provenance import Provenance
@@ -135,6 +140,31 @@ def test_a_scan_is_reconstructed_where_it_lies(viewer, scan, monkeypatch):
     assert made.metadata["stylegan3d-trust"]["similarity"]["ssim"] > 0.6
     inside = np.asarray(made.data) > 0
     assert np.corrcoef(made.data[inside], upright_of(scan, made)[inside])[0, 1] > 0.7
+
+
+def test_no_doubt_is_dropped_by_a_function(viewer, notifications, tmp_path, monkeypatch):
+    monkeypatch.setitem(BUDGETS, "draft", 1)
+    generator = stylegan3d.load(device="cpu")
+    brain = next(iter(RandomBrains(generator, [1], truncation=0.7))).astype(np.float32)
+    path = in_doubt(tmp_path / "sub-01_ce-gad_T1w.nii.gz", brain, generator.affine)
+    ((data, about, _kind),) = read_scans(str(path))
+    assert said_in(" ".join(notifications)) == KINDS
+    scan = viewer.add_image(data, **about)
+
+    notifications.clear()
+    labels = called(viewer, "Segment tissues", scan=scan)
+    assert said_in(" ".join(notifications)) == KINDS
+    aligned = called(viewer, "To model space", scan=scan, brain_extraction="keep")
+    made = called(viewer, "Reconstruct scan", scan=scan, brain_extraction="keep")
+    native = called(viewer, "To native space", layer=aligned, aligned_scan=aligned)
+    for layer in (labels, aligned, made, native):
+        assert {doubt.kind for doubt in layer.metadata[DOUBTS]} >= KINDS, layer.name
+    assert "acquisition" in {doubt.kind for doubt in made.metadata[DOUBTS]}
+
+    file = str(tmp_path / "saved.nii.gz")
+    write_image(file, *made.as_layer_data_tuple()[:2])
+    sidecar = json.loads((tmp_path / "saved.json").read_text())
+    assert {doubt["kind"] for doubt in sidecar["Doubts"]} >= KINDS
 
 
 def test_what_cannot_be_used_is_refused_in_a_sentence(viewer, notifications):

@@ -197,7 +197,7 @@ def test_a_scan_is_projected_and_goes_back_unless_the_axes_are_changed(window, t
     window.settle()
     assert "standard brain" in window.find("project.notes").text()
     (projected,) = window.session.projected
-    assert projected.similarity["psnr"] > projected.mean_brain["psnr"]
+    assert projected.assessment["similarity"]["psnr"] > projected.assessment["mean_brain"]["psnr"]
     window.click("project.show.residual")
     window.settle()
     assert window.captions == {

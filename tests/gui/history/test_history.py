@@ -474,7 +474,7 @@ def test_a_restored_scan_is_aligned_as_it_was(window, sessions_folder, scan_file
     (after,) = session.projected
     np.testing.assert_array_equal(after.aligned.rigid, before.aligned.rigid)
     np.testing.assert_array_equal(after.aligned.volume, before.aligned.volume)
-    assert after.assessment["verdict"] == before.assessment["verdict"]
+    assert after.assessment["verdicts"] == before.assessment["verdicts"]
     assert window.find("project.shift.1").value() == 4.0
     assert window.find("project.ssim").text() == told
     window.click("project.show.residual")

@@ -61,7 +61,7 @@ def test_another_model_and_back_keeps_history_projections_and_mix(window, scan_f
     assert window.find("project.name").text() == "sub-07", "the scan stays open"
     assert window.captions == {"Scan: sub-07"}
     assert window.patients() == {"sub-07": "scan"}
-    assert window.find("project.verdict").isHidden(), "it was not projected into this model"
+    assert window.find("project.verdicts").isHidden(), "it was not projected into this model"
     assert not window.find("project.show.model").isEnabled()
     assert "Projected sub-07" not in mix_sources(window)
     assert session.favourites.items == ()
@@ -96,7 +96,7 @@ def test_another_model_and_back_keeps_history_projections_and_mix(window, scan_f
     assert session.second == case.source
     assert "Projected sub-07" in mix_sources(window)
     assert window.find("project.name").text() == "sub-07"
-    assert window.find("project.ssim").text() == f"{case.similarity['ssim']:.3f}"
+    assert window.find("project.ssim").text() == f"{case.assessment['similarity']['ssim']:.3f}"
     assert len(session.favourites.items) == 1
     assert session.can_undo
     session.undo()
@@ -151,7 +151,7 @@ def test_every_patient_of_a_session_comes_back(window, scan_file, second_file, t
     sessions.open(saved)
     window.wait(lambda: len(session.states) > 1)
     assert window.find("project.name").text() == "sub-08"
-    assert window.find("project.ssim").text() == f"{second.similarity['ssim']:.3f}"
+    assert window.find("project.ssim").text() == f"{second.assessment['similarity']['ssim']:.3f}"
     window.settle()
     window.wait(lambda: session.placed is not None)
     assert session.history.position == position
@@ -162,7 +162,7 @@ def test_every_patient_of_a_session_comes_back(window, scan_file, second_file, t
         window.show(case.name)
         assert case.is_of(window.recipe.source)
         assert window.find("project.name").text() == case.name
-        assert window.find("project.ssim").text() == f"{case.similarity['ssim']:.3f}"
+        assert window.find("project.ssim").text() == f"{case.assessment['similarity']['ssim']:.3f}"
         window.settle()
         window.wait(lambda: session.placed is not None)
         window.click("project.show.scan")

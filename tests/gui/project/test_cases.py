@@ -20,6 +20,7 @@ from tolerances import FLOAT32, SUMS
 
 from stylegan3d import scans
 from stylegan3d.base import ScanError
+from stylegan3d.projection.words import VERDICTS
 from stylegan3d.scans import read_scan
 from stylegan3d.session.case import Choice
 
@@ -63,11 +64,12 @@ def assert_is_about(window, case: Any) -> None:
     """All that the panel says is of this projected case, and so are its pictures."""
     assert text(window, "project.name") == case.name
     assert text(window, "project.patient") == case.name
-    assert text(window, "project.ssim") == f"{case.similarity['ssim']:.3f}"
-    assert text(window, "project.sentence") == case.assessment["sentence"]
+    assert text(window, "project.ssim") == f"{case.assessment['similarity']['ssim']:.3f}"
+    verdict = case.assessment["verdicts"]["reconstruction"]
+    assert text(window, "project.verdict.reconstruction.reason") == verdict["sentence"]
     assert f"(correlation {case.aligned.quality:.2f})" in text(window, "project.quality")
-    for note in case.remarks:
-        assert note in text(window, "project.notes") or case.assessment["sentence"] in note
+    others = [doubt.sentence for doubt in case.doubts if doubt.kind not in VERDICTS]
+    assert text(window, "project.notes") == "\n".join(others)
     assert window.explorer.comparison.scan_path == case.path
     window.click("project.show.scan")
     assert window.captions == {f"Scan: {case.name}"}
@@ -85,7 +87,7 @@ def assert_is_about(window, case: Any) -> None:
 
 
 def assert_has_no_result(window) -> None:
-    assert window.find("project.verdict").isHidden()
+    assert window.find("project.verdicts").isHidden()
     for key in ("edited", "model", "difference", "residual", "movement"):
         assert not window.find(f"project.show.{key}").isEnabled()
 
@@ -219,7 +221,7 @@ def test_a_refused_scan_stays_with_its_reason(window, patients, monkeypatch, but
 def test_the_list_brings_each_patient_as_it_was_left(window, patients):
     first = window.project(patients[0])
     second = window.project(patients[1])
-    assert first.similarity != second.similarity
+    assert first.assessment["similarity"] != second.assessment["similarity"]
     assert_is_about(window, second)
     open_patient(window, patients[2])
     window.click("project.align")

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from napari.components import ViewerModel
 from napari.layers import Labels
+from open_sides import KINDS, in_doubt, said_in
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QScrollArea
 from tolerances import FLOAT32, LAYERS, QFORM_MM, SUMS
@@ -26,6 +27,7 @@ from napari_stylegan3d.project.result import VerdictRow
 from napari_stylegan3d.views.display import enlarge
 from napari_stylegan3d.views.layers import OUTLINE_NAME
 from napari_stylegan3d.widgets import dialogs
+from stylegan3d.base import Doubt
 from stylegan3d.geometry.space import Frame
 from stylegan3d.projection import settings as projection
 from stylegan3d.recipe.description import read_recipe
@@ -52,11 +54,12 @@ def test_projection_shows_and_compares(projected):
     window = projected
     assert window.recipe.source.kind == "projected"
     (result,) = window.session.projected
-    assert window.find("project.ssim").text() == f"{result.similarity['ssim']:.3f}"
-    assert window.find("project.mean.ncc").text() == f"{result.mean_brain['ncc']:.3f}"
-    assert -1 <= result.similarity["ncc"] <= 1
-    assert window.find("project.verdict").text() == "Reconstruction: not calibrated for this model"
-    assert window.find("project.sentence").text() == result.assessment["sentence"]
+    assert window.find("project.ssim").text() == f"{result.assessment['similarity']['ssim']:.3f}"
+    assert window.find("project.mean.ncc").text() == f"{result.assessment['mean_brain']['ncc']:.3f}"
+    assert -1 <= result.assessment["similarity"]["ncc"] <= 1
+    assert window.find("project.verdict.reconstruction").text() == "▲ Reconstruction: caution"
+    reason = window.find("project.verdict.reconstruction.reason").text()
+    assert reason.startswith("Not calibrated: ")
     worst = max(result.assessment["regions"].items(), key=lambda item: item[1]["rms"])
     first = window.find("project.regions").text().splitlines()[1]
     assert first == f"{worst[0]}: {100 * worst[1]['rms']:.0f} %"
@@ -105,7 +108,7 @@ def test_the_difference_follows_previews(projected):
 @pytest.mark.parametrize("elsewhere", [False, True])
 def test_the_verdict_comes_into_sight(projected, elsewhere, request, monkeypatch):
     window, (result,) = projected, projected.session.projected
-    verdict = window.find("project.verdict")
+    verdict = window.find("project.verdict.reconstruction")
     window.explorer.panel("Project")
     area = next(
         area
@@ -129,6 +132,15 @@ def test_the_verdict_comes_into_sight(projected, elsewhere, request, monkeypatch
     window.wait(lambda: verdict.visibleRegion().boundingRect() == verdict.rect())
 
 
+def test_the_panel_drops_no_doubt(window, scan_file, tmp_path):
+    image = nib.load(scan_file)
+    path = in_doubt(tmp_path / "sub-07-gad_T1w.nii.gz", image.get_fdata(), image.affine)
+    case = window.project(path)
+    assert said_in(window.find("project.doubts").text()) == KINDS
+    assert said_in(window.find("project.notes").text()) == KINDS
+    assert {doubt.kind for doubt in case.doubts} > KINDS
+
+
 def test_regions_are_named_by_how_unusual_they_are(window):
     regions = {
         "left frontal lobe": {"rms": 0.2, "usual": 0.21, "unusual": -0.5},
@@ -137,28 +149,30 @@ def test_regions_are_named_by_how_unusual_they_are(window):
         "ventricles": {"rms": 0.1, "usual": 0.09, "unusual": 0.2},
     }
     trust = {
-        "verdict": "outside what this model knows",
-        "sentence": "Do not read anything from it.",
+        "verdicts": {"reconstruction": {"level": "red", "sentence": "Do not read it."}},
         "regions": regions,
     }
-    remarks = ("The scan is strange. Do not read anything from it.", "Look at the cerebellum.")
+    doubts = (
+        Doubt("reconstruction", "refuse", "Do not read it."),
+        Doubt("cut", "ask", "Look at the cerebellum."),
+    )
     box = window.explorer.project.result
-    box.show_result(Case("sub-07", source=Source("seed", 1), remarks=remarks, assessment=trust))
+    box.show_result(Case("sub-07", source=Source("seed", 1), doubts=doubts, assessment=trust))
     told = window.find("project.regions").text().splitlines()
     assert told[1:] == [
         "cerebellum: 12 % (usually 5 %)",
         "brain stem: 10 % (usually 8 %)",
         "ventricles: 10 % (usually 9 %)",
     ]
-    assert window.find("project.verdict").property("role") == "error"
+    assert window.find("project.verdict.reconstruction").property("role") == "error"
     assert window.find("project.notes").text() == "Look at the cerebellum.", "once is enough"
     box.show_result(None)
-    assert window.find("project.verdict").isHidden()
+    assert window.find("project.verdicts").isHidden()
 
 
 def test_three_verdicts_and_a_finding_that_can_be_gone_to(projected):
     window, (result,) = projected, projected.session.projected
-    assert window.find("project.verdicts").isHidden(), "this model is not calibrated"
+    assert window.find("project.verdict.focal").parentWidget().isHidden(), "it is not calibrated"
     assert not window.find("project.show.unusual").isEnabled()
     z = np.zeros(result.aligned.volume.shape, np.float32)
     z[3:5, 4:6, 4] = -6.0
@@ -179,6 +193,7 @@ def test_three_verdicts_and_a_finding_that_can_be_gone_to(projected):
         "■ Focal: warning",
         "▲ Acquisition: caution",
         "✓ Anatomy: within normal limits",
+        "▲ Reconstruction: caution",
     ]
     assert window.find("project.verdict.focal.reason").text() == "Something."
     assert window.find("project.finding.0").text() == "left frontal lobe, 2.0 ml, z −6.0"
