@@ -48,11 +48,11 @@ def test_a_header_that_claims_gigabytes_does_not_fill_the_memory_for_them(tmp_pa
 
     file = tmp_path / "sound"
     file.write_bytes(READERS["DICOM folder"].mutant(0)["series/IM0001"])
-    assert dicom.slices_of(file, dicom.Search())
+    assert dicom.slices_of(file, dicom.DicomSearch())
     before = peak()
     file = tmp_path / "claims"
     file.write_bytes(READERS["DICOM folder"].mutant(504)["series/IM0000"])
-    assert not dicom.slices_of(file, dicom.Search())
+    assert not dicom.slices_of(file, dicom.DicomSearch())
     assert peak() - before <= HEADER_BYTES
 
 

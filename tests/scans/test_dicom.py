@@ -33,7 +33,7 @@ from stylegan3d.scans import (
     list_series,
     read_scan,
 )
-from stylegan3d.scans.dicom import NotDecoded, Search, read_series
+from stylegan3d.scans.dicom import DicomSearch, NotDecoded, read_series
 from stylegan3d.scans.series import uid_digest
 
 SHAPE = (26, 24, 20)
@@ -591,7 +591,7 @@ NESTED = b"\x08\0\x40\x11SQ\0\0\xff\xff\xff\xff" + b"\xfe\xff\0\xe0\xff\xff\xff\
 
 def found_in(file):
     """Slices of a file, and why it has none."""
-    search = Search()
+    search = DicomSearch()
     return dicom.slices_of(file, search), dict(sum(search.left.values(), Counter()))
 
 
@@ -649,7 +649,7 @@ def test_what_unpacks_without_end_is_refused_before_it_does(tmp_path):
 def test_a_folder_that_takes_too_long_is_given_up(tmp_path, monkeypatch):
     dicoms.write_series(tmp_path, picture(), grid())
     monkeypatch.setattr(dicom, "SLOW_S", -1.0)
-    monkeypatch.setattr(dicom, "Search", lambda: Search(seconds=1e-9))
+    monkeypatch.setattr(dicom, "DicomSearch", lambda: DicomSearch(seconds=1e-9))
     with pytest.raises(ScanError, match="take too much memory or time"):
         list_series(tmp_path)
 

@@ -278,7 +278,7 @@ class DicomSlice:
 
 
 @dataclass
-class Search:
+class DicomSearch:
     """What the search of a folder may still spend, and what it left out.
 
     Attributes
@@ -297,7 +297,7 @@ class Search:
         self.left[uid][why] += 1
 
 
-def slices_of(path: Path, search: Search) -> list[DicomSlice]:
+def slices_of(path: Path, search: DicomSearch) -> list[DicomSlice]:
     """The slices of a DICOM file; none of one that `search` counts as left out."""
     limit = _seconds_for([path])
     try:
@@ -404,7 +404,7 @@ def list_series(path: str | Path) -> list[Series]:
     ScanError
         If there is no DICOM image, or the folder holds more than 20,000 files.
     """
-    path, search = Path(path), Search()
+    path, search = Path(path), DicomSearch()
     own = slices_of(path, search) if path.is_file() else None
     if own == []:
         raise ScanError(
@@ -457,7 +457,7 @@ def identity_of(path: Path, uid: str | None = None) -> dict[str, str]:
     return {word: str(said.get(keyword, "")).strip() for word, keyword in IDENTITY.items()}
 
 
-def _files(path: Path, search: Search) -> Iterator[Path]:
+def _files(path: Path, search: DicomSearch) -> Iterator[Path]:
     """DICOM files at a place, sorted; of a file, its folder's. `search` counts the others."""
     seen = 0
     for folder, folders, names in os.walk(path.parent if path.is_file() else path):
