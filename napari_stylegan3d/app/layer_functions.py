@@ -346,7 +346,7 @@ def _projected(scan: Image, budget: str, skull: str) -> list[LayerDataTuple]:
     metadata = {
         KEY: Provenance("reconstruction", scan.name),
         "stylegan3d-trust": {key: result.assessment[key] for key in ("verdicts", "similarity")},
-        DOUBTS: [*aligned.doubts, *map(Doubt.read, result.assessment["doubts"])],
+        DOUBTS: [*aligned.doubts, *result.assessment["doubts"]],
     }
     return [_image(np.asarray(native.dataobj), native.affine, name, metadata)]
 

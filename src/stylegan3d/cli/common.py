@@ -409,8 +409,7 @@ HINTS = dict.fromkeys(
 def print_doubts(doubts: Iterable[Doubt | Json], name: str = "") -> None:
     """Print doubts on stderr, with the options that answer them."""
     of = f"{name}: " if name else ""
-    for told in doubts:
-        doubt = told if isinstance(told, Doubt) else Doubt.read(told)
+    for doubt in map(Doubt.read, doubts):
         hint = HINTS.get(doubt.kind, "")
         typer.echo(f"stylegan3d: {of}{doubt} {hint}".rstrip(), err=True)
 
