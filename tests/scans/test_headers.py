@@ -15,8 +15,7 @@ from tolerances import QFORM_MM
 
 from stylegan3d.base import ScanError
 from stylegan3d.scans import read_scan
-from stylegan3d.scans.alignment import load_template
-from stylegan3d.scans.scan import header_doubts
+from stylegan3d.scans.alignment import header_doubts, load_template
 from stylegan3d.storage.places import TEMPLATE, bundled_model_path
 
 FORMS = ("sform", "qform")

@@ -451,8 +451,7 @@ def _is_raw(path: Path) -> bool:
 
 def _describe_scan(path: Path) -> Json:
     from stylegan3d.scans import SeveralSeries, SeveralVolumes, list_series, read_scan
-    from stylegan3d.scans.alignment import load_template
-    from stylegan3d.scans.scan import header_doubts
+    from stylegan3d.scans.alignment import header_doubts, load_template
     from stylegan3d.storage.places import TEMPLATE, bundled_model_path
 
     about: Json = {"type": "scan"}

@@ -57,6 +57,7 @@ def visit_files(visits: Visits, folder: Path) -> dict[Path, bytes]:
         "Sources": list(visits.names),
         "SourceSHA256": [one.scan.sha256 for one in (visits.pair.first, visits.pair.second)],
         "YearsBetween": visits.years,
+        "SkullStripped": True,
         "Notice": NOTICE,
         "GeneratedBy": [{"Name": PROGRAM, "Version": version()}],
     }

@@ -19,7 +19,8 @@ Target of an alignment: a grid and its mean brain.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -28,11 +29,14 @@ import numpy as np
 from scipy import ndimage
 from scipy.spatial.transform import Rotation
 
-from stylegan3d.base import Doubt, Note, ScanError
+from stylegan3d.base import Doubt, Note, ScanError, doubts_in
 from stylegan3d.geometry.space import Space
 from stylegan3d.scans import checks
 from stylegan3d.scans.checks import open_image
+from stylegan3d.scans.extraction import extract_brain, extracted_mask, object_mask
+from stylegan3d.scans.label_maps import looks_like_labels
 from stylegan3d.scans.resampling import isotropic_space, resample
+from stylegan3d.scans.scan_data import ScanData
 from stylegan3d.storage.places import TEMPLATE, bundled_model_path
 
 
@@ -133,6 +137,9 @@ SCALE_RANGE = (0.6, 1.6)
 WRONG_DEGREES = 32.0
 # Length of a brain, as a share of the mean brain's, outside which its voxel size is doubted.
 SIZES = (0.87, 1.16)
+# Voxels of a coarse look, which is taken of scans that are only described; correlation with the
+# mean brain that heads do not reach, but brains without skull.
+COARSE_MM, STRIPPED = 3.0, 0.85
 
 
 @dataclass(frozen=True, eq=False)
@@ -282,6 +289,35 @@ def _search(
     for pose, _ in fits[:4]:
         best = max(best, levels[1].fit(pose), key=lambda fit: fit[1])
     return best
+
+
+def header_doubts(scan: ScanData, target: Target) -> list[Doubt]:
+    """What a coarse look at the image makes of its header; `Scan.align` finds the same.
+
+    Parameters
+    ----------
+    target : Target
+        Whose mean brain has the true size and turn.
+    """
+    if looks_like_labels(scan.data):
+        return []
+    steps = [max(int(COARSE_MM / size), 1) for size in scan.space.voxel_size]
+    thin = scan.data[tuple(slice(None, None, step) for step in steps)]
+    coarse = replace(scan, data=thin, affine=scan.affine @ np.diag([*steps, 1]))
+    # What is no head but a brain shows its size, however wrong; a head needs deepbet, once.
+    with suppress(ScanError):
+        return doubts_in(_coarse_pose(coarse, object_mask(thin), target, STRIPPED))
+    try:
+        mask = extracted_mask(thin, coarse.space)
+        mask = extract_brain(thin, coarse.space) if mask is None else mask
+        return doubts_in(_coarse_pose(coarse, mask, target, RESEMBLES))
+    except ScanError as error:
+        return [Doubt("brain", "ask", str(error))]
+
+
+def _coarse_pose(scan: ScanData, mask: np.ndarray, target: Target, least: float) -> list[Note]:
+    brain = np.where(mask, scan.data, np.float32(0))
+    return align_rigid(brain, scan.space, target, least)[1]
 
 
 class _Level:

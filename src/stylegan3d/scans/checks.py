@@ -12,7 +12,7 @@ import re
 import struct
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -46,8 +46,7 @@ ZIP_MAGIC, TAR_MAGIC, TAR_AT = b"PK\x03\x04", b"ustar", 257
 ROUNDING = 3e-3
 nib.Nifti1Header.quaternion_threshold = nib.Nifti2Header.quaternion_threshold = ROUNDING
 # Millimetres in the units of a header.
-UNITS_MM = {"micron": 1e-3, "mm": 1.0, "meter": 1e3}
-UNIT_NAMES = {"micron": "micrometres", "mm": "millimetres", "meter": "metres"}
+UNITS_MM = {"mm": 1.0, "micron": 1e-3, "meter": 1e3}
 # Exceptions of nibabel, gzip and zlib for invalid files.
 READ_ERRORS = (
     OSError,
@@ -112,9 +111,7 @@ def _check_archive(path: Path, start: bytes) -> None:
     """Refuse archives, by their name or first bytes."""
     packed = start.startswith(ZIP_MAGIC) or start[TAR_AT:].startswith(TAR_MAGIC)
     if packed or ARCHIVE.search(path.name):
-        raise ScanError(
-            f"{path} is an archive; unpack it and give the scan or the DICOM folder inside."
-        )
+        raise ScanError(f"{path} is an archive; unpack it and give what is inside.")
 
 
 def check_nifti_header(path: Path) -> None:
@@ -343,9 +340,6 @@ def open_image(path: Path) -> Any:
         If it is not an image file, or claims an impossible size.
     """
     check_file(path)
-    form = format_of(path)
-    if form is not None and (opener := form.open_with()) is not None:
-        return opener(path)
     check_nifti_header(path)
     check_claim(path)
     try:
@@ -387,37 +381,24 @@ def _in_millimetres(path: Path, image: Any) -> Any:
     """
     if not isinstance(image, nib.Nifti1Pair) or image.ndim < 3:
         return image
-    header = image.header
+    header, told = image.header, "unknown"
     check_affine(path, image.affine)
     extent = nib.affines.voxel_sizes(image.affine) * image.shape[:3]
-    try:
+    with suppress(KeyError):
         told = header.get_xyzt_units()[0]
-    except KeyError:
-        told = "unknown"
-    possible = [
-        unit
-        for unit in dict.fromkeys((told, "mm", "micron", "meter"))
-        if unit in UNITS_MM
-        and extent.min() * UNITS_MM[unit] >= MIN_EXTENT_MM
-        and extent.max() * UNITS_MM[unit] <= MAX_EXTENT_MM
-    ]
-    unit = possible[0] if possible else "mm"
-    if told == "unknown" and unit == "mm":
-        image.extra["notes"] = ["The header names no unit of length; millimetres are assumed."]
-    elif told != unit:
-        text = (
-            f"The header gives lengths in {UNIT_NAMES.get(told, 'no unit')}, in which this cannot "
-            f"be a head; {UNIT_NAMES[unit]} are assumed."
-        )
+    low, high = MIN_EXTENT_MM / extent.min(), MAX_EXTENT_MM / extent.max()
+    possible = [u for u in (told, *UNITS_MM) if low <= UNITS_MM.get(u, 0) <= high]
+    unit = next(iter(possible), "mm")
+    text = f"The header's lengths are taken as {unit}; it says {told}"
+    if told != unit and (told, unit) != ("unknown", "mm"):
+        text += ", in which this could not be a head."
         image.extra["notes"] = [Doubt("unit", "ask", text, {"told": told, "assumed": unit})]
     elif told != "mm":
-        image.extra["notes"] = [f"The header's lengths are in {UNIT_NAMES[told]}, as converted."]
+        image.extra["notes"] = [f"{text}."]
     if unit == "mm":
         return image
-    mm = UNITS_MM[unit]
-    header["pixdim"][1:4] *= mm
-    for axis in "xyz":
-        header[f"srow_{axis}"] *= mm
-        header[f"qoffset_{axis}"] *= mm
+    for field in ("srow_x", "srow_y", "srow_z", "qoffset_x", "qoffset_y", "qoffset_z"):
+        header[field] *= UNITS_MM[unit]
+    header["pixdim"][1:4] *= UNITS_MM[unit]
     header.set_xyzt_units("mm")
     return type(image)(image.dataobj, header.get_best_affine(), header, image.extra)

@@ -172,14 +172,8 @@ TILTED = "Brain extracted with deepbet, after the air around the head was cut of
 # fails. Up to 30 degrees about each axis it mostly succeeds without.
 TILTS = ((0, 0, 0), (30, 0, 0), (-30, 0, 0), (0, 30, 0), (0, -30, 0))
 KEPT = "The brain was extracted already and was kept as it is."
-SIDES = {
-    "R": "on the right",
-    "L": "on the left",
-    "A": "in front",
-    "P": "at the back",
-    "S": "at the top",
-    "I": "at the bottom",
-}
+_WORDS = ("on the right", "on the left", "in front", "at the back", "at the top", "at the bottom")
+SIDES = dict(zip("RLAPSI", _WORDS, strict=True))
 
 
 def find_brain(

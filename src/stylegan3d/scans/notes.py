@@ -78,14 +78,8 @@ def _milliseconds(text: str) -> float:
         return 0.0
 
 
-AXIS_WORDS = {
-    "R": "right",
-    "L": "left",
-    "A": "anterior",
-    "P": "posterior",
-    "S": "superior",
-    "I": "inferior",
-}
+_WORDS = ("right", "left", "anterior", "posterior", "superior", "inferior")
+AXIS_WORDS = dict(zip("RLAPSI", _WORDS, strict=True))
 THICK_MM = 4.0
 
 

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from stylegan3d.base import Doubt
+from stylegan3d.base import Doubt, JsonView
 from stylegan3d.storage.about import EDITED_SCAN, NOT_ACQUIRED, PROGRAM, Origin
 from stylegan3d.storage.jsontext import read_json
 
@@ -56,11 +57,6 @@ class Told(NamedTuple):
 
 
 ACQUIRED = Told()
-
-
-def sidecar_of(path: Path) -> Path:
-    """The JSON file beside a NIfTI, MGH or Analyze file."""
-    return path.with_name(_ENDING.sub("", path.name) + ".json")
 
 
 def origin_of_file(path: Path, header: Any) -> Told:
@@ -109,24 +105,23 @@ def _of_header(header: Any) -> Told:
     return _of_words(words, HEADER)
 
 
-def _sidecar(path: Path) -> Mapping[str, Any]:
+def sidecar_record(path: Path) -> JsonView:
     """What the JSON file beside a scan says; nothing where it cannot be read."""
-    try:
-        record = read_json(sidecar_of(path)) if sidecar_of(path).is_file() else {}
-    except (OSError, ValueError):
-        return {}
+    record: Any = {}
+    with suppress(OSError, ValueError):
+        record = read_json(path.with_name(_ENDING.sub("", path.name) + ".json"))
     return record if isinstance(record, Mapping) else {}
 
 
 def names_agent(path: Path) -> bool:
     """Whether the sidecar of a file names a contrast agent, as BIDS and dcm2niix write it."""
-    told = (_sidecar(path).get(f"ContrastBolus{key}") for key in ("Agent", "Ingredient"))
+    told = (sidecar_record(path).get(f"ContrastBolus{key}") for key in ("Agent", "Ingredient"))
     words = " ".join(str(text or "").strip().lower() for text in told)
     return words.strip() not in ("", "n/a", "none", "no")
 
 
 def _of_sidecar(path: Path) -> Told:
-    record = _sidecar(path)
+    record = sidecar_record(path)
     if record.get("SyntheticImage") is False:
         return ACQUIRED
     # A series of this program that another one converted keeps its name and maker.

@@ -8,9 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from stylegan3d.scans.origin import sidecar_of
+from stylegan3d.scans.origin import sidecar_record
 from stylegan3d.storage.files import read_rows
-from stylegan3d.storage.jsontext import read_json
 
 #: Units of age in a JSON file or a DICOM header, by how they begin: how many a year has.
 PER_YEAR = {"d": 365.25, "w": 52.18, "m": 12.0, "y": 1.0}
@@ -40,9 +39,7 @@ def person_of_file(path: Path) -> Person:
 
     Both are hints that a user can correct: what cannot be read counts as unknown.
     """
-    found = _of_sidecar(sidecar_of(path))
-    if found.is_known:
-        return found
+    found = _of_sidecar(path)
     subjects, sessions = (
         re.findall(rf"{key}-[A-Za-z0-9]+", path.as_posix())[-1:] for key in ("sub", "ses")
     )
@@ -69,12 +66,10 @@ def unit_of_age(table: Path) -> str:
         A key of `PER_YEAR`, years if nothing is said; empty for an unknown unit.
     """
     kind = table.stem.rpartition("_")[2]
-    for path in (table.with_suffix(".json"), table.parent.parent / f"{kind}.json"):
-        try:
-            about = read_json(path)["age"] if path.is_file() else {}
-            unit, words = about.get("Units"), about.get("Description")
-        except (OSError, ValueError, LookupError, TypeError, AttributeError):
-            continue
+    for path in (table, table.parent.parent / kind):
+        about = sidecar_record(path.with_suffix("")).get("age")
+        about = about if isinstance(about, Mapping) else {}
+        unit, words = about.get("Units"), about.get("Description")
         if unit not in (None, "", "n/a"):
             found = _UNIT.fullmatch(str(unit).strip())
             return found[1].lower() if found else ""
@@ -108,12 +103,7 @@ def person_of_dicom(age: str, birth: str, study: str, sex: str) -> Person:
 
 def _of_sidecar(path: Path) -> Person:
     """As dcm2niix and others write it."""
-    try:
-        about = read_json(path) if path.is_file() else {}
-    except (OSError, ValueError):
-        return Person()
-    if not isinstance(about, Mapping):
-        return Person()
+    about = sidecar_record(path)
     record = {key: str(about.get(key) or "") for key in ("PatientAge", "PatientSex")}
     if re.fullmatch(r"[\d.]+", record["PatientAge"]):
         return Person(_age(record["PatientAge"]), _sex(record["PatientSex"]))

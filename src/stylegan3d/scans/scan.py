@@ -33,29 +33,12 @@ from stylegan3d.base import (
     OutputError,
     Progress,
     ScanError,
-    doubts_in,
     facts_in,
 )
 from stylegan3d.geometry.space import RAS_TO_LPS, Space
 from stylegan3d.scans.aligned import AlignedScan, PreparationStep, PreparedBrain, on_grid
-from stylegan3d.scans.alignment import (
-    RESEMBLES,
-    Target,
-    Template,
-    align_rigid,
-    centred_rigid,
-    standard_brain,
-)
-from stylegan3d.scans.extraction import (
-    EXTRACTED,
-    KEPT,
-    TILTED,
-    edge_notes,
-    extract_brain,
-    extracted_mask,
-    find_brain,
-    object_mask,
-)
+from stylegan3d.scans.alignment import Target, Template, align_rigid, centred_rigid, standard_brain
+from stylegan3d.scans.extraction import EXTRACTED, KEPT, TILTED, edge_notes, find_brain
 from stylegan3d.scans.intensity import correlation
 from stylegan3d.scans.label_maps import looks_like_labels
 from stylegan3d.scans.resampling import cropped, isotropic_space, nearest, resample
@@ -217,10 +200,6 @@ LIKE_A_HEAD = 0.4
 NEGATIVE_SHARE = 0.1
 # Heads in scanners are tilted by up to 20 degrees relative to the mean brain.
 ODD_DEGREES = 25.0
-# Voxels of a coarse look, which is taken of scans that are only described.
-COARSE_MM = 3.0
-# Correlation with the mean brain that heads do not reach, but brains without skull.
-STRIPPED = 0.85
 
 
 @dataclass(frozen=True)
@@ -444,35 +423,6 @@ def _posed(brain: np.ndarray, space: Space, target: Target) -> tuple[np.ndarray,
     )
     doubt = Doubt("model-axes", "ask", text, {"likeness": float(likeness)})
     return rigid, [doubt, *facts_in(steps)]
-
-
-def header_doubts(scan: ScanData, target: Target) -> list[Doubt]:
-    """What a coarse look at the image makes of its header; `align_scan` finds the same.
-
-    Parameters
-    ----------
-    target : Target
-        Whose mean brain has the true size and turn.
-    """
-    if looks_like_labels(scan.data):
-        return []
-    steps = [max(int(COARSE_MM / size), 1) for size in scan.space.voxel_size]
-    thin = scan.data[tuple(slice(None, None, step) for step in steps)]
-    coarse = replace(scan, data=thin, affine=scan.affine @ np.diag([*steps, 1]))
-    # What is no head but a brain shows its size, however wrong; a head needs deepbet, once.
-    with suppress(ScanError):
-        return doubts_in(_coarse_pose(coarse, object_mask(thin), target, STRIPPED))
-    try:
-        mask = extracted_mask(thin, coarse.space)
-        mask = extract_brain(thin, coarse.space) if mask is None else mask
-        return doubts_in(_coarse_pose(coarse, mask, target, RESEMBLES))
-    except ScanError as error:
-        return [Doubt("brain", "ask", str(error))]
-
-
-def _coarse_pose(scan: ScanData, mask: np.ndarray, target: Target, least: float) -> list[Note]:
-    brain = np.where(mask, scan.data, np.float32(0))
-    return align_rigid(brain, scan.space, target, least)[1]
 
 
 class Scan(ScanData):

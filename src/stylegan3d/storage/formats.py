@@ -13,9 +13,8 @@ import hashlib
 import os
 import re
 import unicodedata
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any, Literal
 
@@ -187,23 +186,12 @@ class Format:
         How names of such files end, in lower case.
     partners : tuple of str
         Endings of files that belong to one of `suffixes`: opened, but not listed on their own.
-    opener : str
-        "module:function" that checks a file and opens it as an image of nibabel's kind; empty for
-        formats that `scans.opening` knows.
     """
 
     name: str
     kind: Kind
     suffixes: tuple[str, ...]
     partners: tuple[str, ...] = ()
-    opener: str = ""
-
-    def open_with(self) -> Callable[[Path], Any] | None:
-        """The function that `opener` names, if any."""
-        if not self.opener:
-            return None
-        module, function = self.opener.split(":")
-        return getattr(import_module(module), function)
 
 
 MGH, PAIR = "MGH", "NIfTI pair"
