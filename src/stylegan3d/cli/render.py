@@ -311,11 +311,10 @@ def _projected(recipe: Recipe, generator: Generator) -> tuple[np.ndarray | None,
     described = recipe.scan()
     if described is None:
         return None, None
-    import numpy as np
 
     from stylegan3d.geometry.space import Space
     from stylegan3d.outputs.projections import output_names
-    from stylegan3d.scans.checks import check_content, open_image
+    from stylegan3d.scans.checks import read_volume
 
     names = output_names(described["path"], Path(str(recipe.source.path)).parent)
     trust = None
@@ -323,15 +322,13 @@ def _projected(recipe: Recipe, generator: Generator) -> tuple[np.ndarray | None,
         trust = as_now(read_object(names["report"]).get("trust") or {})
     if not names["aligned"].is_file():
         return None, trust
-    image = open_image(names["aligned"])
-    check_content(names["aligned"])
-    shape = tuple(int(size) for size in image.shape)
-    if len(shape) != 3 or not generator.space.same_as(Space(shape, image.affine)):
+    image, data = read_volume(names["aligned"], "volume")
+    if data.ndim != 3 or not generator.space.same_as(Space(data.shape, image.affine)):
         raise ScanError(
             f"{names['aligned'].name} has a different grid than {generator.name}: project "
             "the scan again with this model."
         )
-    return np.asarray(image.dataobj, dtype=np.float32), trust
+    return data, trust
 
 
 def _look(scale: float, neurological: bool = False) -> Look:

@@ -18,7 +18,6 @@ from torch import Tensor
 from stylegan3d.base import Json, ScanError, StyleGAN3DError
 from stylegan3d.geometry.space import Space
 from stylegan3d.scans import checks
-from stylegan3d.scans.checks import open_image
 from stylegan3d.scans.orientation import geometry_of
 from stylegan3d.scans.resampling import resample
 from stylegan3d.scans.scan_data import ScanData, affine_beside
@@ -379,18 +378,7 @@ def mask_on(
 
 def _read_mask(path: Path, scan: ScanData | None = None) -> tuple[np.ndarray, Space]:
     """A mask file, bool (I, J, K), and its grid, with `scan` as it lies beside that."""
-    image = open_image(path)
-    if np.prod(np.asarray(image.shape, dtype=np.float64)) > checks.MAX_VOXELS:
-        raise ScanError(f"{path} claims more voxels than any head scan has; give a NIfTI mask.")
-    checks.check_type(path, image.get_data_dtype())
-    checks.check_content(path)
-    try:
-        data = np.asarray(image.dataobj)
-        data = data.reshape(data.shape[:3]) if data.ndim > 3 and data.size else data
-    except (*checks.READ_ERRORS, MemoryError) as error:
-        raise ScanError(
-            f"{path} cannot be read as a mask ({str(error)[:120]}); give a NIfTI file."
-        ) from error
+    image, data = checks.read_volume(path, "mask")
     affine = np.asarray(image.affine)
     checks.check_affine(path, affine)
     if scan is not None:

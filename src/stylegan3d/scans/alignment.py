@@ -22,7 +22,7 @@ from __future__ import annotations
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import nibabel as nib
 import numpy as np
@@ -32,7 +32,6 @@ from scipy.spatial.transform import Rotation
 from stylegan3d.base import Doubt, Note, ScanError, doubts_in
 from stylegan3d.geometry.space import Space
 from stylegan3d.scans import checks
-from stylegan3d.scans.checks import open_image
 from stylegan3d.scans.extraction import extract_brain, extracted_mask, object_mask
 from stylegan3d.scans.label_maps import looks_like_labels
 from stylegan3d.scans.resampling import isotropic_space, resample
@@ -82,7 +81,7 @@ def load_template(path: str | Path) -> Template:
 
     Intensities come out in [0, 1] whether the file holds [0, 1], uint8 or a scanner's units.
     """
-    image, data = _read(Path(path))
+    image, data = checks.read_volume(Path(path), "template")
     if data.ndim != 3 or not np.isfinite(data).all() or data.max() <= 0:
         raise ScanError(f"{path} is not a template; give a 3D image of a mean brain.")
     return Template(Space(data.shape, image.affine), data / _full_scale(image, data))
@@ -96,25 +95,10 @@ def read_template(path: Path, space: Space) -> np.ndarray:
     ScanError
         If it cannot be read, holds NaN or infinity, or has another grid than `space`.
     """
-    _, data = _read(path)
+    _, data = checks.read_volume(path, "template")
     if data.shape != tuple(space.shape) or not np.isfinite(data).all():
         raise ScanError(f"{path} is not the mean brain of this model; copy the model folder again.")
     return data
-
-
-def _read(path: Path) -> tuple[Any, np.ndarray]:
-    """Image and its numbers, float32; ScanError before memory is set aside for absurd sizes."""
-    image = open_image(path)
-    checks.check_content(path)
-    try:
-        if np.prod(np.asarray(image.shape, dtype=np.float64)) > checks.MAX_VOXELS:
-            raise ValueError("it claims more voxels than any head scan has")
-        with np.errstate(over="ignore"):
-            return image, np.asarray(image.dataobj, dtype=np.float32)
-    except (*checks.READ_ERRORS, MemoryError) as error:
-        raise ScanError(
-            f"{path} cannot be read as a template ({str(error)[:120]}); copy it again."
-        ) from error
 
 
 def _full_scale(image: nib.Nifti1Image, data: np.ndarray) -> float:

@@ -350,6 +350,36 @@ def open_image(path: Path) -> Any:
     return _in_millimetres(path, image)
 
 
+def read_volume(path: Path, what: str) -> tuple[Any, np.ndarray]:
+    """An image that is no scan, and its values, float32 (I, J, K) or with more axes.
+
+    Parameters
+    ----------
+    what : str
+        What it should be, for messages: mask, template.
+
+    Raises
+    ------
+    ScanError
+        If it is too large, in colours, complex or damaged.
+    """
+    image = open_image(path)
+    if np.prod(np.asarray(image.shape, np.float64)) > MAX_VOXELS:
+        raise ScanError(f"{path} claims more voxels than any head scan has; give another {what}.")
+    check_type(path, image.get_data_dtype())
+    check_content(path)
+    try:
+        with np.errstate(over="ignore"):
+            data = np.asarray(image.dataobj, np.float32)
+    except (*READ_ERRORS, MemoryError) as error:
+        raise ScanError(
+            f"{path} cannot be read as a {what} ({str(error)[:120]}); copy it again."
+        ) from error
+    while data.ndim > 3 and data.shape[-1] == 1:
+        data = data[..., 0]
+    return image, data
+
+
 def _opened(path: Path) -> Any:
     """By content: the name may say that a file is compressed which is not, or the other way."""
     block = _first_bytes(path)

@@ -17,7 +17,7 @@ from qtpy.QtTest import QTest
 
 import napari_stylegan3d
 import stylegan3d
-from napari_stylegan3d.app.layer_functions import ALIGNED, read_scans, write_image
+from napari_stylegan3d.app.layer_functions import ALIGNED, _scan_of, read_scans, write_image
 from napari_stylegan3d.core.scans import DOUBTS
 from napari_stylegan3d.views.captions import KEY
 from stylegan3d.model.generator import RandomBrains
@@ -165,6 +165,18 @@ def test_no_doubt_is_dropped_by_a_function(viewer, notifications, tmp_path, monk
     write_image(file, *made.as_layer_data_tuple()[:2])
     sidecar = json.loads((tmp_path / "saved.json").read_text())
     assert {doubt["kind"] for doubt in sidecar["Doubts"]} >= KINDS
+
+
+def test_the_unit_of_a_layer_counts_and_pixels_are_in_doubt(scan):
+    in_mm = _scan_of(scan)
+    assert "unit" not in {doubt.kind for doubt in in_mm.doubts}
+    scan.units = "pixel"
+    told = _scan_of(scan)
+    np.testing.assert_array_equal(told.affine, in_mm.affine)
+    (doubt,) = (doubt for doubt in told.doubts if doubt.kind == "unit")
+    assert doubt.severity == "ask"
+    scan.units, scan.scale, scan.translate = "um", 1000 * scan.scale, 1000 * scan.translate
+    np.testing.assert_allclose(_scan_of(scan).affine, in_mm.affine)
 
 
 def test_what_cannot_be_used_is_refused_in_a_sentence(viewer, notifications):
