@@ -44,7 +44,8 @@ ARCHIVE = re.compile(r"\.(zip|7z|rar|tar|tgz|tar\.[a-z0-9]+)$", re.IGNORECASE)
 ZIP_MAGIC, TAR_MAGIC, TAR_AT = b"PK\x03\x04", b"ustar", 257
 # Quaternions longer than 1 by less are rounded; nibabel refuses what its own rounding exceeds.
 ROUNDING = 3e-3
-nib.Nifti1Header.quaternion_threshold = nib.Nifti2Header.quaternion_threshold = ROUNDING
+nib.Nifti1Header.quaternion_threshold = np.float32(ROUNDING)
+nib.Nifti2Header.quaternion_threshold = np.float64(ROUNDING)
 # Millimetres in the units of a header.
 UNITS_MM = {"mm": 1.0, "micron": 1e-3, "meter": 1e3}
 # Exceptions of nibabel, gzip and zlib for invalid files.
