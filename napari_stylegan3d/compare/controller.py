@@ -44,9 +44,9 @@ from napari_stylegan3d.views.display import DisplayArray, place, set_limits, upr
 from napari_stylegan3d.views.slices import Pane
 from napari_stylegan3d.widgets.controls import Links, scaled
 from napari_stylegan3d.widgets.theme import is_outlined
-from stylegan3d.projection.words import unsuitable
 from stylegan3d.recipe.description import describe_recipe
 from stylegan3d.recipe.recipe import Recipe
+from stylegan3d.scans.verdicts import unsuitable
 from stylegan3d.session.provenance import (
     GENERATED,
     ComparedPair,

@@ -26,7 +26,7 @@ from napari_stylegan3d.widgets import controls
 from napari_stylegan3d.widgets.controls import Links
 from napari_stylegan3d.widgets.forms import Form
 from stylegan3d.measures.tissue_volumes import EXPLAINED, SMALL, TOLD, VOLUMES
-from stylegan3d.projection.words import SIMILARITY
+from stylegan3d.scans.verdicts import SIMILARITY
 from stylegan3d.session.provenance import Provenance, subject_of
 from stylegan3d.settings.option import ComparisonSettings
 

@@ -45,9 +45,9 @@ from napari_stylegan3d.views.layers import keeping_active
 from napari_stylegan3d.widgets import controls, dialogs
 from napari_stylegan3d.widgets.controls import Chooser
 from stylegan3d.base import Progress, facts_in
-from stylegan3d.projection.words import unsuitable
 from stylegan3d.recipe.recipe import Recipe
 from stylegan3d.scans.person import SEXES
+from stylegan3d.scans.verdicts import unsuitable
 from stylegan3d.segmentation.changes import cells_of, summary_of
 from stylegan3d.segmentation.classes import Person
 from stylegan3d.segmentation.norms import Norms, repeats_names

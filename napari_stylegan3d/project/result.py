@@ -15,7 +15,7 @@ from napari_stylegan3d.project.regions import mask_of
 from napari_stylegan3d.widgets import controls, dialogs
 from napari_stylegan3d.widgets.elided import ElidedLabel
 from stylegan3d.base import Progress, ScanError
-from stylegan3d.projection.words import (
+from stylegan3d.scans.verdicts import (
     SIMILARITY,
     VERDICTS,
     listed_findings,

@@ -24,13 +24,13 @@ from stylegan3d.outputs import report_page
 from stylegan3d.outputs.report import ReportCase, ReportPicture, build_case, report_name
 from stylegan3d.outputs.report_page import draw_page, html_report, report_files, writable
 from stylegan3d.outputs.results import json_path
-from stylegan3d.projection.words import VERDICTS
 from stylegan3d.recipe.description import from_link
 from stylegan3d.recipe.latents import Latent, save_latent
 from stylegan3d.recipe.recipe import Detail, Edit, Recipe, Source
 from stylegan3d.render.figures import Look
 from stylegan3d.render.renderer import Renderer
 from stylegan3d.scans.person import Person
+from stylegan3d.scans.verdicts import VERDICTS
 from stylegan3d.segmentation.classes import ALL_MEASURES, PAIRED
 from stylegan3d.segmentation.norms import fit_norms
 from stylegan3d.segmentation.numbers import numbers_of

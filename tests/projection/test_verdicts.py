@@ -13,9 +13,10 @@ from stylegan3d.measures.lesions import lesion_clusters
 from stylegan3d.measures.regions import Cluster, find
 from stylegan3d.projection import assessment as residual
 from stylegan3d.projection import assessment as verdicts
-from stylegan3d.projection import scanner, words
+from stylegan3d.projection import scanner
 from stylegan3d.projection.assessment import Seen, UsualResidual
 from stylegan3d.projection.scanner import Matched, simulate_scanner
+from stylegan3d.scans import verdicts as words
 
 MM = (4.0, 4.0, 4.0)
 

@@ -12,12 +12,12 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from stylegan3d.projection.words import unsuitable
 from stylegan3d.recipe.history import History
 from stylegan3d.recipe.label import Label
 from stylegan3d.recipe.model import MadeWith
 from stylegan3d.recipe.recipe import Edit, Mix, Recipe, Source
 from stylegan3d.scans.person import Person
+from stylegan3d.scans.verdicts import unsuitable
 from stylegan3d.session.annotations import (
     Annotations,
     EditedLabels,

@@ -122,7 +122,7 @@ def _open(model: ModelChoice, choices: Choices) -> Any:
 def _emit(result: Json, out: Path, *, as_json: bool) -> None:
     """Print files and similarity; warnings on stderr."""
     from stylegan3d.projection.assessment import place_in_words
-    from stylegan3d.projection.words import VERDICTS
+    from stylegan3d.scans.verdicts import VERDICTS
 
     print_doubts(doubt for doubt in result["doubts"] if doubt.kind not in VERDICTS)
     files = {what: str(out / name) for what, name in result["files"].items()}

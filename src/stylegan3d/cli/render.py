@@ -33,8 +33,8 @@ from stylegan3d.cli.common import (
 )
 from stylegan3d.cli.recipes import chosen_recipes
 from stylegan3d.geometry.slicing import PLANES, Upright
-from stylegan3d.projection.words import as_now
 from stylegan3d.recipe.description import marked
+from stylegan3d.scans.verdicts import as_now
 from stylegan3d.settings.option import DicomSettings, FigureSettings, FilmSettings, ReportSettings
 from stylegan3d.storage.files import check_output, write_together
 

@@ -29,8 +29,8 @@ from typing import Any, Protocol
 from stylegan3d.base import SILENT, Doubt, Json, JsonView, OutputError, Progress, StyleGAN3DError
 from stylegan3d.measures.tissue_volumes import TOLD
 from stylegan3d.memory import is_out_of_memory
-from stylegan3d.projection.words import FORMER_LEVELS, VERDICTS
 from stylegan3d.scans.sources import find_sources
+from stylegan3d.scans.verdicts import FORMER_LEVELS, VERDICTS
 from stylegan3d.storage.bids import place_of
 from stylegan3d.storage.files import (
     NoLocks,

@@ -15,9 +15,9 @@ from stylegan3d.outputs.edits import save_edit, scan_for
 from stylegan3d.outputs.projections import all_files, file_names, save_projection
 from stylegan3d.projection.forward import Mask
 from stylegan3d.projection.projector import Choices, loss_of, place, search, search_again
-from stylegan3d.projection.words import VERDICTS
 from stylegan3d.scans.pose import parse_pose
 from stylegan3d.scans.reading import read_scan
+from stylegan3d.scans.verdicts import VERDICTS
 from stylegan3d.segmentation.numbers import COLUMNS
 from stylegan3d.storage.bids import describe
 from stylegan3d.storage.files import check_output, write_together

@@ -19,19 +19,19 @@ from stylegan3d.base import Doubt, JsonView
 from stylegan3d.geometry.slicing import Upright
 from stylegan3d.measures.tissue_volumes import TOLD, VOLUMES, read_tissues
 from stylegan3d.outputs.results import name_beside
-from stylegan3d.projection.words import (
-    SIMILARITY,
-    VERDICTS,
-    listed_findings,
-    similarity_text,
-    unsuitable,
-)
 from stylegan3d.recipe.description import describe_recipe, to_link
 from stylegan3d.recipe.recipe import Recipe
 from stylegan3d.render.figures import SYNTHETIC, Look, draw_planes, lightbox
 from stylegan3d.render.recipes import carried_detail, render_recipe
-from stylegan3d.scans.aligned import doubts_of_scan
 from stylegan3d.scans.person import SEXES, Person
+from stylegan3d.scans.verdicts import (
+    SIMILARITY,
+    VERDICTS,
+    doubts_of_scan,
+    listed_findings,
+    similarity_text,
+    unsuitable,
+)
 from stylegan3d.segmentation.classes import (
     AS_TISSUES,
     HEAD,

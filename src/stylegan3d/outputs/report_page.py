@@ -23,7 +23,7 @@ from stylegan3d.outputs import report as content
 from stylegan3d.outputs.report import SUFFIX, WARNING, ReportCase, ReportPicture
 from stylegan3d.outputs.results import json_path, picture_sidecar
 from stylegan3d.pages.page import page
-from stylegan3d.projection.words import listed_findings
+from stylegan3d.scans.verdicts import listed_findings
 from stylegan3d.segmentation.curves import AgeCurve
 from stylegan3d.storage.jsontext import to_json
 

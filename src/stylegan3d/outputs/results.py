@@ -17,7 +17,7 @@ from stylegan3d.measures.tissue_volumes import Tissues, read_tissues
 from stylegan3d.recipe.description import marked
 from stylegan3d.recipe.recipe import Recipe, Source
 from stylegan3d.render.figures import MM_PER_INCH, SYNTHETIC, png_bytes
-from stylegan3d.scans.aligned import doubts_of_scan
+from stylegan3d.scans.verdicts import doubts_of_scan
 from stylegan3d.storage import volumes
 from stylegan3d.storage.about import INTENDED_USE, NOT_ACQUIRED, PROGRAM, Origin, version
 from stylegan3d.storage.bids import OWN_GRID, describe, root_of, source_uri

@@ -61,9 +61,9 @@ from stylegan3d.projection.scanner import (
     spreads,
 )
 from stylegan3d.projection.signs import SIGNS, Guess, Usual, first_guess, measure_signs
-from stylegan3d.projection.words import VERDICTS, doubts_of
 from stylegan3d.scans.aligned import EXPECTED_CONTRAST
 from stylegan3d.scans.intensity import contrast_agreement
+from stylegan3d.scans.verdicts import VERDICTS, doubts_of
 from stylegan3d.storage.tensorfiles import pack, read_bytes, unpack
 
 #: The file of the maps, in a model's folder.

@@ -11,7 +11,7 @@ from scipy import ndimage
 from scipy.linalg import expm, logm
 from scipy.spatial.transform import Rotation
 
-from stylegan3d.base import Doubt, Json, JsonView, Note, ScanError, doubts_in, facts_in
+from stylegan3d.base import Doubt, Json, Note, ScanError, doubts_in, facts_in
 from stylegan3d.geometry.space import Space
 from stylegan3d.scans.alignment import LEVELS_MM, Template, centroid, refined_rigid
 from stylegan3d.scans.intensity import (
@@ -236,13 +236,6 @@ class AlignedScan:
             "doubts": self.doubts,
             **made,
         }
-
-
-def doubts_of_scan(described: JsonView) -> list[Doubt]:
-    """The doubts in what `AlignedScan.describe` told, in this version or an earlier one."""
-    notes = [*described.get("notes", ()), *described.get("steps", ())]
-    former = [note for note in notes if note.startswith("Check: ")]
-    return [Doubt.read(told) for told in described.get("doubts", former)]
 
 
 def on_grid(

@@ -25,12 +25,12 @@ from pydantic import (
 )
 
 from stylegan3d.base import Doubt, Json, JsonView, StyleGAN3DError
-from stylegan3d.projection.words import as_now
 from stylegan3d.recipe.history import History, are_parents
 from stylegan3d.recipe.model import MadeWith
 from stylegan3d.recipe.recipe import Edit, Recipe, Source
 from stylegan3d.scans.person import SEXES, Person
 from stylegan3d.scans.pose import NO_POSE, Pose
+from stylegan3d.scans.verdicts import as_now
 from stylegan3d.session.annotations import (
     ARRAYS,
     NOTHING,

@@ -20,8 +20,8 @@ from tolerances import FLOAT32, SUMS
 
 from stylegan3d import scans
 from stylegan3d.base import ScanError
-from stylegan3d.projection.words import VERDICTS
 from stylegan3d.scans import read_scan
+from stylegan3d.scans.verdicts import VERDICTS
 from stylegan3d.session.case import Choice
 
 NAMES = ("sub-07", "sub-08", "sub-09")

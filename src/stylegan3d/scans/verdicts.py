@@ -45,6 +45,13 @@ def doubts_of(verdicts: Mapping[str, Any]) -> list[Doubt]:
     return found
 
 
+def doubts_of_scan(described: JsonView) -> list[Doubt]:
+    """The doubts in what `AlignedScan.describe` told, in this version or an earlier one."""
+    notes = [*described.get("notes", ()), *described.get("steps", ())]
+    former = [note for note in notes if note.startswith("Check: ")]
+    return [Doubt.read(told) for told in described.get("doubts", former)]
+
+
 def as_now(assessment: JsonView) -> JsonView:
     """An assessment as written by this version or an earlier one."""
     if "verdict" not in assessment:
