@@ -22,8 +22,12 @@ from tour_page import LARGEST, SCALES
 from tour_screens import Screens, screens, sizes
 from tour_stops import STOPS, Tour, TourError
 
-from napari_stylegan3d.app.qt_binding import BrokenBindingError
-from napari_stylegan3d.app.window import add_model_options, has_display, open_window
+from napari_stylegan3d.app.window import (
+    BrokenBindingError,
+    add_model_options,
+    has_display,
+    open_window,
+)
 from stylegan3d.storage.files import atomic_write_text
 
 OUT = "tour-output"

@@ -16,7 +16,7 @@ from napari.components import ViewerModel
 from napari.layers import Shapes
 from napari.qt import QtViewer
 from qtpy.QtCore import QEvent, QObject, QRectF, Qt, QTimer, Signal
-from qtpy.QtGui import QHideEvent, QPainter, QPaintEvent, QPalette, QShortcut, QShowEvent
+from qtpy.QtGui import QHideEvent, QPaintEvent, QPalette, QShortcut, QShowEvent
 from qtpy.QtWidgets import (
     QApplication,
     QDockWidget,
@@ -37,21 +37,18 @@ from napari_stylegan3d.app.viewing import ViewsController
 from napari_stylegan3d.browse.panel import BrowseController, BrowsePanel
 from napari_stylegan3d.compare.controller import CompareController
 from napari_stylegan3d.compare.panel import ComparePanel
-from napari_stylegan3d.core.comparison import DisplayController
-from napari_stylegan3d.core.context import Context, Messages, report_done, report_error
 from napari_stylegan3d.core.jobs import Loaded, latent_of
-from napari_stylegan3d.core.panel import ExplorerPanel, Tabs
-from napari_stylegan3d.core.rendering import Rendering, SharpenController
+from napari_stylegan3d.core.panel import Context, ExplorerPanel, Tabs
+from napari_stylegan3d.core.rendering import DisplayController, Rendering, SharpenController
 from napari_stylegan3d.core.scans import Dropped, Parking, files_in, what_are
-from napari_stylegan3d.core.session import Session
+from napari_stylegan3d.core.session import Session, report_done, report_error
 from napari_stylegan3d.core.thumbnails import Thumbnails
 from napari_stylegan3d.core.worker import end_work
 from napari_stylegan3d.directions.controller import DirectionsController
 from napari_stylegan3d.directions.panel import DirectionsPanel
 from napari_stylegan3d.export.panel import ExportController, ExportPanel
 from napari_stylegan3d.history.strip import HistoryStrip
-from napari_stylegan3d.labels.controller import LabelsController
-from napari_stylegan3d.labels.panel import LabelsBox
+from napari_stylegan3d.labels.controller import LabelsBox, LabelsController
 from napari_stylegan3d.measure.controller import MeasureController
 from napari_stylegan3d.measure.panel import MeasureBox
 from napari_stylegan3d.mix.panel import MixController, MixPanel
@@ -60,7 +57,7 @@ from napari_stylegan3d.project.panel import ProjectPanel
 from napari_stylegan3d.views.look import LookModel, ViewLook
 from napari_stylegan3d.views.stage import Stage
 from napari_stylegan3d.widgets import controls, dialogs
-from napari_stylegan3d.widgets.controls import Fold, Links
+from napari_stylegan3d.widgets.controls import Fold, Links, painting
 from napari_stylegan3d.widgets.elided import ElidedLabel
 from napari_stylegan3d.widgets.settings import LOOK, MEASURE, SAVE_FOLDER, WIDTH, settings
 from stylegan3d.base import StyleGAN3DError
@@ -88,12 +85,12 @@ class OpenController(QObject):
 
     modelDropped = Signal(object)
     sessionDropped = Signal(object)
+    #: Path
     scanDropped = Signal(object)
-    """Path"""
 
     def __init__(self, context: Context) -> None:
         super().__init__(context.dock)
-        self.session, self.messages = context.session, context.messages
+        self.session, self.messages = context.session, context.session.messages
         self.viewer = context.comparison.stage.viewer
         self._roots: list[QWidget] = [context.dock]
         dialogs.DropOn(context.dock, files_in, self.drop)
@@ -137,31 +134,20 @@ class OpenController(QObject):
 
     def open_recipe(self, path: Path) -> None:
         """Open the recipe in a file or sidecar."""
-        try:
-            recipe = read_recipe(path)
-        except StyleGAN3DError as error:
-            self.messages.fail(error, "opening the recipe")
-        else:
-            self._go_to(recipe, f"Opened the recipe of {path.name}")
+        with self.messages.during("opening the recipe"):
+            self._go_to(read_recipe(path), f"Opened the recipe of {path.name}")
 
     def open_latent(self, path: Path) -> None:
         """Show the brain of a latent file."""
-        try:
+        with self.messages.during("opening the latent"):
             recipe = self.session.with_source(Source.from_file(path))
             recipe = recipe.replace(mix=None, edits=(), model=None)
-        except StyleGAN3DError as error:
-            self.messages.fail(error, "opening the latent")
-        else:
             self._go_to(recipe, f"Showing the brain of {path.name}")
 
     def paste(self) -> None:
         """Open a recipe from the clipboard: command, JSON or link."""
-        try:
-            recipe = from_text(QApplication.clipboard().text())
-        except StyleGAN3DError as error:
-            self.messages.fail(error, "pasting a recipe")
-        else:
-            self._go_to(recipe, "Pasted")
+        with self.messages.during("pasting a recipe"):
+            self._go_to(from_text(QApplication.clipboard().text()), "Pasted")
 
     def copy_link(self) -> None:
         """Copy a link to the current recipe."""
@@ -174,13 +160,10 @@ class OpenController(QObject):
         generator = self.session.generator
         if generator is None:
             return
-        try:
+        with self.messages.during("opening the recipe"):
             latent_of(recipe, generator, "rough")  # the picture is rendered later
-        except StyleGAN3DError as error:
-            self.messages.fail(error, "opening the recipe")
-            return
-        self.session.change(recipe)
-        report_done(f"{doing}: {describe_recipe(recipe)}.")
+            self.session.change(recipe)
+            report_done(f"{doing}: {describe_recipe(recipe)}.")
 
     def _on_active(self, _: Any = None) -> None:
         """napari's Shapes layers paste shapes with the same key."""
@@ -312,7 +295,7 @@ class Memory(QObject):
         self._looks = looks
         kept = settings()
         width = int(kept.value(WIDTH, 0, type=int))
-        dock = self._dock()
+        dock = controls.above(self.dock, QDockWidget)
         if dock is not None and self.dock.minimumWidth() <= width <= WIDEST:
             window.resizeDocks([dock], [width], Qt.Orientation.Horizontal)
         folder = str(kept.value(SAVE_FOLDER, ""))
@@ -333,12 +316,6 @@ class Memory(QObject):
         kept.setValue(MEASURE, self.measure.open)
         kept.setValue(LOOK, json.dumps(self._looks.look.as_dict()))
         self._looks = None
-
-    def _dock(self) -> QDockWidget | None:
-        parent = self.dock.parent()
-        while parent is not None and not isinstance(parent, QDockWidget):
-            parent = parent.parent()
-        return parent
 
 
 def _look(text: str) -> ViewLook | None:
@@ -393,10 +370,9 @@ class BusyLine(QProgressBar):
         if self._steps is None:
             return
         left = (self._steps * PACE) % (1 + PIECE) - PIECE
-        painter = QPainter(self)
-        piece = QRectF(left * self.width(), 0, PIECE * self.width(), self.height())
-        painter.fillRect(piece, self.palette().color(QPalette.ColorRole.Highlight))
-        painter.end()
+        with painting(self, smooth=False) as painter:
+            piece = QRectF(left * self.width(), 0, PIECE * self.width(), self.height())
+            painter.fillRect(piece, self.palette().color(QPalette.ColorRole.Highlight))
 
     def _step(self) -> None:
         self._steps = 0 if self._steps is None else self._steps + 1
@@ -437,10 +413,6 @@ class Header(QWidget):
         assert menu is not None
         return menu
 
-    def set_menu(self, menu: QMenu) -> None:
-        """Menu of the button beside the model's name."""
-        self.open.setMenu(menu)
-
     def set_loading(self, name: str) -> None:
         """Another model is being loaded."""
         self.model.setText("Loading…")
@@ -480,8 +452,8 @@ class Explorer(Docked):
         Voxel orientation and size of a checkpoint, such as "LIA:2".
     """
 
+    #: The first brain is on the screen.
     ready = Signal()
-    """The first brain is on the screen."""
 
     def __init__(
         self,
@@ -507,15 +479,9 @@ class Explorer(Docked):
         self.thumbnails = Thumbnails(self.session, self.rendering, self)
         self.comparison = DisplayController(self.session, self.stage)
         self.sharpening = SharpenController(self.comparison, self.rendering, self)
-        self.messages = Messages(self)
-        self.context = Context(
-            self,
-            self.session,
-            self.rendering,
-            self.thumbnails,
-            self.comparison,
-            self.messages,
-        )
+        self.messages = self.session.messages
+        parts = self.session, self.rendering, self.thumbnails, self.comparison
+        self.context = Context(self, *parts)
         links = self.context.links
         links.enter_context(self.session.links)
         # Late: napari collects garbage for every layer that goes.
@@ -553,10 +519,8 @@ class Explorer(Docked):
         context = self.context
         pairs = zip(FEATURES, self.panels, strict=True)
         self.controllers = tuple(made(context, panel) for (_panel, made), panel in pairs)
-        self.browsing, self.mixing = (
-            the(BrowseController, self.controllers),
-            the(MixController, self.controllers),
-        )
+        self.browsing = the(BrowseController, self.controllers)
+        self.mixing = the(MixController, self.controllers)
         self.directing = the(DirectionsController, self.controllers)
         self.projecting = the(ProjectController, self.controllers)
         self.comparing = the(CompareController, self.controllers)
@@ -605,17 +569,12 @@ class Explorer(Docked):
     def _lay_out(self) -> None:
         self.setMinimumWidth(controls.scaled(MIN_WIDTH))
         self.header = Header()
-        self.header.set_menu(self.models.menu(self))
+        self.header.open.setMenu(self.models.menu(self))
         self.message = controls.hint(name="explorer.message", role="error")
         self.message.setContentsMargins(14, 4, 14, 8)
         self.message.hide()
         column = controls.stack(
-            self.header,
-            self.tabs,
-            self.measuring.box,
-            self.relabelling.box,
-            on=self,
-            spacing=0,
+            self.header, self.tabs, self.measuring.box, self.relabelling.box, on=self, spacing=0
         )
         for part in (self.tabs, self.measuring.box, self.relabelling.box):
             column.setStretchFactor(part, 1)  # a part that is open takes no more than its share
@@ -640,8 +599,7 @@ class Explorer(Docked):
         self.header.redo.clicked.connect(session.redo)
         self.rendering.busyChanged.connect(self.header.set_busy)
         self.rendering.shown.connect(self._on_picture)
-        self.rendering.failed.connect(lambda error: self._fail(error, "rendering"))
-        self.sharpening.failed.connect(lambda error: self._fail(error, "rendering"))
+        self.rendering.failed.connect(self.messages.slot("rendering"))
         self.rendering.cramped.connect(self.say)
         self.messages.failed.connect(self._fail)
         self.messages.cleared.connect(lambda: self.say(""))
@@ -657,16 +615,12 @@ class Explorer(Docked):
         self.ready.connect(self.guidance.greet)
         self.projecting.job.runningChanged.connect(self.guidance.done)
         self.comparison.viewChanged.connect(self._on_view)
-        self.projecting.wentWell.connect(self.messages.cleared)
         self.history.pinRequested.connect(self._pin)
-        self.patients.failed.connect(self.messages.failed)
         self.history.fold.toggled.connect(self.patients.fold)
         self.projecting.progressed.connect(self.patients.refresh)
         overlay = self.projecting.second.job.runningChanged
         for busy in (self.measuring.busyChanged, self.relabelling.busyChanged, overlay):
             busy.connect(self.patients.refresh, Qt.ConnectionType.QueuedConnection)
-        for part in (self.projecting, self.models, self.comparing):
-            part.failed.connect(self.messages.failed)
         self.context.links.connect(self.viewer.layers.events.inserted, self._on_layer)
 
     def begin(self, window: QMainWindow) -> None:
@@ -794,6 +748,5 @@ class Explorer(Docked):
     def say(self, text: str) -> None:
         """Show an error below the tabs until the next action."""
         if self.viewing is not None:
-            self.viewing.toasts.leave_out(text)
-        self.message.setText(text)
-        self.message.setVisible(bool(text))
+            self.viewing.toasts.told = text
+        controls.show_text(self.message, text)

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import groupby
+from itertools import groupby, takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,8 +31,6 @@ from qtpy.QtWidgets import (
     QAbstractButton,
     QApplication,
     QDialog,
-    QGridLayout,
-    QHBoxLayout,
     QLabel,
     QMainWindow,
     QMenu,
@@ -52,8 +50,7 @@ from napari_stylegan3d.widgets.settings import settings
 from napari_stylegan3d.widgets.theme import DARK, LIGHT
 
 if TYPE_CHECKING:
-    from napari_stylegan3d.core.context import Context
-    from napari_stylegan3d.core.panel import Tabs
+    from napari_stylegan3d.core.panel import Context, Tabs
     from napari_stylegan3d.core.session import Session
     from napari_stylegan3d.views.four import FourViews
     from napari_stylegan3d.widgets.controls import Fold
@@ -253,11 +250,7 @@ TABLE = (
     Row(EDITING, "Ctrl+Z", "undo the last change; while painting, the last stroke", "undo"),
     Row(EDITING, "Ctrl+Shift+Z or Ctrl+Y", "redo", "redo"),
     Row(EDITING, "Ctrl+V", "paste a recipe: a link, JSON or a command", "paste"),
-    Row(
-        EDITING,
-        f"{HELD}, held ({HELD_IN_VIEWS} in a view)",
-        "show the brain pinned as A",
-    ),
+    Row(EDITING, f"{HELD}, held ({HELD_IN_VIEWS} in a view)", "show the brain pinned as A"),
     Row(BRAINS, "Alt+Right", "next seed", "next"),
     Row(BRAINS, "Alt+Left", "previous seed", "previous"),
     Row(BRAINS, "Alt+R", "random brain", "dice"),
@@ -394,13 +387,11 @@ class Pages(QTextBrowser):
 
     def section(self) -> str:
         """Slug of the heading at the top of the window."""
-        top, found = self.verticalScrollBar().value() + self.document().documentMargin() + 1, ""
-        layout, block = self.document().documentLayout(), self.document().begin()
-        while block.isValid() and layout.blockBoundingRect(block).top() <= top:
-            if block.blockFormat().headingLevel():
-                found = slug(block.text())
-            block = block.next()
-        return found
+        top = self.verticalScrollBar().value() + self.document().documentMargin() + 1
+        layout = self.document().documentLayout()
+        above = takewhile(lambda b: layout.blockBoundingRect(b).top() <= top, self._blocks())
+        headings = [slug(b.text()) for b in above if b.blockFormat().headingLevel()]
+        return headings[-1] if headings else ""
 
     def follow(self, link: QUrl) -> None:
         """Go to a section or another page; the rest opens in the browser."""
@@ -428,28 +419,28 @@ class Pages(QTextBrowser):
         link = QTextCharFormat()
         link.setForeground(QColor(DARK.accent_hover if dark else LIGHT.accent))
         places: list[tuple[int, int]] = []
-        block = self.document().begin()
-        while block.isValid():
+        for block in self._blocks():
             part = block.begin()
             while not part.atEnd():
                 fragment = part.fragment()
                 if fragment.charFormat().isAnchor():
                     places.append((fragment.position(), fragment.length()))
                 part += 1
-            block = block.next()
         cursor = QTextCursor(self.document())
         for start, length in places:
             cursor.setPosition(start)
             cursor.setPosition(start + length, QTextCursor.MoveMode.KeepAnchor)
             cursor.mergeCharFormat(link)
 
-    def _heading(self, section: str) -> QTextBlock | None:
+    def _blocks(self) -> Iterator[QTextBlock]:
         block = self.document().begin()
         while block.isValid():
-            if block.blockFormat().headingLevel() and slug(block.text()) == section:
-                return block
+            yield block
             block = block.next()
-        return None
+
+    def _heading(self, section: str) -> QTextBlock | None:
+        headings = (block for block in self._blocks() if block.blockFormat().headingLevel())
+        return next((block for block in headings if slug(block.text()) == section), None)
 
 
 class GuideWindow(QDialog):
@@ -499,8 +490,8 @@ class Guidance(QObject):
         Panels below the tabs that have a page of the guide.
     """
 
+    #: Something was done which ends the first steps.
     done = Signal()
-    """Something was done which ends the first steps."""
 
     def __init__(
         self,
@@ -629,31 +620,23 @@ def help_dialog(parent: QWidget) -> QDialog:
     """All keys and gestures in two columns."""
     dialog = controls.named(QDialog(parent), "explorer.keys")
     dialog.setWindowTitle(HELP_TITLE)
-    columns = (QVBoxLayout(), QVBoxLayout())
-    for column in columns:
-        column.setSpacing(6)
+    columns = controls.stack(), controls.stack()
     for name, rows in groups():
         column = columns[0 if name in LEFT else 1]
         column.addWidget(controls.heading(name))
-        grid = QGridLayout()
-        grid.setHorizontalSpacing(18)
-        grid.setVerticalSpacing(5)
+        grid = controls.grid(across=18, down=5, wide=(1,))
         grid.setContentsMargins(0, 0, 0, 14)
         for number, row in enumerate(rows):
             key = controls.label(row.keys, "figure")
             grid.addWidget(key, number, 0, Qt.AlignmentFlag.AlignTop)
             grid.addWidget(QLabel(row.does), number, 1)
-        grid.setColumnStretch(1, 1)
         column.addLayout(grid)
-    beside = QHBoxLayout()
-    beside.setSpacing(36)
     for column in columns:
         column.addStretch(1)
-        beside.addLayout(column)
     close = controls.push_button("Close", "explorer.keys.close", "Close this list (Esc).")
     close.clicked.connect(dialog.close)
     controls.stack(
-        beside,
+        controls.row(*columns, spacing=36),
         controls.row(QLabel(), close, stretch=0),
         on=dialog,
         spacing=-1,

@@ -16,11 +16,10 @@ from napari.qt.threading import FunctionWorker, create_worker
 from napari.types import LayerDataTuple
 from napari.utils.transforms import CompositeAffine
 
-from napari_stylegan3d.core.context import report_doubts, report_error
 from napari_stylegan3d.core.scans import DOUBTS, LayerTuple, sample_path, scan_layer
+from napari_stylegan3d.core.session import report_doubts, report_error
 from napari_stylegan3d.core.tissues import make_layer
-from napari_stylegan3d.views.captions import KEY
-from napari_stylegan3d.views.display import upright
+from napari_stylegan3d.views.display import KEY, upright
 from stylegan3d.base import Doubt, ScanError, doubts_in
 from stylegan3d.projection.settings import Budget, Skull
 from stylegan3d.session.provenance import Kind, Provenance
@@ -89,7 +88,7 @@ def read_latents(path: str | Sequence[str]) -> list[LayerTuple]:
         If a file is not a latent or belongs to another model.
     """
     from napari_stylegan3d.core.jobs import load_model, render_beside
-    from napari_stylegan3d.views.captions import KEY
+    from napari_stylegan3d.views.display import KEY
     from stylegan3d.base import SILENT
     from stylegan3d.recipe.latents import load_latent
     from stylegan3d.recipe.recipe import Recipe, Source

@@ -18,7 +18,7 @@ from napari_stylegan3d.widgets.settings import settings
 
 if TYPE_CHECKING:
     from napari_stylegan3d.browse.panel import BrowseController
-    from napari_stylegan3d.core.context import Context
+    from napari_stylegan3d.core.panel import Context
     from napari_stylegan3d.directions.panel import DirectionsPanel
     from napari_stylegan3d.project.controller import ProjectController
     from stylegan3d.geometry.space import Frame
@@ -34,12 +34,10 @@ MOST_RECENT = 5
 class ModelController(QObject):
     """Loads a model, then warms up previews and directions, and passes it to all features."""
 
+    #: Name of the model that is being loaded.
     started = Signal(str)
-    """Name of the model that is being loaded."""
+    #: torch is there; loading goes on.
     imported = Signal()
-    """torch is there; loading goes on."""
-    failed = Signal(object, str)
-    """(exception, what was being done)"""
 
     def __init__(
         self,
@@ -52,21 +50,17 @@ class ModelController(QObject):
         self.context, self.browsing = context, browsing
         self.directions, self.projecting = directions, projecting
         browsing.panel.frame.frameChanged.connect(self._place)
-        self.loading, self.warming = LongJob(self, urgent=True), LongJob(self)
+        failed = context.session.messages.slot("loading the model")
+        self.loading = LongJob(self, self._on_loaded, failed, urgent=True)
+        self.warming = LongJob(self, self._on_warm, self._on_not_warm)
         self._to_warm: tuple[Loaded, Recipe] | None = None
         self._warmed: Loaded | None = None
         self.loading.progressed.connect(lambda p: self.imported.emit() if p.done else None)
-        self.loading.finished.connect(self._on_loaded)
-        self.loading.failed.connect(lambda error: self.failed.emit(error, "loading the model"))
         self.warming.progressed.connect(self._on_warming)
-        self.warming.finished.connect(self._on_warm)
-        self.warming.failed.connect(self._on_not_warm)
         self.warming.runningChanged.connect(self._warm_next)
 
     def open(
-        self,
-        model: Path | Generator | Future[Loaded] | None,
-        frame: Frame | str | None = None,
+        self, model: Path | Generator | Future[Loaded] | None, frame: Frame | str | None = None
     ) -> None:
         """Load a model folder or an official checkpoint; None for the bundled model.
 
@@ -122,19 +116,16 @@ class ModelController(QObject):
         path = loaded.generator.path
         if path is not None and path.parent != bundled_model_path().parent:
             remember(path)
-        self.context.messages.cleared.emit()
+        self.context.session.messages.cleared.emit()
         self.projecting.forget_model()
         self.context.comparison.forget()
         self.context.render.use(loaded)
         self.context.session.set_generator(loaded.generator)
 
     def _on_warming(self, progress: JobStatus) -> None:
-        if progress.done == DIRECTED and self._to_warm is None:
-            self._on_directed()
-
-    def _on_directed(self) -> None:
+        """Show what can be shown once the directions are known."""
         generator = self.context.session.generator
-        if generator is not None:
+        if progress.done == DIRECTED and self._to_warm is None and generator is not None:
             self.browsing.survey()
             self.directions.show_directions(generator)
 
@@ -158,7 +149,7 @@ class ModelController(QObject):
 
     def _on_not_warm(self, error: Exception) -> None:
         """Report the error; thumbnails are rendered anyway."""
-        self.failed.emit(error, "computing directions")
+        self.context.session.messages.fail(error, "computing directions")
         if self._to_warm is None and self._warmed is not None:
             self.context.render.previews_ready(
                 dataclasses.replace(self._warmed, previews_help=False)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtCore import QSize, Qt, Signal
+from qtpy.QtCore import QSize, Qt
 from qtpy.QtGui import QColor, QFontMetrics, QPainter, QPalette
 from qtpy.QtWidgets import (
     QLabel,
@@ -86,9 +86,6 @@ class PatientList(QWidget):
         What runs or waits for the patient with a key, in words; empty for nothing.
     """
 
-    failed = Signal(object, str)
-    """(exception, what was being done)"""
-
     def __init__(self, session: Session, task_of: Callable[[str], str]) -> None:
         super().__init__()
         self.setObjectName("patients")
@@ -101,7 +98,9 @@ class PatientList(QWidget):
         self.list.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.list.setFrameShape(QListWidget.Shape.NoFrame)
         self.list.setUniformItemSizes(True)
-        self.identity = LongJob(self)
+        self.identity = LongJob(
+            self, self._show_identity, session.messages.slot("reading the patient's name")
+        )
         self.fold(False)
         title = QLabel("Patients")
         title.setProperty("role", "hint")
@@ -109,10 +108,6 @@ class PatientList(QWidget):
         self.list.itemClicked.connect(lambda item: self._show(item.data(KEY)))
         self.list.itemActivated.connect(lambda item: self._show(item.data(KEY)))
         self.list.customContextMenuRequested.connect(self._open_menu)
-        self.identity.finished.connect(self._show_identity)
-        self.identity.failed.connect(
-            lambda error: self.failed.emit(error, "reading the patient's name")
-        )
         session.changed.connect(self._on_change)
         self.refresh()
 

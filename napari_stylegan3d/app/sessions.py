@@ -15,10 +15,11 @@ import numpy as np
 from qtpy.QtCore import QObject, Qt, Signal
 from qtpy.QtWidgets import QFrame, QLineEdit, QMenu
 
-from napari_stylegan3d.core.context import Context, report_done, sentence
 from napari_stylegan3d.core.jobs import Loaded, SharpenRequest
+from napari_stylegan3d.core.panel import Context
+from napari_stylegan3d.core.session import report_done, sentence
 from napari_stylegan3d.core.worker import LatestWins, LongJob, duration_in_words
-from napari_stylegan3d.labels.jobs import (
+from napari_stylegan3d.labels.controller import (
     Base,
     EditedBrain,
     Wish,
@@ -41,12 +42,7 @@ from stylegan3d.session.provenance import GENERATED, Provenance, provenance_of
 from stylegan3d.session.snapshot import DAMAGED, NOT_ALIGNED, entries_of, of_session, to_view
 from stylegan3d.session.store import Kept, SessionFolder, kept_sessions, mark_closed, tidy
 from stylegan3d.session.workspace import StateChange
-from stylegan3d.storage.files import (
-    atomic_write_bytes,
-    sweep,
-    sweep_temporary,
-    write_together,
-)
+from stylegan3d.storage.files import atomic_write_bytes, sweep, sweep_temporary, write_together
 from stylegan3d.storage.formats import scan_stem
 
 if TYPE_CHECKING:
@@ -125,12 +121,9 @@ class LabelsRestorer(QObject):
     def __init__(self, context: Context, relabelling: LabelsController) -> None:
         super().__init__(context.dock)
         self.context, self.relabelling = context, relabelling
-        self.job = LongJob(self)
+        self.job = LongJob(self, self._on_done, self._on_failed, cancelled=self.go_on)
         #: Whose labels are being restored.
         self._key = ""
-        self.job.finished.connect(self._on_done)
-        self.job.failed.connect(self._on_failed)
-        self.job.cancelled.connect(self.go_on)
         context.session.caseChanged.connect(self.go_on)
         context.session.recipeChanged.connect(lambda *_: self.go_on())
 
@@ -157,7 +150,7 @@ class LabelsRestorer(QObject):
         """A patient's scan could not be restored to its place."""
         labels = self.context.session.annotations_of(key).labels
         if labels is not None and labels.recipe is None:
-            self.context.messages.fail(SessionError(NOT_ALIGNED), "restoring labels")
+            self.context.session.messages.fail(SessionError(NOT_ALIGNED), "restoring labels")
 
     def _on_done(self, result: tuple[Base, EditedBrain]) -> None:
         self.relabelling.take_up(self._key, *result)
@@ -165,24 +158,22 @@ class LabelsRestorer(QObject):
 
     def _on_failed(self, error: Exception) -> None:
         self.context.session.annotate(self._key, labels=None)
-        self.context.messages.fail(error, "restoring labels")
+        self.context.session.messages.fail(error, "restoring labels")
 
 
 class ScanRestorer(QObject):
     """Reads and aligns the scan of the patient on the screen, if an earlier session had it."""
 
+    #: The scan of the case with this key could not be brought to where it lay.
     failed = Signal(str)
-    """The scan of the case with this key could not be brought to where it lay."""
 
     def __init__(self, projecting: ProjectController, parent: QObject) -> None:
         super().__init__(parent)
         self.projecting, self.session = projecting, projecting.session
-        self.job = LongJob(self)
+        self.job = LongJob(self, self._on_done, self._on_failed)
         #: Keys of the patients whose scans were read, or could not be.
         self._read: set[str] = set()
         self._key = ""
-        self.job.finished.connect(self._on_done)
-        self.job.failed.connect(self._on_failed)
         self.job.runningChanged.connect(self._look, Qt.ConnectionType.QueuedConnection)
         self.session.caseChanged.connect(self._look)
 
@@ -230,7 +221,7 @@ class ScanRestorer(QObject):
         for labels in result.labels:
             self.projecting.labels.add(labels, result.key)
         for error in result.unread:
-            self.projecting.failed.emit(error, "restoring a label map")
+            self.session.messages.fail(error, "restoring a label map")
         if not there:
             self.failed.emit(result.key)
 
@@ -386,17 +377,15 @@ class Autosave(QObject):
         Owns it.
     """
 
+    #: The exception, once until a save succeeds again.
     failed = Signal(object)
-    """The exception, once until a save succeeds again."""
 
     def __init__(self, state: Callable[[], SessionState], parent: QObject) -> None:
         super().__init__(parent)
         self._state = state
         self.folder = SessionFolder(sessions_folder())
         self._lock, self._has_failed, self._over = threading.Lock(), False, False
-        self._work = LatestWins(self._write, self)
-        self._work.failed.connect(lambda _, error: self._on_failed(error))
-        self._work.ready.connect(lambda *_: self._on_written())
+        self._work = LatestWins(self._write, self, self._on_written, self._on_failed)
         self._gather = single_shot(self, self.now, GATHER_MS)
 
     def soon(self) -> None:
@@ -435,7 +424,7 @@ class Autosave(QObject):
                 elif folder.exists:
                     folder.remove()
             except StyleGAN3DError as error:
-                self._on_failed(error)
+                self._on_failed(None, error)
 
     def _write(self, request: tuple[SessionFolder, SessionState]) -> None:
         """In the thread."""
@@ -444,12 +433,12 @@ class Autosave(QObject):
             if folder is self.folder:
                 folder.write(state)
 
-    def _on_failed(self, error: Exception) -> None:
+    def _on_failed(self, _request: Any, error: Exception) -> None:
         if not self._has_failed:
             self._has_failed = True
             self.failed.emit(error)
 
-    def _on_written(self) -> None:
+    def _on_written(self, *_: Any) -> None:
         self._has_failed = False
 
 
@@ -524,10 +513,10 @@ class SessionController(QObject):
         Menu to open sessions.
     """
 
+    #: A session is back as it was.
     restored = Signal()
-    """A session is back as it was."""
+    #: (path, frame) of the model that a session was made with.
     modelWanted = Signal(object, object)
-    """(path, frame) of the model that a session was made with."""
 
     def __init__(
         self,
@@ -539,14 +528,16 @@ class SessionController(QObject):
         menu: QMenu,
     ) -> None:
         super().__init__(context.dock)
-        self.context, self.session, self.messages = context, context.session, context.messages
+        self.context, self.session = context, context.session
+        self.messages = context.session.messages
         self.tabs, self.projecting, self.relabelling = tabs, projecting, relabelling
         self.folder, self.menu = folder, menu
         #: While there are any.
         self.views: FourViews | None = None
         self.autosave = Autosave(self.state, self)
         self.session.make_folder = lambda: self.autosave.folder.make()
-        self.looking, self.files = LongJob(self), LongJob(self)
+        self.looking = LongJob(self, self._on_kept)
+        self.files = LongJob(self, self._on_file, self.messages.slot("reading the session"))
         self.scans, self.edits = (
             ScanRestorer(projecting, self),
             LabelsRestorer(context, relabelling),
@@ -563,7 +554,7 @@ class SessionController(QObject):
         """The current state."""
         from stylegan3d.storage.places import bundled_model_path
 
-        session, generator = self.session, self.session.generator
+        session, generator, case = self.session, self.session.generator, self.session.case
         path = None if generator is None else generator.path
         snapshot = session.snapshot
         entries = entries_of(snapshot)
@@ -574,7 +565,7 @@ class SessionController(QObject):
             None if path in (None, bundled_model_path()) else str(path),
             None if generator is None or generator.frame is None else str(generator.frame),
             session.favourites.by_model,
-            self._scan(),
+            None if case is None or case.path is None else str(case.path),
             {**to_view(snapshot), **self._view()},
         )
 
@@ -598,10 +589,8 @@ class SessionController(QObject):
         self.bar.hide()
         for kept in self.kept:
             if not kept.state.closed:
-                try:
+                with self.messages.during("starting a new session"):
                     mark_closed(kept)
-                except StyleGAN3DError as error:
-                    self.messages.fail(error, "starting a new session")
         self._look()
 
     def _connect(self) -> None:
@@ -612,10 +601,7 @@ class SessionController(QObject):
         self.context.comparison.viewChanged.connect(lambda _: self.autosave.soon())
         self.context.comparison.placedChanged.connect(self.autosave.soon)
         self.scans.failed.connect(self.edits.give_up)
-        self.autosave.failed.connect(lambda error: self.messages.fail(error, "saving the session"))
-        self.looking.finished.connect(self._on_kept)
-        self.files.finished.connect(self._on_file)
-        self.files.failed.connect(lambda error: self.messages.fail(error, "reading the session"))
+        self.autosave.failed.connect(self.messages.slot("saving the session"))
         self.bar.restore.clicked.connect(self._restore_last)
         self.bar.anew.clicked.connect(self.start_anew)
         self.menu.aboutToShow.connect(self._fill)
@@ -683,13 +669,10 @@ class SessionController(QObject):
 
     def _take(self, kept: Kept) -> None:
         folder = SessionFolder(sessions_folder())
-        try:
+        with self.messages.during("restoring the session"):
             state = folder.take(kept.folder)
-        except StyleGAN3DError as error:
-            self.messages.fail(error, "restoring the session")
-            return
-        self.kept = [other for other in self.kept if other is not kept]
-        self._go_on(state, folder)
+            self.kept = [other for other in self.kept if other is not kept]
+            self._go_on(state, folder)
 
     def _on_file(self, result: Any) -> None:
         if isinstance(result, Path):
@@ -701,13 +684,10 @@ class SessionController(QObject):
     def _take_file(
         self, state: SessionState, files: dict[Path, bytes], folder: SessionFolder
     ) -> None:
-        try:
+        with self.messages.during("opening the session"):
             folder.make()
             write_together(files)
-        except StyleGAN3DError as error:
-            self.messages.fail(error, "opening the session")
-            return
-        self._go_on(state, folder)
+            self._go_on(state, folder)
 
     def _go_on(self, state: SessionState, folder: SessionFolder) -> None:
         self.autosave.move_to(folder)
@@ -727,10 +707,6 @@ class SessionController(QObject):
         self._look(offer=False)  # the previous session is now an earlier one
         self.autosave.soon()
         self.restored.emit()
-
-    def _scan(self) -> str | None:
-        path = self.context.comparison.scan_path
-        return None if path is None else str(path)
 
     def _view(self) -> dict[str, Any]:
         views = self.views

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QEvent, QObject, QPoint, QPropertyAnimation, Qt, Signal
 from qtpy.QtGui import QCursor
-from qtpy.QtWidgets import QDialog, QFrame, QHBoxLayout, QLabel, QMainWindow, QWidget
+from qtpy.QtWidgets import QDialog, QFrame, QLabel, QMainWindow, QWidget
 
 from napari_stylegan3d.app.walkthrough import StepCard
 from napari_stylegan3d.core.change_maps import SurfaceMap
 from napari_stylegan3d.views.canvases import RepaintPacer
-from napari_stylegan3d.views.captions import KEY
+from napari_stylegan3d.views.display import KEY
 from napari_stylegan3d.views.four import FourViews
 from napari_stylegan3d.views.layers import DifferenceOverlay
 from napari_stylegan3d.views.look import CUT_LIMITS, LookModel, ViewLook, look_form, show_in
@@ -24,8 +24,7 @@ from napari_stylegan3d.widgets.theme import FocusRing, ThemedWidgets
 from stylegan3d.session.provenance import Provenance
 
 if TYPE_CHECKING:
-    from napari_stylegan3d.core.comparison import DisplayController
-    from napari_stylegan3d.core.rendering import Rendering
+    from napari_stylegan3d.core.rendering import DisplayController, Rendering
 
 #: For each axis the two sides that can be cut away.
 SIDES = (("right", "left"), ("anterior", "posterior"), ("superior", "inferior"))
@@ -43,10 +42,12 @@ class CutRow(QWidget):
         self.axis, self.looks = axis, looks
         name = f"views.cut.{axis}"
         self.on = controls.check("Cut", name, "Cut away one side of the head in the 3D view.")
-        self.side = controls.combo(f"views.cut_side.{axis}", "Side of the head that is cut away.")
+        self.side = controls.combo(
+            f"views.cut_side.{axis}",
+            "Side of the head that is cut away.",
+            zip(SIDES[axis], (True, False), strict=True),
+        )
         self.side.setFixedWidth(controls.scaled(SIDE_PX))
-        for upper, text in zip((True, False), SIDES[axis], strict=True):
-            self.side.addItem(text, upper)
         self.position = controls.SliderRow(
             f"views.cut_position.{axis}",
             "",
@@ -55,12 +56,7 @@ class CutRow(QWidget):
             f"Position of the cut, in mm from the centre of the picture ({CUT_LIMITS[0]:g} to "
             f"{CUT_LIMITS[1]:g}).",
         )
-        row = QHBoxLayout(self)
-        row.setContentsMargins(0, 0, 0, 0)
-        row.setSpacing(6)
-        for widget in (self.on, self.side):
-            row.addWidget(widget)
-        row.addWidget(self.position, stretch=1)
+        self.setLayout(controls.row(self.on, self.side, self.position, stretch=2))
         self.on.toggled.connect(lambda on: self._change(on=on))
         self.side.activated.connect(lambda _: self._change(upper=self.side.currentData()))
         self.position.valueChanged.connect(lambda value, _: self._change(position_mm=value))
@@ -71,8 +67,7 @@ class CutRow(QWidget):
         controls.show_value(self.on, cut.on)
         self.side.setCurrentIndex(self.side.findData(cut.upper))
         self.position.set_value(cut.position_mm)
-        for widget in (self.side, self.position):
-            widget.setEnabled(cut.on)
+        controls.enable(cut.on, self.side, self.position)
 
     def _change(self, **changes: object) -> None:
         self.looks.set(self.looks.look.with_cut(self.axis, **changes))
@@ -131,9 +126,7 @@ class ViewSettings(QFrame):
         self.difference = self._make_difference()
         self.themes = controls.segments("views.theme", THEMES, self.themeChosen.emit)
         self.levels_reset = controls.push_button(
-            "Reset window and level",
-            "views.levels_reset",
-            "Reset window and level.",
+            "Reset window and level", "views.levels_reset", "Reset window and level."
         )
         self.look_reset = controls.push_button(
             "Reset all", "views.look_reset", "Reset all view settings."
@@ -157,10 +150,6 @@ class ViewSettings(QFrame):
         self.move(x, y)
         self.show()
         self.layouts[self.looks.look.layout].setFocus()
-
-    def show_theme(self, name: str) -> None:
-        """Mark the window's theme."""
-        self.themes[name].setChecked(True)
 
     def _arrange(self, layout: str) -> None:
         self.looks.change(layout=layout)
@@ -248,15 +237,11 @@ class Toasts(QObject):
         super().__init__(views)
         self._views = views
         self._canvas = views.view("Axial").canvas.canvas.native
-        self._told = ""
+        self.told = ""
         self._soon = single_shot(self, self._take)
         links.watch(self, self._canvas, views)
         links.callback(self._soon.stop)
         links.callback(lambda: [toast.close() for toast in self._taken()])
-
-    def leave_out(self, text: str) -> None:
-        """Show no notification of what the window tells elsewhere; empty for nothing."""
-        self._told = text
 
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:
         """Detect new notifications and window resizes."""
@@ -273,7 +258,7 @@ class Toasts(QObject):
         for toast in self._canvas.findChildren(QDialog, options=HERE):
             if not toast.testAttribute(Qt.WidgetAttribute.WA_DeleteOnClose):
                 continue  # napari's activity dialog is there, too
-            if self._told in [label.text() for label in toast.findChildren(QLabel) if label.text()]:
+            if self.told in [label.text() for label in toast.findChildren(QLabel) if label.text()]:
                 toast.close()
                 continue
             toast.setObjectName(NAME)
@@ -325,11 +310,7 @@ class ViewsController(QObject):
     """
 
     def __init__(
-        self,
-        window: QMainWindow,
-        comparison: DisplayController,
-        explorer: QWidget,
-        links: Links,
+        self, window: QMainWindow, comparison: DisplayController, explorer: QWidget, links: Links
     ) -> None:
         super().__init__(explorer)
         self.comparison = comparison
@@ -394,7 +375,7 @@ class ViewsController(QObject):
         self._show_theme()
 
     def _show_theme(self, _: Any = None) -> None:
-        self.settings.show_theme(self.themed.kind)
+        self.settings.themes[self.themed.kind].setChecked(True)
 
     def _on_look(self, look: Any, before: Any) -> None:
         if look.outline != before.outline:

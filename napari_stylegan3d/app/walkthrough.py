@@ -7,15 +7,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QEvent, QObject, QPoint, QRect, Qt, QTimer, Signal
-from qtpy.QtGui import QColor, QPainter, QPaintEvent, QPen, QPolygon
+from qtpy.QtGui import QColor, QPaintEvent, QPen, QPolygon
 from qtpy.QtWidgets import QApplication, QFrame, QLabel, QPushButton, QWidget
 
 from napari_stylegan3d.core.panel import Tabs, bring_into_view
 from napari_stylegan3d.widgets import controls
-from napari_stylegan3d.widgets.controls import single_shot
+from napari_stylegan3d.widgets.controls import painting, single_shot
 
 if TYPE_CHECKING:
-    from napari_stylegan3d.core.context import Context
+    from napari_stylegan3d.core.panel import Context
     from napari_stylegan3d.views.four import FourViews
 
 WIDTH, NARROWEST = 360, 250
@@ -73,8 +73,8 @@ class StepCard(QFrame):
         Of the current step, from 0.
     """
 
+    #: All steps were read or done, or it was left.
     finished = Signal()
-    """All steps were read or done, or it was left."""
 
     def __init__(
         self,
@@ -136,8 +136,7 @@ class StepCard(QFrame):
         self._soon.stop()
         self.views.removeEventFilter(self)
         self.hide()
-        self.setParent(None)
-        self.deleteLater()
+        controls.discard(self)
 
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:
         """Follow resizing of the views."""
@@ -165,29 +164,22 @@ FIRST_STEPS = (
         "Browse",
         "",
         "Browse by seed",
-        (
-            "Each seed is a new synthetic brain. Use ◀ ▶ and Random on the right, "
-            "or open the gallery."
-        ),
+        "Each seed is a new synthetic brain. Use ◀ ▶ and Random on the right, or open the gallery.",
     ),
     GuideStep(
         "Project",
         "",
         "Drop a scan",
-        (
-            "Drop a T1-weighted scan (NIfTI or DICOM folder) on the window, or open a "
-            "sample, and press Project: the program searches for the most similar "
-            "synthetic brain."
-        ),
+        "Drop a T1-weighted scan (NIfTI or DICOM folder) on the window, or open a "
+        "sample, and press Project: the program searches for the most similar "
+        "synthetic brain.",
     ),
     GuideStep(
         "Directions",
         "",
         "Move a slider",
-        (
-            "Make the brain older, enlarge its ventricles, change its folding. Ctrl+Z "
-            "undoes every change; F1 lists all keys."
-        ),
+        "Make the brain older, enlarge its ventricles, change its folding. Ctrl+Z "
+        "undoes every change; F1 lists all keys.",
     ),
 )
 
@@ -287,30 +279,24 @@ STEPS = (
         "Project",
         "project.budget",
         "Choose a short search",
-        (
-            "Choose Draft under Search: it takes a few seconds. Standard follows the scan "
-            "more closely."
-        ),
+        "Choose Draft under Search: it takes a few seconds. Standard follows the scan "
+        "more closely.",
         lambda _, box: box.currentData() == "draft",
     ),
     GuideStep(
         "Project",
         "project.start",
         "Project",
-        (
-            "Press Project. The scan is aligned, and the program searches for the synthetic brain "
-            "that is most similar to it. The verdict says how far to trust the result."
-        ),
+        "Press Project. The scan is aligned, and the program searches for the synthetic brain "
+        "that is most similar to it. The verdict says how far to trust the result.",
         lambda context, _: context.session.result is not None,
     ),
     GuideStep(
         "",
         "project.show.model",
         "See what the model knows",
-        (
-            "Switch to Reconstruction: this is synthetic. What is missing in it, the model "
-            "cannot show."
-        ),
+        "Switch to Reconstruction: this is synthetic. What is missing in it, the model "
+        "cannot show.",
         lambda context, _: context.session.state.what == "model",
     ),
     GuideStep(
@@ -399,16 +385,14 @@ class ControlMark(QWidget):
 
     def paintEvent(self, event: QPaintEvent) -> None:
         """Draw both."""
-        painter = QPainter(self)
-        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-        painter.setPen(QPen(MARK, 2))
-        painter.drawRoundedRect(self.rect().adjusted(ARROW_PX + 1, 1, -1, -1), 5, 5)
-        painter.setPen(Qt.PenStyle.NoPen)
-        painter.setBrush(MARK)
-        middle = self.height() // 2
-        tip = QPoint(ARROW_PX, middle)
-        painter.drawPolygon(QPolygon([tip, QPoint(1, middle - 7), QPoint(1, middle + 7)]))
-        painter.end()
+        with painting(self) as painter:
+            painter.setPen(QPen(MARK, 2))
+            painter.drawRoundedRect(self.rect().adjusted(ARROW_PX + 1, 1, -1, -1), 5, 5)
+            painter.setPen(Qt.PenStyle.NoPen)
+            painter.setBrush(MARK)
+            middle = self.height() // 2
+            tip = QPoint(ARROW_PX, middle)
+            painter.drawPolygon(QPolygon([tip, QPoint(1, middle - 7), QPoint(1, middle + 7)]))
 
 
 class GuidedExample(StepCard):
@@ -472,8 +456,7 @@ class GuidedExample(StepCard):
         """Remove card and mark."""
         self._look.stop()
         self.mark.hide()
-        self.mark.setParent(None)
-        self.mark.deleteLater()
+        controls.discard(self.mark)
         super().dismiss()
 
     def _go_on(self) -> None:

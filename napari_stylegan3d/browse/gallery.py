@@ -25,12 +25,12 @@ from qtpy.QtGui import (
     QResizeEvent,
     QShowEvent,
 )
-from qtpy.QtWidgets import QDialog, QDoubleSpinBox, QSizePolicy, QToolTip, QWidget
+from qtpy.QtWidgets import QDialog, QSizePolicy, QToolTip, QWidget
 
 from napari_stylegan3d.core.thumbnails import SYNTHETIC, Thumbnails, scaled
 from napari_stylegan3d.core.worker import duration_in_words
 from napari_stylegan3d.widgets import controls, dialogs
-from napari_stylegan3d.widgets.controls import DICE_BELOW, LARGEST_SEED
+from napari_stylegan3d.widgets.controls import DICE_BELOW, LARGEST_SEED, painting
 from stylegan3d.base import StyleGAN3DError
 from stylegan3d.recipe.description import describe_recipe, describe_source
 from stylegan3d.recipe.keyframes import joined, leg_at, walk
@@ -84,14 +84,14 @@ class ThumbnailGrid(QWidget):
         Whether cells grow with the window.
     """
 
+    #: Index of the cell that was clicked.
     picked = Signal(int)
-    """Index of the cell that was clicked."""
+    #: Number of cells an arrow key moves forward or back; may lead beyond the last one.
     moved = Signal(int)
-    """Number of cells an arrow key moves forward or back; may lead beyond the last one."""
+    #: A double click, or Enter.
     accepted = Signal()
-    """A double click, or Enter."""
+    #: Index of the cell whose sign was clicked, or of the current one on the sign's key.
     starred = Signal(int)
-    """Index of the cell whose sign was clicked, or of the current one on the sign's key."""
 
     def __init__(
         self,
@@ -119,10 +119,7 @@ class ThumbnailGrid(QWidget):
 
     def sizeHint(self) -> QSize:
         """All cells, as small as they may be."""
-        return QSize(
-            self.columns * (self._cell + GAP) - GAP,
-            self.rows * (self._cell + GAP) - GAP,
-        )
+        return QSize(self.columns * (self._cell + GAP) - GAP, self.rows * (self._cell + GAP) - GAP)
 
     def resizeEvent(self, event: QResizeEvent) -> None:
         """Make the cells as large as there is room for."""
@@ -173,11 +170,10 @@ class ThumbnailGrid(QWidget):
 
     def paintEvent(self, event: QPaintEvent) -> None:
         """Draw the cells that need it."""
-        painter = QPainter(self)
-        for index, cell in enumerate(self.cells):
-            if event.rect().intersects(self.place(index)):
-                self._draw(painter, index, cell)
-        painter.end()
+        with painting(self, smooth=False) as painter:
+            for index, cell in enumerate(self.cells):
+                if event.rect().intersects(self.place(index)):
+                    self._draw(painter, index, cell)
 
     def _draw(self, painter: QPainter, index: int, cell: GalleryCell) -> None:
         place = self.place(index)
@@ -306,19 +302,13 @@ class GalleryDialog(QDialog):
 
     def _lay_out(self) -> None:
         self.previous = controls.push_button(
-            "◀",
-            "browse.wall_previous",
-            f"Previous {PAGE} brains (Page Up).",
+            "◀", "browse.wall_previous", f"Previous {PAGE} brains (Page Up)."
         )
         self.following = controls.push_button(
-            "▶",
-            "browse.wall_next",
-            f"Next {PAGE} brains (Page Down).",
+            "▶", "browse.wall_next", f"Next {PAGE} brains (Page Down)."
         )
         self.dice = controls.push_button(
-            "Random",
-            "browse.wall_dice",
-            f"{PAGE} brains starting at a random number.",
+            "Random", "browse.wall_dice", f"{PAGE} brains starting at a random number."
         )
         for button, key in ((self.previous, "PgUp"), (self.following, "PgDown")):
             button.setFixedWidth(controls.scaled(36))
@@ -385,10 +375,7 @@ class GalleryDialog(QDialog):
         starred = {favourite.recipe for favourite in self.session.favourites.items}
         cells = [
             GalleryCell(
-                recipe,
-                str(recipe.source.seed),
-                describe_source(recipe.source),
-                recipe in starred,
+                recipe, str(recipe.source.seed), describe_source(recipe.source), recipe in starred
             )
             for recipe in self.recipes()
         ]
@@ -479,9 +466,7 @@ def common_to_all(recipe: Recipe) -> str:
     psi = recipe.truncation.psi
     if not parts:
         return f"All at truncation {psi:.2f}."
-    return "All at truncation {psi:.2f}, with {parts} of the current brain.".format(
-        psi=psi, parts=" and ".join(parts)
-    )
+    return f"All at truncation {psi:.2f}, with {' and '.join(parts)} of the current brain."
 
 
 STOPS_ACROSS, STOP_PX = 5, 62
@@ -512,9 +497,7 @@ class InterpolationBox(QWidget):
         self._sent: Recipe | None = None
         self._since, self._from = 0.0, 0.0
         self.add = controls.push_button(
-            "Add this brain",
-            "browse.walk_add",
-            "Add the current brain as the next key frame.",
+            "Add this brain", "browse.walk_add", "Add the current brain as the next key frame."
         )
         self.favourites = controls.push_button(
             "Add favourites",
@@ -538,7 +521,9 @@ class InterpolationBox(QWidget):
         self.play = controls.push_button(
             "▶ Play", "browse.walk_play", "Move back and forth until you stop it.", checkable=True
         )
-        self.seconds = _make_seconds()
+        tip = "Time from one key frame to the next, 1 to 60 s."
+        unit = " s per section"
+        self.seconds = controls.number("browse.walk_seconds", tip, (1, 60), unit, value=4)
         self.note = controls.hint(EMPTY, "browse.walk_note")
         self._timer = QTimer(self)
         self._timer.setInterval(TICK_MS)
@@ -632,8 +617,7 @@ class InterpolationBox(QWidget):
         self.strip.set_rows(max(-(-len(cells) // STOPS_ACROSS), 1))
         self.strip.setVisible(bool(cells))
         self.strip.show_cells(cells, self._current_stop())
-        for control in (self.position, self.play, self.seconds):
-            control.setEnabled(len(cells) >= 2)
+        controls.enable(len(cells) >= 2, self.position, self.play, self.seconds)
         self.clear.setEnabled(bool(cells))
         self.favourites.setEnabled(bool(self.session.favourites.items))
         self.note.setText(self._words())
@@ -707,8 +691,3 @@ class InterpolationBox(QWidget):
         if generator.hash != self._model:
             self._model = generator.hash
             self._set_stops(())
-
-
-def _make_seconds() -> QDoubleSpinBox:
-    tip = "Time from one key frame to the next, 1 to 60 s."
-    return controls.number("browse.walk_seconds", tip, (1, 60), " s per section", value=4)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
@@ -28,9 +27,9 @@ from qtpy.QtGui import (
 )
 from qtpy.QtWidgets import QComboBox, QLabel, QSizePolicy, QToolTip, QWidget
 
-from napari_stylegan3d.core.worker import LatestWins, LongJob
+from napari_stylegan3d.core.worker import LatestWins, LongJob, Newest
 from napari_stylegan3d.widgets import controls
-from napari_stylegan3d.widgets.controls import scaled
+from napari_stylegan3d.widgets.controls import painting, scaled
 from stylegan3d.base import Cancelled, Progress, effort
 from stylegan3d.pages.shortening import shortened
 from stylegan3d.recipe.description import describe_recipe
@@ -190,10 +189,10 @@ class LatentPlot(QWidget):
         Lines of equal density, for 50, 80 and 95 % of random brains.
     """
 
+    #: ((x, y) in sd, live): `live` while the mouse is held.
     travelled = Signal(object, bool)
-    """((x, y) in sd, live): `live` while the mouse is held."""
+    #: Recipe of a mark that was clicked.
     chosen = Signal(object)
-    """Recipe of a mark that was clicked."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -268,26 +267,24 @@ class LatentPlot(QWidget):
 
     def paintEvent(self, event: QPaintEvent) -> None:
         """Density, axes, marks, the current brain."""
-        painter = QPainter(self)
-        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-        colors = inks(self)
-        self._draw_axes(painter, colors)
-        painter.save()
-        painter.setClipRect(self.plot)
-        self._draw_density(painter, colors)
-        for mark in self.marks:
-            draw_mark(painter, mark.kind, self.to_pixels(mark.at), colors)
-        if self.here is not None:
-            draw_here(painter, self.to_pixels(self.here), colors)
-        for mark in self.marks:
-            if mark.kind == "scan":  # favourites, which may be many, show their names on hover
-                above = self.to_pixels(mark.at) - QPointF(0, 10)
-                write(painter, above, mark.label, colors.text, colors.ground)
-        painter.restore()
-        if self.hasFocus():
-            painter.setPen(QColor(colors.accent))
-            painter.drawRect(self.plot)
-        painter.end()
+        with painting(self) as painter:
+            colors = inks(self)
+            self._draw_axes(painter, colors)
+            painter.save()
+            painter.setClipRect(self.plot)
+            self._draw_density(painter, colors)
+            for mark in self.marks:
+                draw_mark(painter, mark.kind, self.to_pixels(mark.at), colors)
+            if self.here is not None:
+                draw_here(painter, self.to_pixels(self.here), colors)
+            for mark in self.marks:
+                if mark.kind == "scan":  # favourites, which may be many, show their names on hover
+                    above = self.to_pixels(mark.at) - QPointF(0, 10)
+                    write(painter, above, mark.label, colors.text, colors.ground)
+            painter.restore()
+            if self.hasFocus():
+                painter.setPen(QColor(colors.accent))
+                painter.drawRect(self.plot)
 
     def _draw_axes(self, painter: QPainter, colors: Inks) -> None:
         """Ground, grid, ticks in whole sd, and the names of the axes."""
@@ -424,31 +421,28 @@ class Places(QObject):
     where they stood.
     """
 
+    #: The first brains of a model's survey are there.
     surveyed = Signal()
-    """The first brains of a model's survey are there."""
+    #: There are more.
     grown = Signal()
-    """There are more."""
+    #: Requested positions are available.
     located = Signal()
-    """Requested positions are available."""
+    #: The exception, if there is no survey.
     failed = Signal(object)
-    """The exception, if there is no survey."""
 
     def __init__(self, parent: QObject | None = None) -> None:
         super().__init__(parent)
         self.survey: Survey | None = None
         self._generator: Generator | None = None
-        self._known: OrderedDict[Recipe, np.ndarray | None] = OrderedDict()
+        self._known: Newest[Recipe, np.ndarray | None] = Newest(KEPT)
         self._wanted: tuple[Recipe, ...] = ()
         self._seen = False
         #: Set when the positions under way are no longer needed.
         self._stop = threading.Event()
-        self._surveying = LongJob(self)
-        self._locating = LatestWins(locate, self)
-        self._surveying.came.connect(self._on_block)
-        self._surveying.failed.connect(self.failed)
-        self._surveying.cancelled.connect(self._survey)
-        self._locating.ready.connect(self._on_located)
-        self._locating.failed.connect(self._on_not_located)
+        self._surveying = LongJob(
+            self, failed=self.failed.emit, came=self._on_block, cancelled=self._survey
+        )
+        self._locating = LatestWins(locate, self, self._on_located, self._on_not_located)
 
     @property
     def is_complete(self) -> bool:
@@ -525,8 +519,6 @@ class Places(QObject):
         if self._generator is None or request.generator.hash != self._generator.hash:
             return
         self._known.update(zip(request.recipes, places, strict=False))
-        while len(self._known) > KEPT:
-            self._known.popitem(last=False)
         self.located.emit()
         if not self._locating.busy:
             self._locate()
@@ -572,7 +564,6 @@ def locate(request: _Request) -> list[np.ndarray | None]:
 
 
 WAITING = "Sampling random brains of this model…"
-GROWING = "{words} {count} random brains are sampled so far."
 TOO_FEW = "No map: this model has fewer than two directions."
 TITLE_LENGTH = 24
 SIGNS = (
@@ -600,9 +591,7 @@ class MapBox(QWidget):
         self.x = _axis_box("browse.map_x", "Direction of the horizontal axis.")
         self.y = _axis_box("browse.map_y", "Direction of the vertical axis.")
         self.reset = controls.tool_button(
-            controls.RESET_GLYPH,
-            "browse.map_reset",
-            "Undo the edits along both axes.",
+            controls.RESET_GLYPH, "browse.map_reset", "Undo the edits along both axes."
         )
         self.note = controls.hint(name="browse.map_note")
         self.legend = Legend()
@@ -667,7 +656,7 @@ class MapBox(QWidget):
         if here is not None:
             words = place_in_words(self.plane, here, recipe.label is not None)
             if not self.places.is_complete:
-                words = GROWING.format(words=words, count=len(self.plane.points))
+                words += f" {len(self.plane.points)} random brains are sampled so far."
             self.note.setText(words)
 
     def _marked(self, recipe: Recipe) -> list[tuple[Kind, str, Recipe]]:
@@ -757,8 +746,7 @@ class MapBox(QWidget):
 
     def _show_parts(self) -> None:
         self._start = None
-        for part in (self.axes, self.plot, self.legend):
-            part.setVisible(self.plane is not None)
+        controls.reveal(self.plane is not None, self.axes, self.plot, self.legend)
 
     def _travel(self, there: np.ndarray, live: bool) -> None:
         plane, generator = self.plane, self.session.generator
@@ -790,7 +778,7 @@ class MapBox(QWidget):
             self.session.change(recipe.replace(edits=kept))
 
     def _on_failed(self, error: Exception) -> None:
-        from napari_stylegan3d.core.context import sentence
+        from napari_stylegan3d.core.session import sentence
 
         self.plane = None
         self._show_parts()
@@ -814,15 +802,14 @@ class Legend(QWidget):
 
     def paintEvent(self, event: QPaintEvent) -> None:
         """Sign, word, sign, word."""
-        painter = QPainter(self)
-        colors, metrics = inks(self), self.fontMetrics()
-        middle, left = self.height() / 2, 12.0
-        for kind, word in SIGNS:
-            draw_legend_sign(painter, kind, QPointF(left, middle), colors)
-            painter.setPen(QColor(colors.hint))
-            painter.drawText(QPointF(left + 13, middle + metrics.ascent() / 2 - 1), word)
-            left += metrics.horizontalAdvance(word) + 36
-        painter.end()
+        with painting(self, smooth=False) as painter:
+            colors, metrics = inks(self), self.fontMetrics()
+            middle, left = self.height() / 2, 12.0
+            for kind, word in SIGNS:
+                draw_legend_sign(painter, kind, QPointF(left, middle), colors)
+                painter.setPen(QColor(colors.hint))
+                painter.drawText(QPointF(left + 13, middle + metrics.ascent() / 2 - 1), word)
+                left += metrics.horizontalAdvance(word) + 36
 
 
 def place_in_words(plane: Plane, at: np.ndarray, labelled: bool) -> str:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from qtpy.QtCore import QObject, QSignalBlocker, Signal
-from qtpy.QtWidgets import QComboBox, QDoubleSpinBox, QGridLayout, QLabel, QWidget
+from qtpy.QtWidgets import QComboBox, QDoubleSpinBox, QLabel, QWidget
 
 from napari_stylegan3d.browse.gallery import GalleryDialog, InterpolationBox
 from napari_stylegan3d.browse.map import MapBox
@@ -31,8 +31,8 @@ from stylegan3d.recipe.recipe import Label, Recipe, Truncation
 from stylegan3d.scans.person import SEXES
 
 if TYPE_CHECKING:
-    from napari_stylegan3d.core.context import Context
     from napari_stylegan3d.core.jobs import DisplayVolume
+    from napari_stylegan3d.core.panel import Context
     from napari_stylegan3d.core.session import Session
     from stylegan3d.evaluation.privacy_index import Nearness, PrivacyIndex
     from stylegan3d.geometry.space import Space
@@ -59,8 +59,8 @@ NOT_APPLIED = (
 class LabelBox(QWidget):
     """The label of the current recipe; hidden for models that were trained without."""
 
+    #: Label or None
     labelChanged = Signal(object)
-    """Label or None"""
 
     def __init__(self) -> None:
         super().__init__()
@@ -74,8 +74,7 @@ class LabelBox(QWidget):
     def show_model(self, generator: Generator) -> None:
         """Make the controls for a model's labels."""
         if self._fields is not None:
-            self._fields.setParent(None)
-            self._fields.deleteLater()
+            controls.discard(self._fields)
             self._fields = None
         size, schema = generator.label_dim, generator.card.get("labels")
         self.setVisible(bool(size))
@@ -97,16 +96,13 @@ class LabelBox(QWidget):
 class _Fields(QWidget):
     """Rows of a name and its controls."""
 
+    #: Label or None
     changed = Signal(object)
-    """Label or None"""
     about = ""
 
     def __init__(self) -> None:
         super().__init__()
-        self.rows = QGridLayout(self)
-        self.rows.setContentsMargins(0, 0, 0, 0)
-        self.rows.setVerticalSpacing(6)
-        self.rows.setColumnStretch(1, 1)
+        self.rows = controls.grid(self, -1, 6, (1,))
 
     def show_label(self, label: Label | None) -> None:
         """Show a recipe's label without emitting signals."""
@@ -158,9 +154,7 @@ class NamedLabels(_Fields):
                 box.addItem("Value", VALUE)
                 tip = f"{told}, in the units of the training data"
                 if entry.get("unit"):
-                    tip = "{name} in {unit}, within the range of the training data".format(
-                        name=told, unit=entry["unit"]
-                    )
+                    tip = f"{told} in {entry['unit']}, within the range of the training data"
                 spin = self._values[name] = self._number(index, number_range(entry, REACH_SD), tip)
                 spin.setSuffix(f" {entry['unit']}" if entry.get("unit") else "")
                 controls.show_value(spin, middle_of(entry))
@@ -295,8 +289,8 @@ class Millimetres(DecimalBox):
 class FrameBox(QWidget):
     """Directions of the array axes and size of the voxels; hidden for models that know theirs."""
 
+    #: Frame
     frameChanged = Signal(object)
-    """Frame"""
 
     def __init__(self) -> None:
         super().__init__()
@@ -376,8 +370,7 @@ class FrameBox(QWidget):
 
     def _link(self, equal: bool) -> None:
         """One size for all three: the others follow the first."""
-        for spin in self.sizes[1:]:
-            spin.setEnabled(not equal)
+        controls.enable(not equal, *self.sizes[1:])
 
     def _on_cubic(self, equal: bool) -> None:
         self._link(equal)
@@ -423,11 +416,9 @@ class PrivacyBox(QWidget):
         self.check = controls.push_button(
             "Check",
             "browse.privacy_check",
-            (
-                "Compare the features of the current brain with those of the training "
-                "brains.\n"
-                "Takes about a second."
-            ),
+            "Compare the features of the current brain with those of the training "
+            "brains.\n"
+            "Takes about a second.",
         )
         controls.stack(controls.row(self.told, self.check, stretch=0), on=self, spacing=-1)
         self.offer(False)
@@ -441,10 +432,6 @@ class PrivacyBox(QWidget):
         """Replace the text shown with a sentence."""
         self.told.setText(text)
         self.told.setToolTip(tip)
-
-    def show_nearness(self, found: Nearness) -> None:
-        """Show the result."""
-        self.say(in_words(found), f"{ABOUT}\n{details(found)}")
 
 
 def in_words(found: Nearness) -> str:
@@ -596,16 +583,13 @@ class BrowsePanel(ExplorerPanel):
 
     def _connect(self) -> None:
         self.seed.seedChanged.connect(self._on_seed)
-        self.keep_edits.toggled.connect(self._on_keep_edits)
+        self.keep_edits.toggled.connect(partial(setattr, self.session, "keep_edits"))
         self.truncation.valueChanged.connect(self._on_truncation)
         self.cutoff.currentIndexChanged.connect(self._on_cutoff)
         self.noise.currentIndexChanged.connect(self._on_noise)
         self.noise_seed.valueChanged.connect(self._on_noise)
         self.label.labelChanged.connect(self._on_label)
         self.channel.currentIndexChanged.connect(self._on_channel)
-
-    def _on_keep_edits(self, keep: bool) -> None:
-        self.session.keep_edits = keep
 
     def show_recipe(self, recipe: Recipe) -> None:
         """Show seed, truncation and noise of the recipe."""
@@ -657,8 +641,7 @@ class BrowsePanel(ExplorerPanel):
         for control, tip in ((self.noise, NOISE_TIP), (self.noise_seed, NOISE_SEED_TIP)):
             control.setEnabled(not reason)
             control.setToolTip(reason or tip)
-        self.noise_note.setText(reason)
-        self.noise_note.setVisible(bool(reason))
+        controls.show_text(self.noise_note, reason)
 
     def _explain_cutoff(self, reason: str) -> None:
         """Without per-layer styles there is nothing to choose."""
@@ -698,9 +681,8 @@ def describe_model(generator: Generator) -> str:
     """Size, training data and intended use, from the model's card."""
     size = " × ".join(str(n) for n in generator.shape)
     voxel = sorted({f"{v:.4g}" for v in generator.voxel_size})
-    lines = ["{size} voxels of {voxel} mm.".format(size=size, voxel=" × ".join(voxel))]
-    lines.append(f"Kind: {family_called(generator.family).title}.")
-    card = generator.card
+    kind, card = family_called(generator.family).title, generator.card
+    lines = [f"{size} voxels of {' × '.join(voxel)} mm.", f"Kind: {kind}."]
     sources = [s for s in card.get("training_data", []) if s.get("source")]
     if sources:
         people = sum(s.get("people", 0) for s in sources)
@@ -709,7 +691,7 @@ def describe_model(generator: Generator) -> str:
     else:
         lines.append("The training data are unknown.")
     lines += [str(card["intended_use"])] if card.get("intended_use") else []
-    lines += ["Licence: {licence}".format(licence=card["licence"])] if card.get("licence") else []
+    lines += [f"Licence: {card['licence']}"] if card.get("licence") else []
     return "\n\n".join(lines)
 
 
@@ -746,16 +728,14 @@ class PrivacyCheck(QObject):
 
     def __init__(self, context: Context, box: PrivacyBox) -> None:
         super().__init__(context.dock)
-        self.messages, self.box = context.messages, box
+        self.box = box
         self.session, self.comparison = context.session, context.comparison
         self._index: Path | None = None
         #: The brain that is being checked; the result of any other is out of date.
         self._asked: CheckedBrain | None = None
         #: Whether the button was pressed before the brain was there in full.
         self._waiting = False
-        self._work = LatestWins(Checker(), self)
-        self._work.ready.connect(self._on_checked)
-        self._work.failed.connect(self._on_failed)
+        self._work = LatestWins(Checker(), self, self._on_checked, self._on_failed)
         box.check.clicked.connect(self._ask)
         self.session.recipeChanged.connect(self._on_recipe)
         self.session.modelChanged.connect(self._on_model)
@@ -803,17 +783,12 @@ class PrivacyCheck(QObject):
 
     def _on_checked(self, subject: CheckedBrain, found: Nearness) -> None:
         if subject is self._asked:
-            self.box.show_nearness(found)
+            self.box.say(in_words(found), f"{ABOUT}\n{details(found)}")
 
     def _on_failed(self, subject: CheckedBrain, error: Exception) -> None:
-        from stylegan3d.base import StyleGAN3DError
-
-        if subject is not self._asked:
-            return
-        known = isinstance(error, StyleGAN3DError)
-        self.box.say(str(error) if known else UNCHECKED)
-        if not known:
-            self.messages.fail(error, "checking privacy")
+        if subject is self._asked:
+            said = self.session.messages.said(error, "checking privacy")
+            self.box.say(said or UNCHECKED)
 
 
 class BrowseController(QObject):

@@ -17,7 +17,6 @@ from qtpy.QtGui import (
     QKeyEvent,
     QKeySequence,
     QMouseEvent,
-    QPainter,
     QPaintEvent,
     QPen,
     QPolygonF,
@@ -39,10 +38,11 @@ from napari_stylegan3d.compare.panel import ComparePanel, RowController
 from napari_stylegan3d.core.jobs import DisplayVolume, render_beside, screen_dtype
 from napari_stylegan3d.core.worker import LatestWins, beside_the_window
 from napari_stylegan3d.views.canvases import View
-from napari_stylegan3d.views.captions import KEY, OVERLAY
-from napari_stylegan3d.views.display import DisplayArray, place, set_limits, upright
+from napari_stylegan3d.views.display import KEY, OVERLAY, DisplayArray, place, set_limits, upright
+from napari_stylegan3d.views.glass import Glass
+from napari_stylegan3d.views.layers import OwnLayer
 from napari_stylegan3d.views.slices import Pane
-from napari_stylegan3d.widgets.controls import Links, scaled
+from napari_stylegan3d.widgets.controls import Links, painting, reveal, scaled, set_letters
 from napari_stylegan3d.widgets.theme import is_outlined
 from stylegan3d.recipe.description import describe_recipe
 from stylegan3d.recipe.recipe import Recipe
@@ -58,7 +58,7 @@ from stylegan3d.session.provenance import (
 )
 
 if TYPE_CHECKING:
-    from napari_stylegan3d.core.context import Context
+    from napari_stylegan3d.core.panel import Context
     from napari_stylegan3d.views.four import FourViews
     from napari_stylegan3d.views.look import ViewLook
     from napari_stylegan3d.views.stage import Stage
@@ -75,34 +75,25 @@ NEAR = 12
 LINE, TEXT, BEHIND = QColor("#ffb74d"), QColor("#ffffff"), QColor(0, 0, 0, 165)
 
 
-class SwipeLine(QWidget):
+class SwipeLine(Glass):
     """A strip of the canvas around the line; only the line itself can be dragged."""
 
+    #: (world axis, millimetre)
     moved = Signal(int, float)
-    """(world axis, millimetre)"""
 
     def __init__(self, canvas: QWidget, model: ViewerModel, axis: int) -> None:
-        super().__init__(canvas)
+        self.axis, self.position_mm = axis, 0.0
+        camera = model.scene.camera.events
+        super().__init__(canvas, model, (camera.center, camera.zoom, camera.orientation))
         self.setObjectName(f"compare.curtain_line.{axis}")
         self.setToolTip("Drag: A to the left of the line, B to the right.")
-        self.setAttribute(Qt.WidgetAttribute.WA_NoSystemBackground)
+        self.setAttribute(Qt.WidgetAttribute.WA_TransparentForMouseEvents, False)
         self.setCursor(Qt.CursorShape.SplitHCursor)
-        self.model, self.axis = model, axis
-        self.position_mm = 0.0
-        self.links = Links()
-        self.links.callback(self.deleteLater)
-        self.links.callback(self.setParent, None)
-        self.links.watch(self, canvas)
-        camera = model.scene.camera.events
-        for signal in (camera.center, camera.zoom, camera.orientation):
-            self.links.connect(signal, self._place)
-        self._place()
-        self.show()
 
     def set_position(self, position_mm: float) -> None:
         """Move the line."""
         self.position_mm = position_mm
-        self._place()
+        self._on_change()
 
     def x_px(self) -> float:
         """Position of the line, in pixels from the left of the canvas."""
@@ -110,11 +101,10 @@ class SwipeLine(QWidget):
         across = (self.position_mm - camera.center[-1]) * self._sign()
         return self.parentWidget().width() / 2 + across * camera.zoom
 
-    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
-        """Keep the position in mm when the canvas is resized."""
-        if event.type() == QEvent.Type.Resize:
-            self._place()
-        return False
+    def place(self, canvas: QWidget) -> None:
+        """Lie where the position in mm is now."""
+        self.setGeometry(round(self.x_px() - WIDTH / 2), 0, WIDTH, canvas.height())
+        self.update()
 
     def mousePressEvent(self, event: QMouseEvent) -> None:
         """Grab the line; other clicks go to the canvas."""
@@ -131,30 +121,25 @@ class SwipeLine(QWidget):
 
     def paintEvent(self, event: QPaintEvent) -> None:
         """Draw the line, a grip, and the letters A and B."""
-        painter = QPainter(self)
-        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-        middle, height = self.width() / 2, self.height()
-        painter.setPen(QPen(LINE, 1.5))
-        end = min(scaled(END_PX), height // 4)
-        painter.drawLine(QPointF(middle, end), QPointF(middle, height - end))
-        painter.setPen(Qt.PenStyle.NoPen)
-        painter.setBrush(BEHIND)
-        painter.drawRoundedRect(2, LETTER_Y - 15, self.width() - 4, 20, 4, 4)
-        painter.setPen(TEXT)
-        font = painter.font()
-        font.setPixelSize(13)
-        font.setBold(True)
-        painter.setFont(font)
-        painter.drawText(QPoint(7, LETTER_Y), "A")
-        painter.drawText(QPoint(self.width() - 16, LETTER_Y), "B")
-        painter.setBrush(LINE)
-        painter.setPen(Qt.PenStyle.NoPen)
-        y = GRIP_AT * height
-        for side in (-1, 1):
-            tip = QPointF(middle + side * (GRIP + 4), y)
-            top, foot = (QPointF(middle + side * 4, y + dy) for dy in (-GRIP, GRIP))
-            painter.drawPolygon(QPolygonF([tip, top, foot]))
-        painter.end()
+        with painting(self) as painter:
+            middle, height = self.width() / 2, self.height()
+            painter.setPen(QPen(LINE, 1.5))
+            end = min(scaled(END_PX), height // 4)
+            painter.drawLine(QPointF(middle, end), QPointF(middle, height - end))
+            painter.setPen(Qt.PenStyle.NoPen)
+            painter.setBrush(BEHIND)
+            painter.drawRoundedRect(2, LETTER_Y - 15, self.width() - 4, 20, 4, 4)
+            painter.setPen(TEXT)
+            set_letters(painter, 13, bold=True)
+            painter.drawText(QPoint(7, LETTER_Y), "A")
+            painter.drawText(QPoint(self.width() - 16, LETTER_Y), "B")
+            painter.setBrush(LINE)
+            painter.setPen(Qt.PenStyle.NoPen)
+            y = GRIP_AT * height
+            for side in (-1, 1):
+                tip = QPointF(middle + side * (GRIP + 4), y)
+                top, foot = (QPointF(middle + side * 4, y + dy) for dy in (-GRIP, GRIP))
+                painter.drawPolygon(QPolygonF([tip, top, foot]))
 
     @property
     def is_mirrored(self) -> bool:
@@ -164,16 +149,14 @@ class SwipeLine(QWidget):
     def _sign(self) -> int:
         return -1 if self.is_mirrored else 1
 
-    def _place(self, _: Any = None) -> None:
-        canvas = self.parentWidget()
-        self.setGeometry(round(self.x_px() - WIDTH / 2), 0, WIDTH, canvas.height())
-        self.update()
+    def _on_change(self, _: Any = None) -> None:
+        self.place(self.parentWidget())
 
 
 SWIPE_NAME = "A (compared)"
 
 
-class SwipeLayer:
+class SwipeLayer(OwnLayer):
     """Shows A over B in the planes.
 
     Parameters
@@ -186,7 +169,6 @@ class SwipeLayer:
 
     def __init__(self, viewer: ViewerModel, views: Sequence[View]) -> None:
         self.viewer = viewer
-        self.layer: Image | None = None
         self._views = [view for view in views if view.plane]
         self._volume: DisplayArray | None = None
         #: Position of the curtain in mm by world axis; empty for all of A.
@@ -204,10 +186,10 @@ class SwipeLayer:
         """Show A above the picture."""
         if self.is_aside and self.viewer.layers[-1] is not self.layer:
             self.hide()  # something lies above it
-        new = self.layer is None or self.layer not in self.viewer.layers
+        new = not self.there
         moved = self._volume is None or self._volume.data is not volume.data
         self._volume = volume
-        if self.layer is None or new:
+        if new:
             self.layer = Image(
                 volume.data,
                 name=SWIPE_NAME,
@@ -231,11 +213,6 @@ class SwipeLayer:
         if self.layer is not None:
             set_limits(self.layer, limits)
 
-    def set_visible(self, visible: bool) -> None:
-        """Show or hide it."""
-        if self.layer is not None and self.layer.visible != visible:
-            self.layer.visible = visible
-
     def hang(self, curtain: dict[int, float]) -> None:
         """Move the curtain: A is shown on its left."""
         self._curtain = dict(curtain)
@@ -248,9 +225,8 @@ class SwipeLayer:
 
     def hide(self) -> None:
         """Remove it."""
-        if self.layer is not None and self.layer in self.viewer.layers:
-            self.viewer.layers.remove(self.layer)
-        self.layer = self._volume = None
+        self.remove()
+        self._volume = None
         self._curtain, self.is_aside = {}, False
 
     def _cut(self) -> None:
@@ -321,8 +297,8 @@ class HoldKey(QObject):
         Of what ends it.
     """
 
+    #: Pressed, or released.
     held = Signal(bool)
-    """Pressed, or released."""
 
     def __init__(
         self,
@@ -458,8 +434,8 @@ class ComparedViews(QObject):
         Of what ends it, before the views are closed.
     """
 
+    #: The line was dragged: share of the field of view from the left, 0 to 1.
     curtainMoved = Signal(float)
-    """The line was dragged: share of the field of view from the left, 0 to 1."""
 
     def __init__(self, views: FourViews, stage: Stage, links: Links) -> None:
         super().__init__(views)
@@ -525,8 +501,7 @@ class ComparedViews(QObject):
         layer = self.stage.overlay.layer
         if self.mode == "difference" and layer is not None:
             layer.visible = not lifted
-        for line in self._lines:
-            line.setVisible(not lifted)
+        reveal(not lifted, *self._lines)
 
     def set_rate(self, rate_hz: float) -> None:
         """Show A and B so many times a second each."""
@@ -619,9 +594,6 @@ THUMBNAIL = "compare"
 class CompareController(QObject):
     """Holds A, and shows it with B in the mode that was chosen."""
 
-    failed = Signal(object, str)
-    """(exception, what was being done)"""
-
     def __init__(self, context: Context, panel: ComparePanel) -> None:
         super().__init__(context.dock)
         self.session, self.comparison, self.panel = context.session, context.comparison, panel
@@ -633,8 +605,9 @@ class CompareController(QObject):
         self.held = False
         self.shows: ComparedViews | None = None
         self._busy = False
-        self._renders = LatestWins(render_beside, self)
-        self._measures = LatestWins(_measure, self)
+        slot = self.session.messages.slot
+        self._renders = LatestWins(render_beside, self, self._on_rendered, slot("rendering A"))
+        self._measures = LatestWins(_measure, self, self._on_measured, slot("measuring"))
         self.links = context.links
         self.row = RowController(self.comparison, panel.row, self, self.links)
         self.comparison.mark = self._mark
@@ -652,7 +625,7 @@ class CompareController(QObject):
         self.shows = ComparedViews(views, self.comparison.stage, self.links)
         panel, shows = self.panel, self.shows
         panel.curtain.valueChanged.connect(lambda value, _: shows.set_curtain(value / 100))
-        self.shows.curtainMoved.connect(self.panel.show_curtain)
+        shows.curtainMoved.connect(lambda share: panel.curtain.set_value(100 * share))
         panel.rate.valueChanged.connect(lambda value, _: shows.set_rate(value))
         panel.threshold.valueChanged.connect(lambda value, _: shows.set_threshold(value / 100))
         window = views.window().windowHandle()
@@ -748,10 +721,7 @@ class CompareController(QObject):
             plain = Recipe(projected.source, noise=session.brain.noise)
             scan = partial(self.pin_scan, projected)
             menu.addAction(f"The scan {projected.name}, as projected", scan)
-            menu.addAction(
-                f"The reconstruction of {projected.name}",
-                partial(self.pin, plain),
-            )
+            menu.addAction(f"The reconstruction of {projected.name}", partial(self.pin, plain))
         if session.favourites.items:
             menu.addSection("Favourites")
         for item in session.favourites.items:
@@ -774,10 +744,6 @@ class CompareController(QObject):
         self.comparison.viewChanged.connect(self._on_view)
         self.session.modelChanged.connect(self._on_model)
         self.thumbnails.ready.connect(lambda recipe, _: self._show_thumbnail(recipe))
-        self._renders.ready.connect(self._on_rendered)
-        self._renders.failed.connect(lambda _request, error: self.failed.emit(error, "rendering A"))
-        self._measures.ready.connect(self._on_measured)
-        self._measures.failed.connect(lambda _request, error: self.failed.emit(error, "measuring"))
 
     def _on_model(self, _generator: object) -> None:
         """A and the columns are in another space."""
@@ -798,7 +764,7 @@ class CompareController(QObject):
 
     def _on_view(self, _view: str) -> None:
         """Something is shown: B, or a scan, with which the comparison ends."""
-        self.panel.show_b(self._in_words)
+        self.panel.b.setText(self._in_words)
         if self._busy or self.held:
             return
         if self.comparison.is_picture:

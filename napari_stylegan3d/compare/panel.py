@@ -20,7 +20,7 @@ from qtpy.QtWidgets import (
 
 from napari_stylegan3d.core.panel import ExplorerPanel
 from napari_stylegan3d.core.thumbnails import scaled
-from napari_stylegan3d.views.captions import KEY
+from napari_stylegan3d.views.display import KEY
 from napari_stylegan3d.views.slices import NUMBERS, Pane
 from napari_stylegan3d.widgets import controls
 from napari_stylegan3d.widgets.controls import Links
@@ -31,7 +31,7 @@ from stylegan3d.session.provenance import Provenance, subject_of
 from stylegan3d.settings.option import ComparisonSettings
 
 if TYPE_CHECKING:
-    from napari_stylegan3d.core.comparison import DisplayController
+    from napari_stylegan3d.core.rendering import DisplayController
     from napari_stylegan3d.core.session import Session
     from napari_stylegan3d.views.four import FourViews
     from stylegan3d.measures.similarity import PairFigures
@@ -201,11 +201,7 @@ class FiguresBox(QWidget):
     def __init__(self) -> None:
         super().__init__()
         self.labels: dict[str, QLabel] = {}
-        grid = QGridLayout(self)
-        grid.setContentsMargins(0, 0, 0, 0)
-        grid.setHorizontalSpacing(12)
-        grid.setVerticalSpacing(4)
-        grid.setColumnStretch(0, 1)
+        grid = controls.grid(self, 12, 4)
         for row, (text, key, tip) in enumerate(ALIKE):
             self._put(grid, row, text, tip, key, 3)
         for column, text in enumerate(("ml", "A", "B", "B − A")):
@@ -213,10 +209,7 @@ class FiguresBox(QWidget):
             side = Qt.AlignmentFlag.AlignRight if column else Qt.AlignmentFlag.AlignLeft
             grid.addWidget(head, len(ALIKE), column, side)
         for row, key in enumerate(TOLD, len(ALIKE) + 1):
-            text, tip = (
-                VOLUMES[key],
-                f"Volume in millilitres. {EXPLAINED[key]}",
-            )
+            text, tip = (VOLUMES[key], f"Volume in millilitres. {EXPLAINED[key]}")
             for column, which in enumerate(("a", "b", "change"), 1):
                 self._put(grid, row, text if column == 1 else "", tip, f"{key}.{which}", column)
         self.how = controls.hint("", "compare.volumes_by")
@@ -234,8 +227,9 @@ class FiguresBox(QWidget):
         """Write them; None while there are none. Volumes may be `withheld`, with the reason."""
         for key, text in in_words(figures, withheld).items():
             self.labels[key].setText(text)
-        self.how.setText("" if figures is None else withheld or f"Volumes {figures.how}.")
-        self.how.setVisible(figures is not None)
+        controls.show_text(
+            self.how, "" if figures is None else withheld or f"Volumes {figures.how}."
+        )
 
 
 def in_words(figures: PairFigures | None, withheld: str = "") -> dict[str, str]:
@@ -266,11 +260,7 @@ MODES = (
     ),
     ("curtain", "Swipe", "A to the left of the line, B to the right; drag the line."),
     ("flicker", "Flicker", "A and B alternately, in the planes."),
-    (
-        "difference",
-        "Difference",
-        "B, with colours where it is brighter or darker than A.",
-    ),
+    ("difference", "Difference", "B, with colours where it is brighter or darker than A."),
     (
         "row",
         "Up to four",
@@ -362,14 +352,6 @@ class ComparePanel(ExplorerPanel):
             self.column.addWidget(widget)
         self.column.addStretch(1)
 
-    def show_curtain(self, share: float) -> None:
-        """The line was dragged in a view."""
-        self.curtain.set_value(100 * share)
-
-    def show_b(self, title: str) -> None:
-        """Say what B is."""
-        self.b.setText(title)
-
     def show_pinned(self, title: str, recipe: Recipe | None) -> None:
         """Say what A is; an empty title for nothing."""
         self.a.setText(title or NOTHING)
@@ -388,8 +370,7 @@ class ComparePanel(ExplorerPanel):
     def _show_what_is_of_a(self) -> None:
         """The columns of a row have letters of their own: A is none of them."""
         self._a_box.setVisible(self._mode != "row")
-        for widget in self._with_a:
-            widget.setVisible(self._has_a and self._mode != "row")
+        controls.reveal(self._has_a and self._mode != "row", *self._with_a)
 
     def show_picture(self, image: QImage | None) -> None:
         """A's thumbnail, or that it is on its way."""

@@ -10,8 +10,7 @@ from napari.layers import Layer, Surface, Vectors
 from qtpy.QtCore import QObject
 
 from napari_stylegan3d.core.worker import LatestWins
-from napari_stylegan3d.views.captions import OVERLAY
-from napari_stylegan3d.views.display import in_3d, upright
+from napari_stylegan3d.views.display import OVERLAY, VOLUME_ORDER, in_3d, upright
 from napari_stylegan3d.views.layers import (
     LEAST_MM,
     SPACING_MM,
@@ -20,7 +19,6 @@ from napari_stylegan3d.views.layers import (
     DifferenceOverlay,
     Field,
 )
-from napari_stylegan3d.views.orientation import VOLUME_ORDER
 from napari_stylegan3d.widgets.controls import Links
 
 if TYPE_CHECKING:
@@ -196,8 +194,7 @@ class SurfaceMap(QObject):
         self._layers: list[Layer] = []
         self._asked: Request | None = None
         self._drawn: Request | None = None
-        self.work = LatestWins(coloured_surface, self)
-        self.work.ready.connect(self._on_ready)
+        self.work = LatestWins(coloured_surface, self, self._on_ready)
         links.callback(self._hide)
         links.callback(self.work.shutdown)
         links.connect(stage.overlay.changed, self._update)

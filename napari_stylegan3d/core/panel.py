@@ -1,25 +1,22 @@
-"""Base class of the panels, and the tabs they are in."""
+"""Base class of the panels, the tabs they are in, and the services their controllers get."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import QCoreApplication, QEvent, Qt, Signal
 from qtpy.QtGui import QHideEvent, QShowEvent
-from qtpy.QtWidgets import (
-    QComboBox,
-    QScrollArea,
-    QStackedWidget,
-    QTabWidget,
-    QVBoxLayout,
-    QWidget,
-)
+from qtpy.QtWidgets import QComboBox, QScrollArea, QStackedWidget, QTabWidget, QVBoxLayout, QWidget
 
 from napari_stylegan3d.widgets import controls
+from napari_stylegan3d.widgets.controls import Links
 
 if TYPE_CHECKING:
+    from napari_stylegan3d.core.rendering import DisplayController, Rendering
     from napari_stylegan3d.core.session import Session
+    from napari_stylegan3d.core.thumbnails import Thumbnails
     from stylegan3d.model.generator import Generator
     from stylegan3d.recipe.recipe import Recipe
 
@@ -45,6 +42,35 @@ def offer(box: QComboBox, entry: object, reason: str, instead: object) -> None:
 UNPROJECTED = "Project this scan to edit it."
 
 
+@dataclass(frozen=True, eq=False)
+class Context:
+    """The services of one window.
+
+    Attributes
+    ----------
+    dock : QWidget
+        Parent of dialogs and of objects with the window's lifetime.
+    session : Session
+        Recipe, history, generator and projected scans.
+    render : Rendering
+        Renders the recipe; `render.loaded` is the current model.
+    thumbnails : Thumbnails
+        Small pictures of recipes, rendered while the main view is idle.
+    comparison : DisplayController
+        What is on the screen.
+    links : Links
+        What is undone when the window closes; jobs, timers and dialogs of the dock end by
+        themselves.
+    """
+
+    dock: QWidget
+    session: Session
+    render: Rendering
+    thumbnails: Thumbnails
+    comparison: DisplayController
+    links: Links = field(default_factory=Links)
+
+
 class ExplorerPanel(QWidget):
     """A tab of the explorer, which reads and replaces the current recipe.
 
@@ -57,8 +83,8 @@ class ExplorerPanel(QWidget):
     title = ""
     #: Whether it edits the model's brain; a scan that was not projected has none.
     edits = False
+    #: Whether the panel is in front.
     seen = Signal(bool)
-    """Whether the panel is in front."""
 
     def __init__(self, session: Session) -> None:
         super().__init__()
@@ -149,10 +175,8 @@ class Tabs(QTabWidget):
 
 def bring_into_view(panel: QWidget, *parts: QWidget) -> None:
     """Scroll to parts of a panel; the last one is always made visible."""
-    area = panel.parentWidget()
-    while area is not None and not isinstance(area, QScrollArea):
-        area = area.parentWidget()
-    if isinstance(area, QScrollArea):
+    area = controls.above(panel, QScrollArea)
+    if area is not None:
         # The parts may have just appeared; the panel's height is updated only after this.
         QCoreApplication.sendPostedEvents(None, QEvent.Type.LayoutRequest)
         for part in parts:

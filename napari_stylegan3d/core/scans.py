@@ -18,8 +18,7 @@ from qtpy.QtCore import QObject
 from qtpy.QtGui import QDropEvent
 
 from napari_stylegan3d.core.worker import LongJob
-from napari_stylegan3d.views.captions import KEY
-from napari_stylegan3d.views.display import upright
+from napari_stylegan3d.views.display import KEY, upright
 from stylegan3d.base import Progress
 from stylegan3d.session.provenance import Provenance
 from stylegan3d.storage.formats import format_of, is_dicom, is_kind, scan_stem, without_suffix
@@ -46,8 +45,7 @@ class Parking(QObject):
     def __init__(self, session: Session, parent: QObject) -> None:
         super().__init__(parent)
         self.session = session
-        self.job = LongJob(self)
-        self.job.finished.connect(self._on_parked)
+        self.job = LongJob(self, self._on_parked)
         self._done: weakref.WeakSet[Case] = weakref.WeakSet()
         self._kept: Kept = weakref.WeakValueDictionary()
         session.projectedChanged.connect(self._look)
@@ -291,10 +289,7 @@ def read_choice(choice: Choice | Path) -> Scan | Several:
             (f"Volume {index}", dataclasses.replace(choice, volume=index), "")
             for index in range(error.count)
         ]
-        return Several(
-            f"{choice.path.name} is a series of {error.count} volumes:",
-            entries,
-        )
+        return Several(f"{choice.path.name} is a series of {error.count} volumes:", entries)
 
 
 def _series_entry(series: Any, choice: Choice) -> tuple[str, object, str]:

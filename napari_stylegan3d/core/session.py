@@ -1,18 +1,21 @@
-"""The session as the window sees it: the workspace, with signals."""
+"""The session as the window sees it, with signals, and what all features of a window share."""
 
 from __future__ import annotations
 
+import logging
 import shutil
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from napari.utils.notifications import show_error, show_info, show_warning
 from qtpy.QtCore import QObject, Signal
 
 from napari_stylegan3d.widgets.controls import Links
-from stylegan3d.base import OutputError
+from stylegan3d.base import Doubt, OutputError, StyleGAN3DError
+from stylegan3d.memory import is_out_of_memory, out_of_memory_sentence
 from stylegan3d.model.layers import LayerGroup, layer_groups
 from stylegan3d.recipe.recipe import Recipe
 from stylegan3d.session.file import Favourite
@@ -22,6 +25,43 @@ from stylegan3d.storage.files import new_temporary_folder
 if TYPE_CHECKING:
     from stylegan3d.model.generator import Generator
     from stylegan3d.segmentation.norms import Norms
+
+
+@contextmanager
+def telling(tell: Callable[[Exception, str], object], doing: str) -> Iterator[None]:
+    """Tell of an error that the program raised itself; what is left of the block is not done."""
+    try:
+        yield
+    except StyleGAN3DError as error:
+        tell(error, doing)
+
+
+class Messages(QObject):
+    """Collects errors from features for the window to show."""
+
+    #: (exception, what was being done)
+    failed = Signal(object, str)
+    #: An earlier error is over.
+    cleared = Signal()
+
+    def fail(self, error: Exception, doing: str) -> None:
+        """Report an error that occurred while `doing` something ('loading the model')."""
+        self.failed.emit(error, doing)
+
+    def slot(self, doing: str) -> Callable[..., None]:
+        """What a signal calls whose last argument is such an error."""
+        return lambda *args: self.fail(args[-1], doing)
+
+    def said(self, error: Exception, doing: str) -> str:
+        """The sentence of an error that the program raised itself; any other is reported."""
+        if isinstance(error, StyleGAN3DError):
+            return str(error)
+        self.fail(error, doing)
+        return ""
+
+    def during(self, doing: str) -> AbstractContextManager[None]:
+        """Report an error that the program raised itself; what is left of the block is not done."""
+        return telling(self.fail, doing)
 
 
 class Favourites(QObject):
@@ -92,17 +132,17 @@ class Session(QObject, Workspace):
     """What is shown and of whom; tells of each change once, after all of it is there."""
 
     generator: Generator | None
+    #: `StateChange`
     changed = Signal(object)
-    """`StateChange`"""
+    #: (recipe or None, live): `live` while a slider is being dragged.
     recipeChanged = Signal(object, bool)
-    """(recipe or None, live): `live` while a slider is being dragged."""
+    #: Another picture is to be seen, of the same recipe or of another case.
     lookChanged = Signal()
-    """Another picture is to be seen, of the same recipe or of another case."""
+    #: The case, or the list of patients, is another, or more is known of one.
     caseChanged = Signal()
-    """The case, or the list of patients, is another, or more is known of one."""
     historyChanged = Signal()
+    #: An age or sex was typed.
     personChanged = Signal()
-    """An age or sex was typed."""
     modelChanged = Signal(object)
     projectedChanged = Signal()
 
@@ -111,7 +151,7 @@ class Session(QObject, Workspace):
         Workspace.__init__(self)
         #: What z and percentiles are taken from; None for the bundled norms.
         self.norms: Norms | None = None
-        self.favourites = Favourites(self)
+        self.favourites, self.messages = Favourites(self), Messages(self)
         #: Creates the folder for unsaved latents.
         self.make_folder: Callable[[], Path] | None = None
         self._folder: Path | None = None
@@ -160,3 +200,38 @@ class Session(QObject, Workspace):
     def layer_groups(self) -> list[LayerGroup]:
         """The generator's layers as coarse, middle and fine."""
         return layer_groups(self.generator) if self.generator else []
+
+
+logger = logging.getLogger("napari_stylegan3d")
+
+
+def sentence(error: BaseException, doing: str) -> str:
+    """The message for an error that occurred while `doing` something ('loading the model')."""
+    if is_out_of_memory(error):
+        return out_of_memory_sentence(doing)
+    if isinstance(error, StyleGAN3DError):
+        return str(error)
+    return (
+        f"Unexpected error while {doing} ({type(error).__name__}). Try again, and report it if it "
+        "happens again; the details are in the terminal."
+    )
+
+
+def report_error(error: BaseException, doing: str) -> str:
+    """Show a notification for an error, log an unexpected one, and return the sentence."""
+    text = sentence(error, doing)
+    if not isinstance(error, StyleGAN3DError) and not is_out_of_memory(error):
+        logger.error("Failed while %s", doing, exc_info=error)
+    show_error(text)
+    return text
+
+
+def report_doubts(doubts: Iterable[Doubt]) -> None:
+    """Show a notification of what is in doubt, if anything is."""
+    if lines := [doubt.sentence for doubt in doubts]:
+        show_warning("\n".join(lines))
+
+
+def report_done(text: str) -> None:
+    """Show a notification that something was done."""
+    show_info(text)

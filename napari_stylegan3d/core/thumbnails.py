@@ -8,7 +8,6 @@ that the window uses.
 from __future__ import annotations
 
 import threading
-from collections import OrderedDict
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
@@ -18,9 +17,9 @@ from qtpy.QtCore import QObject, QPointF, QRectF, QSize, QSizeF, Qt, Signal
 from qtpy.QtGui import QIcon, QImage, QPainter, QPixmap
 from qtpy.QtWidgets import QToolButton
 
-from napari_stylegan3d.core.worker import LatestWins, on_cores
+from napari_stylegan3d.core.worker import LatestWins, Newest, on_cores
 from napari_stylegan3d.views.display import upright
-from napari_stylegan3d.widgets.controls import single_shot
+from napari_stylegan3d.widgets.controls import painting, single_shot
 from stylegan3d.base import Cancelled, Progress
 from stylegan3d.pages.shortening import elided
 
@@ -74,17 +73,17 @@ class Thumbnails(QObject):
     A recipe that cannot be rendered (say, its latent file is missing) gets a crossed-out picture.
     """
 
+    #: (Recipe, QImage) each time one is finished
     ready = Signal(object, object)
-    """(Recipe, QImage) each time one is finished"""
+    #: Whether the model is ready for them; another one is not yet.
     prepared = Signal(bool)
-    """Whether the model is ready for them; another one is not yet."""
 
     def __init__(
         self, session: Session, rendering: Rendering, parent: QObject | None = None
     ) -> None:
         super().__init__(parent)
         self._rendering = rendering
-        self._images: OrderedDict[Recipe, QImage] = OrderedDict()
+        self._images: Newest[Recipe, QImage] = Newest(KEPT)
         self._wanted: dict[str, tuple[Recipe, ...]] = {}
         #: Recipes whose pictures are of the full volume, or cannot be made.
         self._sharp: set[Recipe] = set()
@@ -94,9 +93,7 @@ class Thumbnails(QObject):
         self._order: _Order | None = None
         self._renderer: tuple[Loaded, Renderer] | None = None
         self._rest_ms = REST_MS
-        self._work = LatestWins(self._make, self)
-        self._work.ready.connect(self._on_ready)
-        self._work.failed.connect(self._on_failed)
+        self._work = LatestWins(self._make, self, self._on_ready, self._on_failed)
         self._rest = single_shot(self, self._next)
         self._idle = single_shot(self, self._sharpen)
         session.recipeChanged.connect(self._give_way)
@@ -107,8 +104,6 @@ class Thumbnails(QObject):
 
     def image(self, recipe: Recipe) -> QImage | None:
         """The cached picture of a recipe, if any; see `picture_of`."""
-        if recipe in self._images:
-            self._images.move_to_end(recipe)
         return self._images.get(recipe)
 
     @property
@@ -238,8 +233,7 @@ class Thumbnails(QObject):
         self._images[recipe] = image
         if sharp:
             self._sharp.add(recipe)
-        while len(self._images) > KEPT:
-            self._sharp.discard(self._images.popitem(last=False)[0])
+        self._sharp.intersection_update(self._images)
         self.ready.emit(recipe, image)
 
     def _on_shown(self, recipe: Recipe, picture: DisplayVolume) -> None:
@@ -282,17 +276,18 @@ def picture_of(volume: np.ndarray, generator: Generator) -> QImage:
     scale = side * min(BREADTH / lengths[0], 1 / lengths[1], 1 / lengths[2])
     image = QImage(side, side, QImage.Format.Format_RGB32)
     image.fill(0)
-    painter = QPainter(image)
-    painter.setRenderHint(QPainter.RenderHint.SmoothPixmapTransform)
-    # Where they overlap in black corners, the brighter one is drawn.
-    painter.setCompositionMode(QPainter.CompositionMode.CompositionMode_Lighten)
-    for slice_, row_mm, last in ((axial, y_mm, False), (coronal, z_mm, True)):
-        shown = _without_margin(slice_)
-        width, height = shown.shape[1] * x_mm * scale, shown.shape[0] * row_mm * scale
-        corner = QPointF(side - width, side - height) if last else QPointF(0, 0)
-        picture = _grey(shown)
-        painter.drawImage(QRectF(corner, QSizeF(width, height)), picture, QRectF(picture.rect()))
-    painter.end()
+    with painting(image, smooth=False) as painter:
+        painter.setRenderHint(QPainter.RenderHint.SmoothPixmapTransform)
+        # Where they overlap in black corners, the brighter one is drawn.
+        painter.setCompositionMode(QPainter.CompositionMode.CompositionMode_Lighten)
+        for slice_, row_mm, last in ((axial, y_mm, False), (coronal, z_mm, True)):
+            shown = _without_margin(slice_)
+            width, height = shown.shape[1] * x_mm * scale, shown.shape[0] * row_mm * scale
+            corner = QPointF(side - width, side - height) if last else QPointF(0, 0)
+            picture = _grey(shown)
+            painter.drawImage(
+                QRectF(corner, QSizeF(width, height)), picture, QRectF(picture.rect())
+            )
     return _finished(image)
 
 
@@ -309,11 +304,10 @@ def picture_of_scan(case: Case) -> QImage | None:
     whole.fill(0)
     rows, columns = (n * mm for n, mm in zip(slice_.shape, meta["scale"][1::-1], strict=True))
     size = QSizeF(columns, rows) * (side / max(rows, columns))
-    painter = QPainter(whole)
-    painter.setRenderHint(QPainter.RenderHint.SmoothPixmapTransform)
-    corner = QPointF((side - size.width()) / 2, (side - size.height()) / 2)
-    painter.drawImage(QRectF(corner, size), grey, QRectF(grey.rect()))
-    painter.end()
+    with painting(whole, smooth=False) as painter:
+        painter.setRenderHint(QPainter.RenderHint.SmoothPixmapTransform)
+        corner = QPointF((side - size.width()) / 2, (side - size.height()) / 2)
+        painter.drawImage(QRectF(corner, size), grey, QRectF(grey.rect()))
     return _finished(whole)
 
 
@@ -339,11 +333,10 @@ def crossed_out() -> QImage:
     side = SIDE * RATIO
     image = QImage(side, side, QImage.Format.Format_RGB32)
     image.fill(Qt.GlobalColor.black)
-    painter = QPainter(image)
-    painter.setPen(Qt.GlobalColor.lightGray)
-    painter.drawLine(side // 3, side // 3, 2 * side // 3, 2 * side // 3)
-    painter.drawLine(side // 3, 2 * side // 3, 2 * side // 3, side // 3)
-    painter.end()
+    with painting(image, smooth=False) as painter:
+        painter.setPen(Qt.GlobalColor.lightGray)
+        painter.drawLine(side // 3, side // 3, 2 * side // 3, 2 * side // 3)
+        painter.drawLine(side // 3, 2 * side // 3, 2 * side // 3, side // 3)
     return _finished(image)
 
 
@@ -408,11 +401,6 @@ class PictureButton(QToolButton):
         self.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextUnderIcon)
         self.setText(elided(caption, self.fontMetrics(), self.side))
         self.setFixedHeight(self.side + 4 + self.fontMetrics().height() + 4)
-
-    @property
-    def has_picture(self) -> bool:
-        """Whether it has a picture."""
-        return not self.icon().isNull()
 
 
 class Gallery(QObject):

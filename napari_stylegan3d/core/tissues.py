@@ -9,7 +9,7 @@ from napari.layers import Labels
 from napari.utils.colormaps import DirectLabelColormap
 
 from napari_stylegan3d.core.jobs import screen_dtype
-from napari_stylegan3d.views.captions import NAMES, OVERLAY
+from napari_stylegan3d.views.display import NAMES, OVERLAY
 from stylegan3d.measures.tissue_volumes import EXPLAINED, SMALL, VOLUMES
 from stylegan3d.measures.tissue_volumes import TOLD as TOLD
 
@@ -78,10 +78,7 @@ def make_layer(data: np.ndarray, place: dict) -> Labels:
         opacity=OPACITY,
         blending="translucent_no_depth",
         colormap=DirectLabelColormap(color_dict=colors),
-        features={
-            "index": [0, *names],
-            "name": ["Background", *names.values()],
-        },
+        features={"index": [0, *names], "name": ["Background", *names.values()]},
         metadata={OVERLAY: True, NAMES: names},
         **place,
     )

@@ -10,12 +10,13 @@ import os
 import sys
 import threading
 import time
+from collections import OrderedDict
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import Any, TypeVar
 
 from qtpy.compat import isalive
 from qtpy.QtCore import QObject, Qt, QTimer, Signal
@@ -23,6 +24,9 @@ from qtpy.QtWidgets import QDialog
 
 from napari_stylegan3d.widgets.controls import SINGLE_SHOT, single_shot
 from stylegan3d.base import Cancelled, Progress
+
+K = TypeVar("K")
+V = TypeVar("V")
 
 
 def beside_the_window() -> AbstractContextManager[Any]:
@@ -67,6 +71,32 @@ def step_back(niceness: int = NICENESS) -> None:
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), niceness)
 
 
+class Newest(OrderedDict[K, V]):
+    """Keeps the values that were set or asked for last.
+
+    Parameters
+    ----------
+    most : int
+        How many.
+    """
+
+    def __init__(self, most: int) -> None:
+        super().__init__()
+        self.most = most
+
+    def __setitem__(self, key: K, value: V) -> None:
+        super().__setitem__(key, value)
+        self.move_to_end(key)
+        while len(self) > self.most:
+            self.popitem(last=False)
+
+    def get(self, key: K, default: Any = None) -> Any:
+        """The value of a key, which is kept for longer; `default` if there is none."""
+        if key in self:
+            self.move_to_end(key)
+        return super().get(key, default)
+
+
 class _GuiThread(QObject):
     """Calls methods on the GUI thread, for threads that emit no signals themselves.
 
@@ -102,10 +132,17 @@ class BackgroundWork(QObject):
         Of the window, which ends all work in it: see `end_work`.
     urgent : bool
         Whether it runs at the priority of the window.
+    **slots
+        What is called on a signal, by the signal's name.
     """
 
-    def __init__(self, parent: QObject | None, name: str, urgent: bool) -> None:
+    def __init__(
+        self, parent: QObject | None, name: str, urgent: bool, **slots: Callable[..., object] | None
+    ) -> None:
         super().__init__(parent)
+        for signal, slot in slots.items():
+            if slot is not None:
+                getattr(self, signal).connect(slot)
         before = None if urgent else step_back
         self._executor = ThreadPoolExecutor(1, f"stylegan3d-{name}", initializer=before)
         self._gui = _gui_thread()
@@ -118,7 +155,19 @@ class BackgroundWork(QObject):
         self._discard()
         self._executor.shutdown(wait=False, cancel_futures=True)
 
+    def _run(self, key: Any, function: Callable[..., Any], *args: Any) -> None:
+        """In the thread; what comes of it is given to `_on_done` beside a key."""
+        result, failure = None, None
+        try:
+            result = function(*args)
+        except Exception as error:
+            failure = error
+        self._gui.call(self, self._on_done, key, result, failure)
+
     def _discard(self) -> None:
+        raise NotImplementedError
+
+    def _on_done(self, key: Any, result: Any, error: Exception | None) -> None:
         raise NotImplementedError
 
 
@@ -141,28 +190,26 @@ class LatestWins(BackgroundWork):
     would make hardly any progress, and the picture would be outdated.
     """
 
+    #: (request, result) of each request that was run.
     ready = Signal(object, object)
-    """(request, result) of each request that was run."""
+    #: (request, exception).
     failed = Signal(object, object)
-    """(request, exception)."""
     busyChanged = Signal(bool)
 
     def __init__(
         self,
         function: Callable[[Any], Any],
         parent: QObject | None = None,
+        ready: Callable[..., object] | None = None,
+        failed: Callable[..., object] | None = None,
         *,
         urgent: bool = False,
     ) -> None:
-        super().__init__(parent, "render", urgent)
+        super().__init__(parent, "render", urgent, ready=ready, failed=failed)
         self._function = function
-        self._busy = False
+        #: Whether a request is running.
+        self.busy = False
         self._waiting: tuple[Any] | None = None
-
-    @property
-    def busy(self) -> bool:
-        """Whether a request is running."""
-        return self._busy
 
     @property
     def overtaken(self) -> bool:
@@ -173,28 +220,20 @@ class LatestWins(BackgroundWork):
         """Queue this request, replacing any queued one."""
         if self.closed:
             return
-        if self._busy:
+        if self.busy:
             self._waiting = (request,)
             return
-        self._busy = True
+        self.busy = True
         self.busyChanged.emit(True)
-        self._executor.submit(self._run, request)
+        self._executor.submit(self._run, request, self._function, request)
 
     def _discard(self) -> None:
         self._waiting = None
 
-    def _run(self, request: Any) -> None:
-        result, failure = None, None
-        try:
-            result = self._function(request)
-        except Exception as error:
-            failure = error
-        self._gui.call(self, self._on_done, request, result, failure)
-
     def _on_done(self, request: Any, result: Any, error: Exception | None) -> None:
         if self.closed:
             return
-        self._busy = False
+        self.busy = False
         if self._waiting is not None:
             (following,), self._waiting = self._waiting, None
             self.submit(following)
@@ -286,19 +325,27 @@ class LongJob(BackgroundWork):
     `urgent`.
     """
 
+    #: JobStatus: the first of each phase, within one at most every `PROGRESS_MS`, and the last.
     progressed = Signal(object)
-    """JobStatus: the first of each phase, within one at most every `PROGRESS_MS`, and the last."""
+    #: What the function handed over before its end.
     came = Signal(object)
-    """What the function handed over before its end."""
+    #: What the function returned.
     finished = Signal(object)
-    """What the function returned."""
+    #: The exception.
     failed = Signal(object)
-    """The exception."""
     cancelled = Signal()
     runningChanged = Signal(bool)
 
-    def __init__(self, parent: QObject | None = None, *, urgent: bool = False) -> None:
-        super().__init__(parent, "job", urgent)
+    def __init__(
+        self,
+        parent: QObject | None = None,
+        finished: Callable[..., object] | None = None,
+        failed: Callable[..., object] | None = None,
+        *,
+        urgent: bool = False,
+        **slots: Callable[..., object],
+    ) -> None:
+        super().__init__(parent, "job", urgent, finished=finished, failed=failed, **slots)
         self._report: JobProgress | None = None
         self._progress: JobStatus | None = None  # has come too soon after the last
         self._phase = ""
@@ -319,7 +366,7 @@ class LongJob(BackgroundWork):
         )
         self._report = report
         self.runningChanged.emit(True)
-        self._executor.submit(self._run, report, function, args)
+        self._executor.submit(self._run, report, function, report, *args)
 
     def cancel(self) -> None:
         """Cancel the job at its next step."""
@@ -335,14 +382,6 @@ class LongJob(BackgroundWork):
         self.cancel()
         self._report = self._progress = None
         self._pace.stop()
-
-    def _run(self, report: JobProgress, function: Callable[..., Any], args: tuple) -> None:
-        result, failure = None, None
-        try:
-            result = function(report, *args)
-        except Exception as error:
-            failure = error
-        self._gui.call(self, self._on_done, report, result, failure)
 
     def _on_progress(self, report: JobProgress, progress: JobStatus) -> None:
         if report is self._report and not report.cancelled:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections import OrderedDict
 from collections.abc import Hashable
 from typing import TYPE_CHECKING
 
@@ -11,10 +10,11 @@ from qtpy.QtCore import QEvent, QObject, QPoint, Qt, Signal
 from qtpy.QtGui import QEnterEvent, QHideEvent
 from qtpy.QtWidgets import QFrame, QHBoxLayout, QWidget
 
-from napari_stylegan3d.core.comparison import by_content
-from napari_stylegan3d.core.context import Context, report_error, sentence
+from napari_stylegan3d.core.panel import Context
+from napari_stylegan3d.core.rendering import by_content
+from napari_stylegan3d.core.session import report_error, sentence, telling
 from napari_stylegan3d.core.thumbnails import Gallery, PictureButton, Thumbnails
-from napari_stylegan3d.core.worker import LatestWins
+from napari_stylegan3d.core.worker import LatestWins, Newest
 from napari_stylegan3d.directions.files import (
     Compared,
     DirectionFiles,
@@ -27,7 +27,6 @@ from napari_stylegan3d.directions.files import (
 from napari_stylegan3d.views.display import DisplayArray, upright
 from napari_stylegan3d.widgets import controls
 from napari_stylegan3d.widgets.controls import single_shot
-from stylegan3d.base import StyleGAN3DError
 
 if TYPE_CHECKING:
     from napari_stylegan3d.directions.list import DirectionRow, Range
@@ -52,10 +51,10 @@ class Strip(QFrame):
         The dock; the strip opens left of it, over the views.
     """
 
+    #: Strength of the picture that was clicked.
     picked = Signal(float)
-    """Strength of the picture that was clicked."""
+    #: It opens: its pictures are needed.
     wanted = Signal()
-    """It opens: its pictures are needed."""
 
     def __init__(self, thumbnails: Thumbnails, parent: QWidget) -> None:
         super().__init__(parent, Qt.WindowType.ToolTip)
@@ -175,13 +174,15 @@ class DirectionsController(QObject):
         self.files = DirectionFiles(context, panel)
         self.strip = Strip(context.thumbnails, panel)
         self._row: DirectionRow | None = None
-        self.measuring = LatestWins(EffectMeasurer(), self)
+        self.measuring = LatestWins(EffectMeasurer(), self, self._on_measured, self._on_failed)
         self._request: EffectRequest | None = None
-        self.locating = LatestWins(seen_from, self)
+        self.locating = LatestWins(
+            seen_from, self, self._on_located, lambda asked, _: self._on_located(asked, {})
+        )
         self._located: tuple[Recipe, Generator, tuple[CatalogueEntry, ...]] | None = None
         #: What was measured, by what it was measured of.
-        self._kept: OrderedDict[Hashable, MeasuredEffect] = OrderedDict()
-        self._measured: MeasuredEffect | None = None
+        self._kept: Newest[Hashable, MeasuredEffect] = Newest(KEPT)
+        self.measured: MeasuredEffect | None = None
         self._overlaid = False
         # The average brain of compared people, their difference, and what it is.
         self._people: tuple[Recipe, DisplayArray, str] | None = None
@@ -192,15 +193,11 @@ class DirectionsController(QObject):
 
     def _connect(self) -> None:
         panel = self.panel
-        self.measuring.ready.connect(self._on_measured)
-        self.measuring.failed.connect(self._on_failed)
-        self.locating.ready.connect(self._on_located)
-        self.locating.failed.connect(lambda request, _: self._on_located(request, {}))
         panel.looked.connect(self._look)
         panel.previewed.connect(self._keep_open)
         panel.seen.connect(self._on_seen)
-        panel.effect.chosen.connect(self._on_chosen)
-        panel.effect.shownInViews.connect(lambda _: self._overlay())
+        panel.effect.what.activated.connect(lambda _: self._on_chosen())
+        panel.effect.show_in_views.toggled.connect(lambda _: self._overlay())
         self.files.people.wanted.connect(self._show_people)
         self.strip.wanted.connect(self._show_strip)
         self.strip.picked.connect(self._pick)
@@ -210,11 +207,6 @@ class DirectionsController(QObject):
         panel.entriesChanged.connect(self._on_entries)
         self.rendering.shown.connect(lambda *_: self._again())
         self.comparison.viewChanged.connect(lambda _: self._overlay())
-
-    @property
-    def measured(self) -> MeasuredEffect | None:
-        """What was found of the recipe that is shown; None while it is measured."""
-        return self._measured
 
     def _on_seen(self, seen: bool) -> None:
         if not seen:
@@ -272,11 +264,11 @@ class DirectionsController(QObject):
         """Show what was measured of this very brain before, if anything was."""
         if not self._is_edited:
             return
-        self._measured = self._kept.get(self._made_of)
-        if self._measured is None:
+        self.measured = self._kept.get(self._made_of)
+        if self.measured is None:
             self.panel.effect.show_waiting()
         else:
-            self.panel.effect.show_effect(self._measured.effect, self._measured.back)
+            self.panel.effect.show_effect(self.measured.effect, self.measured.back)
         self._overlay()
 
     @property
@@ -293,12 +285,12 @@ class DirectionsController(QObject):
         self._rest.stop()
         if self._request is not None:
             self._request.stop.set()
-        self._request = self._measured = None
+        self._request = self.measured = None
         self._overlay()
 
     def _again(self) -> None:
         """Measure once the picture has rested, if there is anything to measure."""
-        known = self._measured is not None
+        known = self.measured is not None
         if self.panel.isVisible() and self._is_edited and not known and not self.measuring.closed:
             self._rest.start()
 
@@ -316,7 +308,7 @@ class DirectionsController(QObject):
             known.stop.set()
         entry = self.panel.entries.get(direction or "")
         attribute = entry.attribute if entry is not None else ""
-        self._measured = None
+        self.measured = None
         self._request = EffectRequest(
             recipe,
             picture.rendered.volume,
@@ -331,8 +323,6 @@ class DirectionsController(QObject):
 
     def _on_measured(self, request: EffectRequest, measured: MeasuredEffect) -> None:
         self._kept[request.made_of] = measured
-        while len(self._kept) > KEPT:
-            self._kept.popitem(last=False)
         if request is self._request:
             self._show_known()
 
@@ -349,11 +339,11 @@ class DirectionsController(QObject):
         if (
             wanted
             and self.comparison.is_picture
-            and self._measured is not None
+            and self.measured is not None
             and generator is not None
         ):
             self._overlaid = True
-            overlay.show(upright(self._measured.change, generator.affine), CHANGE, "")
+            overlay.show(upright(self.measured.change, generator.affine), CHANGE, "")
         elif people is not None and self.comparison.is_picture:
             self._overlaid = True
             overlay.show(*people, "%")
@@ -363,18 +353,14 @@ class DirectionsController(QObject):
 
     def _show_people(self, compared: Compared, contrast: int) -> None:
         """Show the average brain of compared people, with their difference over it."""
-        try:
-            source = compared.average(self.session.folder)
-        except StyleGAN3DError as error:
-            report_error(error, "showing the average brain")
-            return
-        found = self.session.with_source(source)
-        recipe = found.replace(mix=None, edits=(), detail=None, label=None, model=None)
-        change = upright(compared.changes[contrast], compared.generator.affine)
-        self._people = recipe, change, compared.contrasts[contrast]
-        self.panel.effect.show_in_views.setChecked(False)
-        self.session.change(recipe)
-        self._overlay()
+        with telling(report_error, "showing the average brain"):
+            found = self.session.with_source(compared.average(self.session.folder))
+            recipe = found.replace(mix=None, edits=(), detail=None, label=None, model=None)
+            change = upright(compared.changes[contrast], compared.generator.affine)
+            self._people = recipe, change, compared.contrasts[contrast]
+            self.panel.effect.show_in_views.setChecked(False)
+            self.session.change(recipe)
+            self._overlay()
 
     def _of_people(self) -> tuple[DisplayArray, str] | None:
         """The difference of compared people and its title, while their average is shown."""

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import dataclasses
 import threading
-from collections import OrderedDict
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,11 +27,12 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_stylegan3d.core.context import Context, report_error, sentence
 from napari_stylegan3d.core.jobs import Loaded, latent_of, screen_dtype
+from napari_stylegan3d.core.panel import Context
 from napari_stylegan3d.core.scans import files_in
+from napari_stylegan3d.core.session import report_error, sentence, telling
 from napari_stylegan3d.core.thumbnails import Gallery, PictureButton, Thumbnails
-from napari_stylegan3d.core.worker import JobStatus, LongJob, on_cores, step_back
+from napari_stylegan3d.core.worker import JobStatus, LongJob, Newest, on_cores, step_back
 from napari_stylegan3d.widgets import controls, dialogs
 from napari_stylegan3d.widgets.elided import ElidedLabel
 from napari_stylegan3d.widgets.forms import Form
@@ -226,7 +227,7 @@ class EffectMeasurer:
 
     def __init__(self) -> None:
         self._renderer: tuple[Loaded, Renderer] | None = None
-        self._before: OrderedDict[Recipe, np.ndarray] = OrderedDict()
+        self._before: Newest[Recipe, np.ndarray] = Newest(KEPT)
 
     def __call__(self, request: EffectRequest) -> MeasuredEffect:
         """Measure; `Cancelled` if the request is not wanted any more."""
@@ -258,10 +259,7 @@ class EffectMeasurer:
                 self._renderer[1], start, progress=Progress(cancelled=request.stop.is_set)
             )
             self._before[start] = rendered.volume
-            while len(self._before) > KEPT:
-                self._before.popitem(last=False)
-        self._before.move_to_end(start)
-        return self._before[start]
+        return self._before.get(start)
 
 
 def make_between(
@@ -359,10 +357,10 @@ class PeopleDialog(QDialog):
         The dock.
     """
 
+    #: Directions: the way from group to group, which the user adds.
     kept = Signal(object)
-    """Directions: the way from group to group, which the user adds."""
+    #: (Compared, number of the contrast) to show on the average brain.
     wanted = Signal(object, int)
-    """(Compared, number of the contrast) to show on the average brain."""
 
     def __init__(self, session: Session, parent: QWidget) -> None:
         super().__init__(parent)
@@ -370,7 +368,13 @@ class PeopleDialog(QDialog):
         self.setObjectName("directions.people_window")
         self.setWindowTitle("Compare groups of subjects")
         dialogs.DropOn(self, _table_in, self.open_table)
-        self.job = LongJob(self)
+        self.job = LongJob(
+            self,
+            self._on_finished,
+            self._on_failed,
+            progressed=self._on_progress,
+            runningChanged=self._on_running,
+        )
         self.table: ValueTable | None = None
         self.compared: Compared | None = None
         button = controls.push_button
@@ -386,12 +390,7 @@ class PeopleDialog(QDialog):
         )
         self.fixed.setMaximumHeight(controls.scaled(84))
         self.form = Form(GroupSettings, "directions.people_", only=("permutations",))
-        self.start = button(
-            "Compare groups",
-            "directions.people_start",
-            "",
-            "primary",
-        )
+        self.start = button("Compare groups", "directions.people_start", "", "primary")
         self.cancel = button("Cancel", "directions.people_cancel", "Stop comparing.")
         self.told = controls.hint(name="directions.people_text")
         self.contrast = controls.combo(
@@ -424,9 +423,7 @@ class PeopleDialog(QDialog):
             controls.hint(ABOUT),
             controls.row(self.open, self.path, stretch=1),
             controls.form(
-                ("Compare", self.by),
-                ("Adjust for", self.fixed),
-                self.form.row("permutations"),
+                ("Compare", self.by), ("Adjust for", self.fixed), self.form.row("permutations")
             ),
             controls.row(QWidget(), self.start, self.cancel, stretch=0),
             self.told,
@@ -447,21 +444,13 @@ class PeopleDialog(QDialog):
         self.by.currentIndexChanged.connect(self._on_by)
         self.fixed.itemChanged.connect(lambda _: self._show_result(None))
         self.form.changed.connect(lambda: self._show_result(None))
-        self.job.progressed.connect(self._on_progress)
-        self.job.finished.connect(self._on_finished)
-        self.job.failed.connect(self._on_failed)
         self.job.cancelled.connect(lambda: self.told.setText("Cancelled."))
-        self.job.runningChanged.connect(self._on_running)
         self.show_it.clicked.connect(
             lambda: self.wanted.emit(self.compared, self.contrast.currentIndex())
         )
         self.keep.clicked.connect(self._keep)
         self.save.clicked.connect(self._save)
         self.session.modelChanged.connect(lambda _: self._leave())
-
-    def open_beside(self, widget: QWidget) -> None:
-        """Open left of a widget, over the views."""
-        dialogs.open_beside(self, widget)
 
     def open_table(self, path: Path) -> None:
         """Read a table and list its columns."""
@@ -548,8 +537,7 @@ class PeopleDialog(QDialog):
     def _on_running(self, running: bool) -> None:
         self.cancel.setEnabled(running)
         permutations = self.form.native("permutations")
-        for one in (self.open, self.by, self.fixed, permutations):
-            one.setEnabled(not running)
+        controls.enable(not running, self.open, self.by, self.fixed, permutations)
         self._offer_start()
 
     def _offer_start(self) -> None:
@@ -569,8 +557,7 @@ class PeopleDialog(QDialog):
         self.contrast.clear()
         self.contrast.addItems(compared.contrasts if compared is not None else [])
         direction = compared is not None and compared.found.direction is not None
-        self.show_it.setEnabled(compared is not None)
-        self.save.setEnabled(compared is not None)
+        controls.enable(compared is not None, self.show_it, self.save)
         self.keep.setEnabled(direction)
         self.cancel.setEnabled(self.job.running)
         rows = compared.found.regions if compared is not None else []
@@ -616,15 +603,15 @@ class NewDirection(QDialog):
         The dock.
     """
 
+    #: Directions: a new direction that the user keeps.
     found = Signal(object)
-    """Directions: a new direction that the user keeps."""
 
     def __init__(self, session: Session, thumbnails: Thumbnails, parent: QWidget) -> None:
         super().__init__(parent)
         self.session = session
         self.setObjectName("directions.new_window")
         self.setWindowTitle("New direction")
-        self.job = LongJob(self)
+        self.job = LongJob(self, self._on_found, self._on_failed)
         self._directions: Directions | None = None
         self.name = controls.named(
             QLineEdit(), "directions.new_name", "Name of the new direction; 1 to 120 characters."
@@ -663,8 +650,6 @@ class NewDirection(QDialog):
     def _connect(self) -> None:
         self.find.clicked.connect(self._find)
         self.keep.clicked.connect(self._keep)
-        self.job.finished.connect(self._on_found)
-        self.job.failed.connect(self._on_failed)
         self.job.runningChanged.connect(lambda _running: self._offer())
         self.session.modelChanged.connect(lambda _: self.hide())
 
@@ -794,12 +779,11 @@ class DirectionFiles(QObject):
     def __init__(self, context: Context, panel: DirectionsPanel) -> None:
         super().__init__(context.dock)
         self.panel, self.session = panel, context.session
-        self.job = LongJob(self)
+        failed = partial(report_error, doing="working on a direction")
+        self.job = LongJob(self, lambda result: self._then(result), failed)
         self._then: Callable[[Any], None] = lambda _: None
         self.dialog = NewDirection(self.session, context.thumbnails, context.dock)
         self.people = PeopleDialog(self.session, context.dock)
-        self.job.finished.connect(lambda result: self._then(result))
-        self.job.failed.connect(lambda error: report_error(error, "working on a direction"))
         menus = panel.menus
         menus.opened.connect(self._open)
         menus.saved.connect(self._save)
@@ -810,7 +794,7 @@ class DirectionFiles(QObject):
         panel.noted.connect(self._note)
         panel.new.clicked.connect(lambda: self.dialog.open_beside(panel))
         self.dialog.found.connect(self._keep)
-        menus.compared.connect(lambda: self.people.open_beside(panel))
+        menus.compared.connect(lambda: dialogs.open_beside(self.people, panel))
         self.people.kept.connect(self._keep)
         self.session.modelChanged.connect(lambda _: self._load())
 
@@ -835,11 +819,9 @@ class DirectionFiles(QObject):
     def _load(self) -> None:
         """Read what was noted of the model that is open now."""
 
-        try:
+        notes = DirectionNotes()
+        with telling(report_error, "reading the settings of directions"):
             notes = read_notes(notes_path(), self._model)
-        except StyleGAN3DError as error:
-            report_error(error, "reading the settings of directions")
-            notes = DirectionNotes()
         self._show(notes)
 
     def _show(self, notes: DirectionNotes) -> None:
@@ -865,10 +847,8 @@ class DirectionFiles(QObject):
         """Keep notes, and show what they say."""
 
         same_files = notes.files == self.panel.notes.files
-        try:
+        with telling(report_error, "saving the settings of directions"):
             write_notes(notes_path(), self._model, notes)
-        except StyleGAN3DError as error:
-            report_error(error, "saving the settings of directions")
         if same_files:
             self.panel.show_notes(notes)
         else:
@@ -876,12 +856,9 @@ class DirectionFiles(QObject):
 
     def _open(self) -> None:
         path = dialogs.open_file(self.panel, "Open a directions file", dialogs.DIRECTIONS)
-        if path is None:
-            return
-        try:
-            self.add(path)
-        except StyleGAN3DError as error:
-            report_error(error, "opening a directions file")
+        if path is not None:
+            with telling(report_error, "opening a directions file"):
+                self.add(path)
 
     def _drop(self, entry: CatalogueEntry) -> None:
         """Take a file off the list; edits along its directions stay in the recipe."""
@@ -898,28 +875,22 @@ class DirectionFiles(QObject):
         path = dialogs.open_file(self.panel, f"Locate {name}", dialogs.DIRECTIONS)
         if path is None or generator is None:
             return
-        try:
-            sha256 = file_entries(path, generator)[0].sha256
-        except StyleGAN3DError as error:
-            report_error(error, "opening a directions file")
-            return
         place = str(path.absolute())
-        self._note(self.panel.notes.moved(file, place))
 
         def follow(part: Any) -> Any:
             same = isinstance(part, Edit) and (part.file, part.sha256) == (file, sha256)
             return part.with_file(place, sha256) if same else part
 
-        self.session.edit(lambda recipe: recipe.with_paths(follow))
+        with telling(report_error, "opening a directions file"):
+            sha256 = file_entries(path, generator)[0].sha256
+            self._note(self.panel.notes.moved(file, place))
+            self.session.edit(lambda recipe: recipe.with_paths(follow))
 
     def _save(self, entries: list[CatalogueEntry]) -> None:
         path = dialogs.save_file(self.panel, "Save directions as", dialogs.DIRECTIONS)
-        if path is None:
-            return
-        if path.suffix != ".safetensors":
-            path = path.with_name(path.name + ".safetensors")
-        labels = [self.panel.notes.label_of(entry) for entry in entries]
-        self._start(lambda _: None, save_entries, path, entries, labels)
+        if path is not None:
+            labels = [self.panel.notes.label_of(entry) for entry in entries]
+            self._start(lambda _: None, save_entries, path, entries, labels)
 
     def _free(self, entry: CatalogueEntry) -> None:
         others = self.panel.menus.others_in_use(entry)
@@ -932,10 +903,8 @@ class DirectionFiles(QObject):
         self._start(self._on_kept, keep, own_folder(directions.model_hash), directions)
 
     def _on_kept(self, path: Path) -> None:
-        try:
+        with telling(report_error, "adding a direction"):  # another model may be open by now
             self.add(path)
-        except StyleGAN3DError as error:  # another model was opened meanwhile
-            report_error(error, "adding a direction")
 
     def _start(self, then: Callable[[Any], None], function: Callable[..., Any], *args: Any) -> None:
         self._then = then

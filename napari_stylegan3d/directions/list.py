@@ -80,9 +80,6 @@ class DirectionRow(QWidget):
         Its place in the catalogue, for the names of its controls.
     """
 
-    valueChanged = Signal(float, bool)
-    """(strength in sd, live)"""
-
     def __init__(self, index: int, entry: CatalogueEntry) -> None:
         super().__init__()
         self.entry = entry
@@ -114,7 +111,6 @@ class DirectionRow(QWidget):
         top.setSpacing(4)
         column.addLayout(top)
         column.addWidget(self.row)
-        self.row.valueChanged.connect(self.valueChanged)
         self._written = ("", "", False)
         self._beyond = False
 
@@ -130,9 +126,7 @@ class DirectionRow(QWidget):
         if layers:
             text += f" · {layers.lower()}"
         self.name.setText(text)
-        font = self.name.font()
-        font.setBold(active)
-        self.name.setFont(font)
+        controls.set_bold(self.name, active)
         self._set_tooltips(label)
         self.row.slider.setAccessibleName(label)
 
@@ -211,8 +205,8 @@ class Section(QWidget):
 class DirectionList(QScrollArea):
     """Rows by their reference, in sections, filtered by words."""
 
+    #: (reference, strength, live)
     changed = Signal(str, float, bool)
-    """(reference, strength, live)"""
 
     def __init__(self) -> None:
         super().__init__()
@@ -229,9 +223,7 @@ class DirectionList(QScrollArea):
     def clear(self) -> None:
         """Take everything away."""
         self._drop_sections()
-        for row in self.rows.values():
-            row.setParent(None)
-            row.deleteLater()
+        controls.discard(*self.rows.values())
         self.rows, self._strengths = {}, {}
 
     def show_entries(self, entries: Sequence[CatalogueEntry]) -> list[DirectionRow]:
@@ -242,15 +234,13 @@ class DirectionList(QScrollArea):
         wanted = {entry.reference: entry for entry in entries}
         for reference in list(self.rows):
             if reference not in wanted:
-                row = self.rows.pop(reference)
-                row.setParent(None)
-                row.deleteLater()
+                controls.discard(self.rows.pop(reference))
                 self._strengths.pop(reference, None)
         new = []
         for index, (reference, entry) in enumerate(wanted.items()):
             if reference not in self.rows:
                 row = DirectionRow(index, entry)
-                row.valueChanged.connect(
+                row.row.valueChanged.connect(
                     lambda value, live, r=reference: self.changed.emit(r, value, live)
                 )
                 self.rows[reference] = row
@@ -275,7 +265,7 @@ class DirectionList(QScrollArea):
             self._box.insertWidget(len(self._sections), section)
             self._sections.append(section)
         controls.join_tab_order(self, *(row for rows in groups.values() for row in rows))
-        _delete(old)
+        controls.discard(*old)
 
     def show_strengths(self, strengths: dict[str, float]) -> None:
         """Show the strength of every direction; those not named are at 0."""
@@ -302,11 +292,5 @@ class DirectionList(QScrollArea):
     def _drop_sections(self) -> None:
         for row in self.rows.values():
             row.setParent(None)
-        _delete(self._sections)
+        controls.discard(*self._sections)
         self._sections = []
-
-
-def _delete(sections: Sequence[Section]) -> None:
-    for section in sections:
-        section.setParent(None)
-        section.deleteLater()

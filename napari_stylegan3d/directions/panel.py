@@ -10,16 +10,7 @@ from typing import TYPE_CHECKING
 
 from qtpy.QtCore import QObject, QPoint, Qt, Signal
 from qtpy.QtGui import QAction
-from qtpy.QtWidgets import (
-    QAbstractButton,
-    QGridLayout,
-    QInputDialog,
-    QLabel,
-    QLineEdit,
-    QMenu,
-    QToolButton,
-    QWidget,
-)
+from qtpy.QtWidgets import QAbstractButton, QInputDialog, QLabel, QLineEdit, QMenu, QWidget
 
 from napari_stylegan3d.core.panel import ExplorerPanel
 from napari_stylegan3d.core.tissues import TOLD
@@ -45,10 +36,10 @@ YEARS = (-40.0, 40.0, 1.0, 0.0)
 class AgeingBox(QWidget):
     """How old the brain is, how much older it is to be, and what people of that age have."""
 
+    #: (strength along the direction of age, live)
     changed = Signal(float, bool)
-    """(strength along the direction of age, live)"""
+    #: The age now, as typed; None for no longer.
     aged = Signal(object)
-    """The age now, as typed; None for no longer."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -62,10 +53,7 @@ class AgeingBox(QWidget):
             "Ageing",
             YEARS,
             " y",
-            (
-                "Age the brain by this many years, -40 to 40; orange: ages outside the "
-                "training data."
-            ),
+            "Age the brain by this many years, -40 to 40; orange: ages outside the training data.",
         )
         self.unknown = SliderRange(self.years)
         self.age = controls.number(
@@ -84,8 +72,8 @@ class AgeingBox(QWidget):
         self.told = controls.hint(name="directions.age_text")
         self._lay_out()
         self.years.valueChanged.connect(self._on_years)
-        self.age.valueChanged.connect(self._on_age)
-        self.estimate.clicked.connect(self._on_estimate)
+        self.age.valueChanged.connect(lambda age: self.aged.emit(age or None))
+        self.estimate.clicked.connect(lambda: self.aged.emit(None))
         self.hide()
 
     def _lay_out(self) -> None:
@@ -144,18 +132,11 @@ class AgeingBox(QWidget):
         self.how.setText(how)
         self.estimate.setEnabled(self._given)
         lines = trajectory.lines(now, now + years) if years else []
-        self.told.setText("\n".join(lines))
-        self.told.setVisible(bool(lines))
+        controls.show_text(self.told, "\n".join(lines))
 
     def _on_years(self, years: float, live: bool) -> None:
         if self.trajectory is not None:
             self.changed.emit(self.trajectory.edit(years).strength, live)
-
-    def _on_age(self, age: float) -> None:
-        self.aged.emit(age or None)
-
-    def _on_estimate(self) -> None:
-        self.aged.emit(None)
 
 
 #: Half-open range of layers; None for all.
@@ -185,10 +166,7 @@ class EditLayers:
         if [g.key for g in groups] == [WHOLE[0]]:
             groups = []
         return [(EVERYWHERE, None)] + [
-            (
-                f"{g.name} structures ({g.size_in_words})",
-                (g.layers[0], g.layers[-1] + 1),
-            )
+            (f"{g.name} structures ({g.size_in_words})", (g.layers[0], g.layers[-1] + 1))
             for g in groups
         ]
 
@@ -221,32 +199,32 @@ def ask_label(parent: QWidget, name: str, label: str) -> str | None:
 class DirectionMenus(QObject):
     """Menus that are made when they are opened."""
 
+    #: Entry that should be made orthogonal to the others in use.
     freed = Signal(object)
-    """Entry that should be made orthogonal to the others in use."""
+    #: Entries to save to a file.
     saved = Signal(object)
-    """Entries to save to a file."""
+    #: A directions file should be opened.
     opened = Signal()
-    """A directions file should be opened."""
+    #: Groups of people should be compared.
     compared = Signal()
-    """Groups of people should be compared."""
+    #: Entry whose file should leave the list.
     dropped = Signal(object)
-    """Entry whose file should leave the list."""
 
+    #: DirectionNotes: the user pinned or renamed a direction.
     noted = Signal(object)
-    """DirectionNotes: the user pinned or renamed a direction."""
+    #: (reference, layers, whether they are its own): other layers were chosen for a direction.
     limited = Signal(str, object, bool)
-    """(reference, layers, whether they are its own): other layers were chosen for a direction."""
 
     def __init__(
         self, parent: QWidget, more: QAbstractButton, session: Session, limits: EditLayers
     ) -> None:
         super().__init__(parent)
-        self._parent, self._more = parent, more
+        self._parent = parent
         self.session, self.limits = session, limits
         self.notes = DirectionNotes()
         #: The directions that are listed, by their references.
         self.entries: dict[str, CatalogueEntry] = {}
-        more.clicked.connect(self._open_common)
+        more.clicked.connect(lambda: self._pop_up(self.common(), more))
 
     def open(self, row: DirectionRow) -> None:
         """Open the menu of one direction under its button."""
@@ -322,9 +300,6 @@ class DirectionMenus(QObject):
             action.triggered.connect(lambda _=False, do=act: do())
             layers.addAction(action)
 
-    def _open_common(self) -> None:
-        self._pop_up(self.common(), self._more)
-
     def _pop_up(self, menu: QMenu, button: QWidget) -> None:
         menu.aboutToHide.connect(menu.deleteLater)
         menu.popup(button.mapToGlobal(QPoint(0, button.height())))
@@ -345,8 +320,8 @@ class MissingFiles(QWidget):
     Rows are `directions.missing.N`, their buttons `directions.find.N` and `directions.forget.N`.
     """
 
+    #: The file's path, as it was noted.
     findRequested = Signal(str)
-    """The file's path, as it was noted."""
     forgetRequested = Signal(str)
 
     def __init__(self) -> None:
@@ -357,9 +332,7 @@ class MissingFiles(QWidget):
 
     def show_files(self, problems: Mapping[str, str]) -> None:
         """Show files by their paths, with what is wrong with each in a sentence."""
-        for row in self._rows:
-            row.setParent(None)
-            row.deleteLater()
+        controls.discard(*self._rows)
         self._rows = [self._make(*item) for item in enumerate(problems.items())]
         for row in self._rows:
             self._column.addWidget(row)
@@ -370,9 +343,7 @@ class MissingFiles(QWidget):
         words = f"{Path(path).name} is not available."
         told = controls.hint(words, f"directions.missing.{index}", problem, "caution")
         find = controls.push_button(
-            "Locate…",
-            f"directions.find.{index}",
-            "Locate the file; its settings are kept.",
+            "Locate…", f"directions.find.{index}", "Locate the file; its settings are kept."
         )
         forget = controls.push_button(
             "Remove",
@@ -402,10 +373,6 @@ class EffectBox(QWidget):
     What only an expert asks for waits behind "More": the list of directions needs the room.
     """
 
-    chosen = Signal()
-    """Another edit is to be measured."""
-    shownInViews = Signal(bool)
-
     def __init__(self) -> None:
         super().__init__()
         self.setObjectName("directions.effect")
@@ -416,12 +383,10 @@ class EffectBox(QWidget):
             "directions.show_change",
             "Overlay the difference: blue is darker, orange brighter than before.",
         )
-        self.fold = controls.named(
-            QToolButton(), "directions.effect_fold", "Collapse or expand the table."
+        self.details = QWidget()
+        self.fold = controls.folding(
+            self.details, "directions.effect_fold", "Collapse or expand the table.", True
         )
-        self.fold.setCheckable(True)
-        self.fold.setChecked(True)
-        self.fold.setArrowType(Qt.ArrowType.DownArrow)
         self.cells = [[QLabel() for _ in COLUMNS] for _ in TOLD]
         self.told = controls.hint(name="directions.effect_text")
         self._lines: tuple[str, ...] = ()
@@ -434,9 +399,6 @@ class EffectBox(QWidget):
         )
         self._lay_out()
         self.more.toggled.connect(self._write)
-        self.fold.toggled.connect(self._open)
-        self.what.activated.connect(lambda _: self.chosen.emit())
-        self.show_in_views.toggled.connect(self.shownInViews)
         self.hide()
 
     def _lay_out(self) -> None:
@@ -444,13 +406,9 @@ class EffectBox(QWidget):
         title = controls.heading("What changed")
         head = controls.row(self.fold, title, self.what, self.show_in_views, stretch=2)
         column.addLayout(head)
-        self.details = QWidget()
         inner = controls.stack(on=self.details, spacing=5)
         column.addWidget(self.details)
-        grid = QGridLayout()
-        grid.setHorizontalSpacing(10)
-        grid.setVerticalSpacing(1)
-        grid.setColumnStretch(0, 1)
+        grid = controls.grid(down=1)
         for k, text in enumerate(HEADS):
             title = controls.hint(text)
             if k:
@@ -466,10 +424,6 @@ class EffectBox(QWidget):
         inner.addWidget(self.told)
         inner.addWidget(self.more, alignment=Qt.AlignmentFlag.AlignLeft)
         self.more.hide()
-
-    def _open(self, opened: bool) -> None:
-        self.fold.setArrowType(Qt.ArrowType.DownArrow if opened else Qt.ArrowType.RightArrow)
-        self.details.setVisible(opened)
 
     @property
     def direction(self) -> str | None:
@@ -549,13 +503,13 @@ class DirectionsPanel(ExplorerPanel):
     key = "Directions"
     title = "Directions"
     edits = True
+    #: DirectionNotes: the user pinned or renamed a direction.
     noted = Signal(object)
-    """DirectionNotes: the user pinned or renamed a direction."""
     entriesChanged = Signal()
+    #: (DirectionRow, whether the mouse is on its button for previews)
     looked = Signal(object, bool)
-    """(DirectionRow, whether the mouse is on its button for previews)"""
+    #: DirectionRow whose button for previews was pressed.
     previewed = Signal(object)
-    """DirectionRow whose button for previews was pressed."""
 
     def __init__(self, session: Session) -> None:
         super().__init__(session)
@@ -574,9 +528,7 @@ class DirectionsPanel(ExplorerPanel):
             "In use", "directions.used", "Show only the directions that are not at 0 sd."
         )
         self.new = controls.push_button(
-            "New…",
-            "directions.new",
-            "Make a direction from favourites or from a table of values.",
+            "New…", "directions.new", "Make a direction from favourites or from a table of values."
         )
         self.reset = controls.push_button(
             "Reset all", "directions.reset", "Set every direction to 0 sd."
@@ -654,8 +606,7 @@ class DirectionsPanel(ExplorerPanel):
         """One row for each direction of the model, once they are computed."""
         self.waiting.hide()
         controls.fill(self.layers, self.limits.spans())
-        for part in (self.change, self.layers):
-            part.setVisible(generator.can("layers"))
+        controls.reveal(generator.can("layers"), self.change, self.layers)
         self._own = own_entries(generator.directions)
         self.ageing.set_trajectory(Trajectory.of(generator.directions))
         self._show_entries()

@@ -18,7 +18,7 @@ from qtpy.QtCore import QBuffer, QByteArray, QIODevice
 from qtpy.QtGui import QImage
 
 from napari_stylegan3d.core.jobs import Loaded
-from napari_stylegan3d.views.captions import KEY, OVER
+from napari_stylegan3d.views.display import KEY, OVER
 from stylegan3d.base import Doubt, OutputError, Progress
 from stylegan3d.outputs.results import (
     OF_A_SCAN,
@@ -40,7 +40,7 @@ from stylegan3d.storage.files import check_output, write_together
 from stylegan3d.storage.jsontext import to_json
 
 if TYPE_CHECKING:
-    from napari_stylegan3d.core.comparison import DisplayController
+    from napari_stylegan3d.core.rendering import DisplayController
     from stylegan3d.model.generator import Generator
     from stylegan3d.outputs.films import Film
     from stylegan3d.settings.option import ReportSettings
@@ -382,13 +382,7 @@ def save_film(report: Progress, loaded: Loaded, target: ExportTarget, film: Film
     check_output([target.path, json_path(target.path), *files], target.overwrite)
     report(0, film.frames, "Rendering the film")
     renderer = Renderer(loaded.generator, loaded.renderer.details)
-    drawn = film_files(
-        target.path,
-        film,
-        loaded.generator,
-        renderer,
-        report,
-    )
+    drawn = film_files(target.path, film, loaded.generator, renderer, report)
     lasting = dataclasses.replace(film, recipes=tuple(_lasting(r, moved) for r in film.recipes))
     from stylegan3d.outputs.films import film_sidecar
 

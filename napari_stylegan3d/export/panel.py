@@ -24,14 +24,13 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_stylegan3d.core.context import Context, report_error
 from napari_stylegan3d.core.jobs import latent_of, own_path
-from napari_stylegan3d.core.panel import ExplorerPanel, offer
+from napari_stylegan3d.core.panel import Context, ExplorerPanel, offer
+from napari_stylegan3d.core.session import report_error
 from napari_stylegan3d.core.worker import JobStatus, LongJob, duration_in_words
 from napari_stylegan3d.export import jobs
 from napari_stylegan3d.export.jobs import AsDicom, ExportTarget, SavedFiles, pictured
-from napari_stylegan3d.views.captions import KEY
-from napari_stylegan3d.views.display import engine_volume
+from napari_stylegan3d.views.display import KEY, engine_volume
 from napari_stylegan3d.views.look import VIEW_TITLES
 from napari_stylegan3d.widgets import controls, dialogs
 from napari_stylegan3d.widgets.forms import Form
@@ -81,9 +80,7 @@ class FilmPart(QWidget):
         button = controls.push_button
         self.add = button("Add this brain", "export.frames_add", "Add the current brain.")
         self.favourites = button(
-            "Add favourites",
-            "export.frames_favourites",
-            "Add all favourites, in their order.",
+            "Add favourites", "export.frames_favourites", "Add all favourites, in their order."
         )
         self.remove = button(
             "Remove", "export.frames_remove", "Remove the selected brain from the list."
@@ -261,24 +258,21 @@ class PicturePart(QWidget):
     @property
     def settings(self) -> PictureSettings:
         """Settings of the controls."""
-        settings: PictureSettings = self.form.value
-        return settings
+        return self.form.value
 
 
 class RecipePart(QWidget):
     """Copies the recipe as command, JSON or link; opens one from a file."""
 
+    #: What was done, or why not.
     said = Signal(str)
-    """What was done, or why not."""
 
     def __init__(self, session: Session) -> None:
         super().__init__()
         self.session = session
         button = controls.push_button
         self.copy_command = button(
-            "Copy command",
-            "export.copy_command",
-            "Copy a shell command that writes this volume.",
+            "Copy command", "export.copy_command", "Copy a shell command that writes this volume."
         )
         self.copy_json = button("Copy JSON", "export.copy_json", "Copy the recipe as JSON.")
         self.copy_link = button(
@@ -371,24 +365,18 @@ class ExportPanel(ExplorerPanel):
         self.save = button(
             "Save volume",
             "export.save",
-            (
-                "Save the current volume as NIfTI in full quality, with its recipe in a .json "
-                "beside it."
-            ),
+            "Save the current volume as NIfTI in full quality, with its recipe in a .json "
+            "beside it.",
             "primary",
         )
         self.save_latent = button(
-            "Save latent",
-            "export.save_latent",
-            "Save the latent, to open it again or to mix it.",
+            "Save latent", "export.save_latent", "Save the latent, to open it again or to mix it."
         )
         self.save_edited = button(
             "Save edited scan",
             "export.save_edited",
-            (
-                "Save the edited scan as NIfTI on the grid of the scan itself, with what changed "
-                "in it\nand how tissue moved in files beside it."
-            ),
+            "Save the edited scan as NIfTI on the grid of the scan itself, with what changed "
+            "in it\nand how tissue moved in files beside it.",
             "primary",
         )
         self.edited_name = controls.hint(name="export.edited_name")
@@ -400,10 +388,8 @@ class ExportPanel(ExplorerPanel):
         self.report = button(
             "Save report",
             "export.report",
-            (
-                "One page about this case, as PDF (A4) and as one HTML file: verdicts, views "
-                "beside the scan, volumes on curves over age, recipe."
-            ),
+            "One page about this case, as PDF (A4) and as one HTML file: verdicts, views "
+            "beside the scan, volumes on curves over age, recipe.",
         )
         self.recipe = RecipePart(session)
         self.progress = controls.named(QProgressBar(), "export.progress", "Progress of saving.")
@@ -470,8 +456,7 @@ class ExportPanel(ExplorerPanel):
         self.native.setEnabled(native)
         if not native:
             self.native.setChecked(False)
-        self.save_edited.setVisible(edited)
-        self.edited_name.setVisible(edited)
+        controls.reveal(edited, self.save_edited, self.edited_name)
         if edited:
             name = self.volume_name(shown, native=True)
             self.edited_name.setText(f"{name}, on the scan's own grid")
@@ -490,8 +475,7 @@ class ExportPanel(ExplorerPanel):
     def show_running(self, running: bool) -> None:
         """One thing is saved at a time."""
         self.running = running
-        for widget in (self.progress, self.cancel, self.progress_text):
-            widget.setVisible(running)
+        controls.reveal(running, self.progress, self.cancel, self.progress_text)
         if running:
             self.done.clear()
             self.progress.setRange(0, 1)
@@ -549,9 +533,8 @@ class ExportPanel(ExplorerPanel):
         if not wanted:  # looking at the series reads files, and recipes change many times a second
             return
         found = self._series()
-        own = "DICOM: a new study without a patient"
-        joined = "DICOM: joins the patient and study of {name}"
-        self.joins.setText(own if found is None else joined.format(name=found[0]))
+        joined = "" if found is None else f"joins the patient and study of {found[0]}"
+        self.joins.setText(f"DICOM: {joined or 'a new study without a patient'}")
 
     def _as_dicom(self) -> AsDicom | None:
         """Whether files are to be written as DICOM too."""
@@ -589,14 +572,13 @@ class ExportController(QObject):
         super().__init__(context.dock)
         self.panel, self.session = panel, context.session
         self.render, self.comparison = context.render, context.comparison
-        self.messages = context.messages
+        self.messages = context.session.messages
         #: While there are any.
         self.views: FourViews | None = None
-        self.job = LongJob(self)
-        self.job.finished.connect(panel.show_saved)
-        self.job.failed.connect(lambda error: self.messages.fail(error, "saving"))
+        self.job = LongJob(
+            self, panel.show_saved, self.messages.slot("saving"), progressed=panel.show_progress
+        )
         self.job.cancelled.connect(lambda: panel.done.setText("Cancelled. Nothing was saved."))
-        self.job.progressed.connect(panel.show_progress)
         self.job.runningChanged.connect(panel.show_running)
         self.job.runningChanged.connect(self._note_folder)
         panel.cancel.clicked.connect(self.job.cancel)
@@ -711,21 +693,13 @@ class ExportController(QObject):
 
         views, session = self.views, self.session
         recipes, settings = self.panel.film.recipes, self.panel.film.settings
-        try:
-            film = Film(
-                recipes,
-                settings,
-                settings.planes,
-                self._crosshair(),
-                Look(SCREEN_SCALE, convention="radiological" if not views else views.convention),
-            )
+        look = Look(SCREEN_SCALE, convention="radiological" if not views else views.convention)
+        with self.messages.during("preparing the film"):
+            film = Film(recipes, settings, settings.planes, self._crosshair(), look)
             if session.generator is not None:
                 check_key_frames(film.recipes, session.generator)
-        except StyleGAN3DError as error:
-            self.messages.fail(error, "preparing the film")
-            return
-        stem = self.panel.volume_name(recipes[0]).removesuffix(SUFFIX)
-        self._start(jobs.save_film, f"{stem}_film{settings.suffix}", film)
+            stem = self.panel.volume_name(recipes[0]).removesuffix(SUFFIX)
+            self._start(jobs.save_film, f"{stem}_film{settings.suffix}", film)
 
     def _crosshair(self) -> tuple[float, float, float] | None:
         """The point that the slices pass through, if inside the model's field of view."""

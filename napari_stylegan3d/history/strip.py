@@ -30,8 +30,8 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_stylegan3d.core.context import report_done
 from napari_stylegan3d.core.panel import UNPROJECTED
+from napari_stylegan3d.core.session import report_done
 from napari_stylegan3d.core.thumbnails import Thumbnails, picture_of_scan, scaled
 from napari_stylegan3d.widgets import controls
 from napari_stylegan3d.widgets.controls import single_shot
@@ -42,6 +42,7 @@ from stylegan3d.storage.about import ORIGIN_NAMES
 
 if TYPE_CHECKING:
     from napari_stylegan3d.core.session import Favourites, Session
+    from stylegan3d.recipe.history import History
     from stylegan3d.recipe.recipe import Recipe
     from stylegan3d.session.state import HistoryEntry
 
@@ -144,7 +145,8 @@ class HistoryList(RecipeList):
 
     def __init__(self, session: Session) -> None:
         super().__init__(session)
-        self._entries: list[HistoryEntry] = []
+        #: That of the subject that was followed last: painted until the one that comes is.
+        self._history: History[HistoryEntry] = session.history
         #: The current state and those that it was made from.
         self._way: set[int] = set()
         #: Pictures of scans, by the keys of their cases.
@@ -156,35 +158,35 @@ class HistoryList(RecipeList):
 
     def follow(self) -> None:
         """Show what the history is now."""
-        self._entries = list(self.session.history.states)
-        self._way = set(self.session.history.way)
-        self.show_recipes([entry.recipe for entry in self._entries])
+        self._history = self.session.history
+        self._way = set(self._history.way)
+        self.show_recipes([entry.recipe for entry in self._history.states])
 
     def data(self, index: QModelIndex, role: int = Qt.ItemDataRole.DisplayRole) -> Any:
         """As in `RecipeList`; undone states and those of other models are dimmed."""
         row = index.row()
-        if not 0 <= row < len(self._entries):
+        if not 0 <= row < self.rowCount():
             return super().data(index, role)
         if role == ASIDE:
             return row not in self._way or not self.can_be_shown(row)
         if role == FORK:
-            return self.made_from(row) + 1 if self.session.history.is_fork(row) else None
+            return self.made_from(row) + 1 if self._history.is_fork(row) else None
         if role == SCAN:
-            return self._picture(self._entries[row])
+            return self._picture(self._history.states[row])
         return super().data(index, role)
 
     def can_be_shown(self, row: int) -> bool:
         """Whether it is of the model that is loaded."""
         generator = self.session.generator
-        return self._entries[row].is_for("" if generator is None else generator.hash)
+        return self._history.states[row].is_for("" if generator is None else generator.hash)
 
     def words(self, row: int) -> str:
         """What changed."""
-        entry = self._entries[row]
+        entry = self._history.states[row]
         if entry.recipe is None:
             case = entry.case
             return "Scan " if case is None else f"{ORIGIN_NAMES[case.origin]} {case.name}"
-        before = self._entries[self.made_from(row)] if row else entry
+        before = self._history.states[self.made_from(row)] if row else entry
         if before.recipe is None and entry.case is not None:
             return f"Projected {entry.case.name}"
         if before.recipe == entry.recipe or before.model != entry.model:
@@ -195,20 +197,20 @@ class HistoryList(RecipeList):
 
     def made_from(self, row: int) -> int:
         """The state that a state was made from."""
-        return self.session.history.parents[row] or 0
+        return self._history.parents[row] or 0
 
     def tip(self, row: int) -> str:
         """What changed, what there is then, and whose it is."""
-        entry = self._entries[row]
-        where = f"{row + 1} of {len(self._entries)}"
+        entry = self._history.states[row]
+        where = f"{row + 1} of {self.rowCount()}"
         aside = ""
-        if row in self.session.history.ahead:
+        if row in self._history.ahead:
             aside = " (undone)"
         elif row not in self._way:
             aside = " (another branch)"
         change, recipe = self.words(row), entry.recipe
         lines = [f"{where}{aside}: {change}"]
-        if self.session.history.is_fork(row):
+        if self._history.is_fork(row):
             lines.append(f"Continues from state {self.made_from(row) + 1}.")
         if recipe is not None and recipe.worn_detail is not None:
             lines.append(provenance_of(self.session, recipe).one_line)
@@ -220,14 +222,13 @@ class HistoryList(RecipeList):
 
     def why_not(self, row: int) -> str:
         """Why a state of another model cannot be shown."""
-        model = self._entries[row].model
-        return "Made with the model {model}: open that model (Open ▾) to show it.".format(
-            model="" if model is None else model.name
-        )
+        model = self._history.states[row].model
+        name = "" if model is None else model.name
+        return f"Made with the model {name}: open that model (Open ▾) to show it."
 
     def is_current(self, row: int) -> bool:
         """Whether one is there."""
-        return row == self.session.history.position
+        return row == self._history.position
 
     def _picture(self, entry: HistoryEntry) -> QImage | None:
         """Of a step at which a scan was opened, its picture."""
@@ -357,13 +358,10 @@ class RecipeDelegate(QStyledItemDelegate):
         number = index.data(FORK)
         if number is None:
             return
-        font = painter.font()
-        font.setPixelSize(controls.scaled(FORK_PX))
-        font.setBold(True)
-        painter.setFont(font)
+        metrics = controls.set_letters(painter, controls.scaled(FORK_PX), bold=True)
         text = f"↳{number}"
-        wide = QFontMetrics(font).horizontalAdvance(text) + 5
-        badge = QRect(place.left() - 6, place.top(), wide, QFontMetrics(font).height())
+        wide = metrics.horizontalAdvance(text) + 5
+        badge = QRect(place.left() - 6, place.top(), wide, metrics.height())
         painter.fillRect(badge, MARK)
         painter.setPen(Qt.GlobalColor.white)
         painter.drawText(badge, Qt.AlignmentFlag.AlignCenter, text)
@@ -372,15 +370,14 @@ class RecipeDelegate(QStyledItemDelegate):
     def _draw_words(
         painter: QPainter, cell: QRect, option: QStyleOptionViewItem, index: QModelIndex
     ) -> None:
-        font = option.font
-        font.setPixelSize(controls.scaled(LETTER))
-        painter.setFont(font)
+        painter.setFont(option.font)
+        metrics = controls.set_letters(painter, controls.scaled(LETTER))
         painter.setPen(option.palette.text().color())
         top = cell.top() + PICTURE + MARGIN + 1
         below = QRect(cell.left() + 1, top, cell.width() - 2, controls.scaled(TEXT))
         words = index.data(Qt.ItemDataRole.DisplayRole)
         place = Qt.AlignmentFlag.AlignHCenter | Qt.AlignmentFlag.AlignTop
-        painter.drawText(below, place, in_two_lines(words, QFontMetrics(font), below.width()))
+        painter.drawText(below, place, in_two_lines(words, metrics, below.width()))
 
 
 def in_two_lines(words: str, metrics: QFontMetrics, width: int) -> str:
@@ -422,10 +419,10 @@ def row_height() -> int:
 class RecipeRow(QListView):
     """A row of recipes, selectable by mouse or arrow keys."""
 
+    #: Row chosen by the user.
     picked = Signal(int)
-    """Row chosen by the user."""
+    #: (row, where on the screen)
     menuRequested = Signal(int, object)
-    """(row, where on the screen)"""
 
     def __init__(self, name: str, tip: str, model: RecipeList, thumbnails: Thumbnails) -> None:
         super().__init__()
@@ -534,8 +531,8 @@ QToolButton[role="choice"]:checked {{
 class HistoryStrip(QWidget):
     """History and favourites, one at a time, with their buttons."""
 
+    #: Recipe to be compared with.
     pinRequested = Signal(object)
-    """Recipe to be compared with."""
 
     def __init__(self, session: Session, thumbnails: Thumbnails) -> None:
         super().__init__()
@@ -578,11 +575,7 @@ class HistoryStrip(QWidget):
         self.star.setProperty("role", "step")
         self.note = tool("Comment…", "history.note", "Comment on this favourite (F2).")
         self.remove = tool("Remove", "history.remove", "Remove this favourite.")
-        self.link = tool(
-            "Copy link",
-            "history.copy_link",
-            "Copy a link to the current state.",
-        )
+        self.link = tool("Copy link", "history.copy_link", "Copy a link to the current state.")
         self.paste = tool(
             "Paste recipe",
             "history.paste",
@@ -648,8 +641,7 @@ class HistoryStrip(QWidget):
 
     def _on_fold(self, folded: bool) -> None:
         self.fold.setText("▸" if folded else "▾")
-        self._stack.setVisible(not folded)
-        self._more.setVisible(not folded)
+        controls.reveal(not folded, self._stack, self._more)
 
     def _on_history(self) -> None:
         """Update after a change of the history, the favourites or the list shown."""
@@ -663,19 +655,16 @@ class HistoryStrip(QWidget):
             self._stack.setCurrentWidget(self.states)
             self.count.setText(f"{session.history.position + 1} of {count}")
             self.states.go_to(session.history.position)
-        self.note.setVisible(favourites)
-        self.remove.setVisible(favourites)
+        controls.reveal(favourites, self.note, self.remove)
         self._show_star()
 
     def _show_star(self) -> None:
         favourite = self.session.favourites.index_of(self.session.recipe)
         self.star.setText("☆" if favourite is None else "★")
-        self.star.setEnabled(self.session.recipe is not None)
-        self.link.setEnabled(self.session.recipe is not None)
+        controls.enable(self.session.recipe is not None, self.star, self.link)
         if self.show_favourites.isChecked():
             self.favourites.go_to(favourite)
-        for button in (self.note, self.remove):
-            button.setEnabled(favourite is not None)
+        controls.enable(favourite is not None, self.note, self.remove)
 
     def _toggle_star(self) -> None:
         favourites, recipe = self.session.favourites, self.session.recipe
@@ -727,7 +716,6 @@ class HistoryStrip(QWidget):
 
 def _row(*widgets: QWidget) -> QHBoxLayout:
     """Buttons at the left."""
-    layout = controls.row(*widgets)
-    layout.setSpacing(2)
+    layout = controls.row(*widgets, spacing=2)
     layout.addStretch(1)
     return layout

@@ -1,85 +1,447 @@
-"""Editing the tissue labels of the brain shown, and generating the brain for them in a thread."""
+"""Painting the tissues of the brain shown, and generating the brain for them in a thread."""
 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from napari.components import ViewerModel
-from napari.layers import Labels
 from qtpy.QtCore import QObject, QTimer, Signal
+from qtpy.QtWidgets import QVBoxLayout, QWidget
 
 from napari_stylegan3d.core.change_maps import show_movement
-from napari_stylegan3d.core.context import Context, report_done, sentence
-from napari_stylegan3d.core.jobs import DerivedVolume
-from napari_stylegan3d.core.tissues import index_of, make_layer, size_ml
-from napari_stylegan3d.core.worker import LatestWins, LongJob
-from napari_stylegan3d.labels.jobs import (
-    Base,
-    EditedBrain,
-    Wish,
-    base_of,
-    fit,
-    read_labels,
-    relabelled,
-    save_fitted,
-)
+from napari_stylegan3d.core.jobs import DerivedVolume, SharpenRequest, screen_dtype
+from napari_stylegan3d.core.panel import Context
+from napari_stylegan3d.core.session import report_done
+from napari_stylegan3d.core.tissues import COLORS, ROWS, index_of, make_layer, read_tissues, size_ml
+from napari_stylegan3d.core.worker import LatestWins, LongJob, beside_the_window
 from napari_stylegan3d.views.display import upright
-from napari_stylegan3d.views.layers import keeping_active
-from napari_stylegan3d.widgets import dialogs
-from stylegan3d.session.provenance import Provenance
+from napari_stylegan3d.views.layers import OwnLayer
+from napari_stylegan3d.widgets import controls, dialogs
+from napari_stylegan3d.widgets.controls import Fold
+from napari_stylegan3d.widgets.forms import Form
+from stylegan3d.base import Progress
+from stylegan3d.session.annotations import EditedLabels
+from stylegan3d.session.provenance import GENERATED, Provenance, provenance_of
+from stylegan3d.settings.option import LabelTools
 
 if TYPE_CHECKING:
-    from napari_stylegan3d.labels.panel import LabelsBox
+    from napari_stylegan3d.core.rendering import DisplayController
+    from napari_stylegan3d.core.session import Session
     from napari_stylegan3d.views.glass import Field
+    from stylegan3d.geometry.space import Space
     from stylegan3d.model.generator import Generator
     from stylegan3d.recipe.recipe import Recipe
-    from stylegan3d.render.movement import Movement
+    from stylegan3d.render.movement import Fading, Movement
+    from stylegan3d.render.renderer import Rendered
+    from stylegan3d.scans import AlignedScan
     from stylegan3d.session.workspace import StateChange
+
+SHOWN = (
+    ("before", "Before", "The brain before the edits."),
+    ("after", "After", "The brain generated from the edited labels."),
+    ("difference", "Difference", "After minus before."),
+    (
+        "movement",
+        "Movement",
+        (
+            "Where the edits make tissue larger (orange) or smaller (blue), in %, and which way it "
+            "moves."
+        ),
+    ),
+)
+START = "Segment the current brain, edit the tissue labels, and generate a matching brain."
+
+
+class LabelsBox(Fold):
+    """A button to segment the brain, tools to edit the labels, and a choice of view."""
+
+    #: Another tissue, or another brush.
+    toolChanged = Signal()
+    lookChanged = Signal(str)
+
+    def __init__(self) -> None:
+        tip = "Paint or resize tissues, and generate a matching brain."
+        super().__init__("Labels", "labels.fold", tip, guide="labels")
+        outer = self.layout()
+        outer.setContentsMargins(14, 6, 14, 6)
+        outer.insertWidget(0, controls.line())
+        self.take = controls.push_button(
+            "Segment",
+            "labels.take",
+            "Segment the current brain or aligned scan, to edit its labels.",
+        )
+        self.note = controls.hint(START, "labels.note")
+        self.tools = QWidget()
+        inside = controls.stack(on=self.tools)
+        self._make_brush(inside)
+        self._make_views(inside)
+        self._make_ends(inside)
+        self.back = controls.push_button(
+            "Reopen", "labels.back", "Reopen the labels that were edited last."
+        )
+        self.back.hide()
+        self.column.addLayout(controls.row(self.take, self.back, self.close_labels, stretch=0))
+        for widget in (self.tools, self.note):
+            self.column.addWidget(widget)
+        self.show_base(False)
+
+    @property
+    def tissue(self) -> str:
+        """Which one is painted and resized."""
+        return str(self.which.currentData())
+
+    @property
+    def brush_mm(self) -> float:
+        """Diameter of the brush."""
+        return float(self.brush.value())
+
+    def show_base(self, taken: bool) -> None:
+        """Offer the tools once there are labels; none of them is at work then."""
+        controls.reveal(taken, self.tools, self.close_labels)
+        controls.show_value(self.paint, False)
+        self.resize_row.set_value(0.0)
+        self.show_look("after")
+        if not taken:
+            self.note.setText(START)
+
+    @property
+    def look(self) -> str:
+        """What is shown: a key of `SHOWN`."""
+        return next((key for key, button in self.looks.items() if button.isChecked()), "after")
+
+    def show_look(self, key: str) -> None:
+        """Mark which of the brains is shown, without emitting signals."""
+        self.looks[key].setChecked(True)
+
+    def say_size(self, title: str, before: float, now: float) -> None:
+        """How large the chosen tissue was and is, in ml."""
+        name = self.which.currentText()
+        self.note.setText(f"{name} of {title}: {before:.1f} ml before, {now:.1f} ml now.")
+
+    def show_undo(self, possible: bool) -> None:
+        """Whether there is an edit to undo."""
+        self.undo.setEnabled(possible)
+
+    def _make_brush(self, inside: QVBoxLayout) -> None:
+        tissues = ((text, tissue) for tissue, text, _tip in ROWS if tissue in COLORS)
+        self.which = controls.combo("labels.tissue", "The tissue to paint and resize.", tissues)
+        self.which.setCurrentIndex(self.which.findData("ventricle"))
+        self.paint = controls.push_button(
+            "Paint",
+            "labels.paint",
+            "Paint the tissue with a spherical brush, in any plane. napari's own tools "
+            "also work on\n"
+            "the layer: fill, polygon, eraser.",
+            checkable=True,
+        )
+        self.form = Form(LabelTools, "labels.")
+        self.brush, self.resize_row = self.form.native("brush"), self.form.native("resize")
+        inside.addLayout(controls.row(self.which, self.paint, self.brush, stretch=0))
+        inside.addWidget(self.resize_row)
+        self.which.currentIndexChanged.connect(lambda _index: self.toolChanged.emit())
+        self.brush.valueChanged.connect(lambda _value: self.toolChanged.emit())
+
+    def _make_views(self, inside: QVBoxLayout) -> None:
+        self.live = controls.check(
+            "Auto-update",
+            "labels.live",
+            "Generate the brain again whenever the labels change.",
+            True,
+        )
+        self.fit = controls.push_button(
+            "Generate from labels",
+            "labels.fit",
+            "Generate a brain with these tissues. It is unchanged where no label changed.",
+            role="primary",
+        )
+        self.looks = controls.segments("labels.show", SHOWN, self.lookChanged.emit, role="")
+        self.outlines = controls.check(
+            "Show the labels", "labels.visible", "Overlay the edited labels in colour.", True
+        )
+        inside.addLayout(controls.row(self.fit, self.live, stretch=0))
+        inside.addLayout(controls.row(*self.looks.values()))
+
+    def _make_ends(self, inside: QVBoxLayout) -> None:
+        self.undo = controls.push_button("Undo", "labels.undo", "Undo the last edit of the labels.")
+        self.save = controls.push_button(
+            "Save…",
+            "labels.save",
+            "Save the generated brain and its labels, each with a sidecar; a scan on its own "
+            "grid, with\nwhat changed and what moved.",
+        )
+        self.close_labels = controls.push_button(
+            "Close", "labels.close", "Close the labels and show the brain before the edits."
+        )
+        inside.addLayout(controls.row(self.outlines, self.undo, self.save, stretch=0))
+        self.show_undo(False)
+
+
+EDITED_LABELS = "edited labels"
+
+
+@dataclass(frozen=True, eq=False)
+class Base:
+    """A brain whose labels are edited.
+
+    Attributes
+    ----------
+    title : str
+        Description.
+    volume : ndarray, shape (X, Y, Z)
+        Intensities; 1 is the 99.5th percentile.
+    space : Space
+        Its grid.
+    provenance : Provenance
+        The patient, and whether it was recorded, edited or generated.
+    labels : ndarray, shape (X, Y, Z), uint8, or None
+        Its tissues; None until they are segmented.
+    origin : EditedLabels or None
+        How it can be made again; None if it cannot.
+    scan : SharpenRequest or None
+        The scan that it shows, and what was done to that; None for a model's brain.
+    """
+
+    title: str
+    volume: np.ndarray
+    space: Space
+    provenance: Provenance = GENERATED
+    labels: np.ndarray | None = None
+    origin: EditedLabels | None = None
+    scan: SharpenRequest | None = None
+
+    @property
+    def edited(self) -> Provenance:
+        """Provenance of the brain with edited labels."""
+        told = self.provenance
+        kind = "edited" if told.kind == "scan" else told.kind
+        if told == GENERATED:
+            return GENERATED
+        return Provenance(kind, told.name, ", ".join(filter(None, (told.what, EDITED_LABELS))))
+
+    @property
+    def title_edited(self) -> str:
+        """Description of the brain with edited labels."""
+        return f"{self.title}, edited labels"
+
+    @cached_property
+    def fading(self) -> Fading | None:
+        """Puts movements on the scan that it shows; None for a model's brain."""
+        from stylegan3d.render.movement import Fading
+
+        return None if self.scan is None else Fading(self.scan.aligned.brain_mask, self.space)
+
+    @cached_property
+    def made(self) -> DerivedVolume:
+        """The brain before its labels are edited, to be shown and measured."""
+        recipe = None if self.origin is None else self.origin.recipe
+        of = self.scan.aligned if recipe is None and self.scan is not None else recipe
+        return DerivedVolume(self.title, self.provenance, self.volume, of, scan=self.scan)
+
+    def with_labels(self, labels: np.ndarray) -> Base:
+        """The same brain with its labels."""
+        return dataclasses.replace(self, labels=labels)
+
+
+@dataclass(frozen=True, eq=False)
+class Wish:
+    """A request: painted labels, and how far to move a tissue's border after that.
+
+    Attributes
+    ----------
+    base : Base
+        The brain before, with its labels.
+    labels : ndarray, shape (X, Y, Z), uint8
+    tissue : int
+        Index of the tissue.
+    mm : float
+        How far its border moves outwards.
+    """
+
+    base: Base
+    labels: np.ndarray
+    tissue: int = 0
+    mm: float = 0.0
+
+    @property
+    def resizes(self) -> bool:
+        """Whether it is of the slider, which changes labels; also back at 0 mm."""
+        return bool(self.mm or self.tissue)
+
+    def resized_labels(self) -> np.ndarray:
+        """The labels after the border has been moved, uint8 (X, Y, Z)."""
+        from stylegan3d.translation.files import resized
+
+        if not self.mm:
+            return self.labels
+        structure = self.labels == self.tissue
+        return resized(self.labels, structure, self.mm, self.base.space.voxel_size)
+
+
+@dataclass(frozen=True, eq=False)
+class EditedBrain:
+    """Edited labels, uint8 (X, Y, Z), and the brain generated from them, float32 (X, Y, Z).
+
+    `movement` is what was done to the brain, or to the scan that it shows, from its first edit on;
+    None for nothing.
+    """
+
+    labels: np.ndarray
+    volume: np.ndarray
+    movement: Movement | None = None
+
+    def made(self, base: Base) -> DerivedVolume:
+        """The brain with edited labels, to be shown and measured."""
+        scan, before = self.scan(base), base.made
+        return DerivedVolume(base.title_edited, base.edited, self.volume, before.of, before, scan)
+
+    def scan(self, base: Base) -> SharpenRequest | None:
+        """The scan that it shows, and what was done to that; None for a model's brain."""
+        if base.scan is None:
+            return None
+        return dataclasses.replace(
+            base.scan, picture=self, movement=self.movement, volume=self.volume
+        )
+
+
+def read_labels(base: Base) -> Base:
+    """The same brain with tissues from the tissue network; an error on other grids."""
+    from stylegan3d.translation.painter import bundled_painter
+
+    bundled_painter().check_grid(base.space)
+    with beside_the_window():
+        found = read_tissues(base.volume, base.space)
+    return base.with_labels(found.labels)
+
+
+def fit(wish: Wish) -> EditedBrain:
+    """Move the border, and generate the brain for the new labels."""
+    from stylegan3d.translation.painter import bundled_painter
+
+    base = wish.base
+    assert base.labels is not None
+    with beside_the_window():
+        labels = wish.resized_labels()
+        made = bundled_painter().repaint(base.volume, base.labels, labels, dtype=screen_dtype())
+        moved = made.movement
+        if base.scan is not None and base.fading is not None:
+            worn = base.provenance.kind == "worn"
+            moved = made.on_scan(base.fading, base.scan.movement, worn=worn)
+    return EditedBrain(labels, made.volume, moved)
+
+
+def save_fitted(report: Progress, wish: Wish, path: Path) -> list[Path]:
+    """Generate in full precision; write the brain and its labels, both with sidecars, or nothing.
+
+    A scan is edited on its own grid; what changed and what moved are written beside it.
+
+    Raises
+    ------
+    OutputError
+        If they cannot be written.
+    """
+    from stylegan3d.translation.files import Relabelled, save_relabelled
+    from stylegan3d.translation.painter import bundled_painter
+
+    base = wish.base
+    assert base.labels is not None
+    report(0, 1, "Generating the brain")
+    edit = Relabelled(base.title, base.volume, base.labels, wish.resized_labels())
+    if base.scan is not None and base.edited.kind == "edited":
+        known = base.scan
+        edit = dataclasses.replace(
+            edit, scan=known.aligned, movement=known.movement, strength=known.strength
+        )
+    # The dialog has already confirmed that an existing file may be replaced.
+    return save_relabelled(path, bundled_painter(), edit)
+
+
+UNREADY = "Wait for the full volume, then segment it."
+UNPLACED = "Align the scan first (Project): labels are edited on the model's grid."
+
+
+def base_of(comparison: DisplayController, session: Session) -> tuple[Base | None, str]:
+    """The brain or the aligned scan shown, or why its labels cannot be edited."""
+    recipe, generator = comparison.recipe, session.generator
+    if comparison.view == "scan":
+        placed = comparison.placed
+        if placed is None:
+            return None, UNPLACED
+        return of_scan(*placed), ""
+    picture = comparison.picture
+    if picture is None or recipe is None or generator is None or picture.quality != "full":
+        return None, UNREADY
+    base = of_recipe(recipe, picture.rendered, generator.hash, provenance_of(session, recipe))
+    return dataclasses.replace(base, scan=comparison.of_picture), ""
+
+
+def of_scan(name: str, aligned: AlignedScan) -> Base:
+    """A scan on the model's grid."""
+    provenance = Provenance("scan", name, origin=aligned.scan.origin)
+    title = f"{provenance.scan_words} {name}"
+    scan = SharpenRequest(aligned, aligned)
+    origin = EditedLabels(None, scan=aligned.scan.sha256, rigid=aligned.rigid)
+    return Base(title, aligned.volume, aligned.space, provenance, origin=origin, scan=scan)
+
+
+def of_recipe(
+    recipe: Recipe, rendered: Rendered, model: str, provenance: Provenance = GENERATED
+) -> Base:
+    """A brain of a model, which is identified by its sha256, or a scan edited with it."""
+    from stylegan3d.recipe.description import describe_recipe
+
+    origin = EditedLabels(recipe, model)
+    title = describe_recipe(recipe)
+    return Base(title, rendered.volume, rendered.space, provenance, origin=origin)
+
+
+def relabelled(base: Base, fitted: EditedBrain) -> Base:
+    """The generated brain as a base for further edits; its tissues have not been read yet."""
+    origin = base.origin
+    if origin is not None and base.labels is not None:
+        edits = (*origin.edits, (base.labels, fitted.labels))
+        origin = dataclasses.replace(origin, edits=edits)
+    scan = fitted.scan(base)
+    volume = fitted.volume
+    return Base(base.title_edited, volume, base.space, base.edited, origin=origin, scan=scan)
+
 
 NAME = "Labels to edit"
 
 
-class LabelDrawing(QObject):
+class LabelDrawing(QObject, OwnLayer):
     """A labels layer with napari's tools; emits a signal when its labels change."""
 
+    #: The user has painted, or undone a stroke.
     changed = Signal()
-    """The user has painted, or undone a stroke."""
 
     def __init__(self, viewer: ViewerModel, parent: QObject) -> None:
         super().__init__(parent)
         self.viewer = viewer
-        self.layer: Labels | None = None
         self._known: np.ndarray | None = None
 
     @property
     def labels(self) -> np.ndarray | None:
         """The labels shown, uint8 (X, Y, Z); None without a layer."""
-        if self.layer is None or self.layer not in self.viewer.layers:
-            return None
-        return np.asarray(self.layer.data, np.uint8).copy()
+        return np.asarray(self.layer.data, np.uint8).copy() if self.there else None
 
     def show(self, labels: np.ndarray, place: dict) -> None:
         """Replace the labels shown, (X, Y, Z), without emitting signals."""
         self._known = labels.copy()
-        if self.layer is None or self.layer not in self.viewer.layers:
+        if not self.there:
             self._add(labels, place)
             return
         self.layer.data = labels.copy()
         self.layer.visible = True
 
-    def set_visible(self, visible: bool) -> None:
-        """Whether they are drawn."""
-        # napari puts the brush down even where nothing changes.
-        if self.layer is not None and self.layer.visible != visible:
-            self.layer.visible = visible
-
     def take_brush(self, tissue: int, diameter_mm: float) -> None:
         """Paint a tissue with a ball."""
-        if self.layer is None or self.layer not in self.viewer.layers:
+        if not self.there:
             return
         self.layer.visible = True
         self.viewer.layers.selection.active = self.layer
@@ -95,16 +457,13 @@ class LabelDrawing(QObject):
 
     def remove(self) -> None:
         """Remove the labels."""
-        if self.layer is not None and self.layer in self.viewer.layers:
-            self.viewer.layers.remove(self.layer)
-        self.layer = self._known = None
+        super().remove()
+        self._known = None
 
     def _add(self, labels: np.ndarray, place: dict) -> None:
-        self.layer = make_layer(labels.copy(), place)
-        self.layer.name = NAME
-        self.layer.editable = True
-        with keeping_active(self.viewer):
-            self.viewer.layers.append(self.layer)
+        layer = make_layer(labels.copy(), place)
+        layer.name, layer.editable = NAME, True
+        self.add(layer)
         # napari emits the event before it has drawn the stroke.
         for event in (self.layer.events.paint, self.layer.events.labels_update):
             event.connect(lambda _: QTimer.singleShot(0, self._look))
@@ -134,13 +493,13 @@ class Editing:
 class LabelsController(QObject):
     """Owns the edited labels, the original labels, and the brain generated from the edited ones."""
 
+    #: Labels were edited, read or closed.
     changed = Signal()
-    """Labels were edited, read or closed."""
 
     def __init__(self, context: Context, box: LabelsBox) -> None:
         super().__init__(context.dock)
         self.session, self.comparison = context.session, context.comparison
-        self.messages, self.box = context.messages, box
+        self.box = box
         self.drawing = LabelDrawing(self.comparison.stage.viewer, self)
         #: Of each subject, by key; the session keeps what they are made from.
         self._open: dict[str, Editing] = {}
@@ -148,9 +507,11 @@ class LabelsController(QObject):
         self._reading_for = ""
         #: Edited labels that were closed or replaced, by subject; they can be restored.
         self._put_by: dict[str, Editing] = {}
-        self._reading, self._work = LatestWins(read_labels, self), LatestWins(fit, self)
+        slot = self._slot
+        self._reading = LatestWins(read_labels, self, self._on_read, slot("segmenting the brain"))
+        self._work = LatestWins(fit, self, self._on_fitted, slot("generating from labels"))
         self.busyChanged = self._reading.busyChanged
-        self._job = LongJob(self)
+        self._job = LongJob(self, self._on_saved, slot("saving the generated brain"))
         self._asked: Wish | None = None
         #: The movement that is mapped over the brain.
         self._mapped: Movement | None = None
@@ -178,15 +539,6 @@ class LabelsController(QObject):
         self.session.changed.connect(self._on_change)
         self.session.recipeChanged.connect(self._on_recipe)
         self.session.modelChanged.connect(self._on_model)
-        self._reading.ready.connect(self._on_read)
-        self._work.ready.connect(self._on_fitted)
-        for work, doing in (
-            (self._reading, "segmenting the brain"),
-            (self._work, "generating from labels"),
-        ):
-            work.failed.connect(lambda _request, error, doing=doing: self._fail(error, doing))
-        self._job.finished.connect(self._on_saved)
-        self._job.failed.connect(lambda error: self._fail(error, "saving the generated brain"))
         self._job.runningChanged.connect(lambda on: box.save.setEnabled(not on))
 
     def task_of(self, key: str) -> str:
@@ -562,11 +914,10 @@ class LabelsController(QObject):
         self.box.show_base(False)
         self._tell()
 
-    def _fail(self, error: Exception, doing: str) -> None:
-        from stylegan3d.base import StyleGAN3DError
+    def _slot(self, doing: str) -> Callable[..., None]:
+        """What a job calls with an error as the last argument."""
+        return lambda *args: self._fail(args[-1], doing)
 
+    def _fail(self, error: Exception, doing: str) -> None:
         self.box.take.setEnabled(True)
-        if isinstance(error, StyleGAN3DError):
-            self.box.note.setText(sentence(error, doing))
-        else:
-            self.messages.fail(error, doing)
+        self.box.note.setText(self.session.messages.said(error, doing))

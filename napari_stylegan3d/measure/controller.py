@@ -4,28 +4,22 @@ from __future__ import annotations
 
 import re
 import weakref
-from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from napari.components import ViewerModel
-from napari.layers import Labels
 from qtpy.QtCore import QObject, QSignalBlocker, Signal
 from qtpy.QtGui import QHideEvent
-from qtpy.QtWidgets import (
-    QApplication,
-    QDialog,
-    QPushButton,
-    QWidget,
-)
+from qtpy.QtWidgets import QApplication, QDialog, QPushButton, QWidget
 
-from napari_stylegan3d.core.comparison import by_content
-from napari_stylegan3d.core.context import Context, sentence
+from napari_stylegan3d.core.panel import Context
+from napari_stylegan3d.core.rendering import by_content
 from napari_stylegan3d.core.scans import STEPS_FOLDER, Several, read_choice, scan_in
+from napari_stylegan3d.core.session import sentence
 from napari_stylegan3d.core.tissues import make_layer
-from napari_stylegan3d.core.worker import JobStatus, LatestWins, LongJob
+from napari_stylegan3d.core.worker import JobStatus, LatestWins, LongJob, Newest
 from napari_stylegan3d.measure.jobs import (
     ComparedVisits,
     MapRequest,
@@ -41,7 +35,7 @@ from napari_stylegan3d.measure.jobs import (
 )
 from napari_stylegan3d.measure.panel import MeasureBox, as_table
 from napari_stylegan3d.views.display import DisplayArray, put, upright
-from napari_stylegan3d.views.layers import keeping_active
+from napari_stylegan3d.views.layers import OwnLayer
 from napari_stylegan3d.widgets import controls, dialogs
 from napari_stylegan3d.widgets.controls import Chooser
 from stylegan3d.base import Progress, facts_in
@@ -77,10 +71,7 @@ COLUMNS = (
     ("%", "The change in per cent of the mean of both visits."),
     ("% a year", "The same for each year between the visits."),
     ("Error", "95 % of repeated scans of an unchanged brain differ by less."),
-    (
-        "Expected",
-        "By how much the norms change in the same time at this age, sex and head size.",
-    ),
+    ("Expected", "By how much the norms change in the same time at this age, sex and head size."),
 )
 #: Maps that can lie over the patient's scan.
 MAPS = (
@@ -93,9 +84,8 @@ MAPS = (
 class VisitsDialog(QDialog):
     """The fields, the table and the buttons; says what the user wants, and does nothing."""
 
+    #: Path of the other scan, or an entry of the chooser.
     openRequested = Signal(object)
-    """Path of the other scan, or an entry of the chooser."""
-    mapChanged = Signal(str)
     closed = Signal()
 
     def __init__(self, parent: QWidget) -> None:
@@ -165,7 +155,7 @@ class VisitsDialog(QDialog):
             "Save…", "measure.visits_save", "Save table, maps and a page to a folder."
         )
         self._lay_out()
-        self._connect()
+        self.chooser.chosen.connect(self.openRequested)
         self.show_result(None)
 
     def _lay_out(self) -> None:
@@ -190,12 +180,6 @@ class VisitsDialog(QDialog):
             margins=(14, 12, 14, 12),
         )
         self.resize(controls.scaled(640), controls.scaled(660))
-
-    def _connect(self) -> None:
-        self.maps.currentIndexChanged.connect(
-            lambda _index: self.mapChanged.emit(self.maps.currentData())
-        )
-        self.chooser.chosen.connect(self.openRequested)
 
     def open_beside(self, widget: QWidget) -> None:
         """Open left of a widget, over the views."""
@@ -225,8 +209,7 @@ class VisitsDialog(QDialog):
         years = None if visits is None else visits.years
         rows = [(cells_of(change, years), bool(change.beyond)) for change in changes]
         self.table.show_rows(COLUMNS, rows)
-        self.maps.setEnabled(visits is not None)
-        self.save.setEnabled(visits is not None)
+        controls.enable(visits is not None, self.maps, self.save)
         text = ""
         if visits is not None:
             scans = visits.pair.first.scan, visits.pair.second.scan
@@ -257,8 +240,8 @@ class VisitsController(QObject):
         Opens the dialog.
     """
 
+    #: A map is about to lie over the patient's scan.
     mapWanted = Signal()
-    """A map is about to lie over the patient's scan."""
 
     def __init__(self, context: Context, button: QPushButton) -> None:
         super().__init__(context.dock)
@@ -278,8 +261,23 @@ class VisitsController(QObject):
         self._map: tuple[MapRequest, DisplayArray] | None = None
         self._asked: MapRequest | None = None
         self._overlaid = False
-        self.reading, self.job, self.saving = LongJob(self), LongJob(self), LongJob(self)
-        self.placing = LatestWins(map_in_views, self)
+        self.reading = LongJob(self, self._on_read, self._on_unread)
+        self.job = LongJob(
+            self, self._on_compared, self._on_not_compared, progressed=self._on_progress
+        )
+        self.saving = LongJob(
+            self,
+            lambda told: self._say(told[0], f"Saved: {told[1]}"),
+            lambda error: self._say(self._key, sentence(error, "saving what changed")),
+        )
+        self.placing = LatestWins(
+            map_in_views,
+            self,
+            self._on_placed,
+            lambda asked, error: self._say(
+                asked.compared.pair.key, sentence(error, "showing what changed")
+            ),
+        )
         self._connect()
 
     def _connect(self) -> None:
@@ -290,28 +288,11 @@ class VisitsController(QObject):
         dialog.start.clicked.connect(self._start)
         dialog.cancel.clicked.connect(self.job.cancel)
         dialog.closed.connect(self._on_closed)
-        dialog.mapChanged.connect(self._on_map)
+        dialog.maps.currentIndexChanged.connect(lambda _: self._on_map(dialog.maps.currentData()))
         dialog.save.clicked.connect(self._save)
-        self.reading.finished.connect(self._on_read)
-        self.reading.failed.connect(self._on_unread)
-        self.job.progressed.connect(self._on_progress)
-        self.job.finished.connect(self._on_compared)
-        self.job.failed.connect(
-            lambda error: self._say(self._comparing, sentence(error, "comparing visits"))
-        )
         self.job.cancelled.connect(lambda: self._say(self._comparing, "Cancelled."))
-        self.saving.finished.connect(lambda told: self._say(told[0], f"Saved: {told[1]}"))
-        self.saving.failed.connect(
-            lambda error: self._say(self._key, sentence(error, "saving what changed"))
-        )
         for job in (self.reading, self.job, self.saving):
             job.runningChanged.connect(lambda _running: self._enable())
-        self.placing.ready.connect(self._on_placed)
-        self.placing.failed.connect(
-            lambda request, error: self._say(
-                request.compared.pair.key, sentence(error, "showing what changed")
-            )
-        )
         self.session.caseChanged.connect(self._on_case)
         self.session.personChanged.connect(self.show_person)
         self.comparison.viewChanged.connect(lambda _view: self._overlay())
@@ -458,6 +439,9 @@ class VisitsController(QObject):
             self.dialog.show_result(compared)
             self._enable()
 
+    def _on_not_compared(self, error: Exception) -> None:
+        self._say(self._comparing, sentence(error, "comparing visits"))
+
     def _save(self) -> None:
         compared = self.found.get(self._key)
         folder = dialogs.choose_folder(self.dialog, "Save what changed to a folder", Path.home())
@@ -581,30 +565,26 @@ class MeasureController(QObject):
     def __init__(self, context: Context, box: MeasureBox) -> None:
         super().__init__(context.dock)
         self.session, self.comparison = context.session, context.comparison
-        self.rendering, self.messages = context.render, context.messages
-        self.box = box
+        self.rendering, self.box = context.render, box
         self.layer = TissueLayer(self.comparison.stage.viewer)
         #: Of what is shown; None until it is measured.
         self.measured: MeasuredBrain | None = None
-        self._kept: OrderedDict[Hashable, MeasuredBrain] = OrderedDict()
+        self._kept: Newest[Hashable, MeasuredBrain] = Newest(KEPT)
         #: What is shown, once its picture is there.
         self._asked: MeasureRequest | None = None
         self._dragged = False
-        self._work = LatestWins(Measurer(), self)
+        self._work = LatestWins(Measurer(), self, self._on_measured, self._on_failed)
         #: Of whom the newest measurement is, and what tells that one begins or ends.
         self._of = ""
         self.busyChanged = self._work.busyChanged
-        self._work.ready.connect(self._on_measured)
-        self._work.failed.connect(self._on_failed)
         self.box.header.toggled.connect(self._update)
         self.box.labels.toggled.connect(self._show_labels)
         self.box.copy.clicked.connect(self._copy)
         self.box.personChanged.connect(self._on_person)
         self.box.unusualChanged.connect(self._show_numbers)
         self.box.normsChanged.connect(self._on_norms)
-        self._norms = LongJob(self)
-        self._norms.finished.connect(self._take_norms)
-        self._norms.failed.connect(lambda error: self.messages.fail(error, "opening norms"))
+        failed = self.session.messages.slot("opening norms")
+        self._norms = LongJob(self, self._take_norms, failed)
         self.session.changed.connect(self._on_change)
         self.comparison.viewChanged.connect(self._update)
         self.comparison.placedChanged.connect(self._update)
@@ -628,7 +608,7 @@ class MeasureController(QObject):
     def _forget(self, _: object = None) -> None:
         """Of another model, nothing is known of what is shown."""
         self.measured = self._asked = None
-        self.layer.hide()
+        self.layer.set_visible(False)
         self.box.show_waiting()
 
     def _update(self, _: Any = None) -> None:
@@ -647,14 +627,14 @@ class MeasureController(QObject):
             self._forget()
             recipe = self.session.state.drawn
             if recipe is not None and self.session.state.what in PICTURES:
-                self.measured = self._known(self._made_of(recipe, self.session.generator))
+                self.measured = self._kept.get(self._made_of(recipe, self.session.generator))
             self._show_numbers()
             return
         asked, self._asked = self._asked, subject
         if asked is not None and asked.made_of == subject.made_of:
             self._show_labels()
             return
-        self.measured = self._known(subject.made_of)
+        self.measured = self._kept.get(subject.made_of)
         if self.measured is None:
             self.box.show_waiting(at_work=True)
             self._of = self.session.key
@@ -750,15 +730,8 @@ class MeasureController(QObject):
         same = known.age is not None and typed.age is not None and abs(known.age - typed.age) < 0.1
         self.session.know(key, Person(known.age if same else typed.age, typed.sex))
 
-    def _known(self, made_of: Hashable) -> MeasuredBrain | None:
-        if made_of in self._kept:
-            self._kept.move_to_end(made_of)
-        return self._kept.get(made_of)
-
     def _on_measured(self, subject: MeasureRequest, measured: MeasuredBrain) -> None:
         self._kept[subject.made_of] = measured
-        while len(self._kept) > KEPT:
-            self._kept.popitem(last=False)
         if self._asked is not None and subject.made_of == self._asked.made_of:
             self.measured = measured
             self._show_numbers()
@@ -789,14 +762,9 @@ class MeasureController(QObject):
             self.box.show_measured(self.measured, self._numbers(self.measured))
 
     def _on_failed(self, subject: MeasureRequest, error: Exception) -> None:
-        from stylegan3d.base import StyleGAN3DError
-
-        if subject is not self._asked:
-            return
-        known = isinstance(error, StyleGAN3DError)
-        self.box.show_measured(None, None, str(error) if known else "")
-        if not known:
-            self.messages.fail(error, "measuring the tissues")
+        if subject is self._asked:
+            said = self.session.messages.said(error, "measuring the tissues")
+            self.box.show_measured(None, None, said)
 
     def _show_labels(self, _: object = None) -> None:
         """Draw the labels of what is shown, if they are wanted and there are any."""
@@ -805,7 +773,7 @@ class MeasureController(QObject):
         if wanted and fresh is not None and self.comparison.view != "difference":
             self.layer.show(fresh)
         else:
-            self.layer.hide()
+            self.layer.set_visible(False)
 
     def _copy(self) -> None:
         clipboard = QApplication.clipboard()
@@ -813,32 +781,18 @@ class MeasureController(QObject):
             clipboard.setText(as_table(self.measured, self._numbers(self.measured)))
 
 
-class TissueLayer:
+class TissueLayer(OwnLayer):
     """There while it is wanted; the 3D view leaves it out."""
 
     def __init__(self, viewer: ViewerModel) -> None:
         self.viewer = viewer
-        self.layer: Labels | None = None
 
     def show(self, measured: MeasuredBrain) -> None:
         """Draw the labels, in place of those before."""
         shown = upright(measured.labels, measured.space.affine, nearest=True)
         data = np.ascontiguousarray(shown.data)
-        if self.layer is not None and self.layer in self.viewer.layers:
+        if self.there:
             put(self.layer, data, shown.scale, shown.translate)
-            self.layer.visible = True
-            return
-        self.layer = make_layer(data, shown.layer_kwargs())
-        with keeping_active(self.viewer):  # it is not meant to be painted on
-            self.viewer.layers.append(self.layer)
-
-    def hide(self) -> None:
-        """Draw it no longer; it comes back with what is measured next."""
-        if self.layer is not None and self.layer in self.viewer.layers:
-            self.layer.visible = False
-
-    def remove(self) -> None:
-        """Take it away."""
-        if self.layer is not None and self.layer in self.viewer.layers:
-            self.viewer.layers.remove(self.layer)
-        self.layer = None
+            self.set_visible(True)
+        else:
+            self.add(make_layer(data, shown.layer_kwargs()))

@@ -10,7 +10,7 @@ from qtpy.QtWidgets import QGridLayout, QLabel, QSizePolicy, QWidget
 
 from napari_stylegan3d.core.tissues import COLORS, ROWS, decimals_of
 from napari_stylegan3d.widgets import controls, dialogs
-from napari_stylegan3d.widgets.controls import Fold, scaled
+from napari_stylegan3d.widgets.controls import Fold, painting, scaled
 from napari_stylegan3d.widgets.forms import Form
 from napari_stylegan3d.widgets.settings import UNUSUAL_Z, settings, unusual_z
 from stylegan3d.scans.person import SEXES
@@ -61,10 +61,8 @@ class CurvePlot(QWidget):
         """Band of 95 %, median, axes and dot."""
         if self.curve is None:
             return
-        painter = QPainter(self)
-        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-        self._paint(painter, self.curve)
-        painter.end()
+        with painting(self) as painter:
+            self._paint(painter, self.curve)
 
     def _paint(self, painter: QPainter, curve: AgeCurve) -> None:
         left, bottom, rest = (scaled(n) for n in (LEFT, BOTTOM, REST))
@@ -104,18 +102,9 @@ COLUMNS = (
             "beyond the limit below.\nAnother scanner may shift it, see the tooltip of a value."
         ),
     ),
-    (
-        "percentile",
-        "Percentile among people of this age, sex and head size; 50 is the median.",
-    ),
+    ("percentile", "Percentile among people of this age, sex and head size; 50 is the median."),
 )
-HEADS = {
-    "ml": "ml",
-    "change": "Δ ml",
-    "percent": "Δ %",
-    "z": "z",
-    "percentile": "Pctl.",
-}
+HEADS = {"ml": "ml", "change": "Δ ml", "percent": "Δ %", "z": "z", "percentile": "Pctl."}
 REGION_COLUMNS = (
     ("left", "Left", "Volume on the left in millilitres."),
     ("left_z", "z", COLUMNS[3][1]),
@@ -138,17 +127,15 @@ class MeasureBox(Fold):
 
     personChanged = Signal()
     unusualChanged = Signal()
+    #: Norms, None for the bundled ones, or the path of a file to read.
     normsChanged = Signal(object)
-    """Norms, None for the bundled ones, or the path of a file to read."""
 
     def __init__(self) -> None:
         super().__init__(
             "Measure",
             "measure.fold",
-            (
-                "Volumes of tissues and regions, compared with people of the same age, sex and "
-                "head size."
-            ),
+            "Volumes of tissues and regions, compared with people of the same age, sex and "
+            "head size.",
             guide="measure",
             scrolls=True,
         )
@@ -222,17 +209,12 @@ class MeasureBox(Fold):
         for key, (written, tip, unusual) in in_words(measured, numbers, beyond, text).items():
             self.cells[key].setText(written)
             self.cells[key].setProperty("unusual", unusual)
-            font = self.cells[key].font()
-            font.setBold(unusual)
-            self.cells[key].setFont(font)
+            controls.set_bold(self.cells[key], unusual)
             self.cells[key].setToolTip(tip or self._tips[key])
-        self.of.setText("" if measured is None else subject_in_words(measured))
-        self.of.setVisible(measured is not None)
-        self.among.setText("" if numbers is None else numbers.among)
-        self.among.setVisible(numbers is not None)
+        controls.show_text(self.of, "" if measured is None else subject_in_words(measured))
+        controls.show_text(self.among, "" if numbers is None else numbers.among)
         read = None if numbers is None else numbers.reading
-        self.reading.setText("" if read is None else reading_in_words(read))
-        self.reading.setVisible(read is not None)
+        controls.show_text(self.reading, "" if read is None else reading_in_words(read))
         controls.show_text(self.note, note)
         self.copy.setEnabled(measured is not None)
         self._draw()
@@ -241,18 +223,13 @@ class MeasureBox(Fold):
         """Nothing is known of what is shown yet; whether it is being measured."""
         if self.numbers is not None or self.cells["grey.ml"].text() != WAITING:
             self.show_measured(None, None, text=WAITING)
-        self.of.setText(MEASURING if at_work else WAITING)
-        self.of.show()
+        controls.show_text(self.of, MEASURING if at_work else WAITING)
 
     def show_person(self, person: Person, header: Person, called: str) -> None:
         """Write age and sex, without a signal, and remark what the scan's files say instead."""
-        for widget in (self.age, self.sex):
-            widget.blockSignals(True)
         if self.person.age != person.age:  # what is being typed stays as it is
-            self.age.setValue(person.age or 0)
-        self.sex.setCurrentIndex(self.sex.findData(person.sex))
-        for widget in (self.age, self.sex):
-            widget.blockSignals(False)
+            controls.show_value(self.age, person.age or 0)
+        controls.show_value(self.sex, person.sex)
         told = []
         if header.age is not None and _rounded(header.age) != _rounded(person.age):
             told.append(f"{_rounded(header.age):g} years")
@@ -322,7 +299,7 @@ class MeasureBox(Fold):
         self.unusualChanged.emit()
 
     def _make_table(self) -> QGridLayout:
-        grid = _grid(named=1)
+        grid = controls.grid(None, 5, 3, (1,))
         for column, (key, tip) in enumerate(COLUMNS, 2):
             grid.addWidget(_head(HEADS[key], tip), 0, column, _BOTTOM)
             grid.setColumnMinimumWidth(column, controls.scaled(NUMBER_PX))
@@ -337,7 +314,7 @@ class MeasureBox(Fold):
         return grid
 
     def _make_regions(self) -> QGridLayout:
-        grid = _grid(named=0)
+        grid = controls.grid(None, 5, 3)
         grid.addWidget(controls.hint("ml"), 0, 0, Qt.AlignmentFlag.AlignBottom)
         for column, (_key, head, tip) in enumerate(REGION_COLUMNS, 1):
             words = _head(head, tip)
@@ -370,10 +347,8 @@ class MeasureBox(Fold):
         self.column.addLayout(controls.form(("Curve", self.curve_of)))
         self.plot = CurvePlot(
             "measure.plot",
-            (
-                "The measure over age for this sex and head size: the median, the band of 95 % of "
-                "people, wider where few were measured, and this brain as a dot."
-            ),
+            "The measure over age for this sex and head size: the median, the band of 95 % of "
+            "people, wider where few were measured, and this brain as a dot.",
         )
         self.column.addWidget(self.plot)
         self.curve_of.currentIndexChanged.connect(lambda _index: self._draw())
@@ -383,16 +358,6 @@ class MeasureBox(Fold):
 
 
 _BOTTOM = Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignBottom
-
-
-def _grid(named: int) -> QGridLayout:
-    """With the room that is left for the column of the names."""
-    grid = QGridLayout()
-    grid.setContentsMargins(0, 0, 0, 0)
-    grid.setHorizontalSpacing(5)
-    grid.setVerticalSpacing(3)
-    grid.setColumnStretch(named, 1)
-    return grid
 
 
 def _rounded(age: float | None) -> float | None:

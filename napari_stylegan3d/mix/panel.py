@@ -13,15 +13,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import QBuffer, QIODevice, QObject, QRectF, QSignalBlocker, Qt
-from qtpy.QtGui import QColor, QFont, QHideEvent, QImage, QPainter
-from qtpy.QtWidgets import QComboBox, QDialog, QGridLayout, QLabel, QSpinBox, QToolButton, QWidget
+from qtpy.QtGui import QColor, QHideEvent, QImage, QPainter
+from qtpy.QtWidgets import QComboBox, QDialog, QLabel, QSpinBox, QWidget
 
-from napari_stylegan3d.core.context import Context, report_error
-from napari_stylegan3d.core.panel import ExplorerPanel, why_not
+from napari_stylegan3d.core.panel import Context, ExplorerPanel, why_not
+from napari_stylegan3d.core.session import report_error, telling
 from napari_stylegan3d.core.thumbnails import SYNTHETIC, Gallery, PictureButton, Thumbnails
 from napari_stylegan3d.widgets import controls, dialogs
-from napari_stylegan3d.widgets.controls import SeedPicker
-from stylegan3d.base import OutputError, StyleGAN3DError
+from napari_stylegan3d.widgets.controls import SeedPicker, painting
+from stylegan3d.base import OutputError
 from stylegan3d.model.layers import WHOLE, LayerGroup
 from stylegan3d.pages.shortening import elided, shortened
 from stylegan3d.recipe.description import describe_source
@@ -118,9 +118,7 @@ class GroupRow(QWidget):
     """One slider for a group of layers, which opens to one slider per layer."""
 
     def __init__(
-        self,
-        group: LayerGroup,
-        set_layers: Callable[[tuple[int, ...], str, float, bool], None],
+        self, group: LayerGroup, set_layers: Callable[[tuple[int, ...], str, float, bool], None]
     ) -> None:
         super().__init__()
         key = f"mix.group.{group.key}"
@@ -140,10 +138,12 @@ class GroupRow(QWidget):
             ).format(name=group.name, sizes=group.size_in_words, meaning=group.meaning),
             label_width=48,
         )
-        self.more = controls.named(QToolButton(), f"{key}.more")
-        self.more.setCheckable(True)
-        self.more.setArrowType(Qt.ArrowType.RightArrow)
-        self.more.setToolTip("Show one slider for each layer of the network in this group.")
+        self.details = QWidget()
+        self.more = controls.folding(
+            self.details,
+            f"{key}.more",
+            "Show one slider for each layer of the network in this group.",
+        )
         self.solo = controls.tool_button(
             "Solo",
             f"{key}.solo",
@@ -162,17 +162,13 @@ class GroupRow(QWidget):
             if index not in group.silent
         }
         self._lay_out(group.meaning if whole else f"{group.size_in_words}: {group.meaning}")
-        for part in (self.more, self.solo):
-            part.setVisible(not whole)
+        controls.reveal(not whole, self.more, self.solo)
         for index, slider in self.layers.items():
             slider.valueChanged.connect(partial(set_layers, (index,), f"mix.layer.{index}"))
         self.all.valueChanged.connect(partial(set_layers, group.layers, key))
-        self.more.toggled.connect(self._open)
 
     def _lay_out(self, about: str) -> None:
-        self.details = QWidget()
         controls.stack(*self.layers.values(), on=self.details, spacing=4, margins=(26, 0, 0, 4))
-        self.details.hide()
         column = controls.stack(
             controls.row(self.more, self.all, self.solo, stretch=1), on=self, spacing=3
         )
@@ -189,10 +185,6 @@ class GroupRow(QWidget):
         self.all.set_value(round(sum(values) / len(values)))
         others = any(v for index, v in enumerate(strength) if index not in self.group.layers)
         self.solo.setEnabled(others or min(values) < 100)
-
-    def _open(self, opened: bool) -> None:
-        self.more.setArrowType(Qt.ArrowType.DownArrow if opened else Qt.ArrowType.RightArrow)
-        self.details.setVisible(opened)
 
 
 FILE = "file"
@@ -212,10 +204,7 @@ class MixPictures(QWidget):
         )
         self.result = PictureButton("mix.picture.result", "The mix of A and B.", SIDE)
         self.names = [controls.hint(name=f"mix.{name}") for name in ("first", "second", "result")]
-        grid = QGridLayout(self)
-        grid.setContentsMargins(0, 0, 0, 0)
-        grid.setHorizontalSpacing(4)
-        grid.setVerticalSpacing(3)
+        grid = controls.grid(self, 4, 3, (1, 3))
         for column, button in enumerate((self.first, self.second, self.result)):
             grid.addWidget(button, 0, 2 * column, Qt.AlignmentFlag.AlignHCenter)
             name = self.names[column]
@@ -226,8 +215,6 @@ class MixPictures(QWidget):
             label = controls.heading(sign)
             label.setAlignment(Qt.AlignmentFlag.AlignCenter)
             grid.addWidget(label, 0, column)
-        grid.setColumnStretch(1, 1)
-        grid.setColumnStretch(3, 1)
 
     def name(self, first: str, second: str) -> None:
         """Describe A and B."""
@@ -267,9 +254,7 @@ class MixPanel(ExplorerPanel):
             "Reset", "mix.reset", "Take nothing from the second brain."
         )
         self.matrix = controls.push_button(
-            "Matrix…",
-            "mix.open_matrix",
-            "Mix several brains with several others and choose one.",
+            "Matrix…", "mix.open_matrix", "Mix several brains with several others and choose one."
         )
         self._lay_out()
         self._connect()
@@ -298,12 +283,10 @@ class MixPanel(ExplorerPanel):
     def show_model(self, generator: Generator) -> None:
         """One group of sliders for each size of structures the model has, or one for all."""
         reason = why_not(generator, "layers")
-        self.layers_note.setText(reason)
-        self.layers_note.setVisible(bool(reason))
+        controls.show_text(self.layers_note, reason)
         for group_row in self.groups:
             self._group_box.removeWidget(group_row)
-            group_row.setParent(None)
-            group_row.deleteLater()
+            controls.discard(group_row)
         self.groups = [GroupRow(g, self._set_layers) for g in self.session.layer_groups()]
         for index, group_row in enumerate(self.groups):
             self._group_box.addWidget(group_row)
@@ -384,13 +367,10 @@ class MixPanel(ExplorerPanel):
 
     def _ask_for_latent(self) -> Source | None:
         path = dialogs.open_file(self, "Second brain from a latent file", dialogs.LATENTS)
-        if path is None:
-            return None
-        try:
-            return Source.from_file(path)
-        except StyleGAN3DError as error:
-            report_error(error, "opening a latent file")
-            return None
+        source = None
+        with telling(report_error, "opening a latent file"):
+            source = None if path is None else Source.from_file(path)
+        return source
 
     def _set_second(self, source: Source) -> None:
         self.session.second = source
@@ -461,38 +441,35 @@ def draw_matrix(table: MixTable, image: Callable[[Recipe], QImage | None]) -> QI
     height = (len(table.rows) + 1) * step + GAP + 3 * LINE
     picture = QImage(width, height, QImage.Format.Format_RGB32)
     picture.fill(Qt.GlobalColor.black)
-    painter = QPainter(picture)
-    painter.setRenderHint(QPainter.RenderHint.SmoothPixmapTransform)
-    font = QFont(painter.font())
-    font.setPixelSize(15)
-    painter.setFont(font)
-    painter.setPen(TEXT)
-    placed = [(0, k + 1, *head) for k, head in enumerate(table.across)]
-    placed += [(i + 1, 0, *head) for i, head in enumerate(table.down)]
-    placed += [
-        (i + 1, k + 1, recipe, "")
-        for i, row in enumerate(table.cells)
-        for k, recipe in enumerate(row)
-    ]
-    for i, k, recipe, name in placed:
-        place = QRectF(GAP + k * step, GAP + i * step, CELL, CELL)
-        # A name has a line of its own, below a smaller picture.
-        line = LINE if name else 0
-        shown = image(recipe)
-        if shown is not None:
-            above = place.adjusted(line / 2, 0, -line / 2, -line)
-            painter.drawImage(above, shown, QRectF(shown.rect()))
-        bottom = Qt.AlignmentFlag.AlignBottom | Qt.AlignmentFlag.AlignHCenter
-        painter.drawText(place, bottom, elided(name, painter.fontMetrics(), CELL))
-    corner = QRectF(GAP, GAP, CELL, CELL)
-    wrap = Qt.AlignmentFlag.AlignCenter | Qt.TextFlag.TextWordWrap
-    painter.drawText(corner, wrap, "rows: A\ncolumns: B")
-    lines = (f"{table.group} of B, everything else of A.", SYNTHETIC)
-    for number, text in enumerate(lines):
-        top = (len(table.rows) + 1) * step + GAP + number * 1.2 * LINE
-        place = QRectF(GAP, top, width - 2 * GAP, LINE)
-        painter.drawText(place, Qt.AlignmentFlag.AlignVCenter, text)
-    painter.end()
+    with painting(picture, smooth=False) as painter:
+        painter.setRenderHint(QPainter.RenderHint.SmoothPixmapTransform)
+        controls.set_letters(painter, 15)
+        painter.setPen(TEXT)
+        placed = [(0, k + 1, *head) for k, head in enumerate(table.across)]
+        placed += [(i + 1, 0, *head) for i, head in enumerate(table.down)]
+        placed += [
+            (i + 1, k + 1, recipe, "")
+            for i, row in enumerate(table.cells)
+            for k, recipe in enumerate(row)
+        ]
+        for i, k, recipe, name in placed:
+            place = QRectF(GAP + k * step, GAP + i * step, CELL, CELL)
+            # A name has a line of its own, below a smaller picture.
+            line = LINE if name else 0
+            shown = image(recipe)
+            if shown is not None:
+                above = place.adjusted(line / 2, 0, -line / 2, -line)
+                painter.drawImage(above, shown, QRectF(shown.rect()))
+            bottom = Qt.AlignmentFlag.AlignBottom | Qt.AlignmentFlag.AlignHCenter
+            painter.drawText(place, bottom, elided(name, painter.fontMetrics(), CELL))
+        corner = QRectF(GAP, GAP, CELL, CELL)
+        wrap = Qt.AlignmentFlag.AlignCenter | Qt.TextFlag.TextWordWrap
+        painter.drawText(corner, wrap, "rows: A\ncolumns: B")
+        lines = (f"{table.group} of B, everything else of A.", SYNTHETIC)
+        for number, text in enumerate(lines):
+            top = (len(table.rows) + 1) * step + GAP + number * 1.2 * LINE
+            place = QRectF(GAP, top, width - 2 * GAP, LINE)
+            painter.drawText(place, Qt.AlignmentFlag.AlignVCenter, text)
     return picture
 
 
@@ -506,10 +483,7 @@ def write_matrix(path: Path, table: MixTable, image: Callable[[Recipe], QImage |
     """
     picture = draw_matrix(table, image)
     recipes = [[recipe.to_dict() for recipe in row] for row in table.cells]
-    picture.setText(
-        "Description",
-        f"{SYNTHETIC}. Style-mixing matrix, made with stylegan3d.",
-    )
+    picture.setText("Description", f"{SYNTHETIC}. Style-mixing matrix, made with stylegan3d.")
     picture.setText("Recipes", json.dumps(recipes))
     buffer = QBuffer()
     buffer.open(QIODevice.OpenModeFlag.WriteOnly)
@@ -636,10 +610,7 @@ class Matrix(QDialog):
             return [("Half of each brain", (0.5,))]
         layers = [group.layers for group in groups]
         return [
-            (
-                f"{group.name} structures ({group.size_in_words})",
-                solo(k, layers),
-            )
+            (f"{group.name} structures ({group.size_in_words})", solo(k, layers))
             for k, group in enumerate(groups)
         ]
 
@@ -652,11 +623,7 @@ class Matrix(QDialog):
         middle = len(groups) // 2
         for box, entries, first in (
             (self.sources, kinds, 0),
-            (
-                self.group,
-                [*self._shares(groups), ("As set by the sliders", None)],
-                middle,
-            ),
+            (self.group, [*self._shares(groups), ("As set by the sliders", None)], middle),
         ):
             chosen = max(box.currentIndex(), 0) if box.count() == len(entries) else first
             controls.fill(box, entries, entries[chosen][1])
@@ -665,9 +632,7 @@ class Matrix(QDialog):
         """One button per brain, in a grid made again."""
         old = self._grid_box
         self._grid_box = QWidget()
-        grid = QGridLayout(self._grid_box)
-        grid.setContentsMargins(0, 0, 0, 0)
-        grid.setSpacing(3)
+        grid = controls.grid(self._grid_box, 3, 3, ())
         layout = self.layout()
         assert layout is not None
         layout.replaceWidget(old, self._grid_box)
@@ -729,11 +694,8 @@ class Matrix(QDialog):
         path = dialogs.save_file(self, "Save the matrix", dialogs.PICTURES)
         if path is None or self._table is None:
             return
-        try:
+        with telling(report_error, "saving the matrix"):
             write_matrix(path, self._table, self.gallery.thumbnails.image)
-        except StyleGAN3DError as error:
-            report_error(error, "saving the matrix")
-        else:
             self.progress.setText(f"Saved {path.name}")
 
 

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from qtpy.QtCore import QObject, Qt, Signal
 
-from napari_stylegan3d.core.context import Context, report_done, sentence
+from napari_stylegan3d.core.panel import Context
 from napari_stylegan3d.core.scans import Several
+from napari_stylegan3d.core.session import report_done, sentence
 from napari_stylegan3d.core.worker import JobStatus, LatestWins, LongJob
 from napari_stylegan3d.project.jobs import (
     ProjectionRequest,
@@ -65,19 +66,28 @@ REST_MS = 1000
 class ProjectController(QObject):
     """Runs both as long jobs and updates the panel and the comparison."""
 
-    failed = Signal(object, str)
-    """(exception, what was being done)"""
-    wentWell = Signal()
-    """A scan was opened, or a projection started: an earlier error is over."""
+    #: What runs or waits for a patient is another, or further.
     progressed = Signal()
-    """What runs or waits for a patient is another, or further."""
 
     def __init__(self, context: Context, panel: ProjectPanel) -> None:
         super().__init__(context.dock)
         self.rendering, self.session = context.render, context.session
         self.panel, self.comparison = panel, context.comparison
         rendering, comparison = self.rendering, self.comparison
-        self.opening, self.job, self.estimating = LongJob(self), LongJob(self), LongJob(self)
+        slot = self.session.messages.slot
+        self.opening = LongJob(self, self._on_opened, self._on_unread)
+        self.job = LongJob(
+            self,
+            self._on_done,
+            self._on_failed,
+            cancelled=self._on_cancelled,
+            progressed=self._on_progress,
+            came=self._show_on_the_way,
+            runningChanged=self._on_running,
+        )
+        self.estimating = LongJob(
+            self, panel.search.show_estimates, slot("timing the search"), cancelled=self._estimate
+        )
         self._tidying = LongJob(self)
         self._rest = single_shot(self, lambda: self._tidying.start(give_memory_back), REST_MS)
         self._estimated: Loaded | None = None
@@ -90,7 +100,7 @@ class ProjectController(QObject):
         self._paused = False
         #: The key of the case whose region is painted.
         self._painted = ""
-        self.moving = LatestWins(_move, self)
+        self.moving = LatestWins(_move, self, self._on_moved, slot("moving the scan"))
         panel.scan.openRequested.connect(self.open)
         panel.start.clicked.connect(lambda: self.start(*panel.search.wishes))
         panel.pose.align.clicked.connect(lambda: self.align())
@@ -98,10 +108,6 @@ class ProjectController(QObject):
         panel.pose.fit.clicked.connect(self.fit)
         panel.pose.poseChanged.connect(self._move)
         panel.pose.outline.toggled.connect(comparison.set_outlined)
-        self.moving.ready.connect(self._on_moved)
-        self.moving.failed.connect(
-            lambda _request, error: self.failed.emit(error, "moving the scan")
-        )
         self.painting = RegionPainter(comparison.stage.viewer, self)
         context.links.callback(self.painting.forget)
         panel.paint.fillChanged.connect(self._paint)
@@ -112,9 +118,7 @@ class ProjectController(QObject):
         self.painting.brushChanged.connect(panel.paint.show_brush)
         viewer = comparison.stage.viewer
         self.labels = LabelMaps(comparison, self, context.links)
-        self.labels.failed.connect(self.failed)
         self.second = OverlayManager(comparison, self.labels, panel.second, self, context.links)
-        self.second.failed.connect(self.failed)
         self.second.maskRequested.connect(panel.paint.use)
         self.second.joined.connect(self._join)
         self.labels.added.connect(lambda *_: self.second.refresh())
@@ -125,30 +129,18 @@ class ProjectController(QObject):
         self._offer_regions()
         panel.paint.regionChanged.connect(self._on_region)
         self.filling = FillController(rendering, comparison, panel.result, self)
-        self.filling.failed.connect(self.failed)
         self.looks = LookBar(self.session)
         self.looking = LookController(context, self.looks)
         panel.result.findingPicked.connect(self.looking.go_to)
         comparison.viewChanged.connect(self._show_region)
         panel.pause.toggled.connect(self._pause)
-        self.estimating.finished.connect(panel.search.show_estimates)
-        self.estimating.cancelled.connect(self._estimate)
-        self.estimating.failed.connect(lambda error: self.failed.emit(error, "timing the search"))
         self.session.modelChanged.connect(lambda _: self._estimate())
         self.session.caseChanged.connect(self._on_case)
         self.session.caseChanged.connect(self._leave_closed)
         rendering.failed.connect(self._on_no_picture)
         panel.cancel.clicked.connect(self._cancel)
-        self.opening.finished.connect(self._on_opened)
-        self.opening.failed.connect(self._on_unread)
         self.opening.runningChanged.connect(self._read_next, Qt.ConnectionType.QueuedConnection)
-        self.job.progressed.connect(self._on_progress)
-        self.job.runningChanged.connect(self._on_running)
         self.job.runningChanged.connect(self._begin_next, Qt.ConnectionType.QueuedConnection)
-        self.job.finished.connect(self._on_done)
-        self.job.failed.connect(self._on_failed)
-        self.job.cancelled.connect(self._on_cancelled)
-        self.job.came.connect(self._show_on_the_way)
 
     def open(self, choice: Choice) -> None:
         """Read a scan, after any that are queued; it is shown unless something else was done."""
@@ -226,7 +218,7 @@ class ProjectController(QObject):
 
     def _queue(self, case: Case, work: Callable[..., Any], *args: Any) -> None:
         self._tasks.append(CaseTask(case, work, args))
-        self.wentWell.emit()
+        self.session.messages.cleared.emit()
         self._begin_next()
         self._show_task()
 
@@ -366,7 +358,7 @@ class ProjectController(QObject):
         case, now = request[0], self.session.case
         if now is None or now.found is not case.found or self.job.running:
             return
-        self.wentWell.emit()
+        self.session.messages.cleared.emit()
         assert case.found is not None
         self.session.update_case(now.lying(case.found, aligned, request[1]))
         self.session.look("scan")
@@ -407,7 +399,7 @@ class ProjectController(QObject):
         A scan is shown if nothing else was done since it was `asked` for; else it is in the list. A
         label map belongs to the patient that was on the screen then.
         """
-        self.wentWell.emit()
+        self.session.messages.cleared.emit()
         if isinstance(opened, Case):
             before = self.session.case
             show = _done_so_far(self.session.state) == _done_so_far(asked)
@@ -435,7 +427,7 @@ class ProjectController(QObject):
 
     def _on_unread(self, error: Exception) -> None:
         doing, request = "opening the scan", self._to_open.pop(0)
-        self.failed.emit(error, doing)
+        self.session.messages.fail(error, doing)
         self.session.expect_no_longer(request.case, sentence(error, doing))
 
     def _on_no_picture(self, _error: Exception) -> None:
@@ -475,7 +467,7 @@ class ProjectController(QObject):
             if case.aligned is None:
                 self.session.update_case(case.refused(sentence(error, doing)))
             error = ScanError(f"{case.name}: {sentence(error, doing)}")
-        self.failed.emit(error, doing)
+        self.session.messages.fail(error, doing)
         self._come_back(case)
 
     def _show_on_the_way(self, picture: tuple[Kind, Any]) -> None:

@@ -12,14 +12,14 @@ import numpy as np
 from napari.layers import Labels
 from qtpy.QtCore import QObject, Signal
 
-from napari_stylegan3d.core.context import report_done
+from napari_stylegan3d.core.session import report_done
 from napari_stylegan3d.core.worker import LatestWins
 from napari_stylegan3d.views.display import DisplayArray, put, upright
 from napari_stylegan3d.widgets.controls import Links
 from stylegan3d.geometry.space import voxel_ml_of
 
 if TYPE_CHECKING:
-    from napari_stylegan3d.core.comparison import DisplayController
+    from napari_stylegan3d.core.rendering import DisplayController
     from stylegan3d.scans.scan_data import ScanData
 
 #: Key of the `LabelMap` in a layer's metadata, until the user paints on it.
@@ -103,20 +103,15 @@ class LabelMaps(QObject):
     A layer that the user has painted on is not moved.
     """
 
+    #: (layer of a label map, key of its case): empty if no scan is open.
     added = Signal(object, str)
-    """(layer of a label map, key of its case): empty if no scan is open."""
-    failed = Signal(object, str)
-    """(exception, what was being done)"""
 
     def __init__(self, comparison: DisplayController, parent: QObject, links: Links) -> None:
         super().__init__(parent)
         self.comparison, self.viewer = comparison, comparison.stage.viewer
         self.session = comparison.session
-        self.placing = LatestWins(_placed, self)
-        self.placing.ready.connect(self._on_placed)
-        self.placing.failed.connect(
-            lambda _request, error: self.failed.emit(error, "placing labels")
-        )
+        failed = self.session.messages.slot("placing labels")
+        self.placing = LatestWins(_placed, self, self._on_placed, failed)
         comparison.placedChanged.connect(self._place)
         comparison.session.caseChanged.connect(self._on_case)
         links.connect(self.viewer.layers.events.removed, self._on_removed)
@@ -177,8 +172,7 @@ class LabelMaps(QObject):
                 layer.metadata[KEY] = labels.beside(case.scan)
                 continue
             layer.visible = False
-            text = "{name} was painted on and is hidden, as the scan was read again."
-            report_done(text.format(name=layer.name))
+            report_done(f"{layer.name} was painted on and is hidden, as the scan was read again.")
         self._place()
 
     def _beside(self, labels: LabelMap, key: str) -> LabelMap:

@@ -17,7 +17,7 @@ from napari_stylegan3d.widgets import controls
 from stylegan3d.recipe.recipe import Detail
 
 if TYPE_CHECKING:
-    from napari_stylegan3d.core.context import Context
+    from napari_stylegan3d.core.panel import Context
     from napari_stylegan3d.core.session import Session
     from napari_stylegan3d.views.layers import Field
 
@@ -84,8 +84,8 @@ NO_EDIT = "There is no edit yet: nothing moves. Move a slider under Directions o
 class LookBar(QWidget):
     """Which picture of the patient is shown; there while a patient is looked at."""
 
+    #: A key of `SEGMENTS`.
     viewRequested = Signal(str)
-    """A key of `SEGMENTS`."""
 
     def __init__(self, session: Session) -> None:
         super().__init__()

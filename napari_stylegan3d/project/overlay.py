@@ -10,12 +10,11 @@ from napari.layers import Image, Labels
 from qtpy.QtCore import QObject, Signal
 from qtpy.QtWidgets import QWidget
 
-from napari_stylegan3d.core.context import sentence
 from napari_stylegan3d.core.scans import Several, read_choice, scan_in
+from napari_stylegan3d.core.session import sentence
 from napari_stylegan3d.core.worker import LatestWins, LongJob
 from napari_stylegan3d.project.label_maps import LabelMap, LabelMaps
-from napari_stylegan3d.views.captions import KEY
-from napari_stylegan3d.views.display import DisplayArray, upright
+from napari_stylegan3d.views.display import KEY, DisplayArray, upright
 from napari_stylegan3d.views.layers import OverlayBar, OverlayLayer
 from napari_stylegan3d.views.slices import Pane
 from napari_stylegan3d.widgets import controls, dialogs
@@ -29,7 +28,7 @@ from stylegan3d.session.case import Case, Choice
 from stylegan3d.session.provenance import NAME_LENGTH, UNCONFIRMED, Over
 
 if TYPE_CHECKING:
-    from napari_stylegan3d.core.comparison import DisplayController
+    from napari_stylegan3d.core.rendering import DisplayController
     from napari_stylegan3d.views.four import FourViews
     from stylegan3d.scans import Scan, SecondImage
     from stylegan3d.scans.scan import How
@@ -58,14 +57,12 @@ class OverlayManager(QObject):
         Of what ends it.
     """
 
+    #: The views show another one, or it is called something else: captions are to be updated.
     drawn = Signal()
-    """The views show another one, or it is called something else: captions are to be updated."""
-    failed = Signal(object, str)
-    """(exception, what was being done)"""
+    #: Labels layer to use as a mask.
     maskRequested = Signal(object)
-    """Labels layer to use as a mask."""
+    #: (case before, choice): open that beside this.
     joined = Signal(object, object)
-    """(case before, choice): open that beside this."""
 
     def __init__(
         self,
@@ -90,25 +87,19 @@ class OverlayManager(QObject):
         self._asked: tuple[object, ...] = ()
         #: The patient before the one that was opened last.
         self._before: Case | None = None
-        self.job = LongJob(self)
-        self.job.finished.connect(self._on_read)
-        self.job.failed.connect(self._on_unread)
-        self.job.cancelled.connect(self._read_next)
-        self.placing = LatestWins(_placed, self)
-        self.placing.ready.connect(self._on_placed)
-        self.placing.failed.connect(
-            lambda _request, error: self.failed.emit(error, "placing the overlay")
-        )
+        self.job = LongJob(self, self._on_read, self._on_unread, cancelled=self._read_next)
+        failed = self.session.messages.slot("placing the overlay")
+        self.placing = LatestWins(_placed, self, self._on_placed, failed)
         box.openRequested.connect(self.open)
         box.remove.clicked.connect(self.remove)
-        box.howChanged.connect(self._on_how)
+        box.how.activated.connect(lambda _: self._on_how(box.how.currentData()))
         box.same.toggled.connect(lambda same: self._change(same=same))
         box.mask.clicked.connect(self._on_mask)
         box.join.clicked.connect(self._on_join)
         self.bar.lookChanged.connect(lambda look: self._change(look=look))
         self.session.changed.connect(self._on_change)
         comparison.placedChanged.connect(self._place)
-        links.callback(self.layer.hide)
+        links.callback(self.layer.remove)
         links.connect(comparison.viewChanged, self._draw)
         links.connect(comparison.stage.viewer.layers.events.removed, self._on_removed)
         self.refresh()
@@ -213,7 +204,7 @@ class OverlayManager(QObject):
         else:
             self.session.annotate(key, refused=problem)
         if not isinstance(error, StyleGAN3DError):
-            self.failed.emit(error, "opening the overlay")
+            self.session.messages.fail(error, "opening the overlay")
         self.refresh()
         self._read_next()
 
@@ -325,10 +316,10 @@ class OverlayManager(QObject):
             or now.look.way == "patient"
             or not self._lies(now, placed)
         ):
-            self.layer.hide()
+            self.layer.remove()
             self._hide_beside()
         elif now.look.way == "side":
-            self.layer.hide()
+            self.layer.remove()
             self._show_beside(placed[2], now, case.name)
         else:
             self._hide_beside()
@@ -404,9 +395,8 @@ HOWS = {
 class OverlayBox(QWidget):
     """Opens, names and removes a second image; what the user says of it."""
 
+    #: Choice
     openRequested = Signal(object)
-    """Choice"""
-    howChanged = Signal(str)
 
     def __init__(self) -> None:
         super().__init__()
@@ -418,10 +408,8 @@ class OverlayBox(QWidget):
         self.open = controls.push_button(
             "Open…",
             "second.open",
-            (
-                "Open an overlay, another image of this patient: FLAIR, T2, an earlier T1 or a "
-                "label map\n(NIfTI, MGH or DICOM). It is aligned to the scan."
-            ),
+            "Open an overlay, another image of this patient: FLAIR, T2, an earlier T1 or a "
+            "label map\n(NIfTI, MGH or DICOM). It is aligned to the scan.",
         )
         dialogs.offer_scans(
             self.open, "Open an overlay", lambda path: self.openRequested.emit(Choice(path))
@@ -458,7 +446,6 @@ class OverlayBox(QWidget):
         self.chooser = Chooser("second")
         self._lay_out()
         self.chooser.chosen.connect(self.openRequested)
-        self.how.activated.connect(lambda _: self.howChanged.emit(self.how.currentData()))
         self.offer_joining("")
 
     def _lay_out(self) -> None:
@@ -492,12 +479,10 @@ class OverlayBox(QWidget):
             Whether the note is a refusal or a warning.
         """
         self.name.setText(name or NONE)
-        self.note.setText(note)
+        controls.show_text(self.note, note)
         controls.set_role(self.note, "caution" if bad else "hint")
-        self.note.setVisible(bool(note))
         self.remove.setVisible(bool(name))
-        for widget in (self.same, self.how, self.visits):
-            widget.setVisible(moves)
+        controls.reveal(moves, self.same, self.how, self.visits)
         self.mask.setText(f"Use {shortened(labels, NAME_LENGTH)} as lesion mask")
         self.mask.setVisible(bool(labels))
 

@@ -52,8 +52,8 @@ NOT_OPEN = "Its scan is not open in this session: open it to compare."
 class ScanBox(QWidget):
     """The open scan, buttons to open another, and questions about it."""
 
+    #: Choice
     openRequested = Signal(object)
-    """Choice"""
 
     def __init__(self) -> None:
         super().__init__()
@@ -131,11 +131,8 @@ class ScanBox(QWidget):
     def _show_doubts(self, case: Case | None) -> None:
         doubts = doubts_of(case)
         self.doubts.setText("\n".join(doubts))
-        self.orientation.clear()
-        for text, orientation in answers_of(case):
-            self.orientation.addItem(text, orientation)
-        if case is not None and case.choice is not None:
-            controls.show_value(self.orientation, case.choice.orientation)
+        chosen = None if case is None or case.choice is None else case.choice.orientation
+        controls.fill(self.orientation, answers_of(case), chosen)
         self.doubts.setVisible(bool(doubts))
         self.orientation.setVisible(self.orientation.count() > 0)
 
@@ -183,10 +180,7 @@ def answers_of(case: Case | None) -> list[tuple[str, str | None]]:
 
 
 NOTHING = ("None", "")
-OTHERS = (
-    ("blur, 3 mm", "blur:3mm"),
-    ("another contrast", "contrast"),
-)
+OTHERS = (("blur, 3 mm", "blur:3mm"), ("another contrast", "contrast"))
 #: Least thickness of thick slices in mm, and as a multiple of the in-plane voxel size.
 THICK_MM, THICK_RATIO = 3.0, 2.0
 DIRECTIONS = {"R": "sagittal", "A": "coronal", "S": "axial"}
@@ -245,12 +239,8 @@ class SearchBox(QWidget):
 
     def show_sites(self) -> None:
         """Offer the calibrated sites there are now."""
-        before = self.site.currentData()
-        self.site.clear()
-        self.site.addItem("Not calibrated", "")
-        for name in site_names():
-            self.site.addItem(name, name)
-        self.site.setCurrentIndex(max(self.site.findData(before), 0))
+        sites = [("Not calibrated", ""), *((name, name) for name in site_names())]
+        controls.fill(self.site, sites, self.site.currentData())
 
     def showEvent(self, event: QShowEvent) -> None:
         """Sites may have been calibrated meanwhile."""
@@ -268,11 +258,7 @@ class SearchBox(QWidget):
 
     def show_scan(self, scan: Scan | None) -> None:
         """Offer the possible degradations of a scan."""
-        before = self.loss.currentData()
-        self.loss.clear()
-        for text, data in losses(scan):
-            self.loss.addItem(text, data)
-        self.loss.setCurrentIndex(max(self.loss.findData(before), 0))
+        controls.fill(self.loss, losses(scan), self.loss.currentData())
 
     def show_estimates(self, seconds: Mapping[str, float]) -> None:
         """Show the estimated time of each budget, if known."""
@@ -295,11 +281,7 @@ class SearchBox(QWidget):
 
 #: Kind of movement, and the tooltips of its three numbers.
 SHIFTS = ("right", "anteriorly", "superiorly")
-TURNS = (
-    "pitch: nose up",
-    "roll: head towards its right shoulder",
-    "yaw: nose towards its left",
-)
+TURNS = ("pitch: nose up", "roll: head towards its right shoulder", "yaw: nose towards its left")
 #: Short column headings.
 COLUMNS = (("right", "anterior", "superior"), ("pitch", "roll", "yaw"))
 STEP_NAMES = {
@@ -323,31 +305,25 @@ HOW = {"cached": "from the cache"}
 class PoseBox(QWidget):
     """Aligns on demand, shows the quality, and moves the scan by millimetres and degrees."""
 
+    #: Pose
     poseChanged = Signal(object)
-    """Pose"""
 
     def __init__(self) -> None:
         super().__init__()
         self.align = controls.push_button(
             "Align",
             "project.align",
-            (
-                "Align the scan to the model's grid, to check it before the search. "
-                "Project does this automatically."
-            ),
+            "Align the scan to the model's grid, to check it before the search. "
+            "Project does this automatically.",
         )
         self.by_hand = controls.push_button(
             "Align manually",
             "project.by_hand",
-            (
-                "Centre the scan on the mean brain and align it manually: for scans whose\n"
-                "automatic alignment fails."
-            ),
+            "Centre the scan on the mean brain and align it manually: for scans whose\n"
+            "automatic alignment fails.",
         )
         self.fit = controls.push_button(
-            "Refine alignment",
-            "project.fit",
-            "Refine the alignment from the current pose.",
+            "Refine alignment", "project.fit", "Refine the alignment from the current pose."
         )
         self.quality = controls.hint(name="project.quality", role="")
         self.quality.setToolTip(
@@ -357,20 +333,12 @@ class PoseBox(QWidget):
             "", "project.steps", "Preparation steps of the scan, with their duration."
         )
         self.shifts = [
-            self._spin(
-                f"project.shift.{axis}",
-                f"Move the scan {where}, in mm.",
-                "",
-                MOST_MM,
-            )
+            self._spin(f"project.shift.{axis}", f"Move the scan {where}, in mm.", "", MOST_MM)
             for axis, where in enumerate(SHIFTS)
         ]
         self.turns = [
             self._spin(
-                f"project.turn.{axis}",
-                f"Rotate the scan ({where}), in degrees.",
-                "°",
-                MOST_DEG,
+                f"project.turn.{axis}", f"Rotate the scan ({where}), in degrees.", "°", MOST_DEG
             )
             for axis, where in enumerate(TURNS)
         ]
@@ -460,10 +428,8 @@ class PoseBox(QWidget):
             self.set_pose(pose)
         controls.set_role(self.quality, "caution" if aligned is None and problem else "")
         self.quality.setVisible(bool(self.quality.text()))
-        for widget in (self.record, self.hand):
-            widget.setVisible(aligned is not None)
-        for widget in (self.align, self.by_hand):
-            widget.setVisible(aligned is None)
+        controls.reveal(aligned is not None, self.record, self.hand)
+        controls.reveal(aligned is None, self.align, self.by_hand)
 
     def _let_far(self, far: bool) -> None:
         """Allow large rotations if there is no automatic alignment."""
@@ -501,9 +467,8 @@ class ProjectPanel(ExplorerPanel):
     """
 
     key = "Project"
+    #: (space, budget, what the scan lost: as `operators.parse` takes it, or "", calibrated site)
     title = "Project"
-
-    """(space, budget, what the scan lost: as `operators.parse` takes it, or "", calibrated site)"""
 
     def __init__(self, session: Session) -> None:
         super().__init__(session)
@@ -519,12 +484,7 @@ class ProjectPanel(ExplorerPanel):
         self.pose = PoseBox()
         self.paint = PaintBox()
         self.search = SearchBox()
-        self.start = controls.push_button(
-            "Project",
-            "project.start",
-            STARTS,
-            "primary",
-        )
+        self.start = controls.push_button("Project", "project.start", STARTS, "primary")
         self.cancel = controls.push_button(
             "Cancel", "project.cancel", "Stop and restore the previous picture."
         )
@@ -599,8 +559,7 @@ class ProjectPanel(ExplorerPanel):
     def _show_result(self) -> None:
         result = self.session.result
         self.result.show_result(result)
-        for widget in (self.result_line, self.result_title):
-            widget.setVisible(result is not None)
+        controls.reveal(result is not None, self.result_line, self.result_title)
 
     def show_task(self, running: bool, waits_for: str = "", paused: bool = False) -> None:
         """Whether a projection or alignment of the case runs, or waits for that of another."""
@@ -659,10 +618,8 @@ class ProjectPanel(ExplorerPanel):
         at_work = self.window().focusWidget() in buttons
         self.start.setEnabled(ready and not busy)
         self.waits.setVisible(self._waiting)
-        for box in (self.pose, self.paint):
-            box.setEnabled(ready and not busy)
-        for widget in (self.pause, self.bar):
-            widget.setVisible(self._running)
+        controls.enable(ready and not busy, self.pose, self.paint)
+        controls.reveal(self._running, self.pause, self.bar)
         self.cancel.setVisible(busy)
         self.cancel.setEnabled(busy)
         self.estimate.setVisible(self._running)

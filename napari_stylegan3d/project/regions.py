@@ -14,8 +14,8 @@ from qtpy.QtCore import QObject, QTimer, Signal
 from qtpy.QtWidgets import QWidget
 
 from napari_stylegan3d.project.label_maps import KEY
-from napari_stylegan3d.views.captions import NAMES, OVERLAY
-from napari_stylegan3d.views.display import upright
+from napari_stylegan3d.views.display import NAMES, OVERLAY, upright
+from napari_stylegan3d.views.layers import OwnLayer
 from napari_stylegan3d.widgets import controls
 from napari_stylegan3d.widgets.controls import Links
 from stylegan3d.session.annotations import Region
@@ -99,18 +99,8 @@ class LayerRegions(QObject):
             if KEY in layer.metadata:
                 found.append((layer.name, LayerChoice(layer, True)))
             elif self._is_offered(layer):
-                found.append(
-                    (
-                        f"{layer.name}, on the aligned scan",
-                        LayerChoice(layer, False),
-                    )
-                )
-                found.append(
-                    (
-                        f"{layer.name}, on the original scan",
-                        LayerChoice(layer, True),
-                    )
-                )
+                found.append((f"{layer.name}, on the aligned scan", LayerChoice(layer, False)))
+                found.append((f"{layer.name}, on the original scan", LayerChoice(layer, True)))
         return found
 
     def show_for(self, view: str, choice: object) -> None:
@@ -149,18 +139,17 @@ NAME = "Region to fill in"
 MASKED = "masked"
 
 
-class RegionPainter(QObject):
+class RegionPainter(QObject, OwnLayer):
     """A labels layer on the model's grid, painted with napari's brush in any of the planes."""
 
+    #: Millilitres that are painted.
     changed = Signal(float)
-    """Millilitres that are painted."""
+    #: Diameter of the brush in mm, after a key of napari's changed it.
     brushChanged = Signal(float)
-    """Diameter of the brush in mm, after a key of napari's changed it."""
 
     def __init__(self, viewer: ViewerModel, parent: QObject | None = None) -> None:
         super().__init__(parent)
         self.viewer = viewer
-        self.layer: Labels | None = None
         self.space: Space | None = None
         self._brush_mm = 10.0
         #: The data before the last stroke.
@@ -168,9 +157,8 @@ class RegionPainter(QObject):
 
     def begin(self, space: Space) -> None:
         """Start painting; an earlier region on the same grid is kept."""
-        if self.layer is None or self.layer not in self.viewer.layers:
+        if not self.there:
             self._add(space)
-        assert self.layer is not None
         self.layer.visible = True
         self.viewer.layers.selection.active = self.layer
         # Only now, since napari's layer controls, created just before, set this to 2.
@@ -184,9 +172,8 @@ class RegionPainter(QObject):
 
     def forget(self) -> None:
         """Remove the region."""
-        if self.layer is not None and self.layer in self.viewer.layers:
-            self.viewer.layers.remove(self.layer)
-        self.layer, self.space = None, None
+        self.remove()
+        self.space = None
         self.changed.emit(0.0)
 
     def clear(self) -> None:
@@ -207,12 +194,6 @@ class RegionPainter(QObject):
             with self.layer.events.brush_size.blocker(self._on_brush):
                 self.layer.brush_size = max(1.0, diameter_mm / float(min(self.layer.scale)))
 
-    def set_visible(self, visible: bool) -> None:
-        """Whether the region is drawn."""
-        # napari ends painting even if nothing changes.
-        if self.layer is not None and self.layer.visible != visible:
-            self.layer.visible = visible
-
     def region(self) -> Region | None:
         """The painted region on the model's grid; None if empty."""
         if self.layer is None or self.space is None or not np.any(self.layer.data):
@@ -228,7 +209,6 @@ class RegionPainter(QObject):
         if tuple(region.data.shape) != tuple(space.shape):
             return  # of another model
         self._add(space)
-        assert self.layer is not None
         shown = upright(region.data.astype(np.uint8), space.affine)
         self.layer.data = np.ascontiguousarray(shown.data)
         self._before = self.layer.data.copy()
@@ -359,8 +339,7 @@ class PaintBox(QWidget):
         nothing = "Nothing painted yet: paint in one of the planes."
         self.brushes.setVisible(painted)
         if millilitres:
-            text = "{ml:.1f} ml painted." if painted else "{ml:.1f} ml masked."
-            self.painted.setText(text.format(ml=millilitres))
+            self.painted.setText(f"{millilitres:.1f} ml {'painted' if painted else 'masked'}.")
         else:
             self.painted.setText(nothing if painted else "This layer is empty.")
         self.clear.setEnabled(millilitres > 0)

@@ -24,9 +24,8 @@ from stylegan3d.scans.verdicts import (
 from stylegan3d.session.annotations import Filled
 
 if TYPE_CHECKING:
-    from napari_stylegan3d.core.comparison import DisplayController
     from napari_stylegan3d.core.jobs import DisplayVolume, Loaded
-    from napari_stylegan3d.core.rendering import Rendering
+    from napari_stylegan3d.core.rendering import DisplayController, Rendering
     from stylegan3d.geometry.space import Space
     from stylegan3d.projection.forward import Operator
     from stylegan3d.recipe.recipe import Recipe
@@ -48,8 +47,8 @@ LISTED = 5
 class ResultBox(QWidget):
     """Verdicts with explanations, similarity, regions that differ most, and warnings."""
 
+    #: Its place, RAS mm in model space
     findingPicked = Signal(object)
-    """Its place, RAS mm in model space"""
 
     def __init__(self) -> None:
         super().__init__()
@@ -70,11 +69,9 @@ class ResultBox(QWidget):
         self.save_filled = controls.push_button(
             "Save inpainted scan…",
             "project.save_filled",
-            (
-                "Save the scan with missing parts filled in from the current brain, on its "
-                "own grid\n"
-                "and on the model's. The files are marked as partly synthetic."
-            ),
+            "Save the scan with missing parts filled in from the current brain, on its "
+            "own grid\n"
+            "and on the model's. The files are marked as partly synthetic.",
         )
         self.saved = controls.hint(name="project.saved")
         self.figures: dict[str, QLabel] = {}
@@ -93,8 +90,7 @@ class ResultBox(QWidget):
                 numbers = assessment.get(of, {})
                 text = similarity_text(key, numbers[key]) if key in numbers else "–"
                 self.figures[f"{name}.{key}"].setText(text)
-        self.patient.setText("" if projected is None else projected.name)
-        self.patient.setVisible(projected is not None)
+        controls.show_text(self.patient, "" if projected is None else projected.name)
         self.lights.show_assessment(assessment)
         doubts = projected.doubts if projected else ()
         self.table.setVisible(projected is not None)
@@ -308,26 +304,22 @@ def save_filled(
 class FillController(QObject):
     """Updates the filled-in scan when the brain changes while it is shown; saves it."""
 
-    failed = Signal(object, str)
-    """(exception, what was being done)"""
-
     def __init__(
         self, rendering: Rendering, comparison: DisplayController, box: ResultBox, parent: QObject
     ) -> None:
         super().__init__(parent)
         self.rendering, self.comparison, self.box = rendering, comparison, box
-        self.working, self.job = LatestWins(_fill, self), LongJob(self)
+        slot = comparison.session.messages.slot
+        self.working = LatestWins(
+            _fill,
+            self,
+            lambda request, volume: comparison.show_filled(request[0], volume),
+            slot("filling in the region"),
+        )
+        self.job = LongJob(self, box.show_saved, slot("saving the filled scan"))
         comparison.pictured.connect(self._again)
-        self.working.ready.connect(
-            lambda request, volume: self.comparison.show_filled(request[0], volume)
-        )
-        self.working.failed.connect(
-            lambda _request, error: self.failed.emit(error, "filling in the region")
-        )
         box.save_filled.clicked.connect(self._ask)
         self.job.runningChanged.connect(lambda on: box.save_filled.setEnabled(not on))
-        self.job.finished.connect(box.show_saved)
-        self.job.failed.connect(lambda error: self.failed.emit(error, "saving the filled scan"))
 
     @property
     def _projected(self) -> Case | None:

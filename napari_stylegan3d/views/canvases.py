@@ -18,12 +18,12 @@ from napari.layers import Image
 from napari.qt import QtViewer
 from napari.utils.action_manager import action_manager
 from qtpy.QtCore import QCoreApplication, QEvent, QObject, Qt, Signal
-from qtpy.QtGui import QImage, QPainter, QRegion
+from qtpy.QtGui import QImage, QRegion
 from qtpy.QtWidgets import QMainWindow, QSplitter, QWidget
 from vispy import gloo
 from vispy.scene import SceneCanvas
 
-from napari_stylegan3d.views.captions import OVERLAY
+from napari_stylegan3d.views.display import OVERLAY, ViewPlane, orient_volume
 from napari_stylegan3d.views.follower import Follower
 from napari_stylegan3d.views.glass import (
     SIZE_PX,
@@ -36,8 +36,7 @@ from napari_stylegan3d.views.glass import (
 from napari_stylegan3d.views.look import ViewLook
 from napari_stylegan3d.views.marks import Marks, MarkSheet
 from napari_stylegan3d.views.navigation import nearest_voxel
-from napari_stylegan3d.views.orientation import ViewPlane, orient_volume
-from napari_stylegan3d.widgets.controls import Links, single_shot
+from napari_stylegan3d.widgets.controls import Links, painting, single_shot
 
 #: Minimum size: four of them and the dock fit a screen of 1024 pixels.
 SMALLEST = (120, 100)
@@ -227,7 +226,7 @@ class CameraTurner(QObject):
         self.enabled = True
         self._scene = canvas.canvas.events.source
         self._is_software: bool | None = None
-        self._moving = self._drawing = False
+        self.moving = self._drawing = False
         self._picture: tuple[tuple[int, int], gloo.FrameBuffer, gloo.Program] | None = None
         self._rest = single_shot(self, self.settle, REST_MS)
         self.links = Links()
@@ -242,16 +241,11 @@ class CameraTurner(QObject):
             self.links.callback(self._scene.events.draw.disconnect, slot)
         self.links.callback(self._rest.stop)
 
-    @property
-    def moving(self) -> bool:
-        """Whether it is drawn with fewer pixels."""
-        return self._moving
-
     def set_moving(self, moving: bool) -> None:
         """Draw it with fewer pixels from now on, or in full again."""
-        if self._moving and not moving:
+        if self.moving and not moving:
             self._scene.update()
-        self._moving = moving and self.enabled
+        self.moving = moving and self.enabled
 
     def settle(self) -> None:
         """Draw it in full again."""
@@ -274,7 +268,7 @@ class CameraTurner(QObject):
 
     def _before(self, _event: Any) -> None:
         """Draw into a smaller picture."""
-        if not self._moving:
+        if not self.moving:
             return
         if self._is_software is None:
             name = str(gloo.gl.glGetParameter(gloo.gl.GL_RENDERER)).lower()
@@ -408,14 +402,14 @@ def view_picture(view: QtViewer, scale: float = 1.0) -> QImage:
 
 def _paint_sheets(canvas: QWidget, image: QImage, scale: float) -> None:
     """Paint the Qt overlays of a canvas."""
-    painter = QPainter(image)
-    painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-    painter.scale(scale, scale)
-    for sheet in canvas.findChildren(QWidget, options=Qt.FindChildOption.FindDirectChildrenOnly):
-        if sheet.isVisible():
-            # Without the window's background, so that the canvas shows through.
-            sheet.render(painter, sheet.pos(), QRegion(), QWidget.RenderFlag.DrawChildren)
-    painter.end()
+    with painting(image) as painter:
+        painter.scale(scale, scale)
+        for sheet in canvas.findChildren(
+            QWidget, options=Qt.FindChildOption.FindDirectChildrenOnly
+        ):
+            if sheet.isVisible():
+                # Without the window's background, so that the canvas shows through.
+                sheet.render(painter, sheet.pos(), QRegion(), QWidget.RenderFlag.DrawChildren)
 
 
 def possible_scale(width: int, height: int, scale: float) -> float:
@@ -483,7 +477,7 @@ class View:
 def make_view(plane: ViewPlane | None, model: ViewerModel, canvas: QtViewer, marks: Marks) -> View:
     """Add the parts of a view to a canvas."""
     native = canvas.canvas.native
-    native.setAccessibleName("{view} view".format(view=plane.title if plane else "3D"))
+    native.setAccessibleName(f"{plane.title if plane else '3D'} view")
     model.canvas.background_color_override = BACKGROUND
     # Each is drawn over the one before.
     arrows = Arrows(native, model)
@@ -629,15 +623,15 @@ class ViewFitter(QObject):
         Called for a new grid.
     """
 
+    #: The views have been fitted.
     done = Signal()
-    """The views have been fitted."""
 
     def __init__(self, viewer: ViewerModel, reset: Callable[[], None], parent: QObject) -> None:
         super().__init__(parent)
         self.viewer = viewer
         self.views: Sequence[View] = ()
         self._fitted: list[tuple[float, ...]] = []
-        self._reset_soon, self._snap_soon, self._fit_soon = self.timers = tuple(
+        self.reset_soon, self.snap_soon, self.fit_soon = self.timers = tuple(
             single_shot(self, slot) for slot in (reset, self._snap, self.fit)
         )
 
@@ -650,28 +644,16 @@ class ViewFitter(QObject):
         cameras = [view.model.scene.camera for view in self.views if view.plane]
         return [(camera.zoom, *camera.center) for camera in cameras]
 
-    def reset_soon(self) -> None:
-        """A new grid: wait until all layers are added, then fit once."""
-        self._reset_soon.start(0)
-
     @property
     def waits(self) -> bool:
         """Whether a reset, snap or fit is scheduled."""
         return any(timer.isActive() for timer in self.timers)
 
-    def snap_soon(self) -> None:
-        """A layer on another grid was added or removed: restore the point moved by the sliders."""
-        self._snap_soon.start(0)
-
-    def fit_soon(self) -> None:
-        """Fit after the current event, when the canvases have their new sizes."""
-        self._fit_soon.start(0)
-
     def fit_if_needed(self) -> None:
         """Fit again if a larger or much smaller head is shown, unless the user has zoomed."""
         waits = self.waits or not self._fitted or self.viewer.dims.ndim != 3
         if not waits and self.fitted and is_misfit(self.views, self.viewer):
-            self.fit_soon()
+            self.fit_soon.start()
 
     def fit(self) -> None:
         """Show the whole head in every view, at one scale in all three planes."""

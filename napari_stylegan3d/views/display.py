@@ -3,29 +3,79 @@
 napari's 2D views cannot slice obliquely, and fail on affines with permuted axes. So a volume is
 reordered to RAS (a strided view, without copying) and, only if its axes are oblique, resampled to a
 grid along the world axes with the same voxel size that contains all of it.
+
+Also what a layer's metadata say of its picture, and how the planes face.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 import nibabel as nib
 import numpy as np
+from napari.components import ViewerModel
 from nibabel.spaces import vox2out_vox
 
-from napari_stylegan3d.views.captions import COARSE, KEY, OVERLAY
 from stylegan3d.geometry.space import Space, to_ras
+from stylegan3d.session.provenance import Provenance
 
 if TYPE_CHECKING:
     import numpy.typing as npt
     from napari.components import ViewerModel
     from napari.layers import Image, Layer
 
-    from napari_stylegan3d.views.look import ViewLook
     from stylegan3d.geometry import slicing
+
+KEY = "stylegan3d"
+#: Metadata key of overlays.
+OVERLAY = "stylegan3d-overlay"
+#: Metadata key of the unit of an overlay.
+UNIT = "stylegan3d-unit"
+#: Metadata key of what is right only in the slices through the crosshair.
+FLAT = "stylegan3d-flat"
+#: Where the 3D view finds the same volume on a coarser grid.
+COARSE = "stylegan3d-coarse"
+#: Metadata key of the `Over` of a second image that lies over the picture.
+OVER = "stylegan3d-over"
+#: Metadata key of the names of label values.
+NAMES = "stylegan3d-names"
+
+LETTER_COLOR = "#f2d479"
+RECORDED_COLOR, MADE_COLOR = "#81c784", "#ffb74d"
+CAPTION_COLORS = {
+    "generated": MADE_COLOR,
+    "reconstruction": MADE_COLOR,
+    "worn": MADE_COLOR,
+    "edited": MADE_COLOR,
+    "difference": MADE_COLOR,
+    "scan": RECORDED_COLOR,
+    "second": RECORDED_COLOR,
+}
+
+
+def shown(model: ViewerModel, *, overlays: bool = True) -> Provenance | None:
+    """Provenance of the topmost visible layer that has one; optionally without overlays.
+
+    It names a second image that lies over that layer, and says if an edit did not move it.
+    """
+    over = None
+    for layer in reversed(model.layers):
+        if not layer.visible or (OVERLAY in layer.metadata and not overlays):
+            continue
+        over = layer.metadata.get(OVER, over)
+        provenance = layer.metadata.get(KEY)
+        if isinstance(provenance, Provenance):
+            return replace(provenance, over=over)
+    return None
+
+
+def color_of(provenance: Provenance) -> str:
+    """Of a caption."""
+    return CAPTION_COLORS[provenance.made_as]
+
 
 #: Smaller tilts are ignored: half a voxel across a head at 1 mm.
 UPRIGHT_TOLERANCE_DEG = 0.2
@@ -181,38 +231,7 @@ def engine_volume(layer: Image) -> slicing.Upright:
     return slicing.Upright(data, Space(shape, affine))
 
 
-#: Written beside the slice position.
-SHORT = {"max": "Max", "min": "Min", "mean": "Mean"}
 REDUCED_BY: dict[str, Callable[..., np.ndarray]] = {"max": np.max, "min": np.min, "mean": np.mean}
-
-
-def in_words(look: ViewLook) -> str:
-    """Such as "Max 10 mm"; empty without a slab."""
-    return "" if look.slab == "none" else f"{SHORT[look.slab]} {look.slab_mm:g} mm"
-
-
-def thicken(look: ViewLook, models: Iterable[ViewerModel], layers: Iterable[Layer]) -> None:
-    """Set the thickness of the slices of 2D models, and how layers are projected.
-
-    Overlays keep their single slice: a difference or an outline has no maximum that means anything.
-    """
-    from napari.layers import Image
-
-    half = 0.0 if look.slab == "none" else look.slab_mm / 2
-    for model in models:
-        if model.dims.ndim != 3:
-            continue
-        margins = tuple(half if axis == model.dims.order[0] else 0.0 for axis in range(3))
-        if tuple(model.dims.margin_left) != margins:
-            model.dims.margin_left = margins
-            model.dims.margin_right = margins
-    for layer in layers:
-        if not isinstance(layer, Image) or (
-            OVERLAY in layer.metadata and KEY not in layer.metadata
-        ):
-            continue
-        if str(layer.projection_mode) != look.slab:
-            layer.projection_mode = look.slab
 
 
 def planes_of(
@@ -245,3 +264,98 @@ def projected(data: np.ndarray, axis: int, ends: Sequence[int], slab: str) -> np
     if low == high:
         return np.asarray(stack.take(0, axis=axis))
     return np.asarray(REDUCED_BY.get(slab, np.mean)(stack, axis=axis))
+
+
+Convention = Literal["radiological", "neurological"]
+Nose = Literal["left", "right"]
+
+
+@dataclass(frozen=True)
+class Facing:
+    """Which way the planes face: the patient's left, and the nose of the sagittal plane."""
+
+    convention: Convention = "radiological"
+    nose: Nose = "left"
+
+
+#: Names of the negative and positive direction of each world axis.
+DIRECTIONS = (("Left", "Right"), ("Posterior", "Anterior"), ("Inferior", "Superior"))
+#: Their international letters.
+LETTERS = ("LR", "PA", "IS")
+
+
+@dataclass(frozen=True)
+class ViewPlane:
+    """A plane: the world axes that are sliced, shown as rows, and shown as columns.
+
+    `name` is the untranslated key; `letters` are those at the top, bottom, left and right in the
+    radiological convention.
+    """
+
+    name: str
+    title: str
+    order: tuple[int, int, int]
+    letters: tuple[str, str, str, str]
+
+    def letters_in(self, facing: Facing) -> tuple[str, str, str, str]:
+        """Orientation letters at the top, bottom, left and right edge."""
+        top, bottom, left, right = self.letters
+        if self._is_turned(facing):
+            left, right = right, left
+        return top, bottom, left, right
+
+    def camera_in(self, facing: Facing) -> tuple[str, str, str]:
+        """napari's camera orientation (depth, vertical, horizontal)."""
+        return "towards", "up", "right" if self._is_turned(facing) else "left"
+
+    def _is_turned(self, facing: Facing) -> bool:
+        """Whether the columns run the other way than by default."""
+        if self.shows_left_and_right:
+            return facing.convention == "neurological"
+        return facing.nose == "right"
+
+    @property
+    def shows_left_and_right(self) -> bool:
+        """Whether the columns run along the left-right axis."""
+        return self.order[2] == 0
+
+
+AXIAL = ViewPlane("Axial", "Axial", (2, 1, 0), ("A", "P", "R", "L"))
+CORONAL = ViewPlane("Coronal", "Coronal", (1, 2, 0), ("S", "I", "R", "L"))
+SAGITTAL = ViewPlane("Sagittal", "Sagittal", (0, 2, 1), ("S", "I", "A", "P"))
+PLANES = {plane.name: plane for plane in (AXIAL, SAGITTAL, CORONAL)}
+
+#: Initial camera of the 3D view: upright, facing the viewer, turned a little.
+VOLUME_ORDER = (1, 2, 0)
+VOLUME_ANGLES = (10.0, -30.0, -15.0)
+
+
+def orient(model: ViewerModel, plane: ViewPlane, facing: Facing) -> None:
+    """Orient a 2D view; centre and zoom are set by `fit`."""
+    if tuple(model.dims.order) != plane.order and model.dims.ndim == 3:
+        model.dims.order = plane.order
+    model.scene.camera.orientation = plane.camera_in(facing)
+
+
+def orient_volume(model: ViewerModel) -> None:
+    """Orient the 3D view: upright, facing the viewer, not mirrored."""
+    if model.dims.ndim == 3:
+        model.dims.order = VOLUME_ORDER
+    model.dims.ndisplay = 3
+    model.scene.camera.orientation = ("towards", "up", "left")
+    model.scene.camera.angles = VOLUME_ANGLES
+
+
+def position_in_words(point_mm: tuple[float, ...], axis: int) -> str:
+    """Such as 'Right 12.0 mm' for one world axis of a point in RAS+ millimetres."""
+    value = float(point_mm[axis])
+    if abs(value) < 0.05:
+        return f"{DIRECTIONS[axis][1]} 0.0 mm"
+    return f"{DIRECTIONS[axis][value > 0]} {abs(value):.1f} mm"
+
+
+def position_in_letters(point_mm: tuple[float, ...], axis: int) -> str:
+    """Such as 'R 12.0', in millimetres, for one world axis of a point in RAS+ millimetres."""
+    value = float(point_mm[axis])
+    letter = LETTERS[axis][value > -0.05]
+    return f"{letter} {abs(value):.1f}"

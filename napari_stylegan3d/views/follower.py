@@ -16,11 +16,18 @@ from napari.layers import Image, Labels, Layer
 from napari.utils import Colormap
 from qtpy.QtCore import QTimer
 
-from napari_stylegan3d.views.captions import FLAT, KEY, OVERLAY
-from napari_stylegan3d.views.display import in_3d, keeping_point, put
+from napari_stylegan3d.views.display import (
+    FLAT,
+    KEY,
+    OVERLAY,
+    VOLUME_ORDER,
+    ViewPlane,
+    in_3d,
+    keeping_point,
+    put,
+)
 from napari_stylegan3d.views.layers import SOLID, STEPS
 from napari_stylegan3d.views.look import ViewLook
-from napari_stylegan3d.views.orientation import VOLUME_ORDER, ViewPlane
 from napari_stylegan3d.widgets.controls import Links, single_shot
 from stylegan3d.session.provenance import Provenance
 
@@ -115,12 +122,7 @@ DIFFERENCE = Colormap(
     ),
     name="difference in 3D",
 )
-MODES = {
-    "attenuated_mip": "attenuated_mip",
-    "mip": "mip",
-    "iso": "iso",
-    "volume": "translucent",
-}
+MODES = {"attenuated_mip": "attenuated_mip", "mip": "mip", "iso": "iso", "volume": "translucent"}
 
 
 class VolumeLook:
@@ -184,15 +186,7 @@ def is_difference(layer: Layer) -> bool:
 
 
 #: Layer attributes that are synchronised (if the layer type has them).
-MIRRORED = (
-    "gamma",
-    "opacity",
-    "visible",
-    "blending",
-    "name",
-    "interpolation2d",
-    "projection_mode",
-)
+MIRRORED = ("gamma", "opacity", "visible", "blending", "name", "interpolation2d", "projection_mode")
 #: In the planes only: the 3D view has its own colours.
 COLORS = ("contrast_limits", "colormap")
 #: How labels are drawn; their colours are the same everywhere.

@@ -11,7 +11,7 @@ import numpy as np
 from napari.components import ViewerModel
 from napari.layers import Image, Labels, Layer
 from qtpy.QtCore import QPoint, QSize, Qt, Signal
-from qtpy.QtGui import QImage, QPainter, QPixmap, QResizeEvent, QWindow
+from qtpy.QtGui import QImage, QPixmap, QResizeEvent, QWindow
 from qtpy.QtWidgets import (
     QApplication,
     QDoubleSpinBox,
@@ -38,28 +38,29 @@ from napari_stylegan3d.views.canvases import (
     possible_scale,
     view_picture,
 )
-from napari_stylegan3d.views.captions import NAMES as TISSUES
-from napari_stylegan3d.views.captions import OVERLAY, UNIT, shown
-from napari_stylegan3d.views.display import in_words, thicken
-from napari_stylegan3d.views.follower import Follower, VolumeLook
-from napari_stylegan3d.views.look import LookModel, ViewLook
-from napari_stylegan3d.views.marks import NAMES, Marks, place_of
-from napari_stylegan3d.views.navigation import LevelsByMouse
-from napari_stylegan3d.views.orientation import (
+from napari_stylegan3d.views.display import (
     AXIAL,
     CORONAL,
+    OVERLAY,
     SAGITTAL,
+    UNIT,
     Convention,
     Facing,
     orient,
     orient_volume,
     position_in_letters,
     position_in_words,
+    shown,
 )
+from napari_stylegan3d.views.display import NAMES as TISSUES
+from napari_stylegan3d.views.follower import Follower, VolumeLook
+from napari_stylegan3d.views.look import LookModel, ViewLook, in_words, thicken
+from napari_stylegan3d.views.marks import NAMES, Marks, place_of
+from napari_stylegan3d.views.navigation import LevelsByMouse
 from napari_stylegan3d.views.slices import Lightbox, Pane, Panes
 from napari_stylegan3d.views.stage import PRESETS, WHITE_LIMITS, Stage
 from napari_stylegan3d.widgets import controls
-from napari_stylegan3d.widgets.controls import Links, scaled
+from napari_stylegan3d.widgets.controls import Links, painting, scaled
 
 #: Widths for the longest texts, so that nothing jumps while the crosshair moves.
 POSITION_WIDTHS = (94, 118, 112)
@@ -107,11 +108,9 @@ class ReadoutBar(QWidget):
             "",
             "",
             "views.intensity",
-            (
-                "Intensity at the crosshair. For synthetic brains 0 is background and 1 "
-                "the brightest\n"
-                "tissue (99.5th percentile inside the brain)."
-            ),
+            "Intensity at the crosshair. For synthetic brains 0 is background and 1 "
+            "the brightest\n"
+            "tissue (99.5th percentile inside the brain).",
         )
         self.levels = self._make_levels()
         self.tools = controls.push_button(
@@ -131,10 +130,8 @@ class ReadoutBar(QWidget):
         self.menu = controls.push_button(
             "View ▾",
             "views.menu",
-            (
-                "View settings: layout, linked zoom, 3D rendering and cuts,\n"
-                "letters, scale bar, overlays, theme."
-            ),
+            "View settings: layout, linked zoom, 3D rendering and cuts,\n"
+            "letters, scale bar, overlays, theme.",
         )
         self._lay_out()
 
@@ -206,13 +203,7 @@ class ReadoutBar(QWidget):
                 "Del",
                 marks.delete,
             ),
-            (
-                "clear",
-                "Delete all",
-                "Delete all measurements of this brain.",
-                "",
-                marks.clear,
-            ),
+            ("clear", "Delete all", "Delete all measurements of this brain.", "", marks.clear),
         ):
             action = menu.addAction(f"{text}\t{keys}" if keys else text, act)
             action.setObjectName(f"views.marks.{name}")
@@ -413,9 +404,9 @@ class StagedViews:
         in_3d = look.rendering == "iso" or (legend is not None and legend.solid)
         place = look.alone if look.layout != "four" else "3D" if in_3d else "Axial"
         for view in self.views:
-            view.bar.set_legend(legend if view.name == place else None)
-            view.arrows.set_field(self.stage.overlay.field)
-        self.lightbox.set_legend(legend)
+            view.bar.tell(legend=legend if view.name == place else None)
+            view.arrows.tell(field=self.stage.overlay.field)
+        self.lightbox.films.set_legend(legend)
 
     def _follow_look(self, look: ViewLook, _before: ViewLook | None = None) -> None:
         self.stage.set_deface(look.deface)
@@ -504,7 +495,7 @@ class FourViews(QWidget):
     def set_message(self, text: str) -> None:
         """Set the text in empty views, such as what is being loaded."""
         for view in self.views[:1]:
-            view.crosshair.message = text
+            view.crosshair.tell(message=text)
 
     def hold(self) -> None:
         """Freeze the views until `release`, while torch is imported.
@@ -536,23 +527,15 @@ class FourViews(QWidget):
         provenance, below = shown(self.viewer), shown(self.viewer, overlays=False)
         point = self.viewer.dims.point
         for view in self.views:
-            view.labels.set_provenance(provenance if view.plane else below)
-            view.labels.set_point(point if self.viewer.layers else ())
+            view.labels.tell(
+                provenance=provenance if view.plane else below,
+                point=point if self.viewer.layers else (),
+            )
             if view.plane:  # painting over a canvas redraws it, which is slow in 3D
                 view.crosshair.update()
         self.readout.show_point(self.viewer)
         if self._staged is not None:
             self._staged.show_legend()
-
-    @property
-    def is_moving(self) -> bool:
-        """Whether fitting is scheduled."""
-        return self._fitting.waits
-
-    @property
-    def is_fitted(self) -> bool:
-        """Whether the user has neither zoomed nor panned since the views were fitted."""
-        return self._fitting.fitted
 
     def fit(self) -> None:
         """Show the whole head in every view, at one scale in all three planes."""
@@ -589,7 +572,7 @@ class FourViews(QWidget):
         if was != bool(panes):
             self._arrange()
             if not panes:
-                self._fitting.fit_soon()
+                self._fitting.fit_soon.start()
 
     def setFocus(
         self, reason: Qt.FocusReason = Qt.FocusReason.OtherFocusReason
@@ -623,8 +606,7 @@ class FourViews(QWidget):
         self.views.clear()
         self._staged = None
         self._grid.forget()
-        self.setParent(None)
-        self.deleteLater()
+        controls.discard(self)
 
     def _lay_out(self) -> None:
         column = controls.stack(on=self, spacing=0)
@@ -674,7 +656,7 @@ class FourViews(QWidget):
 
     def _on_resized(self, *_: Any) -> None:
         if self._fitting.fitted:
-            self._fitting.fit_soon()
+            self._fitting.fit_soon.start()
 
     def _on_settled(self) -> None:
         """A head of another size is fitted; regions hold other values."""
@@ -691,8 +673,7 @@ class FourViews(QWidget):
         value = value_at(model, event.position) if model.dims.ndim == 3 else None
         for view in self.views:
             here = view.model is model and value is not None
-            text = f"Pointer {value:.3g}" if here else ""
-            view.labels.set_pointed(text)
+            view.labels.tell(pointed=f"Pointer {value:.3g}" if here else "")
 
     def _on_tool(self, tool: str) -> None:
         """A cross where the next drag draws a measurement."""
@@ -715,20 +696,20 @@ class FourViews(QWidget):
     def _on_range(self, _: Any) -> None:
         ranges = navigation.grid_mm(self.viewer)
         if self._ranges is None or is_elsewhere(self._ranges, ranges):
-            self._fitting.reset_soon()
+            self._fitting.reset_soon.start()
         else:
-            self._fitting.snap_soon()
+            self._fitting.snap_soon.start()
         self._ranges = ranges
 
     def _on_fitted(self) -> None:
-        self.lightbox.refit()
+        self.lightbox.films.refit()
         self.refresh()
 
     def _follow_look(self, look: ViewLook, before: ViewLook | None) -> None:
         for view in self.views:
-            view.crosshair.shown = look.crosshair
-            view.labels.show_letters(look.letters)
-            view.labels.show_scale_bar(look.scale_bar)
+            view.crosshair.tell(shown=look.crosshair)
+            if view.plane:
+                view.labels.tell(lettered=look.letters, scale_bar=look.scale_bar)
         if before is None or look.linked != before.linked:
             self._cameras.set_linked(look.linked)
         if before is None or look.facing != before.facing:
@@ -736,7 +717,7 @@ class FourViews(QWidget):
         arranged = (look.layout, look.alone)
         if before is None or arranged != (before.layout, before.alone):
             self._arrange()
-            self._fitting.fit_soon()
+            self._fitting.fit_soon.start()
         if before is None or (look.slab, look.slab_mm) != (before.slab, before.slab_mm):
             self._thicken()
             self.marks.changed.emit()
@@ -758,7 +739,8 @@ class FourViews(QWidget):
         planes = [view.model for view in self.views if view.plane]
         thicken(look, planes, self.viewer.layers)
         for view in self.views:
-            view.labels.set_slab(in_words(look))
+            if view.plane:
+                view.labels.tell(slab=in_words(look))
 
     def _restyle(self) -> None:
         for view in self.views:
@@ -769,7 +751,7 @@ class FourViews(QWidget):
         for view in self.views:
             if view.plane:
                 orient(view.model, view.plane, facing)
-            view.labels.set_facing(facing)
+                view.labels.tell(letters=view.plane.letters_in(facing))
         self.fit()
 
     def _on_double_click(self, model: ViewerModel, event: Any) -> Iterator[None] | None:
@@ -807,10 +789,9 @@ def all_pictures(views: FourViews, scale: float = 1.0) -> QImage:
     scale = possible_scale(width, height, scale)
     whole = QImage(round(width * scale), round(height * scale), QImage.Format.Format_RGB32)
     whole.fill(Qt.GlobalColor.darkGray)
-    painter = QPainter(whole)
-    for view in shown:
-        place = places[view.name] - QPoint(left, top)
-        target = QPoint(round(place.x() * scale), round(place.y() * scale))
-        painter.drawImage(target, view_picture(view.canvas, scale))
-    painter.end()
+    with painting(whole, smooth=False) as painter:
+        for view in shown:
+            place = places[view.name] - QPoint(left, top)
+            target = QPoint(round(place.x() * scale), round(place.y() * scale))
+            painter.drawImage(target, view_picture(view.canvas, scale))
     return whole

@@ -22,15 +22,15 @@ from qtpy.QtGui import (
 )
 from qtpy.QtWidgets import QApplication, QToolTip, QWidget
 
-from napari_stylegan3d.views.captions import LETTER_COLOR, color_of
-from napari_stylegan3d.views.layers import LEAST_MM, SPACING_MM, TIMES, ColorScale, Field
-from napari_stylegan3d.views.orientation import (
-    Facing,
+from napari_stylegan3d.views.display import (
+    LETTER_COLOR,
     ViewPlane,
+    color_of,
     position_in_letters,
     position_in_words,
 )
-from napari_stylegan3d.widgets.controls import Links, scaled
+from napari_stylegan3d.views.layers import LEAST_MM, SPACING_MM, TIMES, ColorScale, Field
+from napari_stylegan3d.widgets.controls import Links, discard, painting, scaled, set_letters
 from stylegan3d.pages.shortening import elided, wrapped
 from stylegan3d.session.provenance import WARNINGS, Provenance
 
@@ -57,7 +57,7 @@ class Glass(QWidget):
         self.setAttribute(Qt.WidgetAttribute.WA_TransparentForMouseEvents)
         self.setAttribute(Qt.WidgetAttribute.WA_NoSystemBackground)
         self.links = Links()
-        self.links.callback(self._take_away)
+        self.links.callback(discard, self)
         self.links.watch(self, canvas)
         for signal in signals:
             self.links.connect(signal, self._on_change)
@@ -76,15 +76,17 @@ class Glass(QWidget):
         dx = (column_mm - camera.center[-1]) * (1 if horizontal == "right" else -1)
         return QPointF(self.width() / 2 + dx * camera.zoom, self.height() / 2 + dy * camera.zoom)
 
-    def _take_away(self) -> None:
-        self.setParent(None)
-        self.deleteLater()
-
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:
         """Follow the size of the canvas."""
         if event.type() == QEvent.Type.Resize:
             self.place(watched)
         return False
+
+    def tell(self, **shown: Any) -> None:
+        """Show something else: its attributes by name."""
+        if {name: getattr(self, name) for name in shown} != shown:
+            self.__dict__.update(shown)
+            self.update()
 
     def _on_change(self, _: Any = None) -> None:
         self.update()
@@ -122,28 +124,8 @@ class Crosshair(Glass):
         dims = model.dims.events
         signals = (camera.center, camera.zoom, camera.orientation)
         super().__init__(canvas, model, (*signals, dims.point, dims.order, dims.ndisplay))
-        self._shown = True
-        self._message = ""
-
-    @property
-    def shown(self) -> bool:
-        """Whether the lines are drawn."""
-        return self._shown
-
-    @shown.setter
-    def shown(self, value: bool) -> None:
-        self._shown = value
-        self.update()
-
-    @property
-    def message(self) -> str:
-        """Text in the centre of an empty view."""
-        return self._message
-
-    @message.setter
-    def message(self, text: str) -> None:
-        self._message = text
-        self.update()
+        #: Whether the lines are drawn, and the text in the centre of an empty view.
+        self.shown, self.message = True, ""
 
     def position_px(self) -> tuple[float, float]:
         """Position in widget pixels from the top left."""
@@ -154,13 +136,12 @@ class Crosshair(Glass):
 
     def paintEvent(self, event: QPaintEvent) -> None:
         """Draw the lines, or the message if the view is empty."""
-        painter = QPainter(self)
-        if not any(layer.visible for layer in self.model.layers):
-            painter.setPen(QColor(160, 166, 174))
-            painter.drawText(self.rect(), Qt.AlignmentFlag.AlignCenter, self._message)
-        elif self._shown and self.model.dims.ndisplay == 2 and self.model.dims.ndim == 3:
-            self._paint_lines(painter)
-        painter.end()
+        with painting(self, smooth=False) as painter:
+            if not any(layer.visible for layer in self.model.layers):
+                painter.setPen(QColor(160, 166, 174))
+                painter.drawText(self.rect(), Qt.AlignmentFlag.AlignCenter, self.message)
+            elif self.shown and self.model.dims.ndisplay == 2 and self.model.dims.ndim == 3:
+                self._paint_lines(painter)
 
     def _paint_lines(self, painter: QPainter) -> None:
         x, y = self.position_px()
@@ -197,32 +178,23 @@ class ColorBar(Glass):
         self.top = top
         self.legend: ColorScale | None = None
 
-    def set_legend(self, legend: ColorScale | None) -> None:
-        """Set or remove the legend."""
-        if legend != self.legend:
-            self.legend = legend
-            self.update()
-
     def paintEvent(self, event: QPaintEvent) -> None:
         """Draw the bar."""
         if self.legend is None:
             return
-        painter = QPainter(self)
-        height = float(np.clip(BAR_SHARE * self.height(), SHORTEST_PX, LONGEST_PX))
-        paint_legend(
-            painter, self.legend, QPointF(self.width() - SCALE_MARGIN_PX, self.top), height
-        )
-        painter.end()
+        with painting(self, smooth=False) as painter:
+            height = float(np.clip(BAR_SHARE * self.height(), SHORTEST_PX, LONGEST_PX))
+            paint_legend(
+                painter, self.legend, QPointF(self.width() - SCALE_MARGIN_PX, self.top), height
+            )
 
 
 def paint_legend(painter: QPainter, legend: ColorScale, corner: QPointF, height: float) -> None:
     """Draw a colour bar with its title and numbers, its top right at `corner`."""
     painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-    font = QFont(painter.font())
-    font.setPixelSize(scaled(FONT_PX))
-    painter.setFont(font)
-    metrics = QFontMetricsF(font)
-    lines = wrapped(legend.label, QFontMetrics(font), scaled(SCALE_TITLE_PX))
+    whole = set_letters(painter, scaled(FONT_PX))
+    metrics = QFontMetricsF(painter.font())
+    lines = wrapped(legend.label, whole, scaled(SCALE_TITLE_PX))
     lines += [legend.unit] if legend.unit else []
     marks = ticks(legend)
     widest = max(metrics.horizontalAdvance(text) for text in (*lines, *(t for _, t in marks)))
@@ -318,10 +290,10 @@ class Labels(Glass):
         #: Letters at the top, bottom, left and right.
         self.letters: tuple[str, str, str, str] = ("", "", "", "")
         self.lettered = self.scale_bar = plane is not None
-        self._point: tuple[float, ...] = ()
-        self._provenance: Provenance | None = None
+        self.point: tuple[float, ...] = ()
+        self.provenance: Provenance | None = None
         #: The slab, and the value under the pointer.
-        self._slab = self._pointed = ""
+        self.slab = self.pointed = ""
         super().__init__(canvas, model, (model.scene.camera.events.zoom,))
         self._grab: Any = getattr(canvas, "grabFramebuffer", None)
         if self._grab is not None:
@@ -331,32 +303,21 @@ class Labels(Glass):
     @property
     def caption(self) -> str:
         """Caption; empty for layers of unknown provenance."""
-        return self._provenance.caption if self._provenance else ""
+        return self.provenance.caption if self.provenance else ""
 
     @property
     def slice(self) -> str:
         """Slice position, abbreviated to the room beside the letter at the top."""
-        if self.plane is None or len(self._point) != 3:
+        if self.plane is None or len(self.point) != 3:
             return ""
         if self.width() < scaled(ROOMY_PX):
-            return f"{position_in_letters(self._point, self.plane.order[0])} mm"
-        return position_in_words(self._point, self.plane.order[0])
+            return f"{position_in_letters(self.point, self.plane.order[0])} mm"
+        return position_in_words(self.point, self.plane.order[0])
 
     @property
     def below_slice(self) -> str:
         """The slab, and the value under the pointer, below the slice position."""
-        return "\n".join(filter(None, (self._slab, self._pointed)))
-
-    def set_slab(self, words: str) -> None:
-        """Name the projection of several slices; nothing for a single one."""
-        self._slab = words if self.plane is not None else ""
-        self.update()
-
-    def set_pointed(self, words: str) -> None:
-        """Show the value under the pointer."""
-        if words != self._pointed:
-            self._pointed = words
-            self.update()
+        return "\n".join(filter(None, (self.slab, self.pointed)))
 
     @property
     def scale_mm(self) -> int:
@@ -364,42 +325,14 @@ class Labels(Glass):
         room = SCALE_SHARE * self.width() / self.model.scene.camera.zoom
         return next((mm for mm in SCALES_MM if mm <= room), SCALES_MM[-1])
 
-    def set_facing(self, facing: Facing) -> None:
-        """Set the orientation letters."""
-        if self.plane is not None:
-            self.letters = self.plane.letters_in(facing)
-            self.update()
-
-    def show_letters(self, shown: bool) -> None:
-        """Show or hide the letters."""
-        self.lettered = shown and self.plane is not None
-        self.update()
-
-    def show_scale_bar(self, shown: bool) -> None:
-        """Show or hide the scale bar."""
-        self.scale_bar = shown and self.plane is not None
-        self.update()
-
-    def set_point(self, point_mm: Sequence[float]) -> None:
-        """Set the slice position; nothing for an empty point."""
-        if tuple(point_mm) != self._point:
-            self._point = tuple(point_mm)
-            self.update()
-
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:
         """Forget the pointer when it leaves the canvas; show the whole of a caption that is cut."""
         if event.type() == QEvent.Type.Leave:
-            self.set_pointed("")
+            self.tell(pointed="")
         if isinstance(event, QHelpEvent) and self.whole_at(event.pos()):
             QToolTip.showText(event.globalPos(), self.whole_at(event.pos()), self)
             return True
         return super().eventFilter(watched, event)
-
-    def set_provenance(self, provenance: Provenance | None) -> None:
-        """Set the caption; nothing for layers of unknown provenance."""
-        if provenance != self._provenance:
-            self._provenance = provenance
-            self.update()
 
     @property
     def written(self) -> str:
@@ -432,9 +365,9 @@ class Labels(Glass):
 
     def whole_at(self, place: QPoint) -> str:
         """The whole caption, where the mouse is over one that is cut; else empty."""
-        if self._provenance is None:
+        if self.provenance is None:
             return ""
-        whole, text = self._provenance.whole, self.written
+        whole, text = self.provenance.whole, self.written
         box = QFontMetrics(_caption_font()).size(0, text)
         room = self._room
         over = place.x() <= room.left() + box.width() and place.y() >= room.bottom() - box.height()
@@ -457,9 +390,8 @@ class Labels(Glass):
 
     def paintEvent(self, event: QPaintEvent) -> None:
         """Paint them."""
-        painter = QPainter(self)
-        self.paint(painter)
-        painter.end()
+        with painting(self, smooth=False) as painter:
+            self.paint(painter)
 
     def paint(self, painter: QPainter) -> None:
         """Paint everything into a view's rectangle."""
@@ -487,24 +419,22 @@ class Labels(Glass):
     def _grabbed(self) -> QImage:
         """What the canvas shows, with the caption."""
         image: QImage = self._grab()
-        painter = QPainter(image)
-        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-        self._paint_caption(painter, self._room)
-        painter.end()
+        with painting(image) as painter:
+            self._paint_caption(painter, self._room)
         return image
 
     def _paint_caption(self, painter: QPainter, room: QRectF) -> None:
-        if self._provenance is None:
+        if self.provenance is None:
             return
         painter.setFont(_caption_font())
-        color = QColor(color_of(self._provenance))
+        color = QColor(color_of(self.provenance))
         write_outlined(painter, room, BOTTOM | LEFT, self.written, color, OUTLINE_PX)
 
     def _paint_scale_bar(self, painter: QPainter, room: QRectF) -> None:
         right, y = room.right(), room.bottom() - TICK_PX
         left = right - self.scale_mm * self.model.scene.camera.zoom
         text = f"{self.scale_mm} mm"
-        wide = QFontMetrics(_font(painter, SCALE_PX)).horizontalAdvance(text)
+        wide = set_letters(painter, scaled(SCALE_PX)).horizontalAdvance(text)
         if min(left, right - wide) < room.left() + self._caption_width() + MARGIN_PX:
             y = room.top() + scaled(SCALE_PX) + 2 * TICK_PX + 3  # the corner above is free
         for pen in (QPen(SHADOW, LINE_PX + 2), QPen(TITLE_COLOR, LINE_PX)):
@@ -554,22 +484,11 @@ def _caption_font() -> QFont:
     return font
 
 
-def _font(painter: QPainter, size: int) -> QFont:
-    font = QFont(painter.font())
-    font.setPixelSize(scaled(size))
-    return font
-
-
 def _write(
-    painter: QPainter,
-    room: QRectF,
-    place: Qt.AlignmentFlag,
-    text: str,
-    size: int,
-    color: QColor,
+    painter: QPainter, room: QRectF, place: Qt.AlignmentFlag, text: str, size: int, color: QColor
 ) -> None:
     """Draw text at an edge, with a shadow for bright tissue."""
-    painter.setFont(_font(painter, size))
+    set_letters(painter, scaled(size))
     painter.setPen(SHADOW)
     painter.drawText(room.translated(1, 1), place, text)
     painter.setPen(color)
@@ -587,17 +506,11 @@ class Arrows(Glass):
         camera, dims = model.scene.camera.events, model.dims.events
         signals = (camera.center, camera.zoom, camera.orientation)
         super().__init__(canvas, model, (*signals, dims.point, dims.order))
-        self._field: Field | None = None
-
-    def set_field(self, field: Field | None) -> None:
-        """Set or remove the field."""
-        if field is not self._field:
-            self._field = field
-            self.update()
+        self.field: Field | None = None
 
     def lines(self) -> list[QLineF]:
         """Arrows from tail to head, in widget pixels."""
-        model, field = self.model, self._field
+        model, field = self.model, self.field
         if field is None or model.dims.ndim != 3 or model.dims.ndisplay != 2:
             return []
         axis, rows, columns = model.dims.order
@@ -625,15 +538,13 @@ class Arrows(Glass):
         lines = self.lines()
         if not lines:
             return
-        painter = QPainter(self)
-        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-        for color, width in ((ARROW_SHADOW, 2.2), (ARROW_COLOR, 1.0)):
-            painter.setPen(QPen(color, width))
-            painter.setBrush(color)
-            for line in lines:
-                painter.drawLine(line)
-                painter.drawPolygon(_head(line))
-        painter.end()
+        with painting(self) as painter:
+            for color, width in ((ARROW_SHADOW, 2.2), (ARROW_COLOR, 1.0)):
+                painter.setPen(QPen(color, width))
+                painter.setBrush(color)
+                for line in lines:
+                    painter.drawLine(line)
+                    painter.drawPolygon(_head(line))
 
 
 def _head(line: QLineF) -> QPolygonF:
@@ -690,17 +601,12 @@ class OrientationCube(Glass):
             return
         if not any(layer.visible for layer in self.model.layers):
             return
-        painter = QPainter(self)
-        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-        axes = axes_on_screen(self.model)
-        font = QFont(self.font())
-        font.setPixelSize(max(round(LETTER * self.width()), 9))
-        font.setBold(True)
-        painter.setFont(font)
-        for letter, middle in self.faces():
-            across = [column for column in axes.T if abs(column @ middle) < 0.5]
-            self._paint_face(painter, letter, middle, across)
-        painter.end()
+        with painting(self) as painter:
+            axes = axes_on_screen(self.model)
+            set_letters(painter, max(round(LETTER * self.width()), 9), bold=True)
+            for letter, middle in self.faces():
+                across = [column for column in axes.T if abs(column @ middle) < 0.5]
+                self._paint_face(painter, letter, middle, across)
 
     def _paint_face(
         self, painter: QPainter, letter: str, middle: np.ndarray, across: list[np.ndarray]

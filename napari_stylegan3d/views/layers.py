@@ -15,8 +15,11 @@ from napari.utils import Colormap
 from qtpy.QtCore import QObject, Qt, Signal
 from qtpy.QtWidgets import QLabel, QSlider, QWidget
 
-from napari_stylegan3d.views.captions import KEY, OVER, OVERLAY, UNIT
 from napari_stylegan3d.views.display import (
+    KEY,
+    OVER,
+    OVERLAY,
+    UNIT,
     DisplayArray,
     enlarge,
     keeping_point,
@@ -115,32 +118,72 @@ class ColorScale:
         return color_table(rounded_share(self))
 
 
-class DifferenceOverlay(QObject):
+@contextmanager
+def keeping_active(viewer: ViewerModel) -> Iterator[None]:
+    """Keep the active layer while a layer is added or removed."""
+    active = viewer.layers.selection.active
+    yield
+    if active in viewer.layers:
+        viewer.layers.selection.active = active
+
+
+class OwnLayer:
+    """What keeps a layer among a viewer's, until it takes it away or the user deletes it there."""
+
+    viewer: ViewerModel
+    layer: Any = None
+
+    @property
+    def there(self) -> bool:
+        """Whether the layer is among the viewer's."""
+        return self.layer is not None and self.layer in self.viewer.layers
+
+    def add(self, layer: Layer, index: int | None = None) -> None:
+        """Put a layer above the others, or at a place; the active one stays active."""
+        self.layer, layers = layer, self.viewer.layers
+        with keeping_active(self.viewer):
+            layers.insert(len(layers) if index is None else index, layer)
+
+    @property
+    def above_pictures(self) -> int:
+        """The place above other pictures, below overlays and label maps."""
+        layers = self.viewer.layers
+        pictures = (isinstance(one, Image) and OVERLAY not in one.metadata for one in layers)
+        return max((k + 1 for k, found in enumerate(pictures) if found), default=0)
+
+    def set_visible(self, visible: bool) -> None:
+        """Whether it is drawn; napari puts a brush down even where nothing changes."""
+        if self.there and self.layer.visible != visible:
+            self.layer.visible = visible
+
+    def remove(self) -> None:
+        """Take it away; the active layer and the crosshair stay, on a grid of any size."""
+        if self.there:
+            with keeping_point(self.viewer), keeping_active(self.viewer):
+                self.viewer.layers.remove(self.layer)
+        self.layer = None
+
+
+class DifferenceOverlay(QObject, OwnLayer):
     """An overlay layer above the stage's layer; not in the 3D view."""
 
+    #: It was shown or hidden, or its colours mean something else now.
     changed = Signal()
-    """It was shown or hidden, or its colours mean something else now."""
 
     def __init__(self, viewer: ViewerModel, parent: QObject | None = None) -> None:
         super().__init__(parent)
         self.viewer = viewer
-        self.layer: Image | None = None
         self._legend: ColorScale | None = None
         #: Movement of tissue, drawn as arrows in the planes.
         self.field: Field | None = None
         #: As chosen, in the unit of what has this label and unit; the others have the default.
         self._thresholds: dict[tuple[str, str], float] = {}
-        self._opacity = OPACITY
+        self.opacity = OPACITY
 
     @property
     def legend(self) -> ColorScale | None:
         """The legend; None if nothing is shown."""
-        return self._legend if self._shown else None
-
-    @property
-    def opacity(self) -> float:
-        """Opacity of the overlay, 0 to 1."""
-        return self._opacity
+        return self._legend if self.there else None
 
     def show(
         self,
@@ -166,7 +209,7 @@ class DifferenceOverlay(QObject):
         limit = limit if limit is not None and limit > 0 else usual_limit(volume.data)
         threshold = self._thresholds.get((label, unit), THRESHOLD * limit)
         self._legend, self.field = ColorScale(label, unit, limit, threshold), field
-        if self.layer is not None and self._shown:
+        if self.there:
             self.layer.metadata = {**self.layer.metadata, UNIT: unit}
             paint(self.layer, self._legend)
             place(self.layer, volume)
@@ -181,28 +224,23 @@ class DifferenceOverlay(QObject):
             return
         self._legend = replace(self._legend, threshold=max(0.0, float(threshold)))
         self._thresholds[self._legend.label, self._legend.unit] = self._legend.threshold
-        if self.layer is not None and self._shown:
+        if self.there:
             paint(self.layer, self._legend)
         self.changed.emit()
 
     def set_opacity(self, opacity: float) -> None:
         """Opacity of the overlay, 0 to 1."""
-        self._opacity = float(np.clip(opacity, 0, 1))
+        self.opacity = float(np.clip(opacity, 0, 1))
         if self.layer is not None:
-            self.layer.opacity = self._opacity
+            self.layer.opacity = self.opacity
 
     def hide(self) -> None:
         """Remove it."""
         was = self.layer
-        if was is not None and self._shown:
-            self.viewer.layers.remove(was)
-        self.layer = self._legend = self.field = None
+        self.remove()
+        self._legend = self.field = None
         if was is not None:
             self.changed.emit()
-
-    @property
-    def _shown(self) -> bool:
-        return self.layer is not None and self.layer in self.viewer.layers
 
     def _make(self, volume: DisplayArray, legend: ColorScale) -> Image:
         return Image(
@@ -212,7 +250,7 @@ class DifferenceOverlay(QObject):
             contrast_limits=(-legend.limit, legend.limit),
             interpolation2d="linear",
             blending="translucent_no_depth",
-            opacity=self._opacity,
+            opacity=self.opacity,
             metadata={OVERLAY: True, UNIT: legend.unit},
             **volume.layer_kwargs(),
         )
@@ -275,7 +313,7 @@ FINER = 2
 OUTLINE_COLORS = Colormap([[0, 0, 0, 0], [0.2, 0.9, 1.0, 1.0]], name="outline")
 
 
-class Outline:
+class Outline(OwnLayer):
     """An outline layer above the stage's layer.
 
     Shown with an aligned scan, or with any picture while pinned.
@@ -283,7 +321,6 @@ class Outline:
 
     def __init__(self, viewer: ViewerModel) -> None:
         self.viewer = viewer
-        self.layer: Image | None = None
         self._mean: np.ndarray | None = None
         self._pinned = False
 
@@ -299,12 +336,11 @@ class Outline:
 
     def show(self, mean: np.ndarray, space: Space) -> None:
         """Draw the outline of a mean brain (X, Y, Z)."""
-        shown = self.layer is not None and self.layer in self.viewer.layers
-        if shown and self._mean is mean:
+        if self.there and self._mean is mean:
             return
-        self._remove()
+        self.remove()
         drawn, self._mean = outline_of(mean, space), mean
-        self.layer = Image(
+        layer = Image(
             drawn.data,
             name=OUTLINE_NAME,
             colormap=OUTLINE_COLORS,
@@ -316,34 +352,12 @@ class Outline:
             metadata={OVERLAY: True},
             **drawn.layer_kwargs(),
         )
-        with keeping_active(self.viewer):
-            self.viewer.layers.append(self.layer)
+        self.add(layer)
 
     def hide(self) -> None:
         """Remove it, unless pinned."""
         if not self._pinned:
-            self._remove()
-
-    def _remove(self) -> None:
-        remove_finer(self.viewer, self.layer)
-        self.layer = None
-
-
-@contextmanager
-def keeping_active(viewer: ViewerModel) -> Iterator[None]:
-    """Keep the active layer while a layer is added or removed."""
-    active = viewer.layers.selection.active
-    yield
-    if active in viewer.layers:
-        viewer.layers.selection.active = active
-
-
-def remove_finer(viewer: ViewerModel, layer: Layer | None) -> None:
-    """Remove a layer of a finer grid; the active layer and the crosshair stay."""
-    if layer is None or layer not in viewer.layers:
-        return
-    with keeping_point(viewer), keeping_active(viewer):
-        viewer.layers.remove(layer)
+            self.remove()
 
 
 def outline_of(mean: np.ndarray, space: Space) -> DisplayArray:
@@ -394,12 +408,11 @@ def _table(name: str) -> Colormap:
 TABLES = {name: _table(name) for name in OVERLAY_COLORS}
 
 
-class OverlayLayer:
+class OverlayLayer(OwnLayer):
     """The layer of a second image above the stage's, in the planes only."""
 
     def __init__(self, viewer: ViewerModel) -> None:
         self.viewer = viewer
-        self.layer: Image | None = None
         self._volume: DisplayArray | None = None
         self._bright = 1.0
 
@@ -418,9 +431,9 @@ class OverlayLayer:
         over, limits = look.way == "overlay", self.limits(volume, look)
         colormap = TABLES[look.colors] if over else "gray"
         meta = {OVERLAY: True, **({OVER: told} if over else {KEY: told.alone})}
-        layer: Any = self.layer
-        if layer is None or layer not in self.viewer.layers:
-            layer = self.layer = Image(
+        layer = self.layer
+        if not self.there:
+            layer = Image(
                 volume.data,
                 colormap=colormap,
                 contrast_limits=limits,
@@ -429,14 +442,7 @@ class OverlayLayer:
                 metadata=meta,
                 **volume.layer_kwargs(),
             )
-            layers = self.viewer.layers
-            pictures = [
-                k
-                for k, one in enumerate(layers)
-                if isinstance(one, Image) and OVERLAY not in one.metadata
-            ]
-            with keeping_active(self.viewer):  # below label maps, such as a lesion's
-                layers.insert(max(pictures, default=-1) + 1, layer)
+            self.add(layer, self.above_pictures)
         elif layer.data is not volume.data:
             place(layer, volume)
         layer.metadata, layer.name = meta, told.name
@@ -453,17 +459,12 @@ class OverlayLayer:
             self._bright = float(np.percentile(inside[::7], BRIGHT)) if inside.size > 7 else 1.0
         return look.black / 100 * self._bright, look.white / 100 * self._bright
 
-    def hide(self) -> None:
-        """Remove it."""
-        remove_finer(self.viewer, self.layer)
-        self.layer = None
-
 
 class OverlayBar(QWidget):
     """Patient, overlay, second image or both; opacity, colours and window of the overlay."""
 
+    #: SecondLook
     lookChanged = Signal(object)
-    """SecondLook"""
 
     def __init__(self) -> None:
         super().__init__()
@@ -530,10 +531,8 @@ class OverlayBar(QWidget):
         controls.show_value(self.colors, look.colors)
         controls.show_value(self.black, look.black)
         controls.show_value(self.white, look.white)
-        for widget in (self.opacity, self.colors):
-            widget.setEnabled(look.way == "overlay")
-        for level in (self.black, self.white):
-            level.setEnabled(look.way != "patient")
+        controls.enable(look.way == "overlay", self.opacity, self.colors)
+        controls.enable(look.way != "patient", self.black, self.white)
 
     def _change(self, **changes: Any) -> None:
         look = dataclasses.replace(self.look, **changes)

@@ -6,14 +6,25 @@ follow.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import partial
 from typing import Annotated, Any, Literal, get_args
 
+from napari.components import ViewerModel
+from napari.layers import Image, Layer
 from qtpy.QtCore import QObject, Signal
 
-from napari_stylegan3d.views.orientation import AXIAL, CORONAL, SAGITTAL, Convention, Facing, Nose
+from napari_stylegan3d.views.display import (
+    AXIAL,
+    CORONAL,
+    KEY,
+    OVERLAY,
+    SAGITTAL,
+    Convention,
+    Facing,
+    Nose,
+)
 from napari_stylegan3d.widgets.controls import DecimalBox, SliderRow, show_value
 from napari_stylegan3d.widgets.forms import Form
 from stylegan3d.settings.option import Option, Sliding, options_of
@@ -223,29 +234,55 @@ def is_sensible(name: str, value: Any) -> bool:
     return isinstance(value, bool) if is_switch else value is not None and not option.problem(value)
 
 
+#: Written beside the slice position.
+SHORT = {"max": "Max", "min": "Min", "mean": "Mean"}
+
+
+def in_words(look: ViewLook) -> str:
+    """Such as "Max 10 mm"; empty without a slab."""
+    return "" if look.slab == "none" else f"{SHORT[look.slab]} {look.slab_mm:g} mm"
+
+
+def thicken(look: ViewLook, models: Iterable[ViewerModel], layers: Iterable[Layer]) -> None:
+    """Set the thickness of the slices of 2D models, and how layers are projected.
+
+    Overlays keep their single slice: a difference or an outline has no maximum that means anything.
+    """
+    half = 0.0 if look.slab == "none" else look.slab_mm / 2
+    for model in models:
+        if model.dims.ndim != 3:
+            continue
+        margins = tuple(half if axis == model.dims.order[0] else 0.0 for axis in range(3))
+        if tuple(model.dims.margin_left) != margins:
+            model.dims.margin_left = margins
+            model.dims.margin_right = margins
+    for layer in layers:
+        if not isinstance(layer, Image) or (
+            OVERLAY in layer.metadata and KEY not in layer.metadata
+        ):
+            continue
+        if str(layer.projection_mode) != look.slab:
+            layer.projection_mode = look.slab
+
+
 class LookModel(QObject):
     """The current look; views connect to `changed`."""
 
+    #: (the look now, the look before)
     changed = Signal(object, object)
-    """(the look now, the look before)"""
 
     def __init__(self, parent: QObject | None = None) -> None:
         super().__init__(parent)
-        self._look = ViewLook()
-
-    @property
-    def look(self) -> ViewLook:
-        """The current look."""
-        return self._look
+        self.look = ViewLook()
 
     def change(self, **changes: Any) -> None:
         """Change some fields."""
-        self.set(replace(self._look, **changes))
+        self.set(replace(self.look, **changes))
 
     def set(self, look: ViewLook) -> None:
         """Replace the look."""
-        if look != self._look:
-            before, self._look = self._look, look
+        if look != self.look:
+            before, self.look = self.look, look
             self.changed.emit(look, before)
 
 

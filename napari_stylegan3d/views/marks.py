@@ -10,15 +10,19 @@ import numpy as np
 from napari.components import ViewerModel
 from napari.layers import Image
 from qtpy.QtCore import QObject, QPointF, QRectF, Qt, Signal
-from qtpy.QtGui import QColor, QFontMetrics, QPainter, QPaintEvent, QPen, QPolygonF
+from qtpy.QtGui import QColor, QPainter, QPaintEvent, QPen, QPolygonF
 from qtpy.QtWidgets import QApplication, QWidget
 
 from napari_stylegan3d.views import navigation
-from napari_stylegan3d.views.captions import OVERLAY
-from napari_stylegan3d.views.display import planes_of, projected
+from napari_stylegan3d.views.display import (
+    OVERLAY,
+    PLANES,
+    planes_of,
+    position_in_letters,
+    projected,
+)
 from napari_stylegan3d.views.glass import Glass
-from napari_stylegan3d.views.orientation import PLANES, position_in_letters
-from napari_stylegan3d.widgets.controls import scaled
+from napari_stylegan3d.widgets.controls import painting, scaled, set_letters
 
 if TYPE_CHECKING:
     from napari_stylegan3d.views.look import LookModel
@@ -482,15 +486,13 @@ class MarkSheet(Glass):
         marks = self.visible_marks()
         if not marks:
             return
-        painter = QPainter(self)
-        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-        for mark in marks:
-            color = CHOSEN if mark == self.marks.chosen else LINE
-            for pen in (QPen(SHADOW, 3.0), QPen(color, 1.5)):
-                painter.setPen(pen)
-                self._outline(painter, mark)
-            self._write(painter, mark, color)
-        painter.end()
+        with painting(self) as painter:
+            for mark in marks:
+                color = CHOSEN if mark == self.marks.chosen else LINE
+                for pen in (QPen(SHADOW, 3.0), QPen(color, 1.5)):
+                    painter.setPen(pen)
+                    self._outline(painter, mark)
+                self._write(painter, mark, color)
 
     def _px(self, place: Point) -> QPointF:
         rows, columns = self.model.dims.order[1:]
@@ -519,10 +521,7 @@ class MarkSheet(Glass):
 
     def _write(self, painter: QPainter, mark: Mark, color: QColor) -> None:
         """The figures below it, inside the view."""
-        font = painter.font()
-        font.setPixelSize(scaled(TEXT_PX))
-        painter.setFont(font)
-        metrics, text = QFontMetrics(font), self.marks.text_of(mark)
+        metrics, text = set_letters(painter, scaled(TEXT_PX)), self.marks.text_of(mark)
         box = self._box_px(mark)
         width, height = metrics.horizontalAdvance(text) + 8, metrics.height() + 2
         left = min(max(box.center().x() - width / 2, 2), max(self.width() - width - 2, 2))

@@ -26,7 +26,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_stylegan3d.views.captions import OVERLAY
+from napari_stylegan3d.views.display import OVERLAY
 
 if TYPE_CHECKING:
     from napari_stylegan3d.views.stage import Stage

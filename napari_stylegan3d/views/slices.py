@@ -24,23 +24,28 @@ from qtpy.QtGui import (
 from qtpy.QtWidgets import QWidget
 
 from napari_stylegan3d.views.canvases import head_box, head_extent
-from napari_stylegan3d.views.captions import KEY, LETTER_COLOR, OVERLAY, color_of, shown
-from napari_stylegan3d.views.display import in_words, planes_of, projected
-from napari_stylegan3d.views.glass import paint_legend
-from napari_stylegan3d.views.layers import ColorScale
-from napari_stylegan3d.views.look import LookModel, ViewLook, look_form, show_in
-from napari_stylegan3d.views.navigation import ZOOM_PER_NOTCH, nearest_voxel, turn_slices
-from napari_stylegan3d.views.orientation import (
+from napari_stylegan3d.views.display import (
     AXIAL,
     CORONAL,
+    KEY,
+    LETTER_COLOR,
+    OVERLAY,
     PLANES,
     SAGITTAL,
     Facing,
     ViewPlane,
+    color_of,
+    planes_of,
     position_in_letters,
+    projected,
+    shown,
 )
+from napari_stylegan3d.views.glass import paint_legend
+from napari_stylegan3d.views.layers import ColorScale
+from napari_stylegan3d.views.look import LookModel, ViewLook, in_words, look_form, show_in
+from napari_stylegan3d.views.navigation import ZOOM_PER_NOTCH, nearest_voxel, turn_slices
 from napari_stylegan3d.widgets import controls
-from napari_stylegan3d.widgets.controls import Links, scaled
+from napari_stylegan3d.widgets.controls import Links, painting, scaled
 from stylegan3d.pages.shortening import elided, wrapped
 from stylegan3d.session.provenance import Provenance, Side
 
@@ -215,8 +220,8 @@ class Films(QWidget):
         ViewPlane, spacing, convention and letters.
     """
 
+    #: A layer or the colour bar is another: what paints them must be painted again.
     marked = Signal()
-    """A layer or the colour bar is another: what paints them must be painted again."""
 
     def __init__(self, viewer: ViewerModel, looks: LookModel) -> None:
         super().__init__()
@@ -233,7 +238,7 @@ class Films(QWidget):
         self.links.connect(viewer.layers.events.inserted, self._on_inserted)
         self.links.connect(viewer.layers.events.removed, self._on_removed)
         self.links.connect(viewer.layers.events.moved, self.mark)
-        self.links.connect(viewer.dims.events.point, self._on_point)
+        self.links.connect(viewer.dims.events.point, lambda _: self.update())
         for layer in viewer.layers:
             self._follow(layer)
 
@@ -295,11 +300,14 @@ class Films(QWidget):
         """Draw the slices, cached unless they have changed, and the crosshair."""
         if self._image is None:
             self._image = self._compose()
-        painter = QPainter(self)
-        painter.drawImage(0, 0, self._image)
-        if self.looks.look.crosshair and len(self.viewer.dims.point) == 3 and self.viewer.layers:
-            self._paint_cross(painter)
-        painter.end()
+        with painting(self, smooth=False) as painter:
+            painter.drawImage(0, 0, self._image)
+            if (
+                self.looks.look.crosshair
+                and len(self.viewer.dims.point) == 3
+                and self.viewer.layers
+            ):
+                self._paint_cross(painter)
 
     def resizeEvent(self, event: QEvent) -> None:
         """Recompute the cells."""
@@ -340,19 +348,16 @@ class Films(QWidget):
         image = QImage(self.size() * ratio, QImage.Format.Format_RGB32)
         image.setDevicePixelRatio(ratio)
         image.fill(Qt.GlobalColor.black)
-        painter = QPainter(image)
-        font = painter.font()
-        font.setPixelSize(FILM_TEXT_PX)
-        painter.setFont(font)
-        cell, look = self._cell(), self.looks.look
-        slab_mm = 0.0 if look.slab == "none" else look.slab_mm
-        for place, on in self.cells():
-            paint_slice(painter, self.viewer.layers, cell, place, on, slab_mm)
-            self._paint_words(painter, place, on)
-        self._paint_caption(painter)
-        if self.legend is not None:
-            paint_legend(painter, self.legend, QPointF(self.width() - 6, 6), 100)
-        painter.end()
+        with painting(image, smooth=False) as painter:
+            controls.set_letters(painter, FILM_TEXT_PX)
+            cell, look = self._cell(), self.looks.look
+            slab_mm = 0.0 if look.slab == "none" else look.slab_mm
+            for place, on in self.cells():
+                paint_slice(painter, self.viewer.layers, cell, place, on, slab_mm)
+                self._paint_words(painter, place, on)
+            self._paint_caption(painter)
+            if self.legend is not None:
+                paint_legend(painter, self.legend, QPointF(self.width() - 6, 6), 100)
         return image
 
     def _paint_words(self, painter: QPainter, place: float, on: QRectF) -> None:
@@ -377,9 +382,7 @@ class Films(QWidget):
         provenance = shown(self.viewer)
         if provenance is None:
             return
-        font = painter.font()
-        font.setPixelSize(FILM_TEXT_PX + 2)
-        painter.setFont(font)
+        controls.set_letters(painter, FILM_TEXT_PX + 2)
         painter.setPen(QColor(color_of(provenance)))
         below = QRectF(8, self.height() - CAPTION_PX, self.width() - 16, CAPTION_PX)
         words = " · ".join(filter(None, (provenance.one_line, in_words(self.looks.look))))
@@ -401,9 +404,6 @@ class Films(QWidget):
     def _on_look(self, look: Any, before: Any) -> None:
         if look.layout == "lightbox":
             self.refit()
-
-    def _on_point(self, _: Any = None) -> None:
-        self.update()
 
     def _on_inserted(self, event: Any) -> None:
         self._follow(event.value)
@@ -449,14 +449,6 @@ class Lightbox(QWidget):
         self.links.connect(looks.changed, self._show)
         self._lay_out()
         self._show(looks.look)
-
-    def refit(self) -> None:
-        """Determine the head's bounding box again."""
-        self.films.refit()
-
-    def set_legend(self, legend: ColorScale | None) -> None:
-        """Set the colour bar."""
-        self.films.set_legend(legend)
 
     def _lay_out(self) -> None:
         hint = controls.hint("Click to go there.")
@@ -598,21 +590,20 @@ class Panes(QWidget):
 
     def paintEvent(self, event: QPaintEvent) -> None:
         """Draw slices, crosshair, letters, and below each column whose it is."""
-        painter = QPainter(self)
-        painter.fillRect(self.rect(), Qt.GlobalColor.black)
-        painter.setFont(self._font)
-        look, point = self.looks.look, np.asarray(self.viewer.dims.point, dtype=float)
-        slab_mm = 0.0 if look.slab == "none" else look.slab_mm
-        if len(point) == 3:
-            for column, cell, on in self.cells():
-                pane, place = self.panes[column], float(point[cell.plane.order[0]])
-                if pane.layer.visible:
-                    paint_slice(painter, pane.layers or [pane.layer], cell, place, on, slab_mm)
-                self._paint_marks(painter, cell, on, point)
-        self._paint_captions(painter)
-        if self.stage is not None and self.stage.legend is not None:
-            paint_legend(painter, self.stage.legend, QPointF(self.width() - 6, 22), 100)
-        painter.end()
+        with painting(self, smooth=False) as painter:
+            painter.fillRect(self.rect(), Qt.GlobalColor.black)
+            painter.setFont(self._font)
+            look, point = self.looks.look, np.asarray(self.viewer.dims.point, dtype=float)
+            slab_mm = 0.0 if look.slab == "none" else look.slab_mm
+            if len(point) == 3:
+                for column, cell, on in self.cells():
+                    pane, place = self.panes[column], float(point[cell.plane.order[0]])
+                    if pane.layer.visible:
+                        paint_slice(painter, pane.layers or [pane.layer], cell, place, on, slab_mm)
+                    self._paint_marks(painter, cell, on, point)
+            self._paint_captions(painter)
+            if self.stage is not None and self.stage.legend is not None:
+                paint_legend(painter, self.stage.legend, QPointF(self.width() - 6, 22), 100)
 
     def mousePressEvent(self, event: QMouseEvent) -> None:
         """Move the crosshair, or begin to pan or to set window and level."""

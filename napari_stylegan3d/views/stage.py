@@ -10,9 +10,17 @@ from napari.components import ViewerModel
 from napari.layers import Image
 from qtpy.QtCore import QObject, Signal
 
-from napari_stylegan3d.views.captions import COARSE, FLAT, KEY, OVERLAY
-from napari_stylegan3d.views.display import DisplayArray, keeping_point, place, put, set_limits
-from napari_stylegan3d.views.layers import SOLID, ColorScale, DifferenceOverlay
+from napari_stylegan3d.views.display import (
+    COARSE,
+    FLAT,
+    KEY,
+    DisplayArray,
+    keeping_point,
+    place,
+    put,
+    set_limits,
+)
+from napari_stylegan3d.views.layers import SOLID, ColorScale, DifferenceOverlay, OwnLayer
 from stylegan3d.session.provenance import Provenance
 
 #: A share of the brightest tissue: darker voxels are air.
@@ -188,20 +196,19 @@ MUCH_CLIPPED = 0.05
 BRIGHT_WHITE = 1.5
 
 
-class Stage(QObject):
+class Stage(QObject, OwnLayer):
     """Shows one volume at a time in the viewer, with its caption."""
 
+    #: Other intensities are shown black and white.
     levelsChanged = Signal()
-    """Other intensities are shown black and white."""
+    #: A picture is shown that no other replaces immediately.
     settled = Signal()
-    """A picture is shown that no other replaces immediately."""
+    #: The voxels of a layer are others, in the same array; napari notifies nobody.
     repainted = Signal(object)
-    """The voxels of a layer are others, in the same array; napari notifies nobody."""
 
     def __init__(self, viewer: ViewerModel) -> None:
         super().__init__()
         self.viewer = viewer
-        self.layer: Image | None = None
         #: Difference overlay.
         self.overlay = DifferenceOverlay(viewer)
         self._usual: Limits = DISPLAY_LIMITS
@@ -252,9 +259,9 @@ class Stage(QObject):
         """
         difference = provenance.kind == "difference"
         self._usual = limits or (DIFFERENCE_LIMITS if difference else DISPLAY_LIMITS)
-        if self.layer is None or self.layer not in self.viewer.layers:
+        if not self.there:
             self._add(volume, provenance)
-        layer: Any = self.layer
+        layer = self.layer
         is_scan = provenance.kind == "scan"
         self._scan = (volume, provenance, limits, coarse) if is_scan else None
         if self._deface and self._scan is not None:
@@ -293,7 +300,7 @@ class Stage(QObject):
         """Legend of the overlay or the picture; None for a plain grey picture."""
         if self.overlay.legend is not None:
             return self.overlay.legend
-        if not self.is_difference or self.layer is None or self.layer not in self.viewer.layers:
+        if not self.is_difference or not self.there:
             return None
         return ColorScale(self.layer.name, "fraction of white", self.limits[1], solid=True)
 
@@ -350,7 +357,7 @@ class Stage(QObject):
         """Show nothing until the next picture: the last one is of somebody else."""
         self._scan = self._faceless = None
         self.overlay.hide()
-        if self.layer is not None and self.layer in self.viewer.layers:
+        if self.there:
             self.layer.metadata = {}
             self.layer.visible = False
 
@@ -359,7 +366,7 @@ class Stage(QObject):
         self._scan = self._faceless = None
         self.overlay.hide()
         self._let_go()
-        if self.layer is not None and self.layer in self.viewer.layers:
+        if self.there:
             self.viewer.layers.remove(self.layer)
         self.layer = None
 
@@ -400,21 +407,13 @@ class Stage(QObject):
             **volume.layer_kwargs(),
         )
         self.layer.events.contrast_limits.connect(self._on_limits)
-        # Above other pictures, below overlays.
-        pictures = [
-            index
-            for index, layer in enumerate(self.viewer.layers)
-            if isinstance(layer, Image) and OVERLAY not in layer.metadata
-        ]
-        self.viewer.layers.insert(max(pictures, default=-1) + 1, self.layer)
+        self.viewer.layers.insert(self.above_pictures, self.layer)
 
     def _set_limits(self) -> None:
-        layer: Any = self.layer
-        limits = self.limits
-        if layer is not None:
+        if self.layer is not None:
             self._setting = True
             try:
-                set_limits(layer, limits)
+                set_limits(self.layer, self.limits)
             finally:
                 self._setting = False
         self.levelsChanged.emit()

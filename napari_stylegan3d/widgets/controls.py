@@ -3,22 +3,12 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from typing import Any, TypeVar
 
-from qtpy.QtCore import (
-    QEvent,
-    QObject,
-    QPoint,
-    QRect,
-    QSignalBlocker,
-    QSize,
-    Qt,
-    QTimer,
-    Signal,
-)
-from qtpy.QtGui import QFont, QFontInfo, QValidator
+from qtpy.QtCore import QEvent, QObject, QPoint, QRect, QSignalBlocker, QSize, Qt, QTimer, Signal
+from qtpy.QtGui import QFont, QFontInfo, QFontMetrics, QPaintDevice, QPainter, QValidator
 from qtpy.QtWidgets import (
     QAbstractButton,
     QAbstractSlider,
@@ -125,10 +115,7 @@ class DecimalBox(QDoubleSpinBox):
         style = self.style()
         assert style is not None
         field = style.subControlRect(
-            QStyle.ComplexControl.CC_SpinBox,
-            option,
-            QStyle.SubControl.SC_SpinBoxEditField,
-            self,
+            QStyle.ComplexControl.CC_SpinBox, option, QStyle.SubControl.SC_SpinBoxEditField, self
         )
         texts = self.specialValueText(), *map(self._in_words, (self.minimum(), self.maximum()))
         longest = max(map(self.fontMetrics().horizontalAdvance, texts))
@@ -168,6 +155,7 @@ USUAL_LETTERS_PX = 12
 SHORTEST_ENTRY = 5
 
 AnyWidget = TypeVar("AnyWidget", bound=QWidget)
+AnyParent = TypeVar("AnyParent", bound=QWidget)
 AnySpinBox = TypeVar("AnySpinBox", QSpinBox, DecimalBox)
 AnyBox = TypeVar("AnyBox", QHBoxLayout, QVBoxLayout)
 #: An entry of a list: (text, what it stands for) or (text, what it stands for, tooltip).
@@ -213,8 +201,8 @@ class SliderRow(QWidget):
         Tooltip of the whole row.
     """
 
+    #: (value, live): `live` while the slider is held.
     valueChanged = Signal(float, bool)
-    """(value, live): `live` while the slider is held."""
 
     def __init__(
         self,
@@ -236,21 +224,14 @@ class SliderRow(QWidget):
         self.spin.setAlignment(Qt.AlignmentFlag.AlignRight)
         self.reset = tool_button(RESET_GLYPH, f"{name}.reset", "Reset this value.")
         self.setToolTip(tip)
-        row = QHBoxLayout(self)
-        row.setContentsMargins(0, 0, 0, 0)
-        row.setSpacing(6)
-        if label:
-            if label_width:
-                self.label.setFixedWidth(scaled(label_width))
-            row.addWidget(self.label)
+        if label_width:
+            self.label.setFixedWidth(scaled(label_width))
         self.label.setBuddy(self.slider)
         name = label or tip.partition("\n")[0].rstrip(".")
         self.slider.setAccessibleName(name)
         self.spin.setAccessibleName(f"{name}{unit and ','}{unit}")
         self.reset.setAccessibleName(f"{name}: reset")
-        row.addWidget(self.slider, stretch=1)
-        row.addWidget(self.spin)
-        row.addWidget(self.reset)
+        self.setLayout(row(self.label, self.slider, self.spin, self.reset, stretch=1))
         self.set_value(self.default)
         self.slider.valueChanged.connect(self._on_slider)
         self.slider.sliderReleased.connect(lambda: self.valueChanged.emit(self.value(), False))
@@ -359,6 +340,23 @@ def tool_button(text: str, name: str, tip: str, *, checkable: bool = False) -> Q
     return button
 
 
+def folding(part: QWidget, name: str, tip: str, unfolded: bool = False) -> QToolButton:
+    """A button with an arrow that shows or hides a part."""
+    button = named(QToolButton(), name, tip)
+    button.setCheckable(True)
+
+    def point(unfolded: bool) -> None:
+        button.setArrowType(Qt.ArrowType.DownArrow if unfolded else Qt.ArrowType.RightArrow)
+
+    button.setChecked(unfolded)
+    for slot in (part.setVisible, point):
+        button.toggled.connect(slot)
+    if not unfolded:  # one that has no parent yet would be a window of its own
+        part.hide()
+    point(unfolded)
+    return button
+
+
 def push_button(
     text: str, name: str, tip: str, role: str = "", *, checkable: bool = False
 ) -> QPushButton:
@@ -429,25 +427,14 @@ def number(
 
 
 def whole_number(
-    name: str,
-    tip: str,
-    limits: tuple[int, int],
-    *,
-    value: int | None = None,
-    width: int = 0,
+    name: str, tip: str, limits: tuple[int, int], *, value: int | None = None, width: int = 0
 ) -> QSpinBox:
     """A box for a whole number; see `number`."""
     return _limited(named(QSpinBox(), name, tip), *limits, 1, "", value, width)
 
 
 def _limited(
-    box: AnySpinBox,
-    low: Any,
-    high: Any,
-    step: Any,
-    unit: str,
-    value: Any,
-    width: int,
+    box: AnySpinBox, low: Any, high: Any, step: Any, unit: str, value: Any, width: int
 ) -> AnySpinBox:
     box.setRange(low, high)
     box.setSingleStep(step)
@@ -459,6 +446,40 @@ def _limited(
         box.setButtonSymbols(QAbstractSpinBox.ButtonSymbols.NoButtons)
         box.setFixedWidth(scaled(width))
     return box
+
+
+@contextmanager
+def painting(on: QPaintDevice, *, smooth: bool = True) -> Iterator[QPainter]:
+    """Paint on a widget or picture, with smooth edges if wanted, and end."""
+    painter = QPainter(on)
+    painter.setRenderHint(QPainter.RenderHint.Antialiasing, smooth)
+    try:
+        yield painter
+    finally:
+        painter.end()
+
+
+def set_letters(painter: QPainter, pixels: int, *, bold: bool = False) -> QFontMetrics:
+    """Write with letters of a size in pixels; their measures."""
+    font = QFont(painter.font())
+    font.setPixelSize(pixels)
+    font.setBold(bold)
+    painter.setFont(font)
+    return QFontMetrics(font)
+
+
+def set_bold(shown: QWidget | QTableWidgetItem, bold: bool = True) -> None:
+    """Show a text in bold or normal letters."""
+    font = QFont(shown.font())
+    font.setBold(bold)
+    shown.setFont(font)
+
+
+def discard(*widgets: QWidget) -> None:
+    """Take widgets away for good."""
+    for widget in widgets:
+        widget.setParent(None)
+        widget.deleteLater()
 
 
 def show_value(widget: QWidget, value: Any) -> None:
@@ -493,6 +514,26 @@ def show_text(label: QLabel | QAbstractButton, text: str) -> None:
     """Show a text; without one the label is hidden."""
     label.setText(text)
     label.setVisible(bool(text))
+
+
+def enable(on: bool, *widgets: QWidget) -> None:
+    """Let widgets be used, or not."""
+    for widget in widgets:
+        widget.setEnabled(on)
+
+
+def reveal(shown: bool, *widgets: QWidget) -> None:
+    """Show or hide widgets."""
+    for widget in widgets:
+        widget.setVisible(shown)
+
+
+def above(widget: QObject, kind: type[AnyParent]) -> AnyParent | None:
+    """The nearest of a kind that holds a widget."""
+    parent = widget.parent()
+    while parent is not None and not isinstance(parent, kind):
+        parent = parent.parent()
+    return parent
 
 
 def segments(
@@ -615,26 +656,45 @@ def section(column: QBoxLayout, title: str, *parts: QWidget | QLayout) -> None:
     _add(column, [*above, *([heading(title)] if title else []), *parts])
 
 
+def grid(
+    on: QWidget | None = None, across: int = 10, down: int = 6, wide: Sequence[int] = (0,)
+) -> QGridLayout:
+    """Rows and columns without a margin.
+
+    Parameters
+    ----------
+    on : QWidget, optional
+        The widget that holds them.
+    across, down : int
+        Pixels between columns and between rows.
+    wide : sequence of int
+        Columns that take the room that is left.
+    """
+    made = QGridLayout(on)
+    made.setContentsMargins(0, 0, 0, 0)
+    made.setHorizontalSpacing(across)
+    made.setVerticalSpacing(down)
+    for column in wide:
+        made.setColumnStretch(column, 1)
+    return made
+
+
 def form(*pairs: tuple[str, QWidget]) -> QGridLayout:
     """Labels on the left, fields on the right, aligned."""
-    grid = QGridLayout()
-    grid.setContentsMargins(0, 0, 0, 0)
-    grid.setHorizontalSpacing(10)
-    grid.setVerticalSpacing(6)
-    grid.setColumnStretch(1, 1)
+    fields = grid(wide=(1,))
     for text, widget in pairs:
-        add_row(grid, text, widget)
-    return grid
+        add_row(fields, text, widget)
+    return fields
 
 
-def add_row(grid: QGridLayout, text: str, widget: QWidget) -> None:
+def add_row(fields: QGridLayout, text: str, widget: QWidget) -> None:
     """One more field of a form."""
-    index = grid.rowCount() if grid.count() else 0
+    index = fields.rowCount() if fields.count() else 0
     name = named(QLabel(text), "", widget.toolTip())
     name.setBuddy(widget)
     widget.setAccessibleName(text)
-    grid.addWidget(name, index, 0)
-    grid.addWidget(widget, index, 1)
+    fields.addWidget(name, index, 0)
+    fields.addWidget(widget, index, 1)
 
 
 def column(widget: QWidget) -> QVBoxLayout:
@@ -704,8 +764,8 @@ class Fold(QWidget):
         Whether the column scrolls where there is less room than it takes; never sideways.
     """
 
+    #: Section of the user guide.
     guideRequested = Signal(str)
-    """Section of the user guide."""
 
     def __init__(
         self,
@@ -718,20 +778,15 @@ class Fold(QWidget):
     ) -> None:
         super().__init__()
         self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Maximum)
-        self.header = QToolButton()
+        inner = QWidget()
+        self.body = _Scrolled(inner) if scrolls else inner
+        self.header = folding(self.body, name, tip, unfolded)
         self.header.setText(title)
-        self.header.setObjectName(name)
-        self.header.setToolTip(tip)
-        self.header.setCheckable(True)
         self.header.setAutoRaise(True)
         self.header.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
         self.header.setIconSize(QSize(scaled(10), scaled(10)))
         self.header.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
-        font = QFont(self.header.font())
-        font.setBold(True)
-        self.header.setFont(font)
-        inner = QWidget()
-        self.body = _Scrolled(inner) if scrolls else inner
+        set_bold(self.header)
         self.column = stack(on=inner, spacing=9, margins=(0, 0, 0, 4))
         outer = stack(on=self)
         self.top = top = row(self.header, stretch=0)
@@ -742,18 +797,10 @@ class Fold(QWidget):
             top.addWidget(help_button)
         outer.addLayout(top)
         outer.addWidget(self.body)
-        self.header.toggled.connect(self._show)
-        self.header.setChecked(unfolded)
-        self._show(unfolded)
 
     def unfold(self, unfolded: bool = True) -> None:
         """Show or hide the column."""
         self.header.setChecked(unfolded)
-
-    def _show(self, unfolded: bool) -> None:
-        self.body.setVisible(unfolded)
-        arrow = Qt.ArrowType.DownArrow if unfolded else Qt.ArrowType.RightArrow
-        self.header.setArrowType(arrow)
 
 
 class _Scrolled(QScrollArea):
@@ -834,9 +881,7 @@ class ResultTable(QTableWidget):
         for row, (texts, bold) in enumerate(rows):
             for column, text in enumerate(texts):
                 item = QTableWidgetItem(text)
-                font = item.font()
-                font.setBold(bold)
-                item.setFont(font)
+                set_bold(item, bold)
                 if column:
                     item.setTextAlignment(
                         Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
@@ -862,8 +907,8 @@ class Chooser(QWidget):
         Its controls are called `name.question`, `name.choice` and `name.choose`.
     """
 
+    #: What the entry stands for.
     chosen = Signal(object)
-    """What the entry stands for."""
 
     def __init__(self, name: str = "project") -> None:
         super().__init__()

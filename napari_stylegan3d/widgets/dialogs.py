@@ -36,14 +36,12 @@ ENDINGS = {SESSIONS: ".sg3d", VOLUMES: ".nii.gz", PICTURES: ".png", DIRECTIONS: 
 
 def scans() -> str:
     """The kinds of files that hold scans."""
-    return "Scans ({patterns});;All files (*)".format(patterns=patterns("scan", "dicom"))
+    return f"Scans ({patterns('scan', 'dicom')});;All files (*)"
 
 
 def checkpoints() -> str:
     """The kinds of files that hold networks of other programs."""
-    return "Official checkpoints ({patterns});;All files (*)".format(
-        patterns=patterns("checkpoint")
-    )
+    return f"Official checkpoints ({patterns('checkpoint')});;All files (*)"
 
 
 def open_file(parent: QWidget, title: str, kinds: str) -> Path | None:

@@ -80,9 +80,7 @@ class InWords(QObject):
         )
         metrics, room = self.box.fontMetrics(), field.width() - 2 * FIELD_PX
         return in_words(
-            self.text(),
-            lambda shown: metrics.horizontalAdvance(shown) <= room,
-            keep_end=False,
+            self.text(), lambda shown: metrics.horizontalAdvance(shown) <= room, keep_end=False
         )
 
     def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:

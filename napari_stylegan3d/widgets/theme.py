@@ -9,17 +9,10 @@ from typing import Any
 from napari.components import ViewerModel
 from napari.utils.theme import get_system_theme, get_theme
 from qtpy.QtCore import QEvent, QObject, QRectF, Qt
-from qtpy.QtGui import QColor, QGuiApplication, QKeyEvent, QPainter, QPaintEvent, QPen, QWindow
-from qtpy.QtWidgets import (
-    QApplication,
-    QHBoxLayout,
-    QSlider,
-    QStyle,
-    QStyleOptionSlider,
-    QWidget,
-)
+from qtpy.QtGui import QColor, QGuiApplication, QKeyEvent, QPaintEvent, QPen, QWindow
+from qtpy.QtWidgets import QApplication, QHBoxLayout, QSlider, QStyle, QStyleOptionSlider, QWidget
 
-from napari_stylegan3d.widgets.controls import Links, SliderRow, scaled
+from napari_stylegan3d.widgets.controls import Links, SliderRow, painting, scaled
 
 
 @dataclass(frozen=True)
@@ -276,21 +269,19 @@ class _Outline(QWidget):
 
     def paintEvent(self, _event: QPaintEvent) -> None:
         """Blue outside, white inside."""
-        painter = QPainter(self)
-        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-        edge, radius = QRectF(self.rect()), 3.0
-        if isinstance(self._control, QSlider):  # its handle, which a frame would cover
-            option, style = QStyleOptionSlider(), self._control.style()
-            self._control.initStyleOption(option)
-            assert style is not None
-            kind, part = QStyle.ComplexControl.CC_Slider, QStyle.SubControl.SC_SliderHandle
-            edge = QRectF(style.subControlRect(kind, option, part, self._control))
-            radius = edge.height() / 2
-        for color, inset, width in ((RING, 1.0, 2.0), (INNER, 2.5, 1.0)):
-            painter.setPen(QPen(color, width))
-            frame = edge.adjusted(inset, inset, -inset, -inset)
-            painter.drawRoundedRect(frame, radius, radius)
-        painter.end()
+        with painting(self) as painter:
+            edge, radius = QRectF(self.rect()), 3.0
+            if isinstance(self._control, QSlider):  # its handle, which a frame would cover
+                option, style = QStyleOptionSlider(), self._control.style()
+                self._control.initStyleOption(option)
+                assert style is not None
+                kind, part = QStyle.ComplexControl.CC_Slider, QStyle.SubControl.SC_SliderHandle
+                edge = QRectF(style.subControlRect(kind, option, part, self._control))
+                radius = edge.height() / 2
+            for color, inset, width in ((RING, 1.0, 2.0), (INNER, 2.5, 1.0)):
+                painter.setPen(QPen(color, width))
+                frame = edge.adjusted(inset, inset, -inset, -inset)
+                painter.drawRoundedRect(frame, radius, radius)
 
 
 #: Half of a slider's handle, which the ends of its way keep from its border.
@@ -340,12 +331,11 @@ class SliderRange(QWidget):
 
     def paintEvent(self, event: QPaintEvent) -> None:
         """Paint over the groove."""
-        painter = QPainter(self)
-        colour = QColor(CAUTION)
-        colour.setAlpha(OPACITY)
-        for begin, end in self.spans():
-            painter.fillRect(begin, 2, end - begin, self.height() - 4, colour)
-        if self._mark is not None:
-            left = self.place(self._mark) - MARK_PX // 2
-            painter.fillRect(left, 1, MARK_PX, self.height() - 2, QColor(DARK.drop_line))
-        painter.end()
+        with painting(self, smooth=False) as painter:
+            colour = QColor(CAUTION)
+            colour.setAlpha(OPACITY)
+            for begin, end in self.spans():
+                painter.fillRect(begin, 2, end - begin, self.height() - 4, colour)
+            if self._mark is not None:
+                left = self.place(self._mark) - MARK_PX // 2
+                painter.fillRect(left, 1, MARK_PX, self.height() - 2, QColor(DARK.drop_line))

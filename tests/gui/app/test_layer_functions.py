@@ -19,7 +19,7 @@ import napari_stylegan3d
 import stylegan3d
 from napari_stylegan3d.app.layer_functions import ALIGNED, _scan_of, read_scans, write_image
 from napari_stylegan3d.core.scans import DOUBTS
-from napari_stylegan3d.views.captions import KEY
+from napari_stylegan3d.views.display import KEY
 from stylegan3d.model.generator import RandomBrains
 from stylegan3d.projection.settings import BUDGETS
 from stylegan3d.scans.scan import Scan

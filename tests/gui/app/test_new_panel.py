@@ -10,8 +10,7 @@ from gui.conftest import open_window
 from qtpy.QtCore import QObject, Signal
 
 from napari_stylegan3d.app import explorer as dock
-from napari_stylegan3d.core.context import Context
-from napari_stylegan3d.core.panel import ExplorerPanel
+from napari_stylegan3d.core.panel import Context, ExplorerPanel
 from napari_stylegan3d.core.worker import LongJob
 from napari_stylegan3d.widgets import controls
 from stylegan3d.recipe.recipe import Recipe, Source

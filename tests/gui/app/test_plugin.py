@@ -22,7 +22,7 @@ from napari_stylegan3d.app import guidance
 from napari_stylegan3d.app.explorer import Explorer
 from napari_stylegan3d.app.layer_functions import get_reader, write_image
 from napari_stylegan3d.core.scans import what_is
-from napari_stylegan3d.views.captions import KEY
+from napari_stylegan3d.views.display import KEY
 from napari_stylegan3d.widgets import dialogs
 from stylegan3d.base import OutputError, ScanError
 from stylegan3d.session.provenance import Provenance

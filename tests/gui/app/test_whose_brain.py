@@ -9,6 +9,7 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 import pytest
+from napari._qt.dialogs.qt_notification import NapariQtNotification
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QAbstractButton, QComboBox, QLabel, QLineEdit, QWidget
 
@@ -69,9 +70,13 @@ def texts(window) -> list[tuple[str, str]]:
                 text = widget.currentText()
             if text:
                 named: Any = widget
+                notified = False
                 while named is not None and not named.objectName():
-                    named = named.parentWidget()
-                found.append((named.objectName() if named else "", text))
+                    # A notification has its name a moment after it appears.
+                    notified = isinstance(named, NapariQtNotification)
+                    named = None if notified else named.parentWidget()
+                name = named.objectName() if named else "views.toast" if notified else ""
+                found.append((name, text))
     return found
 
 

@@ -510,7 +510,7 @@ def test_views_are_fitted_again_after_side_by_side(pair):
     pair.click("compare.mode.side")
     pair.click("compare.mode.off")
     QTest.qWait(100)
-    assert pair.views.is_fitted
+    assert pair.views._fitting.fitted
 
 
 def test_up_to_four_brains_stand_in_columns_with_one_crosshair(window, scan_file):

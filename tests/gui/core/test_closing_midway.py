@@ -19,7 +19,7 @@ from qtpy.QtWidgets import QApplication, QWidget
 from napari_stylegan3d.app.explorer import Explorer
 from napari_stylegan3d.browse import map as mapping
 from napari_stylegan3d.core import tissues as tissue_reading
-from napari_stylegan3d.core.context import logger
+from napari_stylegan3d.core.session import logger
 from napari_stylegan3d.export import jobs as exporting
 from napari_stylegan3d.measure import jobs as measured
 from napari_stylegan3d.project import controller as projecting

@@ -113,7 +113,7 @@ def test_what_is_not_wanted_any_more_is_not_made(qtbot, service):
 
 
 def test_the_cache_keeps_what_was_used_last(qtbot, service, monkeypatch):
-    monkeypatch.setattr(thumbnails, "KEPT", 3)
+    monkeypatch.setattr(service._images, "most", 3)
     first, *others = brains(0, 1, 2, 3)
     service.want("a", [first, *others[:2]])
     qtbot.waitUntil(lambda: len(service.seen) == 3, timeout=20_000)

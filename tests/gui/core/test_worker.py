@@ -8,7 +8,7 @@ import time
 import pytest
 from qtpy.QtCore import QCoreApplication, QEvent, QObject
 
-from napari_stylegan3d.core.context import sentence
+from napari_stylegan3d.core.session import sentence
 from napari_stylegan3d.core.worker import (
     PROGRESS_MS,
     JobProgress,

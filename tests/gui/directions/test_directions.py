@@ -199,7 +199,7 @@ def test_the_strip_shows_five_steps_and_a_click_takes_one(window, panel):
     window.click("directions.preview.0")
     strip = window.explorer.directing.strip
     assert strip.isVisible()
-    window.wait(lambda: all(button.has_picture for button in strip.buttons))
+    window.wait(lambda: all(not button.icon().isNull() for button in strip.buttons))
     others = (Edit("PC 2", 1.0),)
     assert strip.buttons[2].recipe == window.recipe.replace(edits=others)
     assert strip.buttons[4].recipe.edits == (Edit("PC 1", 2.0), *others)
@@ -292,11 +292,11 @@ def test_what_an_edit_changed_goes_with_its_brain_and_is_back_with_it(window, pa
 def test_previews_go_with_their_brain(window, panel, scan_file):
     window.click("directions.preview.0")
     strip = window.explorer.directing.strip
-    window.wait(lambda: all(button.has_picture for button in strip.buttons))
+    window.wait(lambda: all(not button.icon().isNull() for button in strip.buttons))
     window.session.change(window.recipe.replace(edits=(Edit("PC 2", 1.0),)), live=True)
-    assert not any(button.has_picture for button in strip.buttons)
+    assert not any(not button.icon().isNull() for button in strip.buttons)
     window.session.change(window.recipe)
-    window.wait(lambda: all(button.has_picture for button in strip.buttons))
+    window.wait(lambda: all(not button.icon().isNull() for button in strip.buttons))
     window.session.change(window.recipe.replace(edits=(Edit("PC 1", 1.0),)), live=True)
     window.explorer.open_scan(scan_file)
     window.wait(lambda: window.session.case is not None)

@@ -424,7 +424,7 @@ def test_the_scan_of_an_earlier_session_is_a_patient_of_its_own(window, sessions
     window.show("sub-07")
     assert window.recipe is None
     window.wait(lambda: window.captions == {"Scan: sub-07"})
-    assert window.explorer.comparison.scan_path == scan_file
+    assert window.session.case.path == scan_file
     assert window.patients() == {"sub-07": "scan"}
     window.show("Synthetic brains")
     window.settle()

@@ -13,7 +13,7 @@ from tiny import tiny_generator
 
 from napari_stylegan3d.app import sessions as restoring
 from napari_stylegan3d.app.sessions import _again
-from napari_stylegan3d.core.comparison import by_content
+from napari_stylegan3d.core.rendering import by_content
 from napari_stylegan3d.history.strip import ASIDE
 from stylegan3d.base import ScanError
 from stylegan3d.recipe.recipe import Recipe, Source, Truncation
@@ -34,6 +34,28 @@ def mix_sources(window) -> list[str]:
 def texts(menu) -> list[str]:
     menu.aboutToShow.emit()
     return [action.text() for action in menu.actions()]
+
+
+def test_the_strip_is_of_the_subject_before_until_it_follows(window, scan_file):
+    session, strip = window.session, window.find("history.list")
+    window.open_scan(scan_file)
+    window.show("Synthetic brains")
+    for number in (3, 4, 5):
+        session.change(seed(number))
+    window.settle()
+    model, heard = strip.model(), []
+    words = [model.words(row) for row in range(model.rowCount())]
+    assert len(words) > 2
+
+    def paint(_change):
+        strip.grab()
+        heard.append([model.words(row) for row in range(model.rowCount())])
+
+    session.changed.connect(paint)
+    window.show("sub-07")
+    session.changed.disconnect(paint)
+    assert heard[0] == words, "not those of a patient who has fewer"
+    assert model.words(0) == "Scan sub-07"
 
 
 def test_another_model_and_back_keeps_history_projections_and_mix(window, scan_file, model):

@@ -16,7 +16,7 @@ from tolerances import FLOAT32
 from napari_stylegan3d.app.sessions import FOLDER_VARIABLE
 from napari_stylegan3d.core import rendering as sharpening
 from napari_stylegan3d.core import tissues as network
-from napari_stylegan3d.labels import jobs as relabelled
+from napari_stylegan3d.labels import controller as relabelled
 from napari_stylegan3d.labels.controller import NAME
 from napari_stylegan3d.widgets import dialogs
 from stylegan3d.base import ScanError

@@ -15,7 +15,7 @@ from napari_stylegan3d.app.sessions import FOLDER_VARIABLE
 from napari_stylegan3d.core.tissues import NAME
 from napari_stylegan3d.measure.jobs import start_of
 from napari_stylegan3d.measure.panel import signed
-from napari_stylegan3d.views.captions import NAMES
+from napari_stylegan3d.views.display import NAMES
 from napari_stylegan3d.widgets import dialogs
 from napari_stylegan3d.widgets.elided import InWords
 from napari_stylegan3d.widgets.settings import unusual_z

@@ -36,7 +36,7 @@ def groups(window):
 def test_the_pictures_are_of_both_brains_and_their_mix(mixing):
     mixing.set("mix.group.fine", 100)
     shown = {name: mixing.find(f"mix.picture.{name}") for name in ("first", "second", "result")}
-    mixing.wait(lambda: all(button.has_picture for button in shown.values()))
+    mixing.wait(lambda: all(not button.icon().isNull() for button in shown.values()))
     mixing.wait(lambda: shown["result"].recipe == mixing.recipe)
     assert shown["first"].recipe == mixing.recipe.replace(mix=None)
     assert shown["second"].recipe.source == Source("seed", 5)

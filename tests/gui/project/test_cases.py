@@ -70,7 +70,7 @@ def assert_is_about(window, case: Any) -> None:
     assert f"(correlation {case.aligned.quality:.2f})" in text(window, "project.quality")
     others = [doubt.sentence for doubt in case.doubts if doubt.kind not in VERDICTS]
     assert text(window, "project.notes") == "\n".join(others)
-    assert window.explorer.comparison.scan_path == case.path
+    assert window.session.case.path == case.path
     window.click("project.show.scan")
     assert window.captions == {f"Scan: {case.name}"}
     np.testing.assert_allclose(window.volume, case.aligned.volume, atol=FLOAT32)

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from napari_stylegan3d.views.captions import MADE_COLOR, RECORDED_COLOR, color_of
+from napari_stylegan3d.views.display import MADE_COLOR, RECORDED_COLOR, color_of
 from stylegan3d.recipe.recipe import Edit
 from stylegan3d.session.snapshot import SavedScan, plain_of, read_part
 from stylegan3d.storage.about import EDITED_SCAN
@@ -48,7 +48,7 @@ def saved(window, scan_file, tmp_path) -> Path:
 def test_an_edited_scan_stays_one_when_it_is_opened_again(window, saved, tmp_path):
     opened(window, saved)
     assert window.captions == {CAPTION}
-    assert {color_of(view.labels._provenance) for view in window.views.views} == {MADE_COLOR}
+    assert {color_of(view.labels.provenance) for view in window.views.views} == {MADE_COLOR}
     assert window.viewer.title.startswith(f"{NAME}, edited – ")
     assert window.find("project.name").text() == f"Edited scan {NAME}"
     assert EDITED_SCAN[1:] in window.find("project.details").text()
@@ -68,7 +68,7 @@ def test_an_edited_scan_stays_one_when_it_is_opened_again(window, saved, tmp_pat
     window.click("explorer.undo")
     window.settle()
     assert window.captions == {"Scan: sub-07"}
-    assert {color_of(view.labels._provenance) for view in window.views.views} == {RECORDED_COLOR}
+    assert {color_of(view.labels.provenance) for view in window.views.views} == {RECORDED_COLOR}
     assert window.viewer.title.startswith("sub-07 – ")
     assert window.patients()["sub-07"] == "projected"
 

@@ -412,7 +412,7 @@ def test_a_stroke_is_seen_in_all_views(window, scan_file):
     layer = paint(window, 2)
     window.find("project.outline").setChecked(False)
     window.views.reset()
-    window.wait(lambda: not window.views.is_moving)
+    window.wait(lambda: not window.views._fitting.waits)
     before = {name: window.pixels(name) for name in ("Axial", "Sagittal", "Coronal")}
     z = int(layer.world_to_data(window.viewer.dims.point)[2])
     window.find("project.brush").setValue(30)

@@ -6,7 +6,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from napari_stylegan3d.views.captions import OVER
+from napari_stylegan3d.views.display import OVER
 from stylegan3d.session.case import Choice
 from stylegan3d.session.provenance import UNCONFIRMED
 
@@ -88,7 +88,7 @@ def test_it_follows_its_patient_and_is_named_with_every_picture(
     window.click("second.visits")
     visiting = window.explorer.measuring.visiting
     assert window.find("measure.visits_other").currentText() == flair_file.name
-    visiting.dialog.mapChanged.emit("volume")
+    visiting._on_map("volume")
     assert lain_over(window) is None
     visiting.dialog.hide()
     window.click("second.show.overlay")

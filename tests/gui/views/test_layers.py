@@ -11,12 +11,10 @@ from scipy.ndimage import maximum_filter, minimum_filter
 from view_helpers import AFFINE, FLAT, RIGHT_BLOCK, center_of, drag, native, phantom
 
 from napari_stylegan3d.core.change_maps import SurfaceMap
-from napari_stylegan3d.views.captions import OVERLAY
-from napari_stylegan3d.views.display import DisplayArray, upright
+from napari_stylegan3d.views.display import OVERLAY, VOLUME_ORDER, DisplayArray, upright
 from napari_stylegan3d.views.layers import Field
 from napari_stylegan3d.views.look import ViewLook
 from napari_stylegan3d.views.navigation import nearest_voxel
-from napari_stylegan3d.views.orientation import VOLUME_ORDER
 from napari_stylegan3d.widgets.controls import Links
 
 KWARGS = upright(phantom(), AFFINE).layer_kwargs()

@@ -10,9 +10,8 @@ from qtpy.QtTest import QTest
 from view_helpers import AFFINE, phantom
 
 from napari_stylegan3d.views.canvases import head_box
-from napari_stylegan3d.views.display import upright
+from napari_stylegan3d.views.display import VOLUME_ORDER, upright
 from napari_stylegan3d.views.look import ViewLook
-from napari_stylegan3d.views.orientation import VOLUME_ORDER
 from stylegan3d.session.provenance import Provenance
 
 

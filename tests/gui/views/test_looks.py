@@ -11,19 +11,19 @@ from tolerances import DOUBLE, FLOAT32
 from view_helpers import AFFINE, RIGHT_BLOCK, center_of, phantom
 
 from napari_stylegan3d.views.canvases import LinkedCameras
-from napari_stylegan3d.views.display import upright
-from napari_stylegan3d.views.glass import axes_on_screen, ticks
-from napari_stylegan3d.views.layers import ColorScale
-from napari_stylegan3d.views.look import Cut, ViewLook
-from napari_stylegan3d.views.marks import Mark, figures_of
-from napari_stylegan3d.views.orientation import (
+from napari_stylegan3d.views.display import (
     AXIAL,
     CORONAL,
     PLANES,
     SAGITTAL,
     Facing,
     orient_volume,
+    upright,
 )
+from napari_stylegan3d.views.glass import axes_on_screen, ticks
+from napari_stylegan3d.views.layers import ColorScale
+from napari_stylegan3d.views.look import Cut, ViewLook
+from napari_stylegan3d.views.marks import Mark, figures_of
 from napari_stylegan3d.views.slices import SliceCell, best_grid, positions, slice_image
 from napari_stylegan3d.views.stage import WHITE_LIMITS, Levels, faceless
 from napari_stylegan3d.widgets.controls import Links

@@ -13,10 +13,9 @@ from qtpy.QtGui import QFontMetrics
 from qtpy.QtWidgets import QComboBox, QWidget
 
 from napari_stylegan3d.compare.controller import side_of
-from napari_stylegan3d.views.captions import KEY
+from napari_stylegan3d.views.display import AXIAL, KEY
 from napari_stylegan3d.views.glass import MARGIN_PX, Labels, _caption_font
 from napari_stylegan3d.views.look import LookModel
-from napari_stylegan3d.views.orientation import AXIAL
 from napari_stylegan3d.views.slices import Pane, Panes
 from napari_stylegan3d.widgets.controls import DecimalBox
 from napari_stylegan3d.widgets.elided import FIELD_PX, InWords
@@ -52,7 +51,7 @@ def test_names_are_shortened_to_the_view_and_the_warning_never(labels, width):
     canvas, sheet = labels
     canvas.resize(width, 300)
     sheet.place(canvas)
-    sheet.set_provenance(LONG)
+    sheet.tell(provenance=LONG)
     lines = sheet.written.split("\n")
     metrics = QFontMetrics(_caption_font())
     assert lines[0].startswith("A: ")
@@ -66,7 +65,7 @@ def test_an_edited_scan_is_called_one_however_narrow_the_view(labels, width):
     canvas, sheet = labels
     canvas.resize(width, 300)
     sheet.place(canvas)
-    sheet.set_provenance(Provenance("edited", "sub-07", "A direction with a long name +1.5 sd"))
+    sheet.tell(provenance=Provenance("edited", "sub-07", "A direction with a long name +1.5 sd"))
     name, *what = sheet.written.split("\n")
     assert name == "sub-07:"
     assert what[0].startswith("A ")
@@ -79,7 +78,7 @@ def test_a_caption_is_written_again_when_there_is_more_room(labels):
     canvas, sheet = labels
     canvas.resize(160, 300)
     sheet.place(canvas)
-    sheet.set_provenance(Provenance("scan", "sub-0123456789_T1w"))
+    sheet.tell(provenance=Provenance("scan", "sub-0123456789_T1w"))
     assert "…" in sheet.written
     canvas.resize(600, 300)
     sheet.place(canvas)
@@ -91,11 +90,11 @@ def test_a_caption_ends_before_the_letter_at_the_foot(labels):
     metrics = QFontMetrics(_caption_font())
     canvas.resize(484, 300)
     sheet.place(canvas)
-    sheet.set_provenance(Provenance("scan", "IM-0001-0042_sag_T1_MPRAGE_iso"))
+    sheet.tell(provenance=Provenance("scan", "IM-0001-0042_sag_T1_MPRAGE_iso"))
     assert sheet.written.startswith("Scan:\nIM-0001")
     for line in sheet.written.split("\n"):
         assert MARGIN_PX + metrics.horizontalAdvance(line) < 484 / 2 - 10
-    sheet.show_letters(False)
+    sheet.tell(lettered=False)
     assert sheet.written == sheet.caption
 
 
@@ -104,8 +103,8 @@ def test_the_scale_bar_lies_beside_the_caption_or_in_a_free_corner(labels, width
     canvas, sheet = labels
     canvas.resize(width, 300)
     sheet.place(canvas)
-    sheet.set_provenance(LONG)
-    sheet.show_letters(False)
+    sheet.tell(provenance=LONG)
+    sheet.tell(lettered=False)
     without = sheet.grab().toImage()
     sheet.model.add_image(np.zeros((4, 4, 4), np.float32))
     picture = sheet.grab().toImage()
@@ -122,7 +121,7 @@ def test_a_name_above_the_warning_ends_before_the_head(labels):
     before = Recipe(Source("seed", 0), edits=(Edit("Age", 2.0),))
     after = before.replace(edits=(*before.edits, Edit("Ventricle volume", 2.0)))
     b = dataclasses.replace(side_of(after, "B"), other=side_of(before, "A").title)
-    sheet.set_provenance(ComparedPair.of(side_of(before, "A"), b, ("", "colours show B − A")))
+    sheet.tell(provenance=ComparedPair.of(side_of(before, "A"), b, ("", "colours show B − A")))
     a, *shortened = sheet.written.split("\n")
     assert a == "A: Seed 0, Age +2 sd"
     assert shortened[0] == "B (colours show B − A):"
@@ -138,9 +137,9 @@ def test_a_narrow_plane_says_which_slice_it_shows(labels, width):
     canvas.resize(width, 300)
     sheet.place(canvas)
     sheet.letters = ("A", "P", "R", "L")
-    sheet.set_pointed("0.82")
+    sheet.tell(pointed="0.82")
     without = sheet.grab().toImage()
-    sheet.set_point((1.0, -16.0, 106.0))
+    sheet.tell(point=(1.0, -16.0, 106.0))
     assert sheet.slice == "S 106.0 mm"
     picture = sheet.grab().toImage()
     changed = [
@@ -160,7 +159,7 @@ def test_the_letter_at_the_foot_stays_where_it_does_not_touch_the_caption(labels
     canvas, sheet = labels
     canvas.resize(width, 300)
     sheet.place(canvas)
-    sheet.set_provenance(Provenance("generated"))
+    sheet.tell(provenance=Provenance("generated"))
     sheet.letters = ("", "", "", "")
     without = sheet.grab().toImage()
     sheet.letters = ("", "P", "", "")
@@ -172,7 +171,7 @@ def test_the_title_and_the_letter_at_the_top_do_not_touch(labels, width):
     canvas, sheet = labels
     canvas.resize(width, 300)
     sheet.place(canvas)
-    sheet.show_scale_bar(False)
+    sheet.tell(scale_bar=False)
     sheet.title = "Sagittal"
     sheet.letters = ("S", "I", "A", "P")
     picture = sheet.grab().toImage()
@@ -241,7 +240,7 @@ def test_a_long_warning_is_broken_and_never_cut(labels):
     canvas.resize(140, 300)
     sheet.place(canvas)
     over = Over("flair", "sub-01", confirmed=False)
-    sheet.set_provenance(Provenance("edited", "sub-01", EDITS, over))
+    sheet.tell(provenance=Provenance("edited", "sub-01", EDITS, over))
     metrics = QFontMetrics(_caption_font())
     lines = sheet.written.split("\n")
     assert all(metrics.horizontalAdvance(line) <= 120 for line in lines)

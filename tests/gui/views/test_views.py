@@ -21,7 +21,7 @@ def grey(views: FourViews, name: str) -> np.ndarray:
 def bright_center(views: FourViews, name: str, at_mm: tuple[float, float, float]) -> float:
     """Column of the brightest grey pixels, from -1 (left edge) to 1, with the labels hidden."""
     view = views.view(name)
-    view.labels.set_provenance(None)
+    view.labels.tell(provenance=None)
     views.viewer.dims.point = at_mm
     image = grey(views, name)
     columns = np.nonzero(image > 0.95 * image.max())[1]
@@ -125,11 +125,11 @@ def test_the_caption_is_part_of_the_canvas_and_hides_nothing_around_its_letters(
     four.stage.show(upright(np.full_like(phantom(), 200.0), AFFINE), Provenance("generated"))
     view.model.scene.camera.zoom *= 4  # the tissue fills the view
     QTest.qWait(50)
-    told = view.labels._provenance
+    told = view.labels.provenance
     with_caption = view.canvas.screenshot(flash=False).astype(int)[..., :3]
-    view.labels.set_provenance(None)
+    view.labels.tell(provenance=None)
     without = view.canvas.screenshot(flash=False).astype(int)[..., :3]
-    view.labels.set_provenance(told)
+    view.labels.tell(provenance=told)
     changed = np.abs(with_caption - without).max(axis=-1) > 0
     rows, columns = np.nonzero(changed)
     assert rows.min() > 0.75 * len(changed)
