@@ -9,8 +9,10 @@ and how many have a finding. --lesion are scans with lesion masks: the area unde
 and of the lesion network's probability between lesion voxels and the other white matter of the
 scan, as the tissue network labels it, and whether a finding lies in a lesion. --ill are scans with
 a lesion but no mask: their findings.
-In each healthy scan N lesions of 2 ml are simulated, balls in the white matter that are 35 %
-darker: how many are found within 10 mm. --site are the healthy scans of one scanner: each is judged
+In each healthy scan lesions are simulated (`SIZES_ML` of each of `KINDS`, N times), ragged, of any
+place and not those the lesion network has learned from: how many of each size meet a finding, how
+many of those lie in the lobe named, and the measured size as a multiple of the true one. --site
+are the healthy scans of one scanner: each is judged
 again by a calibration with the others. --reconstruct are scans of one site: median and quartiles of
 PSNR and SSIM, of the encoder alone and of a standard projection, also at matched contrast and
 sharpness. Volumes on the model's grid, as in a prepared data set, are taken as they are. Intervals
@@ -24,6 +26,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 
 import nibabel as nib
@@ -39,6 +42,7 @@ from stylegan3d.base import ScanError
 from stylegan3d.dataset.pack import load_pack
 from stylegan3d.geometry.space import unit
 from stylegan3d.measures.lesions import suspect_lesions
+from stylegan3d.measures.regions import Finding, region_masks
 from stylegan3d.measures.similarity import similarity
 from stylegan3d.model.generator import Generator
 from stylegan3d.projection import project
@@ -70,7 +74,14 @@ from stylegan3d.scans.intensity import to_unit
 from stylegan3d.segmentation.classes import CLASSES
 from stylegan3d.segmentation.inference import bundled_segmenter
 
-LESION_ML, LESION_SHARE, NEAR_MM = 2.0, 0.65, 10.0
+SIZES_ML = (2.0, 5.0, 10.0, 30.0)
+#: Intensities of simulated lesions, as (fluid's share, white matter's share), and of their rim.
+KINDS = {
+    "cavity": (1.0, 0.0, 0.0),
+    "infarct": (0.55, 0.45, 0.0),
+    "tumour": (0.4, 0.6, 1.25),
+    "blood": (0.0, 1.3, 0.0),
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -155,44 +166,88 @@ def lesion_mask(path: Path, aligned: AlignedScan) -> np.ndarray:
 
 
 def simulate(
-    volume: np.ndarray, white: np.ndarray, voxel_mm: Sequence[float], draw: np.random.RandomState
-) -> tuple[np.ndarray, np.ndarray] | None:
-    """A ball of `LESION_ML` in the white matter: the scan with it, and its centre in voxels."""
-    voxel = np.array(voxel_mm)
-    depth = ndimage.distance_transform_edt(white, sampling=voxel)
-    places = np.argwhere(depth >= 5.0)
-    if not len(places):
-        return None
-    center = places[draw.randint(len(places))]
-    radius = (3000 * LESION_ML / (4 * np.pi)) ** (1 / 3)
-    away = np.linalg.norm((np.indices(volume.shape).T - center) * voxel, axis=-1).T
-    share = np.clip((radius + 1 - away) / 2, 0, 1)
-    return (volume * (1 - (1 - LESION_SHARE) * share)).astype(np.float32), center
+    volume: np.ndarray,
+    labels: np.ndarray,
+    kind: str,
+    ml: float,
+    voxel_mm: Sequence[float],
+    draw: np.random.RandomState,
+) -> tuple[np.ndarray, np.ndarray]:
+    """A scan with one of the `KINDS` in one hemisphere, and where it is (X, Y, Z), bool.
+
+    `labels` are its tissues. Every level of the brain is as likely as any other.
+    """
+    voxel, brain = np.array(voxel_mm), volume > 0
+    levels = np.flatnonzero((labels > 0).any(axis=(0, 1)))
+    level = levels[draw.randint(len(levels) // 12, len(levels))]
+    tissue = np.isin(labels[..., level], [CLASSES.index("grey"), CLASSES.index("white")])
+    places = np.argwhere(tissue if tissue.any() else brain[..., level])
+    center = np.array([*places[draw.randint(len(places))], level])
+    axes = np.exp(0.35 * draw.randn(3))
+    indices = (np.indices(volume.shape).T - center) * voxel
+    turn, _ = np.linalg.qr(draw.randn(3, 3))
+    away = np.linalg.norm(indices @ turn / axes, axis=-1).T
+    radius = (3000 * ml / (4 * np.pi)) ** (1 / 3)
+    ragged = ndimage.gaussian_filter(draw.randn(*volume.shape), 5.0 / voxel)
+    away += 0.3 * radius * ragged / ragged.std()
+    middle = (volume.shape[0] - 1) / 2
+    same_side = (np.arange(volume.shape[0]) > middle) == (center[0] > middle)
+    away[~brain | ~same_side[:, None, None]] = np.inf
+    count = round(ml * 1000 / voxel.prod())
+    limit = float(np.partition(away.ravel(), count)[count])
+    share = np.clip((limit - away) / 1.5 + 0.5, 0, 1)
+    of_fluid, of_white, rim = KINDS[kind]
+    fluid = float(np.median(volume[labels == CLASSES.index("ventricle")]))
+    white = float(np.median(volume[labels == CLASSES.index("white")]))
+    inside = of_fluid * fluid + of_white * white + 0.015 * draw.randn(*volume.shape)
+    if rim:
+        inside = inside + np.where(np.abs(away - limit + 3) < 2, rim * white - inside, 0)
+    image = np.where(brain, np.clip(volume + share * (inside - volume), 0.01, 1.0), 0)
+    return image.astype(np.float32), away < limit
 
 
 def healthy(bench: Bench, paths: Sequence[Path], repeats: int) -> None:
     """Healthy scans, and lesions simulated in them."""
-    quiet = focal = found = tried = 0
-    draw = np.random.RandomState(0)
+    levels: dict[str, list[bool]] = {}
+    draw, space = np.random.RandomState(0), bench.generator.space
+    rows: list[tuple[str, float, bool, bool, float]] = []
     for path in paths:
-        aligned = bench.align(path)
-        volume, mask = aligned.volume, aligned.brain_mask
+        volume, mask = bench.placed(path)
         told, *_ = bench.judge(volume, mask)
-        quiet, focal = quiet + is_quiet(told), focal + bool(told["findings"])
+        for name, verdict in told["verdicts"].items():
+            levels.setdefault(name, []).append(verdict["level"] == "green")
         print(f"  {path.name:36} {in_words(told)}", flush=True)
-        white = bench.white_matter(volume)
-        for _ in range(repeats):
-            made = simulate(volume, white, bench.generator.voxel_size, draw)
-            if made is None:
-                continue
-            findings = bench.judge(made[0], mask)[0]["findings"] or ()
-            place = bench.generator.affine[:3, :3] @ made[1] + bench.generator.affine[:3, 3]
-            near = [np.linalg.norm(place - np.array(f["center_mm"])) for f in findings]
-            found, tried = found + (min(near, default=np.inf) <= NEAR_MM), tried + 1
-    print(f"green, or the scanner differs only: {wilson(quiet, len(paths))}")
-    print(f"with a focal finding: {wilson(focal, len(paths))}")
-    if tried:
-        print(f"simulated lesions of {LESION_ML:g} ml found at their place: {wilson(found, tried)}")
+        labels = bundled_segmenter().segment(volume, space).labels
+        regions = region_masks(mask, space)
+        for kind, ml in [*product(KINDS, SIZES_ML)] * repeats:
+            image, lesion = simulate(volume, labels, kind, ml, bench.generator.voxel_size, draw)
+            findings = bench.judge(image, mask)[0]["findings"] or []
+            near, to_voxel = ndimage.binary_dilation(lesion), np.linalg.inv(space.affine)
+            hits = [f for f in findings if near[_voxel(f, to_voxel)]]
+            inside = np.flatnonzero(lesion)
+            lobes = {n for n, r in regions.items() if np.isin(inside, r).mean() > 0.25}
+            named = any(f["place"] in lobes for f in hits)
+            size = sum(f["ml"] for f in hits)
+            rows.append((kind, ml, bool(hits), named, size / (len(inside) * space.voxel_ml)))
+    for name, green in levels.items():
+        print(f"{name} green: {wilson(sum(green), len(green))}")
+    for kind, ml in product((*KINDS, ""), SIZES_ML):
+        some = [row for row in rows if row[1] == ml and kind in ("", row[0])]
+        found = [row for row in some if row[2]]
+        if not some:
+            continue
+        ratio = np.percentile([row[4] for row in found] or [0.0], [50, 10, 90])
+        right = sum(1 / 1.5 <= row[4] <= 1.5 for row in found)
+        print(
+            f"  {kind or 'all':8} {ml:4g} ml: found {wilson(len(found), len(some))}, lobe right "
+            f"{sum(row[3] for row in found)}, size within 1.5 times {right}, "
+            f"median {ratio[0]:.2f} ({ratio[1]:.2f} to {ratio[2]:.2f})"
+        )
+
+
+def _voxel(finding: Finding, to_voxel: np.ndarray) -> tuple[int, ...]:
+    place = to_voxel[:3, :3] @ np.array(finding["center_mm"]) + to_voxel[:3, 3]
+    return tuple(np.rint(place).astype(int).tolist())
 
 
 def lesions(bench: Bench, pairs: Sequence[str]) -> None:

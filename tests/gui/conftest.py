@@ -281,6 +281,12 @@ def open_window(viewer: Any, model: Any) -> Window:
     return Window(viewer, explorer)
 
 
+def collected_young() -> None:
+    """In place of the `set_aside` of a window; counts how often."""
+    vars(collected_young)["times"] = vars(collected_young).get("times", 0) + 1
+    gc.collect(1)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _modules_frozen(qapp: Any) -> None:
     """napari collects garbage whenever a layer goes, once for each view.
@@ -296,6 +302,9 @@ def _modules_frozen(qapp: Any) -> None:
     # napari does it for drivers of Windows; these tests draw in software.
     canvas = importlib.import_module("napari._vispy.canvas")
     vars(canvas)["gc"] = types.SimpleNamespace(collect=lambda: gc.collect(1))
+    # And the window itself, whenever a model is ready: what is frozen here stays so.
+    viewing = importlib.import_module("napari_stylegan3d.app.viewing")
+    vars(viewing)["set_aside"] = collected_young
 
 
 @pytest.fixture(scope="session", autouse=True)

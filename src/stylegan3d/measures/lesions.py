@@ -13,7 +13,6 @@ import numpy as np
 from scipy import ndimage
 
 from stylegan3d.geometry.space import Space
-from stylegan3d.measures.attributes import connected_fluid, tissue_masks
 from stylegan3d.measures.regions import Cluster, clusters
 from stylegan3d.segmentation.classes import LESION
 from stylegan3d.segmentation.inference import Segmenter, bundled_lesions
@@ -47,8 +46,6 @@ def suspect_lesions(
     mask: np.ndarray,
     space: Space,
     network: Segmenter | None = None,
-    *,
-    fluid: np.ndarray | None = None,
 ) -> Suspected | None:
     """Look for lesions in a scan.
 
@@ -60,8 +57,6 @@ def suspect_lesions(
         The brain.
     network : Segmenter or None
         By default the bundled one.
-    fluid : ndarray, shape (X, Y, Z), bool, or None
-        `fluid_of` the scan, if it is known.
 
     Returns
     -------
@@ -73,8 +68,7 @@ def suspect_lesions(
         return None
     probability = lesion_probability(network, volume, mask, space)
     limit = float(network.card["validation"]["limit_ml"])
-    fluid = fluid_of(volume, mask, space) if fluid is None else fluid
-    return Suspected(probability, lesion_clusters(probability, fluid, space), limit)
+    return Suspected(probability, lesion_clusters(probability, space), limit)
 
 
 def lesion_probability(
@@ -86,17 +80,9 @@ def lesion_probability(
     return np.where(mask, found, 0).astype(np.float32)
 
 
-def fluid_of(volume: np.ndarray, mask: np.ndarray, space: Space) -> np.ndarray:
-    """The `connected_fluid` of a scan (X, Y, Z), bool."""
-    return connected_fluid(volume, mask, tissue_masks(volume, space))
-
-
-def lesion_clusters(probability: np.ndarray, fluid: np.ndarray, space: Space) -> list[Cluster]:
-    """Clusters of a probability (X, Y, Z), each with the place where most of it is around.
-
-    Fluid that is connected to the ventricles or to the outside, see `fluid_of`, is no lesion.
-    """
-    excess = np.where(fluid, 0, (probability - LEAST) / (1 - LEAST))
+def lesion_clusters(probability: np.ndarray, space: Space) -> list[Cluster]:
+    """Clusters of a probability (X, Y, Z), each with the place where most of it is around."""
+    excess = (probability - LEAST) / (1 - LEAST)
     found = clusters(excess, space)
     if not found:
         return []

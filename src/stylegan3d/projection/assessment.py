@@ -747,7 +747,7 @@ def _findings(
     """
     limit, strange = float(known["residual"]["limit"]), residual_clusters(z, space)
     everywhere = z_everywhere(seen, usual)
-    suspected = suspect_lesions(volume, mask, space, fluid=seen.fluid)
+    suspected = suspect_lesions(volume, mask, space)
     ways = [(limit, strange)]
     if suspected is not None:
         ways = [(suspected.limit, suspected.clusters), (RESIDUAL_TIMES * limit, strange)]

@@ -15,6 +15,8 @@ from typing import Any
 import numpy as np
 from scipy import ndimage
 
+from stylegan3d.geometry.space import Space
+from stylegan3d.measures.regions import region_masks
 from stylegan3d.measures.similarity import similarity
 from stylegan3d.projection.signs import Usual
 from stylegan3d.scans.intensity import rising
@@ -43,6 +45,9 @@ FLUID_SHARE, GREY_SHARE, WHITE_SHARE = (0.0, 3.0), (25.0, 45.0), (85.0, 100.0)
 # Blurs of the scan that are tried to match a reconstruction's sharpness, mm.
 BLURS_MM = (0.0, 0.8, 1.2, 1.6, 2.0, 2.4)
 LEAST_VOXELS = 100
+# Intensity from which a voxel of the expected brain is brain; depth to which outlines of healthy
+# brains differ from it, and millilitres beyond it that none of 80 of them reached (1.0 and 0.6).
+BRAIN, OUTLINE_MM, OUTLINE_ML = 0.15, 4.0, 1.2
 # Depth of the cortex with its folds, and the width from which detail is fine.
 CORTEX_MM, DETAIL_MM = 16.0, 4.0
 
@@ -79,6 +84,57 @@ def core_of(mask: np.ndarray, voxel_mm: tuple[float, float, float]) -> np.ndarra
     steps = max(1, round(CORE_MM / max(voxel_mm)))
     core: np.ndarray = ndimage.binary_erosion(mask, iterations=steps)
     return core if np.count_nonzero(core) >= LEAST_VOXELS else mask
+
+
+@dataclass(frozen=True)
+class Outline:
+    """Where the outline of a scan's brain is not that of the brain the model expects.
+
+    Attributes
+    ----------
+    missing, surplus : dict of str to float
+        Millilitres of brain that are not there, and of other tissue that was left, by region,
+        largest first. They are estimates: of a part cut off straight about half is seen.
+    """
+
+    missing: dict[str, float]
+    surplus: dict[str, float]
+
+
+def compare_outline(expected: np.ndarray, mask: np.ndarray, space: Space) -> Outline:
+    """Look for brain that is missing, cut off or stripped away, and for tissue that is none.
+
+    Parameters
+    ----------
+    expected : ndarray, shape (X, Y, Z)
+        The model's initial estimate, values in [0, 1]; its shape is that of a whole brain.
+    mask : ndarray, shape (X, Y, Z), bool
+        The brain in the scan.
+    """
+    brain = ndimage.binary_fill_holes(expected > BRAIN)
+    inside = _closed(mask)
+    regions = region_masks(brain | inside, space)
+
+    def lying(whole: np.ndarray, other: np.ndarray) -> dict[str, float]:
+        """Parts of one that are not in the other, deeper than outlines differ."""
+        steps = max(1, round(OUTLINE_MM / max(space.voxel_size)))
+        deep = ndimage.binary_erosion(whole, iterations=steps) & ~other
+        pieces, _ = ndimage.label(deep)
+        sizes = np.bincount(pieces.ravel()) * space.voxel_ml
+        sizes[0] = 0
+        found = (sizes >= OUTLINE_ML)[pieces]
+        found = ndimage.binary_dilation(found, iterations=steps) & whole & ~other
+        amounts = {name: found.flat[i].sum() * space.voxel_ml for name, i in regions.items()}
+        named = {name: round(float(ml), 1) for name, ml in amounts.items() if ml >= 1}
+        return dict(sorted(named.items(), key=lambda item: -item[1]))
+
+    return Outline(lying(brain, inside), lying(inside, brain))
+
+
+def _closed(mask: np.ndarray) -> np.ndarray:
+    """A mask (X, Y, Z) without narrow gaps."""
+    wide = ndimage.binary_closing(np.pad(mask, 4), iterations=2)
+    return np.asarray(wide[4:-4, 4:-4, 4:-4])
 
 
 def match_scanner(
