@@ -15,7 +15,7 @@ from stylegan3d.projection import assessment as residual
 from stylegan3d.projection import assessment as verdicts
 from stylegan3d.projection import scanner
 from stylegan3d.projection.assessment import Seen, UsualResidual
-from stylegan3d.projection.scanner import Matched, simulate_scanner
+from stylegan3d.projection.scanner import Matched, Outline, simulate_scanner
 from stylegan3d.scans import verdicts as words
 
 MM = (4.0, 4.0, 4.0)
@@ -148,7 +148,7 @@ def test_what_two_ways_find_is_named_once_and_the_most_unusual_first(space, pers
     probability = np.zeros(space.shape)
     probability[20, 24, 19:24] = 0.9
     probability[15, 20, 20] = 0.7
-    shape = lesion_clusters(probability, np.zeros_like(mask), space)
+    shape = lesion_clusters(probability, space)
     ways = [(0.1, shape), (0.01, residual.residual_clusters(z, space))]
     found = find(ways, z, mask, space)
     ml = space.voxel_ml
@@ -243,19 +243,26 @@ def test_the_decisive_verdict_comes_first_and_each_has_its_own_reason():
 
 
 def test_an_acquisition_is_told_by_contrast_coverage_and_scanner(person):
-    mask = person > 0.05
+    mask, whole = person > 0.05, Outline({}, {})
     full = {"coverage": {"value": 1.0}}
-    alike = verdicts.judge_acquisition(full, person, person, mask, None)
+    alike = verdicts.judge_acquisition(full, person, person, mask, None, whole)
     assert alike["level"] == "green"
     inverted = np.where(mask, 1 - person, 0)
-    assert verdicts.judge_acquisition(full, inverted, person, mask, None)["level"] == "red"
+    assert verdicts.judge_acquisition(full, inverted, person, mask, None, whole)["level"] == "red"
     part = {"coverage": {"value": 0.7}}
-    assert "70 %" in verdicts.judge_acquisition(part, person, person, mask, None)["sentence"]
+    assert "70 %" in verdicts.judge_acquisition(part, person, person, mask, None, whole)["sentence"]
     differs = {**full, "sharpness": {"value": 1.5, "unusual": 5.0}}
-    told = verdicts.judge_acquisition(differs, person, person, mask, None)
+    told = verdicts.judge_acquisition(differs, person, person, mask, None, whole)
     assert told["level"] == "amber"
     assert "(sharper)" in told["sentence"]
     assert "not calibrated" in told["sentence"]
-    at_site = verdicts.judge_acquisition(differs, person, person, mask, "ward 3")
+    at_site = verdicts.judge_acquisition(differs, person, person, mask, "ward 3", whole)
     assert "site 'ward 3'" in at_site["sentence"]
     assert "not calibrated" not in at_site["sentence"]
+    for outline, word in (
+        (Outline({"left frontal lobe": 41.0}, {}), "at least 41 ml at the left frontal lobe"),
+        (Outline({}, {"right temporal lobe": 5.0}), "5 ml at the right temporal lobe"),
+    ):
+        told = verdicts.judge_acquisition(full, person, person, mask, None, outline)
+        assert told["level"] == "amber"
+        assert word in told["sentence"]

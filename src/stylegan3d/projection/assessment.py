@@ -26,7 +26,8 @@ held-out ones, each compared with the others (maximum statistic, Nichols and Hol
 doi:10.1002/hbm.1058).
 
 Ventricles are left out, and what is darker than expected next to fluid that is connected to them or
-to the outside is not counted: how much fluid there is belongs to the anatomy.
+to the outside is not counted: how much fluid there is belongs to the anatomy. Cavities, open or
+closed, are found by the lesion network (`measures.lesions`).
 """
 
 from __future__ import annotations
@@ -52,7 +53,9 @@ from stylegan3d.networks.anatomy import AnatomyNetwork
 from stylegan3d.projection.problem import LatentPrior
 from stylegan3d.projection.scanner import (
     Matched,
+    Outline,
     compare_figures,
+    compare_outline,
     cortical_detail,
     masked_blur,
     match_scanner,
@@ -60,7 +63,7 @@ from stylegan3d.projection.scanner import (
     scanner_in_words,
     spreads,
 )
-from stylegan3d.projection.signs import SIGNS, Guess, Usual, first_guess, measure_signs
+from stylegan3d.projection.signs import SIGNS, SPOT_MM, Guess, Usual, first_guess, measure_signs
 from stylegan3d.scans.aligned import EXPECTED_CONTRAST
 from stylegan3d.scans.intensity import contrast_agreement
 from stylegan3d.scans.verdicts import VERDICTS, doubts_of
@@ -380,6 +383,7 @@ def judge_acquisition(
     template: np.ndarray,
     mask: np.ndarray,
     site: str | None,
+    outline: Outline,
 ) -> Verdict:
     """Contrast, resolution, coverage, extraction."""
     if contrast_agreement(volume, template, mask) < EXPECTED_CONTRAST:
@@ -392,12 +396,28 @@ def judge_acquisition(
         share = f"{100 * figures['coverage']['value']:.0f} %"
         return _told("red", f"{COVERS} {share} of the brain.")
     known = f"those of the site '{site}'" if site else "the training scans"
+    if outline.missing:
+        return _told(
+            "amber",
+            f"Brain is missing, at least {_in_regions(outline.missing)}: it lies outside the field "
+            "of view, or was removed with the skull or the face. Volumes are too small by that.",
+        )
+    if outline.surplus:
+        return _told(
+            "amber",
+            f"Tissue outside the brain was left, such as meninges: {_in_regions(outline.surplus)}. "
+            "Improve the brain extraction.",
+        )
     if words:
         advice = "" if site else " The site is not calibrated, so ranges are wider."
         return _told(
             "amber", f"The scanner differs from {known} ({words}); this was allowed for." + advice
         )
     return _told("green", f"The scan is like {known}.")
+
+
+def _in_regions(amounts: Mapping[str, float]) -> str:
+    return ", ".join(f"{ml:.0f} ml at the {name}" for name, ml in list(amounts.items())[:NAMED])
 
 
 def judge_anatomy(
@@ -655,7 +675,12 @@ def assess(
     matched["cortical_detail"] = cortical_detail(judged, seen.matched.volume, mask, size)
     percentile = _percentile(signs, known)
     own, z = judge_scan(seen, prior, volume, mask, generator, yardstick, is_complete=is_complete)
-    own["verdicts"]["reconstruction"] = judge_reconstruction(matched, told, strangeness, known)
+    follows = judge_reconstruction(matched, told, strangeness, known)
+    if own["findings"] == [] and follows["level"] != "green" and _strangest(told) == "spot":
+        own["verdicts"]["focal"] = judge_spot(seen, mask, generator.space)
+        own["verdicts"] = decisive_first(own["verdicts"])
+        own["headline"] = headline(own["verdicts"])
+    own["verdicts"]["reconstruction"] = follows
     doubts = [
         *doubts_of(own["verdicts"]),
         *_further_doubts(similarity(judged, volume, mask), usual, percentile),
@@ -715,7 +740,8 @@ def judge_scan(
     if usual is None:
         return judged, z
     template = generator.template
-    acquisition = judge_acquisition(figures, volume, template, mask, yardstick.site)
+    outline = compare_outline(seen.guess.volume, mask, generator.space)
+    acquisition = judge_acquisition(figures, volume, template, mask, yardstick.site, outline)
     where = unreadable(acquisition)
     if is_complete:
         z = residual_z(seen, usual)
@@ -777,6 +803,23 @@ def compare_signs(
     return record, float(np.sqrt(np.mean(np.clip(unusual, 0, None) ** 2)))
 
 
+def _strangest(signs: Mapping[str, Mapping[str, float]]) -> str:
+    return max(signs, key=lambda name: signs[name].get("unusual", -np.inf))
+
+
+def judge_spot(seen: Seen, mask: np.ndarray, space: Space) -> Verdict:
+    """Where a region differs as a whole, and nothing in it stands out by itself."""
+    sigma = SPOT_MM / np.array(space.voxel_size)
+    away = np.abs(masked_blur(seen.difference, seen.judged, sigma))
+    regions = region_masks(mask, space)
+    place = next((name for name, i in regions.items() if away.argmax() in i), "brain")
+    return _told(
+        "amber",
+        f"Nothing stands out by itself, but the {place} differs as a whole from what the model "
+        "expects, more than in healthy subjects. Look there.",
+    )
+
+
 def judge_reconstruction(
     alike: Mapping[str, float],
     signs: Mapping[str, Mapping[str, float]],
@@ -790,8 +833,7 @@ def judge_reconstruction(
             "Not calibrated: the model's card has no reference values for these "
             "figures; `stylegan3d model calibrate` adds them.",
         )
-    worst = max(signs, key=lambda name: signs[name].get("unusual", -np.inf))
-    why = SIGNS[worst][1]
+    why = SIGNS[_strangest(signs)][1]
     if strangeness > known["outside"]:
         return _told(
             "red",
