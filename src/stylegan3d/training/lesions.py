@@ -259,7 +259,9 @@ def _large(
         inside[box] = share > 0.5
         radius = float((0.75 / np.pi * inside.sum() * voxel_mm.prod()) ** (1 / 3))
         push = radius * rng.uniform(*MASS_EFFECT)
-        volume, tissues = _pushed(volume, tissues, inside, push, 2 * radius, voxel_mm)
+        pushed, labels = _pushed(volume, tissues, inside, push, 2 * radius, voxel_mm)
+        stays = brain & (labels > 0)  # as the skull does
+        volume, tissues = np.where(stays, pushed, volume), np.where(stays, labels, tissues)
     image = volume.copy()
     part = image[box]
     if cavity:
