@@ -40,6 +40,8 @@ CURVE_PERCENTILES = np.linspace(0.5, 99.5, 34)
 SHADING_RANGE = (0.75, 1.33)
 # Voxels that differ so many spreads have no part in the shading.
 ROBUST = 2.5
+# Spreads of white matter from which a region is too bright to be any.
+BRIGHTER = 4.0
 # Share of the expected brain's voxels, by brightness, that count as fluid, grey and white matter.
 FLUID_SHARE, GREY_SHARE, WHITE_SHARE = (0.0, 3.0), (25.0, 45.0), (85.0, 100.0)
 # Blurs of the scan that are tried to match a reconstruction's sharpness, mm.
@@ -158,7 +160,8 @@ def match_scanner(
     core = core_of(mask, voxel_mm)
     smooth = masked_blur(volume, mask, MATCH_MM / voxel)
     wanted = masked_blur(expected, mask, EXPECTED_MM / voxel)
-    curve = _curve(smooth[core], wanted[core])
+    usual = core & ~_brighter(smooth, wanted, core)
+    curve = _curve(smooth[usual], wanted[usual])
     wanted = masked_blur(expected, mask, MATCH_MM / voxel)
     field = _shading(np.interp(smooth, *curve), wanted, core, voxel)
     told = np.where(mask, np.interp(volume, *curve) * field, 0).astype(np.float32)
@@ -237,6 +240,19 @@ def scanner_in_words(figures: Mapping[str, Mapping[str, float]]) -> str:
         if abs(away) >= NOTABLE and words:
             found.append((abs(away), words))
     return ", ".join(words for _, words in sorted(found, reverse=True))
+
+
+def _brighter(smooth: np.ndarray, wanted: np.ndarray, core: np.ndarray) -> np.ndarray:
+    """Regions (X, Y, Z) brighter than any white matter, such as blood: they are no scanner's doing.
+
+    Left in, they would be taken for white matter, and white matter for what is darker.
+    """
+    white = core & (wanted >= np.percentile(wanted[core], WHITE_SHARE[0]))
+    middle = float(np.median(smooth[white]))
+    spread = 1.4826 * float(np.median(np.abs(smooth[white] - middle)))
+    bright = core & (smooth > middle + max(BRIGHTER * spread, 0.1 * middle))
+    thick = ndimage.binary_opening(bright, iterations=2)
+    return np.asarray(ndimage.binary_dilation(thick, iterations=2))
 
 
 def _curve(scan: np.ndarray, expected: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
