@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 
 import nibabel as nib
 import numpy as np
-from napari.components import ViewerModel
 from nibabel.spaces import vox2out_vox
 
 from stylegan3d.geometry.space import Space, to_ras

@@ -15,7 +15,7 @@ from stylegan3d.projection import assessment as residual
 from stylegan3d.projection import assessment as verdicts
 from stylegan3d.projection import scanner
 from stylegan3d.projection.assessment import Seen, UsualResidual
-from stylegan3d.projection.scanner import Matched, Outline, simulate_scanner
+from stylegan3d.projection.scanner import Matched, OutlineGaps, simulate_scanner
 from stylegan3d.scans import verdicts as words
 
 MM = (4.0, 4.0, 4.0)
@@ -243,7 +243,7 @@ def test_the_decisive_verdict_comes_first_and_each_has_its_own_reason():
 
 
 def test_an_acquisition_is_told_by_contrast_coverage_and_scanner(person):
-    mask, whole = person > 0.05, Outline({}, {})
+    mask, whole = person > 0.05, OutlineGaps({}, {})
     full = {"coverage": {"value": 1.0}}
     alike = verdicts.judge_acquisition(full, person, person, mask, None, whole)
     assert alike["level"] == "green"
@@ -260,8 +260,8 @@ def test_an_acquisition_is_told_by_contrast_coverage_and_scanner(person):
     assert "site 'ward 3'" in at_site["sentence"]
     assert "not calibrated" not in at_site["sentence"]
     for outline, word in (
-        (Outline({"left frontal lobe": 41.0}, {}), "at least 41 ml at the left frontal lobe"),
-        (Outline({}, {"right temporal lobe": 5.0}), "5 ml at the right temporal lobe"),
+        (OutlineGaps({"left frontal lobe": 41.0}, {}), "at least 41 ml at the left frontal lobe"),
+        (OutlineGaps({}, {"right temporal lobe": 5.0}), "5 ml at the right temporal lobe"),
     ):
         told = verdicts.judge_acquisition(full, person, person, mask, None, outline)
         assert told["level"] == "amber"

@@ -366,8 +366,10 @@ def test_magnitude_and_field_map_of_one_file_are_told_apart(tmp_path):
     scan = read_scan(path)
     np.testing.assert_allclose(scan.affine, grid((10, 20, 30)), atol=DICOM_MM)
     slopes = 1 + np.arange(40) / 10
+    # Slopes are text of at most 16 characters, the scan float32.
     np.testing.assert_allclose(scan.data, picture(1) * slopes[:20], rtol=1e-6)
     other = read_scan(path, series=found[1].key)
+    # As above.
     np.testing.assert_allclose(other.data, picture(2) * slopes[20:] - 5, rtol=1e-6)
     assert any("marked as phase" in note for note in map(str, other.notes))
 
@@ -483,6 +485,7 @@ def test_a_mosaic_is_taken_apart(tmp_path):
     scan = read_scan(tmp_path, volume=1)
     places, values = world_values(scan.data, scan.affine)
     expected_places, expected = world_values(data + 1, affine)
+    # Positions are text, and added up over the slices.
     np.testing.assert_allclose(places, expected_places, atol=2e-3)
     np.testing.assert_array_equal(values, expected)
 

@@ -53,7 +53,7 @@ from stylegan3d.networks.anatomy import AnatomyNetwork
 from stylegan3d.projection.problem import LatentPrior
 from stylegan3d.projection.scanner import (
     Matched,
-    Outline,
+    OutlineGaps,
     compare_figures,
     compare_outline,
     cortical_detail,
@@ -383,7 +383,7 @@ def judge_acquisition(
     template: np.ndarray,
     mask: np.ndarray,
     site: str | None,
-    outline: Outline,
+    outline: OutlineGaps,
 ) -> Verdict:
     """Contrast, resolution, coverage, extraction."""
     if contrast_agreement(volume, template, mask) < EXPECTED_CONTRAST:

@@ -89,7 +89,7 @@ def core_of(mask: np.ndarray, voxel_mm: tuple[float, float, float]) -> np.ndarra
 
 
 @dataclass(frozen=True)
-class Outline:
+class OutlineGaps:
     """Where the outline of a scan's brain is not that of the brain the model expects.
 
     Attributes
@@ -103,7 +103,7 @@ class Outline:
     surplus: dict[str, float]
 
 
-def compare_outline(expected: np.ndarray, mask: np.ndarray, space: Space) -> Outline:
+def compare_outline(expected: np.ndarray, mask: np.ndarray, space: Space) -> OutlineGaps:
     """Look for brain that is missing, cut off or stripped away, and for tissue that is none.
 
     Parameters
@@ -130,7 +130,7 @@ def compare_outline(expected: np.ndarray, mask: np.ndarray, space: Space) -> Out
         named = {name: round(float(ml), 1) for name, ml in amounts.items() if ml >= 1}
         return dict(sorted(named.items(), key=lambda item: -item[1]))
 
-    return Outline(lying(brain, inside), lying(inside, brain))
+    return OutlineGaps(lying(brain, inside), lying(inside, brain))
 
 
 def _closed(mask: np.ndarray) -> np.ndarray:

@@ -12,7 +12,6 @@ from __future__ import annotations
 import atexit
 import hashlib
 import json
-import math
 import os
 import re
 import subprocess
@@ -29,17 +28,19 @@ import numpy as np
 
 from stylegan3d.base import Json, ScanError
 from stylegan3d.scans import checks
-from stylegan3d.scans.origin import ACQUIRED, DICOM_WORDS, Told, origin_of_dicom
-from stylegan3d.scans.person import Person, person_of_dicom
+from stylegan3d.scans.origin import DICOM_WORDS, origin_of_dicom
+from stylegan3d.scans.person import person_of_dicom
 from stylegan3d.scans.series import (
     CUT,
     DAMAGED,
     EMPTY,
     UNREADABLE,
+    DicomSlice,
     Series,
     Stack,
     choose_series,
     left_out,
+    number_in,
     regridded,
     stacked,
 )
@@ -141,8 +142,6 @@ MOST_FILES = 20_000
 SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
 # A place or a size beyond this is no millimetres of a person.
 FARTHEST_MM = 1e6
-# Cosines that differ by less are of one orientation; echo times, of one echo.
-SAME_AXES, SAME_MS = 2e-3, 0.01
 # Direction cosines of two digits are off by so much; more is no orientation.
 SLOPPY = 0.02
 # Pixel data may be padded, but not to as many bytes as voxels of another type would have.
@@ -183,98 +182,6 @@ _DERIVED = ("DERIVED", "SECONDARY", "MPR", "MIP", "PROJECTION IMAGE", "ADC", "FA
 # Not how bright tissue is.
 _PHASE = {"P", "PHASE", "PHASE MAP", "R", "REAL", "I", "IMAGINARY", "VELOCITY"}
 _PHASE |= {"B0", "B0 MAP", "FIELD_MAP", "FIELD MAP"}
-
-
-@dataclass(frozen=True, eq=False)
-class DicomSlice:
-    """One slice: a file, or one frame of a file with several.
-
-    Attributes
-    ----------
-    path : Path
-    frame, frames : int
-        Which frame of the file, from 0, and how many it has.
-    series, instance : str
-        Series instance UID; what names the image, wherever it was copied to.
-    shape, spacing : tuple
-        Columns and rows; millimetres from one column to the next, and one row.
-    axes, position : ndarray, shape (3, 2) and (3,), or None
-        Where columns and rows run to, and millimetres of the first pixel's centre, LPS.
-    order : tuple of float
-        Sorts repeated slices at one position: time point, echo, trigger, acquisition, instance.
-    scale : tuple of float
-        Slope and intercept: what a stored number stands for.
-    about : dict
-        Plain words of the series: number, description, modality, image type, SOP class, timing.
-    person, told : Person, Told
-        Age and sex; whether it was acquired.
-    who : str
-        The same for images of one patient; no name can be read from it.
-    problem : str
-        Why it is no slice of a volume, as the end of a sentence; empty if it can be one.
-    """
-
-    path: Path
-    frame: int
-    frames: int
-    series: str
-    instance: str
-    shape: tuple[int, int]
-    spacing: tuple[float, float]
-    axes: np.ndarray | None
-    position: np.ndarray | None
-    order: tuple[float, ...]
-    scale: tuple[float, float]
-    about: dict[str, str]
-    person: Person = field(default_factory=Person)
-    who: str = ""
-    told: Told = ACQUIRED
-    problem: str = ""
-
-    @property
-    def identity(self) -> tuple:
-        """The same for copies of one image, wherever they lie.
-
-        Programs that export badly give all slices of a series one name; their places tell them
-        apart.
-        """
-        place = None if self.position is None else tuple(self.position)
-        return self.instance, place, self.order, *self.kind
-
-    @property
-    def kind(self) -> tuple[str, str, str]:
-        """Patient, echo time and type of image: they differ between volumes of one series UID."""
-        return self.who, self.about["echo_ms"], self.about["image_type"]
-
-    @property
-    def types(self) -> list[str]:
-        """The words of the image's type."""
-        return self.about["image_type"].upper().split("\\")
-
-    @property
-    def mosaic(self) -> bool:
-        """Whether it holds all slices of a volume side by side."""
-        return "MOSAIC" in self.types
-
-    @property
-    def turn(self) -> tuple[float, ...]:
-        """Orientation, rounded; empty where it is not given."""
-        return () if self.axes is None else tuple(np.round(self.axes.ravel(), 2) + 0.0)
-
-    def stacks_with(self, other: DicomSlice) -> bool:
-        """Whether two slices may be of one volume: size, spacing, kind of image, orientation.
-
-        Not to the last digit: some scanners compute the orientation again for each slice.
-        """
-        if self.shape != other.shape or (self.who, self.types) != (other.who, other.types):
-            return False
-        if abs(_number(self.about["echo_ms"], 0) - _number(other.about["echo_ms"], 0)) > SAME_MS:
-            return False
-        if not np.allclose(self.spacing, other.spacing, atol=1e-3):
-            return False
-        if self.axes is None or other.axes is None:
-            return self.axes is other.axes
-        return np.allclose(self.axes, other.axes, atol=SAME_AXES)
 
 
 @dataclass
@@ -320,12 +227,12 @@ def slices_of(path: Path, search: DicomSearch) -> list[DicomSlice]:
 
 def _slice(path: Path, said: Json, frame: int, frames: int, held: list[int] | None) -> DicomSlice:
     spacing, turn, place = (_numbers(said.get(word), n) for word, n in _PLACE.items())
-    slope, intercept = (_number(said.get(word), n) for word, n in _SCALE.items())
+    slope, intercept = (number_in(said.get(word), n) for word, n in _SCALE.items())
     if said.get("PhotometricInterpretation") == "MONOCHROME1":  # the brightest is stored as 0
         signed = said.get("PixelRepresentation") == "1"
-        brightest = -1 if signed else 2 ** _number(said.get("BitsStored"), 16) - 1
+        brightest = -1 if signed else 2 ** number_in(said.get("BitsStored"), 16) - 1
         slope, intercept = -slope, intercept + slope * brightest
-    order = tuple(_number(said.get(word), 0) for word in ORDER)
+    order = tuple(number_in(said.get(word), 0) for word in ORDER)
     who = "\\".join(said.get(word, "") for word in _WHO)
     columns, rows = int(said["Columns"]), int(said["Rows"])
     return DicomSlice(
@@ -353,8 +260,8 @@ def _wrong_pixels(said: Json, voxels: int, held: list[int] | None) -> str:
     colours = said.get("PhotometricInterpretation", "MONOCHROME2")
     if said.get("SamplesPerPixel", "1") != "1" or not colours.startswith("MONOCHROME"):
         return COLOURED
-    bits = _number(said.get("BitsAllocated"), 16)
-    if bits not in (8, 16, 32) or not 0 < _number(said.get("BitsStored"), bits) <= bits:
+    bits = number_in(said.get("BitsAllocated"), 16)
+    if bits not in (8, 16, 32) or not 0 < number_in(said.get("BitsStored"), bits) <= bits:
         return f"its voxels are of {bits:g} bits, not of 8, 16 or 32"
     claimed = voxels * bits / 8
     if held is None or claimed <= held[0] < WIDER * claimed:
@@ -383,14 +290,6 @@ def _numbers(text: str | None, count: int) -> np.ndarray | None:
     except ValueError:
         return None
     return values if values.size == count and (np.abs(values) < FARTHEST_MM).all() else None
-
-
-def _number(text: str | None, default: float) -> float:
-    try:
-        value = float((text or "").split("\\")[0])
-    except ValueError:
-        return default
-    return value if math.isfinite(value) else default
 
 
 def list_series(path: str | Path) -> list[Series]:
@@ -512,7 +411,7 @@ def _told_apart(firsts: list[DicomSlice], place: int, people: list[str]) -> str:
     one, words = firsts[place], []
     if len(people) > 1:
         words.append(f"patient {people.index(one.who) + 1} of {len(people)}")
-    echoes = [_number(first.about["echo_ms"], 0) for first in firsts]
+    echoes = [number_in(first.about["echo_ms"], 0) for first in firsts]
     if len({*echoes}) > 1 and echoes[place]:
         words.append(f"echo {echoes[place]:g} ms")
     common = set.intersection(*(set(first.types) for first in firsts))

@@ -96,7 +96,7 @@ def main(arguments: Sequence[str]) -> None:
     most = int(arguments[0])
     pydicom.config.settings.reading_validation_mode = pydicom.config.IGNORE
     requests: queue.SimpleQueue[Json] = queue.SimpleQueue()
-    work = _Work()
+    work = _Conversion()
     threading.Thread(target=_listen, args=(requests, work), daemon=True).start()
     threading.Thread(target=_watch, args=(most, work), daemon=True).start()
     while True:
@@ -123,13 +123,13 @@ def main(arguments: Sequence[str]) -> None:
         answers.flush()
 
 
-def _listen(requests: queue.SimpleQueue[Json], work: _Work) -> None:
+def _listen(requests: queue.SimpleQueue[Json], work: _Conversion) -> None:
     for line in sys.stdin.buffer:
         requests.put(json.loads(line))
     work.end(0)  # the program that asks is gone
 
 
-def _watch(most: int, work: _Work) -> None:
+def _watch(most: int, work: _Conversion) -> None:
     """End what takes too long, or too much memory where the system sets no limit."""
     own = psutil.Process()
     while True:
@@ -219,7 +219,7 @@ def _text(ds: pydicom.Dataset, word: str) -> str:
     return text.encode("utf-8", "replace").decode("utf-8")
 
 
-class _Work:
+class _Conversion:
     """A conversion: its folder, and dcm2niix while it runs."""
 
     def __init__(self) -> None:

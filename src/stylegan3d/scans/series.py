@@ -10,20 +10,19 @@ ones refused.
 from __future__ import annotations
 
 import hashlib
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from stylegan3d.base import Doubt, Note, ScanError
 from stylegan3d.geometry.space import RAS_TO_LPS
 from stylegan3d.scans.checks import MIN_VOXELS_PER_AXIS
-
-if TYPE_CHECKING:
-    from stylegan3d.scans.dicom import DicomSlice
+from stylegan3d.scans.origin import ACQUIRED, Told
+from stylegan3d.scans.person import Person
 
 # Tolerance for equal positions.
 SAME_MM = 0.01
@@ -32,6 +31,112 @@ EVEN_SHARE = 0.05
 # Largest gap in mm that is interpolated, and largest deviation from the line.
 LARGEST_GAP_MM, OFF_LINE_MM = 10.0, 1.0
 TILTED_DEGREES = 0.5
+# Cosines that differ by less are of one orientation; echo times, of one echo.
+SAME_AXES, SAME_MS = 2e-3, 0.01
+
+
+def number_in(text: str | None, default: float) -> float:
+    """The first number of a DICOM text, or the default."""
+    try:
+        value = float((text or "").split("\\")[0])
+    except ValueError:
+        return default
+    return value if math.isfinite(value) else default
+
+
+@dataclass(frozen=True, eq=False)
+class DicomSlice:
+    """One slice: a file, or one frame of a file with several.
+
+    Attributes
+    ----------
+    path : Path
+    frame, frames : int
+        Which frame of the file, from 0, and how many it has.
+    series, instance : str
+        Series instance UID; what names the image, wherever it was copied to.
+    shape, spacing : tuple
+        Columns and rows; millimetres from one column to the next, and one row.
+    axes, position : ndarray, shape (3, 2) and (3,), or None
+        Where columns and rows run to, and millimetres of the first pixel's centre, LPS.
+    order : tuple of float
+        Sorts repeated slices at one position: time point, echo, trigger, acquisition, instance.
+    scale : tuple of float
+        Slope and intercept: what a stored number stands for.
+    about : dict
+        Plain words of the series: number, description, modality, image type, SOP class, timing.
+    person, told : Person, Told
+        Age and sex; whether it was acquired.
+    who : str
+        The same for images of one patient; no name can be read from it.
+    problem : str
+        Why it is no slice of a volume, as the end of a sentence; empty if it can be one.
+    """
+
+    path: Path
+    frame: int
+    frames: int
+    series: str
+    instance: str
+    shape: tuple[int, int]
+    spacing: tuple[float, float]
+    axes: np.ndarray | None
+    position: np.ndarray | None
+    order: tuple[float, ...]
+    scale: tuple[float, float]
+    about: dict[str, str]
+    person: Person = field(default_factory=Person)
+    who: str = ""
+    told: Told = ACQUIRED
+    problem: str = ""
+
+    @property
+    def identity(self) -> tuple:
+        """The same for copies of one image, wherever they lie.
+
+        Programs that export badly give all slices of a series one name; their places tell them
+        apart.
+        """
+        place = None if self.position is None else tuple(self.position)
+        return self.instance, place, self.order, *self.kind
+
+    @property
+    def kind(self) -> tuple[str, str, str]:
+        """Patient, echo time and type of image: they differ between volumes of one series UID."""
+        return self.who, self.about["echo_ms"], self.about["image_type"]
+
+    @property
+    def types(self) -> list[str]:
+        """The words of the image's type."""
+        return self.about["image_type"].upper().split("\\")
+
+    @property
+    def mosaic(self) -> bool:
+        """Whether it holds all slices of a volume side by side."""
+        return "MOSAIC" in self.types
+
+    @property
+    def turn(self) -> tuple[float, ...]:
+        """Orientation, rounded; empty where it is not given."""
+        return () if self.axes is None else tuple(np.round(self.axes.ravel(), 2) + 0.0)
+
+    def stacks_with(self, other: DicomSlice) -> bool:
+        """Whether two slices may be of one volume: size, spacing, kind of image, orientation.
+
+        Not to the last digit: some scanners compute the orientation again for each slice.
+        """
+        if self.shape != other.shape or (self.who, self.types) != (other.who, other.types):
+            return False
+        if (
+            abs(number_in(self.about["echo_ms"], 0) - number_in(other.about["echo_ms"], 0))
+            > SAME_MS
+        ):
+            return False
+        if not np.allclose(self.spacing, other.spacing, atol=1e-3):
+            return False
+        if self.axes is None or other.axes is None:
+            return self.axes is other.axes
+        return np.allclose(self.axes, other.axes, atol=SAME_AXES)
 
 
 @dataclass(frozen=True, eq=False)
