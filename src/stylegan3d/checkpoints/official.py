@@ -519,10 +519,7 @@ def _discriminator_wiring(variables: Variables, base: Grid, levels: int) -> Wiri
 
 
 def _compare_image(
-    settings: Settings,
-    network: str,
-    config: GeneratorConfig | DiscriminatorConfig,
-    levels: int,
+    settings: Settings, network: str, config: GeneratorConfig | DiscriminatorConfig, levels: int
 ) -> None:
     """The settings that both networks have."""
     shapes: dict[str, Any] = {

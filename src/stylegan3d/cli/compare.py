@@ -73,14 +73,7 @@ def compare(
         generator = written.open()
         about["Model"] = model_entry(generator)
         with progress("Comparing") as report:
-            found = compare_table(
-                read,
-                by,
-                fixed,
-                generator,
-                settings=settings,
-                report=report,
-            )
+            found = compare_table(read, by, fixed, generator, settings=settings, report=report)
     paths = save_comparison(found, out, generator, about, overwrite=written.overwrite)
     summary = summarised(found)
     lines = [

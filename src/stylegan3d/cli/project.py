@@ -165,8 +165,7 @@ def prepare(
     skull: SkullOption = Choices.skull,
     jobs: JobsOption = 1,
     dry_run: Annotated[
-        bool,
-        typer.Option("--dry-run", help="Only list what would be prepared or excluded."),
+        bool, typer.Option("--dry-run", help="Only list what would be prepared or excluded.")
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -179,11 +178,7 @@ def prepare(
     """
     if out is None and not dry_run:
         raise typer.BadParameter("Give --out FOLDER for the data set, or --dry-run to look first.")
-    settings: Json = {
-        "target": _target(template, model),
-        "skull": skull,
-        **asdict(how),
-    }
+    settings: Json = {"target": _target(template, model), "skull": skull, **asdict(how)}
     if out is None or dry_run:
         from stylegan3d.dataset.preparation import make_plan
 
@@ -194,13 +189,7 @@ def prepare(
     from stylegan3d.dataset import preparation
 
     with progress("Preparing") as report:
-        pack = preparation.prepare(
-            folder,
-            out,
-            jobs=jobs,
-            progress=report,
-            **settings,
-        )
+        pack = preparation.prepare(folder, out, jobs=jobs, progress=report, **settings)
     _emit_prepared(pack, as_json=as_json)
 
 

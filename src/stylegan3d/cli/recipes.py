@@ -59,10 +59,7 @@ def chosen_recipes(
 
 
 def render_to_files(
-    generator: Generator,
-    recipes: Sequence[Recipe],
-    written: Volumes,
-    table: Path | None = None,
+    generator: Generator, recipes: Sequence[Recipe], written: Volumes, table: Path | None = None
 ) -> None:
     """Render each recipe at full quality and save it, after checking everything first.
 

@@ -151,8 +151,7 @@ def film(
     recipes: RecipesArgument = None,
     seeds: SeedsOption = None,
     out: Annotated[
-        Path,
-        typer.Option("--out", "-o", help="Film to write: .mp4, .gif, .png or .webp."),
+        Path, typer.Option("--out", "-o", help="Film to write: .mp4, .gif, .png or .webp.")
     ] = Path("film.gif"),
     planes: PlanesOption = ALL_PLANES,
     at: PointOption = None,
@@ -168,13 +167,7 @@ def film(
     from stylegan3d.outputs.results import json_path
     from stylegan3d.recipe.keyframes import check_key_frames
 
-    planned = Film(
-        tuple(frames),
-        settings,
-        parse_planes(planes),
-        parse_point(at),
-        _look(scale),
-    )
+    planned = Film(tuple(frames), settings, parse_planes(planes), parse_point(at), _look(scale))
     check_suffix(out)
     check_output([out, json_path(out)], written.overwrite)
     generator = written.open()

@@ -35,7 +35,7 @@ def segment(
         typer.Argument(
             help="A volume saved by this program, or a T1-weighted scan of the head or the brain: "
             "NIfTI, MGH, or a DICOM folder. Or many: files, a folder (such as a BIDS data set), or "
-            "a text file with a path per line.",
+            "a text file with a path per line."
         ),
     ],
     reading: ReadingOptions,
@@ -176,13 +176,7 @@ def _segment_one(
     with progress("Segmenting") as report:
         segmenter = load_segmenter(reading.network)
         scan = read_scan(volume, reading.index, reading.series, reading.orientation)
-        found = segment_scan(
-            segmenter,
-            scan,
-            wanted,
-            skull=reading.skull,
-            progress=report,
-        )
+        found = segment_scan(segmenter, scan, wanted, skull=reading.skull, progress=report)
     name = scan_stem(volume)
     files = {} if out is None else label_files(out, found, scan, segmenter)
     if table is not None:
@@ -211,12 +205,7 @@ def _find_lesions(volume: Path, out: Path | None, reading: ReadingOptions) -> No
     with progress("Looking for lesions") as report:
         segmenter = load_lesions(reading.network)
         scan = read_scan(volume, reading.index, reading.series, reading.orientation)
-        found = lesions_of_scan(
-            scan,
-            segmenter,
-            skull=reading.skull,
-            progress=report,
-        )
+        found = lesions_of_scan(scan, segmenter, skull=reading.skull, progress=report)
     files = {} if out is None else lesion_files(out, found, scan, segmenter)
     write_together(files, overwrite=reading.overwrite)
     doubts = doubts_in(found.steps)
@@ -272,10 +261,6 @@ def _segment_visits(
             progress=report,
         )
     files = [] if out is None else save_visits(found, out, overwrite=reading.overwrite)
-    lines = [
-        *facts_in(found.notes),
-        *lines_of(found),
-        *map(str, files),
-    ]
+    lines = [*facts_in(found.notes), *lines_of(found), *map(str, files)]
     print_doubts(found.doubts)
     emit({**found.to_dict(), "files": list(map(str, files))}, lines, as_json=reading.as_json)

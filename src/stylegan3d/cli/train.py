@@ -327,8 +327,7 @@ def _preset(kind: str) -> Any:
 
 
 ConfigOption = typer.Option(
-    "--config",
-    help="Settings of a new run as JSON, such as the settings.json of another.",
+    "--config", help="Settings of a new run as JSON, such as the settings.json of another."
 )
 SetOption = typer.Option(
     "--set", metavar="NAME=VALUE", help="Change one setting; may be given several times."
@@ -411,8 +410,7 @@ class TrainStyleGAN(Named):
     precision: Annotated[str | None, described(StyleGANSettings, "precision", PRESET)] = None
     mirror: Annotated[bool | None, described(StyleGANSettings, "mirror", PRESET)] = None
     tensorboard: Annotated[
-        bool,
-        typer.Option("--tensorboard", help="Also write curves and pictures for TensorBoard."),
+        bool, typer.Option("--tensorboard", help="Also write curves and pictures for TensorBoard.")
     ] = False
     new_only = ("preset", "config", "seed", "batch", "mirror")
     fixed = ()
@@ -596,8 +594,7 @@ class TrainFlow(Training, _WithModel):
     teacher: Annotated[
         Path | None,
         typer.Option(
-            "--teacher",
-            help="Folder of a trained flow's run, to distil it into one step.",
+            "--teacher", help="Folder of a trained flow's run, to distil it into one step."
         ),
     ] = None
     init_from: Annotated[

@@ -256,9 +256,7 @@ def edit_item(
 
 
 SEGMENTATIONS = Table(
-    "segmentations.tsv",
-    (*FIRST, *COLUMNS, *LAST, "labels"),
-    f"{RECORDS}/segmentations",
+    "segmentations.tsv", (*FIRST, *COLUMNS, *LAST, "labels"), f"{RECORDS}/segmentations"
 )
 
 
@@ -303,11 +301,7 @@ def segment_item(
     found = segment_scan(segmenter, scan, wanted, skull=settings["skull"])
     describe(item.root(folder), made_by(segmenter))
     write_together(label_files(labels, found, scan, segmenter), overwrite=overwrite)
-    row = {
-        **found.numbers.cells(),
-        "doubts": found.doubts,
-        "labels": labels,
-    }
+    row = {**found.numbers.cells(), "doubts": found.doubts, "labels": labels}
     return [labels, sidecar_path(labels)], row
 
 

@@ -183,11 +183,7 @@ def _damaged(path: Path, error: Exception) -> StyleGAN3DError:
 
 
 def write_pack(
-    path: Path,
-    rows: list[Json],
-    volume_of: Callable[[Json], np.ndarray],
-    space: Space,
-    info: Json,
+    path: Path, rows: list[Json], volume_of: Callable[[Json], np.ndarray], space: Space, info: Json
 ) -> None:
     """Write a pack; `volume_of(row)` returns the row's uint8 (X, Y, Z) volume.
 

@@ -350,14 +350,7 @@ def prepare(
         return _work_off(plan, job, folder, out, jobs, progress)
 
 
-def _work_off(
-    plan: Plan,
-    job: Job,
-    folder: Path,
-    out: Path,
-    jobs: int,
-    progress: Progress,
-) -> Pack:
+def _work_off(plan: Plan, job: Job, folder: Path, out: Path, jobs: int, progress: Progress) -> Pack:
     """Prepare pending files, and pack all."""
     tissues = read_tissues(folder)
     results = dict(plan.known)

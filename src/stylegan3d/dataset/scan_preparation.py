@@ -33,13 +33,7 @@ from stylegan3d.scans.origin import origin_of_file
 from stylegan3d.scans.reading import read_scan
 from stylegan3d.scans.resampling import resample
 from stylegan3d.scans.scan import Scan
-from stylegan3d.scans.sources import (
-    TEST,
-    VALIDATION,
-    find_sources,
-    read_participants,
-    split_of,
-)
+from stylegan3d.scans.sources import TEST, VALIDATION, find_sources, read_participants, split_of
 from stylegan3d.storage.files import atomic_write_bytes, output_errors
 from stylegan3d.storage.jsontext import read_json, to_plain
 
@@ -64,11 +58,7 @@ class Job:
 
 
 def prepare_all(
-    job: Job,
-    files: dict[str, Path],
-    jobs: int,
-    progress: Progress,
-    done: int,
+    job: Job, files: dict[str, Path], jobs: int, progress: Progress, done: int
 ) -> dict[str, Json]:
     """Prepare pending files; returns results by key.
 
@@ -221,10 +211,7 @@ def read_prepared(path: Path, target: Target) -> np.ndarray | None:
         if not target.space.same_as(Space(image.shape, image.affine)):
             return None
         data = np.asanyarray(image.dataobj)
-    except (
-        ScanError,
-        *READ_ERRORS,
-    ):  # reading it as a raw scan raises a clear error
+    except (ScanError, *READ_ERRORS):  # reading it as a raw scan raises a clear error
         return None
     if data.dtype != np.uint8:
         if data.dtype.kind not in "fui" or not np.isfinite(data).all():
@@ -340,10 +327,7 @@ def holds_volumes(path: Path) -> bool:
 
 
 def read_set(
-    path: Path,
-    space: Space | None,
-    template: np.ndarray | None = None,
-    progress: Progress = SILENT,
+    path: Path, space: Space | None, template: np.ndarray | None = None, progress: Progress = SILENT
 ) -> VolumeSet:
     """The volumes of a folder.
 

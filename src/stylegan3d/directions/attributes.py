@@ -508,10 +508,7 @@ def _slope(
 
 
 def _pattern(
-    beta: np.ndarray,
-    fixed: Sequence[np.ndarray],
-    w: np.ndarray,
-    contour: np.ndarray | None = None,
+    beta: np.ndarray, fixed: Sequence[np.ndarray], w: np.ndarray, contour: np.ndarray | None = None
 ) -> np.ndarray:
     """`cov(w) beta` without the part that changes the predictions `fixed`; float64 `(w_dim,)`.
 

@@ -340,11 +340,7 @@ def checked_name(name: str) -> str:
 
 
 def _single(
-    generator: Generator,
-    vector: np.ndarray,
-    name: str,
-    description: str,
-    told: Json | None = None,
+    generator: Generator, vector: np.ndarray, name: str, description: str, told: Json | None = None
 ) -> Directions:
     """One direction whose unit is one standard deviation of random brains along it."""
     unit = vector / np.linalg.norm(vector)

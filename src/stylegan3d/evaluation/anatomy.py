@@ -220,10 +220,7 @@ def tissue_shape(material: Material) -> Json:
 
     nobody = [f"synthetic {i}" for i in range(len(made))]
     result = _beside_shape(
-        "",
-        told(made[drawn], nobody[:n], half),
-        told(people[other], names[other], half),
-        (n, n),
+        "", told(made[drawn], nobody[:n], half), told(people[other], names[other], half), (n, n)
     )
     held_out = np.arange(known, len(people))
     if len(held_out) >= LEAST:

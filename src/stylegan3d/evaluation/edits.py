@@ -66,11 +66,7 @@ from stylegan3d.segmentation.classes import CLASSES, TISSUES, Scheme, mean_score
 from stylegan3d.segmentation.inference import Segmenter, bundled_segmenter
 from stylegan3d.training.options import SegmentationSettings
 from stylegan3d.training.run import Run
-from stylegan3d.training.segmentation import (
-    SegmentationRun,
-    SegmentationTask,
-    validate,
-)
+from stylegan3d.training.segmentation import SegmentationRun, SegmentationTask, validate
 
 #: Weight of a volume, in standard deviations of a feature.
 WEIGHT = 10.0

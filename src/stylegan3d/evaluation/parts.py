@@ -120,8 +120,7 @@ def reconstruction(material: Material) -> Json:
         if isinstance(result.get(name), dict):
             result[name] |= {
                 f"{key}_interval": bootstrap(
-                    median,
-                    np.array([person[name][key] for person in result["people"]]),
+                    median, np.array([person[name][key] for person in result["people"]])
                 )
                 for key in ("ssim", "psnr")
             }
@@ -211,11 +210,7 @@ def fidelity(material: Material) -> Json:
     synthetic, real = material.synthetic_features, material.subject_features
     drawn = {"repeats": settings.repeats, "seed": settings.seed}
     result: Json = {"network": f"encoder of deepbet's LinkNet3d at {FEATURE_MM:g} mm"}
-    measures = {
-        "fid": frechet_distance,
-        "fid_diagonal": diagonal_distance,
-        "kid": kernel_distance,
-    }
+    measures = {"fid": frechet_distance, "fid_diagonal": diagonal_distance, "kid": kernel_distance}
     for name, measure in measures.items():
         halves = compare_with_halves(measure, synthetic, real, **drawn)
         held_out = compare_with_validation(measure, synthetic, real[:known], real[known:], **drawn)
@@ -277,10 +272,7 @@ def two_sample_part(material: Material) -> Json:
 
     nobody = [f"synthetic {i}" for i in range(n)]
     real = np.stack(material.volumes(material.subjects[other]))
-    found = [
-        told(material.synthetic[drawn], nobody, "synthetic"),
-        told(real, names[other], "real"),
-    ]
+    found = [told(material.synthetic[drawn], nobody, "synthetic"), told(real, names[other], "real")]
     return {"n": n} | {
         name: {"n": n} | side_by_side(*((told[name], told[f"{name}_interval"]) for told in found))
         for name in ("accuracy", "auc")

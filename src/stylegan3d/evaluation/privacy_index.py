@@ -139,10 +139,7 @@ class PrivacyIndex:
 
 
 def build_index(
-    pack: Pack,
-    model_hash: str = "",
-    progress: Progress = SILENT,
-    work: Path | None = None,
+    pack: Pack, model_hash: str = "", progress: Progress = SILENT, work: Path | None = None
 ) -> PrivacyIndex:
     """Describe the subjects of a data set.
 

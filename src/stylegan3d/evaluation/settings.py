@@ -42,9 +42,7 @@ class EvaluationSettings:
     budget: Annotated[
         str | None,
         Option(
-            "Budget",
-            "Budget of the projections.",
-            choices={**TITLES, "none": "no projections"},
+            "Budget", "Budget of the projections.", choices={**TITLES, "none": "no projections"}
         ),
     ] = Choices.budget
     cache: Path | None = None

@@ -122,10 +122,7 @@ class Upright:
 
 
 def cut(
-    volume: Upright,
-    plane: Plane,
-    mm: float | None = None,
-    convention: Convention = "radiological",
+    volume: Upright, plane: Plane, mm: float | None = None, convention: Convention = "radiological"
 ) -> Slice:
     """A slice of a volume in display orientation.
 

@@ -42,10 +42,7 @@ class Suspected:
 
 
 def suspect_lesions(
-    volume: np.ndarray,
-    mask: np.ndarray,
-    space: Space,
-    network: Segmenter | None = None,
+    volume: np.ndarray, mask: np.ndarray, space: Space, network: Segmenter | None = None
 ) -> Suspected | None:
     """Look for lesions in a scan.
 

@@ -250,11 +250,7 @@ def cross_validated(
 
 
 def classify_by_measures(
-    first: np.ndarray,
-    second: np.ndarray,
-    people: Sequence[object] | None = None,
-    *,
-    seed: int = 0,
+    first: np.ndarray, second: np.ndarray, people: Sequence[object] | None = None, *, seed: int = 0
 ) -> Classification:
     """How well a logistic regression on measures distinguishes two sets.
 

@@ -46,13 +46,7 @@ class DiscriminatorLevel(nn.Module):
         self.shortcut: Conv3d | None = None
         if config.wiring == "resnet":
             self.shortcut = Conv3d(
-                fine,
-                coarse,
-                1,
-                down=True,
-                bias=False,
-                activate=False,
-                kernel=kernel,
+                fine, coarse, 1, down=True, bias=False, activate=False, kernel=kernel
             )
 
     def forward(self, x: Tensor) -> Tensor:

@@ -490,10 +490,7 @@ def reached(low: Tensor) -> Tensor:
 
 
 def within(
-    bands: Tensor,
-    near: Tensor,
-    box: tuple[slice, slice, slice],
-    ends: tuple[float, float] = FLOOR,
+    bands: Tensor, near: Tensor, box: tuple[slice, slice, slice], ends: tuple[float, float] = FLOOR
 ) -> Tensor:
     """The image [N, 1, 2 X, 2 Y, 2 Z] of the bands in a box, -1 where nothing is near.
 

@@ -493,11 +493,7 @@ def dicom_files(
                 objects = _labels(path, saved, reference, when)
             else:
                 objects = series_of(
-                    saved,
-                    reference,
-                    plane=settings.plane,
-                    burn_in=settings.burn_in,
-                    when=when,
+                    saved, reference, plane=settings.plane, burn_in=settings.burn_in, when=when
                 )
                 if settings.enhanced:
                     contrast = contrast_of(saved.stem)

@@ -93,11 +93,7 @@ def draw_film(film: Film, generator: Generator, renderer: Renderer) -> Iterator[
 
 
 def film_files(
-    path: Path,
-    film: Film,
-    generator: Generator,
-    renderer: Renderer,
-    progress: Progress = SILENT,
+    path: Path, film: Film, generator: Generator, renderer: Renderer, progress: Progress = SILENT
 ) -> dict[Path, bytes]:
     """The film and the JSON beside it, not yet written: name to content.
 

@@ -16,12 +16,7 @@ from scipy.ndimage import distance_transform_edt
 from stylegan3d.base import Json, JsonView, facts_in
 from stylegan3d.geometry.space import Space
 from stylegan3d.measures.similarity import similarity
-from stylegan3d.outputs.results import (
-    INSIDE,
-    provenance,
-    rendered_files,
-    write_dataset_description,
-)
+from stylegan3d.outputs.results import INSIDE, provenance, rendered_files, write_dataset_description
 from stylegan3d.projection.forward import Mask, Masked, Operator
 from stylegan3d.projection.operators import Identity, KSpace, ThickSlices
 from stylegan3d.projection.projector import ProjectionRun, tissues_of

@@ -44,13 +44,7 @@ from stylegan3d.segmentation.classes import (
 from stylegan3d.segmentation.curves import AgeCurve, curve_of
 from stylegan3d.segmentation.norms import UNKNOWN_SHIFT, Norms
 from stylegan3d.settings.option import ReportSettings
-from stylegan3d.storage.about import (
-    EDITED_SCAN,
-    ORIGIN_NAMES,
-    WORN_DETAIL,
-    Origin,
-    version,
-)
+from stylegan3d.storage.about import EDITED_SCAN, ORIGIN_NAMES, WORN_DETAIL, Origin, version
 from stylegan3d.storage.formats import scan_stem
 
 if TYPE_CHECKING:

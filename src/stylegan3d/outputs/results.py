@@ -296,12 +296,7 @@ def picture_name(
 
 
 def scan_picture_name(
-    name: str,
-    scan: str | Path | None,
-    what: str,
-    *,
-    kind: str = "",
-    in_model_space: bool = True,
+    name: str, scan: str | Path | None, what: str, *, kind: str = "", in_model_space: bool = True
 ) -> str:
     """Such as sub-01_space-model_T1w_axial.png: a scan as recorded, or what is made of it.
 

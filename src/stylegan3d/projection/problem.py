@@ -369,11 +369,7 @@ class Problem:
                 found = loss, w, delta, made
         assert found is not None
         _, w, delta, made = found
-        return (
-            self.rows(w).detach().cpu().clone(),
-            delta,
-            to_display(made, self.channel)[0],
-        )
+        return (self.rows(w).detach().cpu().clone(), delta, to_display(made, self.channel)[0])
 
     @torch.no_grad()
     def mean_brain(self) -> np.ndarray:

@@ -45,15 +45,7 @@ from stylegan3d.projection.search import (
     plan,
     tuning_cost,
 )
-from stylegan3d.projection.settings import (
-    BUDGETS,
-    METHODS,
-    QUICK,
-    SPACES,
-    TUNED,
-    USUAL,
-    Choices,
-)
+from stylegan3d.projection.settings import BUDGETS, METHODS, QUICK, SPACES, TUNED, USUAL, Choices
 from stylegan3d.projection.signs import first_guess
 from stylegan3d.recipe.keyframes import Moment
 from stylegan3d.recipe.latents import Delta, Latent

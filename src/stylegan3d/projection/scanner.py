@@ -140,10 +140,7 @@ def _closed(mask: np.ndarray) -> np.ndarray:
 
 
 def match_scanner(
-    volume: np.ndarray,
-    expected: np.ndarray,
-    mask: np.ndarray,
-    voxel_mm: tuple[float, float, float],
+    volume: np.ndarray, expected: np.ndarray, mask: np.ndarray, voxel_mm: tuple[float, float, float]
 ) -> Matched:
     """Estimate what the scanner did, and set it aside.
 

@@ -342,11 +342,7 @@ class SearchRun:
         return time.perf_counter() - self._started
 
     def follow(
-        self,
-        steps: Iterable[SearchStep],
-        problem: Problem,
-        phase: Phase,
-        after: float,
+        self, steps: Iterable[SearchStep], problem: Problem, phase: Phase, after: float
     ) -> bool:
         """Run a phase, with `after` as the work that remains after it; False if it was stopped."""
         cost = 0.0
@@ -364,12 +360,7 @@ class SearchRun:
     def _report(self, step: SearchStep, problem: Problem, phase: Phase, work: float) -> None:
         number, seconds = len(self.history) + 1, self.seconds
         self.history.append(
-            {
-                "step": number,
-                "level": step.level,
-                "loss": step.loss,
-                "seconds": round(seconds, 3),
-            }
+            {"step": number, "level": step.level, "loss": step.loss, "seconds": round(seconds, 3)}
         )
         steps = number + step.steps_left
         self._progress(work, 1.0, PHASES[phase], f"step {number} of {steps}")

@@ -142,11 +142,7 @@ class Directions:
         return float(np.asarray(w, np.float64) @ reading)
 
     def edit(
-        self,
-        w: torch.Tensor,
-        name: str,
-        strength: float,
-        layers: tuple[int, int] | None = None,
+        self, w: torch.Tensor, name: str, strength: float, layers: tuple[int, int] | None = None
     ) -> torch.Tensor:
         """`w` `(..., num_layers, w_dim)` moved by `strength` standard deviations, as a new tensor.
 

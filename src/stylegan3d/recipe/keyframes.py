@@ -202,12 +202,7 @@ def check_key_frames(recipes: Sequence[Recipe], generator: Model) -> None:
 
 
 def _stills(
-    recipes: Sequence[Recipe],
-    generator: Model,
-    frames: int,
-    easing: Easing,
-    how: How,
-    loop: bool,
+    recipes: Sequence[Recipe], generator: Model, frames: int, easing: Easing, how: How, loop: bool
 ) -> Iterator[Still]:
     stops = [*recipes, recipes[0]] if loop else list(recipes)
     for leg, (first, second) in enumerate(pairwise(stops)):
@@ -386,10 +381,7 @@ def as_latent(recipe: Recipe, generator: Model, folder: Path) -> Recipe:
     stem = f"seed-{source.seed:04d}" if source.seed is not None else scan_stem(str(source.path))
     mark = sha256(recipe.to_json().encode()).hexdigest()[:8]
     latent = Latent.of(
-        generator,
-        recipe.latent(generator),
-        noise=noise,
-        delta=recipe.delta(generator),
+        generator, recipe.latent(generator), noise=noise, delta=recipe.delta(generator)
     )
     path = folder / str(Name(stem, f"walk{mark}", "latent", extension=".safetensors"))
     found = Source("latent", path=str(path), sha256=save_latent(path, latent, overwrite=True))

@@ -226,9 +226,7 @@ class Latent:
             return values
         with torch.no_grad():
             return generator.map(
-                values[None],
-                truncation=self.truncation,
-                truncation_layers=self.truncation_layers,
+                values[None], truncation=self.truncation, truncation_layers=self.truncation_layers
             )[0]
 
     def check(self, generator: Model, called: str = "This latent") -> None:

@@ -173,12 +173,7 @@ def picture(
 
 
 def lightbox(
-    volume: Upright,
-    plane: Plane,
-    look: Look,
-    *,
-    slices: int = 20,
-    columns: int = 5,
+    volume: Upright, plane: Plane, look: Look, *, slices: int = 20, columns: int = 5
 ) -> Image.Image:
     """Evenly spaced slices of one plane through the whole brain, with their positions in mm.
 

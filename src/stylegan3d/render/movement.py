@@ -29,13 +29,7 @@ from torch import Tensor
 
 from stylegan3d.geometry.space import Space
 from stylegan3d.networks.anatomy import AnatomyNetwork
-from stylegan3d.networks.deformation import (
-    add_identity,
-    determinant,
-    exponential,
-    read_at,
-    resize,
-)
+from stylegan3d.networks.deformation import add_identity, determinant, exponential, read_at, resize
 from stylegan3d.networks.registration import Demons, register
 from stylegan3d.networks.resampling import along_axes
 
@@ -253,11 +247,7 @@ class Mover:
         return _movement(offsets, change, self.generator.space)
 
     def _by_deformation(
-        self,
-        to: Generator,
-        w: Tensor,
-        near: Callable[[Space], np.ndarray] | None,
-        quick: bool,
+        self, to: Generator, w: Tensor, near: Callable[[Space], np.ndarray] | None, quick: bool
     ) -> tuple[Tensor, Tensor]:
         """Offsets [1, 3, X, Y, Z], and what changes besides place [1, 1, X, Y, Z]."""
         other = deformed_anatomy(to)

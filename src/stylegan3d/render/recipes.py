@@ -135,10 +135,7 @@ def edited_scan(renderer: Renderer, recipe: Recipe, progress: Progress = SILENT)
 
 
 def edited_moment(
-    renderer: Renderer,
-    carried: CarriedDetail,
-    moment: Moment,
-    progress: Progress = SILENT,
+    renderer: Renderer, carried: CarriedDetail, moment: Moment, progress: Progress = SILENT
 ) -> EditedScan:
     """As `edited_scan`, of a moment and the scan it edits."""
     moved = carried.movement(moment.w, moment.delta)

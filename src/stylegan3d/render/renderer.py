@@ -398,11 +398,7 @@ class Renderer:
         return exact
 
     def _made(
-        self,
-        w: Tensor,
-        noise: Noise,
-        way: RenderMode,
-        progress: Progress = SILENT,
+        self, w: Tensor, noise: Noise, way: RenderMode, progress: Progress = SILENT
     ) -> Tensor:
         """The image [1, C, X, Y, Z] of w [1, num_layers, w_dim]."""
         synthesis = self._synthesis
@@ -415,13 +411,7 @@ class Renderer:
             self._begin(w, noise, way.dtype, progress)
             return synthesis(w, noise, way.level, way.dtype, draft=way.draft, memo=self.memo)
 
-    def _begin(
-        self,
-        w: Tensor,
-        noise: Noise,
-        dtype: torch.dtype,
-        progress: Progress,
-    ) -> None:
+    def _begin(self, w: Tensor, noise: Noise, dtype: torch.dtype, progress: Progress) -> None:
         """Make the memo ready for a synthesis."""
         if dtype != self._precision and self.memo.size > KEPT_ASIDE:
             # A large network's features in a precision that is not wanted now are in the way.

@@ -25,16 +25,7 @@ import SimpleITK as sitk
 from scipy import ndimage
 from scipy.spatial.transform import Rotation
 
-from stylegan3d.base import (
-    SILENT,
-    Doubt,
-    Json,
-    Note,
-    OutputError,
-    Progress,
-    ScanError,
-    facts_in,
-)
+from stylegan3d.base import SILENT, Doubt, Json, Note, OutputError, Progress, ScanError, facts_in
 from stylegan3d.geometry.space import RAS_TO_LPS, Space
 from stylegan3d.scans.aligned import AlignedScan, PreparationStep, PreparedBrain, on_grid
 from stylegan3d.scans.alignment import Target, Template, align_rigid, centred_rigid, standard_brain

@@ -89,10 +89,7 @@ class ScanData:
 
 
 def affine_beside(
-    affine: np.ndarray,
-    geometry: Json,
-    shape: tuple[int, ...],
-    scan: ScanData,
+    affine: np.ndarray, geometry: Json, shape: tuple[int, ...], scan: ScanData
 ) -> np.ndarray:
     """Where an image lies that may be on the grid of a scan whose left and right are open.
 

@@ -19,11 +19,7 @@ FORMER_LEVELS = {"close": "green", "outside what this model knows": "red"}
 #: Figures of similarity (`measures.similarity`): name, how the number is written, meaning.
 SIMILARITY = {
     "ssim": ("SSIM", "{:.3f}", "Structural similarity inside the brain; 1 is identical."),
-    "ncc": (
-        "Correlation",
-        "{:.3f}",
-        "Correlation of intensities in the brain; 1 is identical.",
-    ),
+    "ncc": ("Correlation", "{:.3f}", "Correlation of intensities in the brain; 1 is identical."),
     "mae": ("Mean error", "{:.1%}", "Mean absolute error, in % of the brightest tissue."),
     "psnr": (
         "PSNR",

@@ -259,9 +259,7 @@ def region_title(name: str) -> str:
 LESION = "lesion"
 #: The labels. A lesion counts as white matter, in which most are.
 LESIONS = Scheme(
-    "lesions",
-    ("background", "brain", LESION),
-    (0, CLASSES.index("white"), CLASSES.index("white")),
+    "lesions", ("background", "brain", LESION), (0, CLASSES.index("white"), CLASSES.index("white"))
 )
 
 #: Structures with one on each side, and those across the midline, with FreeSurfer's codes (left

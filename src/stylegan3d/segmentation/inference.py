@@ -279,10 +279,7 @@ def bundled_segmenter() -> Segmenter:
 
 
 def measure(
-    segmenter: Segmenter,
-    volumes: Iterable[np.ndarray],
-    space: Space,
-    progress: Progress = SILENT,
+    segmenter: Segmenter, volumes: Iterable[np.ndarray], space: Space, progress: Progress = SILENT
 ) -> list[dict[str, float]]:
     """`MEASURES` and "confidence" of each volume (X, Y, Z), uint8 of a pack or float in [0, 1]."""
 

@@ -246,11 +246,7 @@ def visits_of(
     why, expected = expected_changes(at_first, years, counted, norms, labels.networks)
     changes = {
         name: Change(
-            name,
-            a,
-            counted[1][name],
-            repeats.error(name, a, counted[1][name]),
-            expected.get(name),
+            name, a, counted[1][name], repeats.error(name, a, counted[1][name]), expected.get(name)
         )
         for name, a in counted[0].items()
     }

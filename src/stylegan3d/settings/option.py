@@ -208,8 +208,7 @@ class DicomSettings:
         False
     )
     enhanced: Annotated[
-        bool,
-        Option("Enhanced", "Each volume as one Enhanced MR image, all slices in one file."),
+        bool, Option("Enhanced", "Each volume as one Enhanced MR image, all slices in one file.")
     ] = False
 
 
@@ -373,13 +372,7 @@ class FilmSettings:
         Option("Show", "Slices through the crosshair's point.", choices=VIEWS, flag=None),
     ] = PLANES
     suffix: Annotated[
-        str,
-        Option(
-            "Format",
-            "MP4 is the smallest, PNG is lossless.",
-            choices=KINDS,
-            flag=None,
-        ),
+        str, Option("Format", "MP4 is the smallest, PNG is lossless.", choices=KINDS, flag=None)
     ] = ".mp4"
     loop: Annotated[
         bool, Option("Return to the first brain", "The film then loops without a break.")

@@ -134,11 +134,7 @@ class AugmentProbability:
         self.sign_sum, self.sign_steps = 0.0, 0
 
 
-def augmented(
-    volumes: Tensor,
-    p: float,
-    generators: Sequence[torch.Generator],
-) -> Tensor:
+def augmented(volumes: Tensor, p: float, generators: Sequence[torch.Generator]) -> Tensor:
     """Apply each operation to each volume with probability p.
 
     Parameters

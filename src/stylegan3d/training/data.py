@@ -53,11 +53,7 @@ def generator_for(
 
 
 def generators_for(
-    seed: int,
-    step: int,
-    purpose: Purpose,
-    samples: Iterable[int],
-    device: torch.device = CPU,
+    seed: int, step: int, purpose: Purpose, samples: Iterable[int], device: torch.device = CPU
 ) -> list[torch.Generator]:
     """One generator per sample of the global batch."""
     return [generator_for(seed, step, purpose, int(sample), device) for sample in samples]

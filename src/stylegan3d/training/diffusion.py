@@ -37,13 +37,7 @@ from stylegan3d.training.data import as_input, in_epoch
 from stylegan3d.training.export import card_of, finish
 from stylegan3d.training.labels import check_columns
 from stylegan3d.training.options import DiffusionSettings
-from stylegan3d.training.run import (
-    How,
-    Run,
-    TrainingTask,
-    device_of,
-    train,
-)
+from stylegan3d.training.run import How, Run, TrainingTask, device_of, train
 
 if TYPE_CHECKING:
     from stylegan3d.networks.autoencoder import LatentSynthesis
@@ -150,11 +144,7 @@ def principal(rows: Tensor, count: int) -> Tensor:
 
 @torch.inference_mode()
 def varied_latents(
-    encode: LatentEncoder,
-    pack: Pack,
-    path: Path,
-    seed: int,
-    progress: Progress = SILENT,
+    encode: LatentEncoder, pack: Pack, path: Path, seed: int, progress: Progress = SILENT
 ) -> np.ndarray:
     """Latents of the training subjects and their variants, float16 [subjects, variants, D].
 

@@ -176,12 +176,7 @@ def train_encoder(
 
 
 def export_encoder(
-    run: EncoderRun,
-    model: str | Path,
-    pack: Pack,
-    out: str | Path,
-    *,
-    overwrite: bool = False,
+    run: EncoderRun, model: str | Path, pack: Pack, out: str | Path, *, overwrite: bool = False
 ) -> Generator:
     """Write a generator with a new encoder; its weights, hash and latents stay.
 

@@ -48,15 +48,7 @@ from stylegan3d.recipe.model import seed_latents
 from stylegan3d.storage.files import atomic_write_text, only_run, output_errors
 from stylegan3d.training.data import as_input
 from stylegan3d.training.options import STRAIGHT_RATE, STRAIGHT_STEPS, FlowSettings
-from stylegan3d.training.run import (
-    CHECKPOINT,
-    How,
-    Run,
-    TrainingTask,
-    device_of,
-    load_run,
-    train,
-)
+from stylegan3d.training.run import CHECKPOINT, How, Run, TrainingTask, device_of, load_run, train
 
 if TYPE_CHECKING:
     from stylegan3d.model.family import HasVariations
@@ -266,12 +258,7 @@ class Pairs:
 
 
 def make_pairs(
-    generator: Generator,
-    pack: Pack,
-    folder: Path,
-    *,
-    draws: int = DRAWS,
-    report: Progress = SILENT,
+    generator: Generator, pack: Pack, folder: Path, *, draws: int = DRAWS, report: Progress = SILENT
 ) -> Pairs:
     """Make the pairs of a data set, resuming if interrupted.
 

@@ -470,10 +470,7 @@ def export_with_flow(
     else:
         before = anatomy_network(generator).config
         config = replace(
-            before,
-            flow_channels=settings.channels,
-            flow_steps=steps,
-            flow_curves=False,
+            before, flow_channels=settings.channels, flow_steps=steps, flow_curves=False
         )
         state["spread"].fill_(details_spread(generator))
         generator = _with_flow(generator, config, state)

@@ -25,10 +25,7 @@ from stylegan3d.measures.regions import TOUCHING, Cluster
 from stylegan3d.projection.scanner import simulate_scanner
 from stylegan3d.segmentation.classes import CLASSES, LESION, LESIONS, Scheme
 from stylegan3d.segmentation.inference import Segmenter
-from stylegan3d.training.segmentation import (
-    LabelledBrains,
-    other_tissues,
-)
+from stylegan3d.training.segmentation import LabelledBrains, other_tissues
 
 #: Share of brains without a lesion; of the others, those with many small ones, with a seam along
 #: the ventricles, and with a large one.

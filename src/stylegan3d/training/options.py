@@ -249,8 +249,7 @@ class MatchSettings:
     """
 
     rounds: Annotated[
-        int,
-        Option("Rounds", "Rounds of the search; more than it had continue it.", low=1),
+        int, Option("Rounds", "Rounds of the search; more than it had continue it.", low=1)
     ] = 4
     share: Annotated[
         float,

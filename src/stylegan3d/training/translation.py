@@ -343,10 +343,7 @@ Rows = dict[str, list[tuple[dict[str, float], dict[str, float]]]]
 
 
 def evaluate(
-    painter: Painter,
-    people: PaintedPeople,
-    segmenter: Segmenter,
-    progress: Progress = SILENT,
+    painter: Painter, people: PaintedPeople, segmenter: Segmenter, progress: Progress = SILENT
 ) -> Json:
     """Measure a painter on the held-out subjects who have a label map.
 

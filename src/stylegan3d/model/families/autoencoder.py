@@ -13,11 +13,7 @@ import torch
 from torch import Tensor
 
 from stylegan3d.base import JsonView
-from stylegan3d.checkpoints.folder import (
-    check_numbers,
-    far_larger,
-    whole_numbers,
-)
+from stylegan3d.checkpoints.folder import check_numbers, far_larger, whole_numbers
 from stylegan3d.geometry.space import MAX_VOXELS
 from stylegan3d.model.families.stylegan import fill
 from stylegan3d.model.family import Family, OneRow, Parts, Tensors

@@ -9,12 +9,7 @@ from itertools import pairwise
 import torch
 
 from stylegan3d.base import JsonView
-from stylegan3d.checkpoints.folder import (
-    MOST_LEVELS,
-    check_numbers,
-    far_larger,
-    whole_numbers,
-)
+from stylegan3d.checkpoints.folder import MOST_LEVELS, check_numbers, far_larger, whole_numbers
 from stylegan3d.geometry.space import MAX_VOXELS
 from stylegan3d.model.family import STYLEGAN, Family, Parts, Tensors
 from stylegan3d.networks.anatomy import AnatomyNetwork
