@@ -202,7 +202,9 @@ def simulate(
     inside = of_fluid * fluid + of_white * white + 0.015 * draw.randn(*volume.shape)
     if rim:
         inside = inside + np.where(np.abs(away - limit + 3) < 2, rim * white - inside, 0)
-    image = np.where(brain, np.clip(volume + share * (inside - volume), 0.01, 1.0), 0)
+    image = volume + share * (inside - volume)
+    # As of any scan, 1 is the 99.5th percentile: what is bright makes the rest darker.
+    image = np.where(brain, np.clip(image / np.percentile(image[brain], 99.5), 0.01, 1.0), 0)
     return image.astype(np.float32), away < limit
 
 

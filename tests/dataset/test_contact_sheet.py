@@ -93,7 +93,7 @@ def test_the_page_says_what_was_kept_and_what_not_and_why(html):
     )
     assert "train · 35.5 years, F · quality 0.9" in text
     assert "contrast of the mean brain" in text
-    assert "is not a compressed image" in text
+    assert "is not a NIfTI image" in text
     assert "sub-04_T1w.nii.gz" in text
     assert "Its name is that of a label map, a mask or a template. 2: sub-01_dseg.nii.gz" in text
     assert "R)" in text

@@ -79,7 +79,7 @@ def test_prepare(folder, target, tmp_path):
     np.testing.assert_allclose(pack.template, mean, atol=1 / 255)  # a pack has steps of 1/255
     sha256 = hashlib.sha256((folder / "sub-03_T1w.nii.gz").read_bytes()).hexdigest()
     assert pack.table[2]["sha256"] == sha256
-    assert [(r["file"], "not a compressed" in r["reason"]) for r in pack.info["refused"]] == [
+    assert [(r["file"], "not a NIfTI image" in r["reason"]) for r in pack.info["refused"]] == [
         ("sub-04_T1w.nii.gz", True)
     ]
     assert [done for done, total, name in seen] == [1, 2, 3, 4]

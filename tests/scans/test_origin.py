@@ -14,7 +14,6 @@ from stylegan3d.outputs.dicom import Reference, SavedFile, encoded, series_of
 from stylegan3d.outputs.dicom_files import dicom_files
 from stylegan3d.scans import read_scan
 from stylegan3d.scans.dicom import IDENTITY, identity_of
-from stylegan3d.scans.origin import sidecar_of
 from stylegan3d.scans.person import Person
 from stylegan3d.settings.option import DicomSettings
 from stylegan3d.storage.about import EDITED_SCAN, PROGRAM
@@ -33,7 +32,8 @@ def save(path, descrip="", sidecar=None):
         image.header["descrip"] = descrip.encode()
     nib.save(image, path)
     if sidecar is not None:
-        sidecar_of(path).write_text(json.dumps(sidecar))
+        beside = path.with_name(path.name.partition(".")[0] + ".json")
+        beside.write_text(json.dumps(sidecar))
     return path
 
 

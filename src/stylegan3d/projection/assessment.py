@@ -517,7 +517,7 @@ WITHOUT_NOISE = Doubt(
 # Beside the lesion network, which sees small lesions better, the residual is for what is large: a
 # cluster of it is a finding from so many times the limit. Two detectors at the limit would find
 # something in twice as many healthy people.
-RESIDUAL_TIMES = 2.0
+RESIDUAL_TIMES = 1.4
 
 
 class Assessment(TypedDict):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from time import perf_counter
 
 import nibabel as nib
@@ -233,7 +233,7 @@ class AlignedScan:
             "brain_mask": pack_mask(self.brain_mask),
             "steps": facts_in(self.steps),
             "notes": facts_in(self.scan.notes),
-            "doubts": self.doubts,
+            "doubts": [asdict(doubt) for doubt in self.doubts],
             **made,
         }
 

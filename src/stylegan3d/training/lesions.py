@@ -29,16 +29,10 @@ from stylegan3d.training.segmentation import LabelledBrains, other_tissues
 
 #: Share of brains without a lesion; of the others, those with many small ones, with a seam along
 #: the ventricles, and with a large one.
-HEALTHY, MANY, SEAM, LARGE = 0.4, 0.5, 0.2, 0.7
+HEALTHY, MANY, SEAM, LARGE = 0.4, 0.7, 0.25, 0.35
 MOST = 10
 # Radii in mm of small lesions (in white matter) and of large ones (anywhere), and depths of a seam.
-SMALL_MM, LARGE_MM, SEAM_MM = (2.5, 9.0), (5.0, 28.0), (3.0, 12.0)
-# Share of large lesions that are cavities filled with fluid, border of those in mm, and how far the
-# others push the tissue around them, as a share of their radius.
-CAVITY, CAVITY_BORDER_MM, MASS_EFFECT = 0.5, (0.5, 3.0), (0.0, 0.4)
-# Half of the large ones are at a level of the brain drawn before the place in it: as many low ones,
-# in temporal lobes and cerebellum, as high ones.
-BY_LEVEL = 0.5
+SMALL_MM, LARGE_MM, SEAM_MM = (2.5, 9.0), (5.0, 24.0), (3.0, 12.0)
 # A small lesion is near the ventricles so often, and so near.
 NEAR, NEAR_MM = 0.5, 10.0
 # Share of brains whose ventricles are widened, by how much, and how deep that reaches; share of
@@ -120,31 +114,10 @@ def with_wide_ventricles(
     inside = tissues == VENTRICLE
     if rng.random() >= WIDER or not inside.any():
         return volume, tissues
-    push = rng.uniform(*WIDER_MM)
-    image, labels = _pushed(volume, tissues, inside, push, rng.uniform(*REACH_MM), voxel_mm)
-    wide = labels == VENTRICLE
-    if rng.random() < PLEXUS:
-        center = np.argwhere(wide)[rng.integers(np.count_nonzero(wide))]
-        box, share = _blob(image.shape, center, rng.uniform(3, 8), 2.0, voxel_mm, rng)
-        share = share * wide[box]
-        grey = rng.uniform(0.5, 0.9) * float(np.median(image[labels == WHITE]))
-        image[box] += share * (grey - image[box])
-    return image, labels
-
-
-def _pushed(
-    volume: np.ndarray,
-    tissues: np.ndarray,
-    inside: np.ndarray,
-    push_mm: float,
-    reach_mm: float,
-    voxel_mm: np.ndarray,
-) -> tuple[np.ndarray, np.ndarray]:
-    """A brain and its tissues whose part `inside` takes up more room."""
     away = ndimage.distance_transform_edt(~inside, sampling=voxel_mm).astype(np.float32)
     away -= ndimage.distance_transform_edt(inside, sampling=voxel_mm).astype(np.float32)
     away = ndimage.gaussian_filter(away, 3.0 / voxel_mm)
-    push = push_mm * np.exp(-0.5 * (away / reach_mm) ** 2)
+    push = rng.uniform(*WIDER_MM) * np.exp(-0.5 * (away / rng.uniform(*REACH_MM)) ** 2)
     places = [
         index - push * np.gradient(away, size, axis=axis) / size
         for axis, (index, size) in enumerate(
@@ -153,7 +126,15 @@ def _pushed(
     ]
     image = ndimage.map_coordinates(volume, places, order=1, mode="nearest")
     labels = ndimage.map_coordinates(tissues, places, order=0, mode="nearest")
-    return np.where(labels > 0, np.maximum(image, 0.01), 0).astype(np.float32), labels
+    image = np.where(labels > 0, np.maximum(image, 0.01), 0).astype(np.float32)
+    wide = labels == VENTRICLE
+    if rng.random() < PLEXUS:
+        center = np.argwhere(wide)[rng.integers(np.count_nonzero(wide))]
+        box, share = _blob(image.shape, center, rng.uniform(3, 8), 2.0, voxel_mm, rng)
+        share = share * wide[box]
+        grey = rng.uniform(0.5, 0.9) * float(np.median(image[labels == WHITE]))
+        image[box] += share * (grey - image[box])
+    return image, labels
 
 
 def with_lesions(
@@ -176,22 +157,18 @@ def with_lesions(
     lesion : ndarray, shape (X, Y, Z), bool
         What was changed visibly.
     """
-    if rng.random() < HEALTHY or not (tissues == WHITE).any():
-        return volume.copy(), np.zeros(volume.shape, bool)
-    extent = np.zeros(volume.shape, np.float32)
-    large = rng.random() < LARGE
-    if large:
-        volume, tissues, image = _large(volume, extent, tissues, voxel_mm, rng)
-    else:
-        image = volume.copy()
-    white = (tissues == WHITE) & (extent < 0.5)
-    if not white.any():
-        white = tissues == WHITE
+    image = volume.copy()
+    white = tissues == WHITE
+    if rng.random() < HEALTHY or not white.any():
+        return image, np.zeros(volume.shape, bool)
     to_ventricles = np.full(volume.shape, np.inf, np.float32)
     if (tissues == VENTRICLE).any():
         to_ventricles = ndimage.distance_transform_edt(tissues != VENTRICLE, sampling=voxel_mm)
+    extent = np.zeros(volume.shape, np.float32)
     if rng.random() < SEAM:
         _seam(image, extent, white, to_ventricles, voxel_mm, rng)
+    if rng.random() < LARGE:
+        _large(image, extent, volume > 0, float(np.median(volume[white])), voxel_mm, rng)
     if rng.random() < MANY:
         near = white & (to_ventricles <= NEAR_MM)
         for _ in range(rng.integers(1, MOST + 1)):
@@ -222,59 +199,26 @@ def _small(
 
 
 def _large(
-    volume: np.ndarray,
+    image: np.ndarray,
     extent: np.ndarray,
-    tissues: np.ndarray,
+    brain: np.ndarray,
+    white: float,
     voxel_mm: np.ndarray,
     rng: np.random.Generator,
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Draw one anywhere: a cavity, a mass, an infarct, blood or a contrast-enhancing tumour.
-
-    Returns
-    -------
-    volume, tissues : ndarray, shape (X, Y, Z)
-        The healthy brain, pushed aside by a mass.
-    image : ndarray, shape (X, Y, Z)
-        With the lesion.
-    """
-    brain = volume > 0
-    if rng.random() < BY_LEVEL:
-        levels = np.flatnonzero(brain.any(axis=(0, 1)))
-        level = rng.choice(levels)
-        among = np.zeros_like(brain)
-        among[..., level] = brain[..., level]
-    else:
-        among = brain
-    white = float(np.median(volume[tissues == WHITE]))
-    fluid = volume[tissues == VENTRICLE]
-    cavity = rng.random() < CAVITY and fluid.size > 0
-    box, share = _blob_among(
-        among, LARGE_MM, voxel_mm, rng, CAVITY_BORDER_MM if cavity else BORDER_MM
-    )
-    if not cavity and (share > 0.5).any():
-        inside = np.zeros_like(brain)
-        inside[box] = share > 0.5
-        radius = float((0.75 / np.pi * inside.sum() * voxel_mm.prod()) ** (1 / 3))
-        push = radius * rng.uniform(*MASS_EFFECT)
-        pushed, labels = _pushed(volume, tissues, inside, push, 2 * radius, voxel_mm)
-        stays = brain & (labels > 0)  # as the skull does
-        volume, tissues = np.where(stays, pushed, volume), np.where(stays, labels, tissues)
-    image = volume.copy()
+) -> None:
+    """Draw one anywhere: a cavity, a mass, an infarct, blood or a contrast-enhancing tumour."""
+    box, share = _blob_among(brain, LARGE_MM, voxel_mm, rng)
     part = image[box]
-    if cavity:
-        level, kept, spread = float(np.median(fluid)) * rng.uniform(0.7, 1.3), 0.0, 0.04
-    else:
-        level = white * (rng.uniform(0.1, 0.75) if rng.random() < 0.7 else rng.uniform(1.05, 1.5))
-        kept, spread = (rng.uniform(0, 0.4) if rng.random() < 0.5 else 0.0), 0.12
+    level = white * (rng.uniform(0.1, 0.75) if rng.random() < 0.7 else rng.uniform(1.05, 1.5))
+    kept = rng.uniform(0, 0.4) if rng.random() < 0.5 else 0.0
     texture = ndimage.gaussian_filter(rng.standard_normal(part.shape), rng.uniform(0.5, 2.5))
-    inside = level + rng.uniform(0, spread) * white * texture / max(float(texture.std()), 1e-6)
-    if not cavity and rng.random() < 0.3:
+    inside = level + rng.uniform(0, 0.12) * white * texture / max(float(texture.std()), 1e-6)
+    if rng.random() < 0.25:
         # A rim that takes up contrast agent around a dark core.
         rim = np.clip(4 * share * (1 - share), 0, 1)
         inside = inside + rim * white * rng.uniform(0.2, 0.8)
     image[box] = part + share * ((1 - kept) * inside + kept * part - part)
     extent[box] = np.maximum(extent[box], share)
-    return volume, tissues, image
 
 
 def _seam(
@@ -300,18 +244,14 @@ def _seam(
 
 
 def _blob_among(
-    among: np.ndarray,
-    radii_mm: tuple[float, float],
-    voxel_mm: np.ndarray,
-    rng: np.random.Generator,
-    border_mm: tuple[float, float] = BORDER_MM,
+    among: np.ndarray, radii_mm: tuple[float, float], voxel_mm: np.ndarray, rng: np.random.Generator
 ) -> tuple[tuple[slice, ...], np.ndarray]:
     """A `_blob` around a random voxel of a mask (X, Y, Z); small ones are the commonest."""
     places = np.argwhere(among)
     center = places[rng.integers(len(places))]
     low, high = radii_mm
     radius = low * (high / low) ** rng.random()
-    return _blob(among.shape, center, radius, rng.uniform(*border_mm), voxel_mm, rng)
+    return _blob(among.shape, center, radius, rng.uniform(*BORDER_MM), voxel_mm, rng)
 
 
 def _blob(

@@ -51,7 +51,7 @@ def test_an_edited_scan_stays_one_when_it_is_opened_again(window, saved, tmp_pat
     assert {color_of(view.labels.provenance) for view in window.views.views} == {MADE_COLOR}
     assert window.viewer.title.startswith(f"{NAME}, edited – ")
     assert window.find("project.name").text() == f"Edited scan {NAME}"
-    assert EDITED_SCAN[1:] in window.find("project.details").text()
+    assert EDITED_SCAN[1:] in window.find("project.doubts").text()
     assert window.patients()[NAME].startswith("edited scan")
     kept = SavedScan.of(window.session.case, window.session.snapshot)
     again = read_part(SavedScan, json.loads(json.dumps(plain_of(kept))))
