@@ -25,12 +25,12 @@ def test_packages_import_those_below_them_and_nothing_in_a_circle():
 
 #: The budget: what was reached, with little to spare.
 MOST = {
-    "lines of code": 64_600,
-    "lines of the plugin": 21_900,
-    "files": 310,
+    "lines of code": 63_800,
+    "lines of the plugin": 21_000,
+    "files": 300,
     "class names defined more than once": 0,
-    "modules with one importer": 45,
-    "untyped dictionaries": 65,
+    "modules with one importer": 40,
+    "untyped dictionaries": 60,
     "words of documents": 28_200,
 }
 UNTYPED = r"dict\[str, Any\]|Mapping\[str, Any\]"
