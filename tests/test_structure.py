@@ -29,7 +29,7 @@ MOST = {
     "lines of the plugin": 21_000,
     "files": 300,
     "class names defined more than once": 0,
-    "modules with one importer": 40,
+    "modules with one importer": 42,
     "untyped dictionaries": 60,
     "words of documents": 28_250,
 }
