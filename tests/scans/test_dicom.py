@@ -519,8 +519,11 @@ def test_a_kill_leaves_nothing_of_a_patient_behind(tmp_path):
     sleeper, script = tmp_path / "sleeper", tmp_path / "script.py"
     sleeper.write_text("#!/bin/sh\nexec sleep 100\n")
     sleeper.chmod(0o755)
+    # Taking the folder away takes longer than it takes the process to notice that nobody asks.
     script.write_text(
-        f"import dcm2niix, runpy\ndcm2niix.bin = {str(sleeper)!r}\n"
+        f"import dcm2niix, runpy, shutil, time\ndcm2niix.bin = {str(sleeper)!r}\n"
+        "away = shutil.rmtree\n"
+        "shutil.rmtree = lambda *args, **how: (time.sleep(2), away(*args, **how))\n"
         f"runpy.run_path({str(dicom.SCRIPT)!r}, run_name='__main__')\n"
     )
     words = (

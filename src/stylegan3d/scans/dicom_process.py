@@ -70,22 +70,8 @@ GRID = ("Rows", "Columns", "BitsAllocated", "BitsStored", "HighBit", "PixelRepre
 COLOURS = ("SamplesPerPixel", "PhotometricInterpretation")
 #: No settings of the user's, original names, types, and values; all in one volume.
 OPTIONS = (
-    "-g",
-    "i",
-    "-b",
-    "n",
-    "-f",
-    "volume",
-    "-z",
-    "n",
-    "-l",
-    "o",
-    "-m",
-    "y",
-    "-p",
-    "n",
-    "-x",
-    "i",
+    *("-g", "i", "-b", "n", "-f", "volume", "-z", "n"),
+    *("-l", "o", "-m", "y", "-p", "n", "-x", "i"),
 )
 
 
@@ -99,28 +85,33 @@ def main(arguments: Sequence[str]) -> None:
     work = _Conversion()
     threading.Thread(target=_listen, args=(requests, work), daemon=True).start()
     threading.Thread(target=_watch, args=(most, work), daemon=True).start()
-    while True:
-        request = requests.get()
-        work.until = time.monotonic() + request["limit"]
-        # Ends what holds the interpreter, too.
-        faulthandler.dump_traceback_later(request["limit"] + SPARE_S, exit=True)
-        begun = time.process_time()
-        try:
-            if "slices" in request:
-                _limit_memory(most)
-                record = work.convert(request["slices"], request["folder"])
-            else:
-                _limit_memory(min(most, _enough_for_header(request["path"])))
-                record = _header(Path(request["path"]), request["words"])
-        except MemoryError:
-            record = {"memory": True}
-        except Exception as error:  # whatever it is, the next file may be sound
-            record = {"failed": type(error).__name__}
-        work.until = math.inf
-        faulthandler.cancel_dump_traceback_later()
-        record["seconds"] = time.process_time() - begun
-        answers.write(json.dumps(record) + "\n")
-        answers.flush()
+    try:
+        while True:
+            answers.write(json.dumps(_answer(requests.get(), most, work)) + "\n")
+            answers.flush()
+    except OSError:  # nobody reads it: leaving by itself would cut short what `_listen` does then
+        work.end(0)
+
+
+def _answer(request: Json, most: int, work: _Conversion) -> Json:
+    work.until = time.monotonic() + request["limit"]
+    # Ends what holds the interpreter, too.
+    faulthandler.dump_traceback_later(request["limit"] + SPARE_S, exit=True)
+    begun = time.process_time()
+    try:
+        if "slices" in request:
+            _limit_memory(most)
+            record = work.convert(request["slices"], request["folder"])
+        else:
+            _limit_memory(min(most, _enough_for_header(request["path"])))
+            record = _header(Path(request["path"]), request["words"])
+    except MemoryError:
+        record = {"memory": True}
+    except Exception as error:  # whatever it is, the next file may be sound
+        record = {"failed": type(error).__name__}
+    work.until = math.inf
+    faulthandler.cancel_dump_traceback_later()
+    return {**record, "seconds": time.process_time() - begun}
 
 
 def _listen(requests: queue.SimpleQueue[Json], work: _Conversion) -> None:
