@@ -88,7 +88,6 @@ def read_latents(path: str | Sequence[str]) -> list[LayerTuple]:
         If a file is not a latent or belongs to another model.
     """
     from napari_stylegan3d.core.jobs import load_model, render_beside
-    from napari_stylegan3d.views.display import KEY
     from stylegan3d.base import SILENT
     from stylegan3d.recipe.latents import load_latent
     from stylegan3d.recipe.recipe import Recipe, Source
@@ -391,7 +390,7 @@ def _native(layer: Layer, reference: Image) -> list[LayerDataTuple]:
         meta = {**shown.layer_kwargs(), "name": name, "metadata": {DOUBTS: aligned.doubts}}
         return [(np.ascontiguousarray(shown.data), meta, "labels")]
     native = aligned.to_native(np.asarray(layer.data, np.float32))
-    kept = {key: layer.metadata[key] for key in (KEY,) if key in layer.metadata}
+    kept = {KEY: layer.metadata[KEY]} if KEY in layer.metadata else {}
     kept[DOUBTS] = aligned.doubts
     return [_image(np.asarray(native.dataobj), native.affine, name, kept)]
 

@@ -42,7 +42,6 @@ from stylegan3d.session.state import FOLLOWING
 if TYPE_CHECKING:
     from napari_stylegan3d.core.session import Session
     from napari_stylegan3d.views.stage import Stage
-    from stylegan3d.recipe.recipe import Recipe, Source
     from stylegan3d.render.editable import FineScan, Original
     from stylegan3d.render.renderer import Quality
     from stylegan3d.scans import AlignedScan

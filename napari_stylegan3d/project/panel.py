@@ -467,7 +467,6 @@ class ProjectPanel(ExplorerPanel):
     """
 
     key = "Project"
-    #: (space, budget, what the scan lost: as `operators.parse` takes it, or "", calibrated site)
     title = "Project"
 
     def __init__(self, session: Session) -> None:

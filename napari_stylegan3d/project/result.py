@@ -18,6 +18,7 @@ from stylegan3d.base import Progress, ScanError
 from stylegan3d.scans.verdicts import (
     SIMILARITY,
     VERDICTS,
+    beside_verdicts,
     listed_findings,
     similarity_text,
 )
@@ -97,7 +98,7 @@ class ResultBox(QWidget):
         self.save_filled.setVisible(projected is not None and projected.filled is not None)
         self.saved.hide()
         # Verdicts are already shown above.
-        lines = [doubt.sentence for doubt in doubts if doubt.kind not in VERDICTS]
+        lines = [doubt.sentence for doubt in beside_verdicts(doubts)]
         for label, text in (
             (self.place, _place_of(assessment)),
             (self.regions, worst_regions(assessment.get("regions", {}))),

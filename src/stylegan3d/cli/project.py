@@ -122,9 +122,9 @@ def _open(model: ModelChoice, choices: Choices) -> Any:
 def _emit(result: Json, out: Path, *, as_json: bool) -> None:
     """Print files and similarity; warnings on stderr."""
     from stylegan3d.projection.assessment import place_in_words
-    from stylegan3d.scans.verdicts import VERDICTS
+    from stylegan3d.scans.verdicts import beside_verdicts
 
-    print_doubts(doubt for doubt in result["doubts"] if doubt.kind not in VERDICTS)
+    print_doubts(beside_verdicts(result["doubts"]))
     files = {what: str(out / name) for what, name in result["files"].items()}
     similar, percentile = result["similarity"], result["trust"]["latent_percentile"]
     place = [] if percentile is None else [f"this brain lies {place_in_words(percentile)}"]

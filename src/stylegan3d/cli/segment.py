@@ -219,8 +219,7 @@ def _find_lesions(volume: Path, out: Path | None, reading: ReadingOptions) -> No
         *([] if found.places else [NO_LESIONS]),
         *map(str, files),
     ]
-    result = {"lesions": found.places, "lesion_ml": found.ml}
-    result["doubts"] = doubts
+    result = {"lesions": found.places, "lesion_ml": found.ml, "doubts": doubts}
     emit({**result, "files": list(map(str, files))}, lines, as_json=reading.as_json)
 
 

@@ -423,8 +423,7 @@ def _tabulate(plan: Plan, results: dict[str, Json]) -> tuple[list[Json], list[Js
             row = {"name": source.name, "person": source.person, "file": source.file, "key": key}
             row |= result | {"sha256": plan.hashes[source.file]} | plan.personal(source.person)
             row["scan_doubts"] = result["doubts"]
-            found = doubts_of(result, voxel_mm)
-            row["doubts"] = result["doubts"] + found
+            row["doubts"] = result["doubts"] + doubts_of(result, voxel_mm)
             rows.append(row)
     return rows, refused
 

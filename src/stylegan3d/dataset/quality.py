@@ -282,7 +282,7 @@ def doubts_of(result: Json, voxel_mm: float) -> list[Doubt]:
             {"mm": slice_mm, "streaks": streaks},
         ),
     )
-    return [Doubt(kind, "ask", text, figures) for found, kind, text, figures in rules if found]
+    return [Doubt(kind, "ask", text, figures) for holds, kind, text, figures in rules if holds]
 
 
 def _at(found: Measures, name: str, default: float) -> float:

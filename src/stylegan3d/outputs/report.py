@@ -27,6 +27,7 @@ from stylegan3d.scans.person import SEXES, Person
 from stylegan3d.scans.verdicts import (
     SIMILARITY,
     VERDICTS,
+    beside_verdicts,
     doubts_of_scan,
     listed_findings,
     similarity_text,
@@ -251,7 +252,7 @@ def _origin(recipe: Recipe) -> Origin:
 def _doubts(recipe: Recipe, told: JsonView) -> list[Doubt]:
     """Of the scan, its alignment and its assessment, without those that are verdicts."""
     found = [*doubts_of_scan(recipe.scan() or {}), *map(Doubt.read, told.get("doubts", ()))]
-    return [doubt for doubt in dict.fromkeys(found) if doubt.kind not in VERDICTS]
+    return beside_verdicts(found)
 
 
 def _titled(title: str, origin: Origin) -> str:

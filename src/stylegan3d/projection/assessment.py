@@ -683,7 +683,9 @@ def assess(
     own["verdicts"]["reconstruction"] = follows
     doubts = [
         *doubts_of(own["verdicts"]),
-        *_further_doubts(similarity(judged, volume, mask), usual, percentile),
+        *_further_doubts(
+            alike if judged is made else similarity(judged, volume, mask), usual, percentile
+        ),
         *([] if without_noise is None else [WITHOUT_NOISE]),
     ]
     assessment: Assessment = {

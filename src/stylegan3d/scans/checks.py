@@ -390,11 +390,12 @@ def _opened(path: Path) -> Any:
         kind = kinds.get(type(_raw_header(path, block)))
         if kind is None:  # not by nib.load, which would look for SPM's .mat
             return nib.AnalyzeImage.from_filename(path)
-    if _is(path, PAIR) or is_packed(path) == path.name.lower().endswith(("gz", "mgz")):
+    packed = is_packed(path)
+    if _is(path, PAIR) or packed == path.name.lower().endswith(("gz", "mgz")):
         image = nib.load(path)
     else:
         check_content(path)
-        with (gzip.open if is_packed(path) else open)(path, "rb") as stream:
+        with (gzip.open if packed else open)(path, "rb") as stream:
             image = kind.from_bytes(stream.read())
     if kind is nib.MGHImage and block[28:30] == b"\0\0":  # goodRASFlag
         # FreeSurfer's default; nibabel has other signs.

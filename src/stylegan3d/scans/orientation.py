@@ -27,7 +27,7 @@ def geometry_of(header: Any) -> Json:
     Both are absent where a file says nothing of orientation: Analyze, MGH without its flag.
     """
     geometry: Json = {}
-    for name in ("sform", "qform"):
+    for name in FORMS:
         matrix = np.full((4, 4), np.nan)
         if isinstance(header, nib.Nifti1Header):
             with suppress(ValueError):

@@ -127,10 +127,8 @@ class DicomSlice:
         """
         if self.shape != other.shape or (self.who, self.types) != (other.who, other.types):
             return False
-        if (
-            abs(number_in(self.about["echo_ms"], 0) - number_in(other.about["echo_ms"], 0))
-            > SAME_MS
-        ):
+        echoes = [number_in(piece.about["echo_ms"], 0) for piece in (self, other)]
+        if abs(echoes[0] - echoes[1]) > SAME_MS:
             return False
         if not np.allclose(self.spacing, other.spacing, atol=1e-3):
             return False

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from stylegan3d.base import Doubt, JsonView, Severity
@@ -39,6 +39,11 @@ def doubts_of(verdicts: Mapping[str, Any]) -> list[Doubt]:
             severity: Severity = red if told["level"] == "red" else "tell"
             found.append(Doubt(kind, severity, told["sentence"]))
     return found
+
+
+def beside_verdicts(doubts: Iterable[Doubt]) -> list[Doubt]:
+    """Those that no verdict says, each once: where the verdicts are told, too."""
+    return [doubt for doubt in dict.fromkeys(doubts) if doubt.kind not in VERDICTS]
 
 
 def doubts_of_scan(described: JsonView) -> list[Doubt]:
