@@ -38,6 +38,8 @@ gc.disable()
 
 def pytest_collection_finish() -> None:
     gc.freeze()
+    # Seldom: a window makes tens of thousands of objects that stay.
+    gc.set_threshold(50_000, 20, 100)
     gc.enable()
 
 
