@@ -94,7 +94,7 @@ make_venv() {
 install_locked() {
     lock=$1
     shift
-    "$venv/bin/python" -m pip install --disable-pip-version-check ${CI:+--quiet} "$@" \
+    "$venv/bin/python" -m pip install --disable-pip-version-check ${CI:+--quiet} --no-compile "$@" \
         --require-hashes --only-binary :all: --no-deps --requirement "$lock"
 }
 
@@ -137,3 +137,5 @@ if torch_needs_cuda; then install_locked locks/cuda.lock ${PIP_ARGS:-}; fi
 "$venv/bin/python" -m pip install --disable-pip-version-check --quiet ${PIP_ARGS:-} \
     --no-deps --no-build-isolation --editable .
 "$venv/bin/python" -m pip check --disable-pip-version-check
+# On all cores, where pip compiles on one. Some packages bring files that are no Python.
+"$venv/bin/python" -m compileall -q -j 0 -x '/tests?/' "$venv/lib" >/dev/null || :
