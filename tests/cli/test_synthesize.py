@@ -75,6 +75,7 @@ def test_larger_ventricles_are_painted_into_a_brain_that_stays_itself(run, brain
     assert about["Sources"] == [named.name, path.name]
 
 
+@pytest.mark.soak
 def test_a_turned_map_of_other_voxels_is_painted_on_its_own_grid(run, brain, tmp_path):
     _, named, labels = brain
     image = nib.load(named).as_reoriented(np.array([[2, -1], [0, 1], [1, -1]]))
@@ -187,4 +188,21 @@ def test_a_network_is_trained_resumed_exported_and_used(run, tmp_path, monkeypat
     told = run("synthesize", named, "--network", export, "--out", made, "--json")
     assert told.status == 0, told.err
     assert told.json["agreement"] == {}, "the bundled tissue network does not know this grid"
-    assert nib.load(made).shape == SPACE.shape
+    painted = nib.load(made)
+    assert painted.shape == SPACE.shape
+    # A map that is turned and elsewhere is painted on its own grid, the same.
+    other = np.array([[2, -1], [0, 1], [1, -1]])
+    image = nib.load(named).as_reoriented(other)
+    moved = image.affine.copy()
+    moved[:3, 3] += (30, -20, 15)
+    turned = tmp_path / "turned_dseg.nii.gz"
+    nib.Nifti1Image(np.asarray(image.dataobj), moved).to_filename(turned)
+    words = ("--network", export, "--json", "--out")
+    told = run("synthesize", turned, *words, tmp_path / "turned.nii.gz")
+    assert told.status == 0, told.err
+    assert any("Turned" in note for note in told.json["notes"])
+    found = nib.load(tmp_path / "turned.nii.gz")
+    assert np.allclose(found.affine, moved, atol=QFORM_MM)
+    same = np.asarray(painted.as_reoriented(other).dataobj)
+    # Its edge lies elsewhere for the network.
+    assert np.corrcoef(np.asarray(found.dataobj).ravel(), same.ravel())[0, 1] > 0.99

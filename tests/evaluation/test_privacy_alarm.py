@@ -69,7 +69,7 @@ def test_a_person_who_is_there_twice_hides_nobody(people: np.ndarray) -> None:
     assert detector.among_training().ratio[0] < 0.01
 
 
-@pytest.mark.parametrize("again", [3, 8])
+@pytest.mark.parametrize("again", [3, pytest.param(8, marks=pytest.mark.soak)])
 def test_repeated_scans_of_a_person_do_not_blind_the_alarm(
     people: np.ndarray, detector: CopyDetector, again: int
 ) -> None:

@@ -31,7 +31,9 @@ def benchmark_file() -> ModuleType:
     return module
 
 
-@pytest.mark.parametrize("name", SEEN)
+@pytest.mark.parametrize(
+    "name", ["blur", pytest.param("noise", marks=pytest.mark.soak), "collapse", "copies"]
+)
 def test_damage_is_seen(
     name: str,
     benchmark_file: ModuleType,

@@ -91,7 +91,8 @@ def test_how_far_the_model_knows_the_scan_is_judged_without(found, plain):
     assert found.assessment["doubts"] == [*plain.assessment["doubts"], WITHOUT_NOISE]
 
 
-def test_thorough_ends_with_it_where_the_scan_is_whole(generator, aligned, found, monkeypatch):
+@pytest.mark.soak
+def test_thorough_ends_with_it(generator, aligned, found, monkeypatch):
     monkeypatch.setattr(pivotal, "NOISE_ITERATIONS", 2)
     states = []
     thorough = project(
@@ -103,13 +104,16 @@ def test_thorough_ends_with_it_where_the_scan_is_whole(generator, aligned, found
     )
     assert set(states) == {"search", "own noise"}
     assert thorough.delta.digest == found.delta.digest
+
+
+def test_the_whole_scan_is_inverted_and_no_part_of_it(generator, aligned):
     with pytest.raises(StyleGAN3DError, match="inverted from the whole scan"):
         project(generator, aligned, space="w+noise", steps=1, operator=Blur(3.0))
     whole, blurred = (
         finds_own_noise(SimpleNamespace(generator=generator, operator=operator))
         for operator in (Identity(), Blur(3.0))
     )
-    assert whole
+    assert whole, "a thorough search ends with it"
     assert not blurred, "it is tuned instead"
     assert estimate_seconds(generator, space="w+noise") > estimate_seconds(generator)
 

@@ -53,6 +53,7 @@ def test_a_painted_brain_has_the_tissues_asked_for_in_any_contrast(brain, seed):
     assert min(scores.values()) > 0.7
 
 
+@pytest.mark.soak
 def test_larger_ventricles_are_found_again_and_nothing_else_moves(brain):
     painter, (volume, labels) = bundled_painter(), brain
     ventricle = CLASSES.index("ventricle")
