@@ -10,6 +10,7 @@ from typer.main import get_command
 
 import stylegan3d
 from stylegan3d import cli
+from stylegan3d.cli import common
 from stylegan3d.cli.common import progress
 
 PROGRAM = get_command(cli.app)
@@ -152,14 +153,63 @@ def test_version_and_nothing_at_all(run):
     assert "generate" in run().out
 
 
-def test_progress_is_silent_where_nobody_watches(capsys, monkeypatch):
-    with progress("Working") as report:
-        report(1, 2)
-    assert capsys.readouterr() == ("", "")
+def test_progress_without_a_terminal_is_a_line_now_and_then(caplog, monkeypatch):
+    now = [100.0]
+    monkeypatch.setattr(common, "monotonic", lambda: now[0])
+    caplog.set_level("INFO", common.__name__)
+    with progress("Projecting") as report:
+        for second in range(61):
+            now[0] = 100.0 + second
+            report(second / 20, 10, f"sub-{second // 20}", f"step {second % 20}")
+    assert caplog.messages == [
+        "Projecting: 0.25 of 10, sub-0, step 5, 5 s passed, 20 s each, about 195 s left",
+        "Projecting: 1 of 10, sub-1, step 0, 20 s passed, 20 s each, about 180 s left",
+        "Projecting: 2 of 10, sub-2, step 0, 40 s passed, 20 s each, about 160 s left",
+        "Projecting: 3 of 10, sub-3, step 0, 60 s passed, 20 s each, about 140 s left",
+    ]
+
+
+def test_progress_of_the_same_thing_is_told_twice_a_minute(caplog, monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr(common, "monotonic", lambda: now[0])
+    caplog.set_level("INFO", common.__name__)
+    with progress("Training") as report:
+        for second in range(100):
+            now[0] = float(second)
+            report(500 + second, 1000, "", f"loss {1 - second / 100:.2f}")
+    told = [message.split(", about")[0] for message in caplog.messages]
+    assert told == [
+        f"Training: {500 + s} of 1000, loss {1 - s / 100:.2f}, {s} s passed, 1 s each"
+        for s in (30, 60, 90)
+    ]
+
+
+def test_progress_on_a_terminal_is_a_bar(capsys, monkeypatch):
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
     monkeypatch.setenv("TERM", "xterm")
+    common.log.setLevel("INFO")
     with progress("Working") as report:
         report(1, 2, "at it")
     out, err = capsys.readouterr()
     assert out == ""
     assert "Working" in err
+
+
+@pytest.mark.parametrize(("how", "told"), [("--verbose", True), ("--quiet", False)])
+def test_what_is_told_is_also_in_the_log(how, told, tmp_path, capsys):
+    path = tmp_path / "run.log"
+    words = ["generate", "--seeds", "1", "--out", str(tmp_path)]
+    for _ in range(2):
+        with pytest.raises(SystemExit):
+            cli.main([how, "--log", str(path), *words, "--model", str(tmp_path / "absent")])
+    error = capsys.readouterr().err
+    written = path.read_text(encoding="utf-8")
+    assert written.count("absent") == error.count("absent") == 2
+    assert ("took" in error) == ("took" in written) == told
+
+
+def test_a_log_that_cannot_be_written_is_refused(tmp_path, capsys):
+    with pytest.raises(SystemExit) as end:
+        cli.main(["--log", str(tmp_path / "no" / "run.log"), "info"])
+    assert end.value.code == 2
+    assert "run.log" in capsys.readouterr().err

@@ -68,7 +68,7 @@ def trained(task, folder, **how):
     return train(Line, lambda: task, POINTS, folder, **how)
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1])
 def test_a_signal_stops_after_the_step_at_work_and_nothing_is_lost(number, tmp_path):
     whole = trained(line(), tmp_path / "whole")
 

@@ -9,6 +9,7 @@ import sys
 import warnings
 from collections.abc import Sequence
 from functools import cache
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -27,12 +28,15 @@ from stylegan3d.cli import (
     synthesize,
     train,
 )
+from stylegan3d.cli.common import Spoken, log
 from stylegan3d.memory import is_out_of_memory
+from stylegan3d.storage.files import output_errors
 
 NO_MEMORY = (
     "there was not enough memory, and the result at work was not written: close other programs, "
     "use fewer --jobs, or a machine with more."
 )
+PACKAGE_LOG = logging.getLogger("stylegan3d")
 app = typer.Typer(
     name="stylegan3d",
     help="Generate, project, mix and edit 3D brains. Synthetic - not for diagnosis.",
@@ -58,8 +62,25 @@ def _options(
     debug: Annotated[
         bool, typer.Option("--debug", help="Show the traceback of an unexpected error.")
     ] = False,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", help="Also say how long each step took.")
+    ] = False,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", help="No progress, only doubts, errors and results.")
+    ] = False,
+    log_file: Annotated[
+        Path | None,
+        typer.Option("--log", help="Append what is told, with its time, to this file."),
+    ] = None,
 ) -> None:
-    pass
+    if quiet and verbose:
+        raise typer.BadParameter("--quiet and --verbose exclude each other")
+    log.setLevel("WARNING" if quiet else "DEBUG" if verbose else "INFO")
+    if log_file is not None:
+        with output_errors(log_file):
+            written = logging.FileHandler(log_file, encoding="utf-8")
+        written.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+        PACKAGE_LOG.addHandler(written)
 
 
 for _panel, _verbs in {
@@ -82,6 +103,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         # Warnings of libraries are not for the user.
         warnings.simplefilter("ignore")
         logging.getLogger().addHandler(logging.NullHandler())
+    before, spoken = list(PACKAGE_LOG.handlers), Spoken()
+    log.addHandler(spoken)
     try:
         run = _program()
         status = run(args=words or ["--help"], prog_name="stylegan3d", standalone_mode=False)
@@ -98,7 +121,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 f"unexpected error ({reason}); run it as `stylegan3d --debug …` and report what it "
                 "shows."
             )
-        typer.echo(f"stylegan3d: {sentence}", err=True)
+        log.error("%s", sentence)
+    finally:
+        log.removeHandler(spoken)
+        for handler in set(PACKAGE_LOG.handlers).difference(before):
+            PACKAGE_LOG.removeHandler(handler)
+            handler.close()
     sys.exit(status or 0)
 
 

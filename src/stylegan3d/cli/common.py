@@ -9,21 +9,23 @@ from __future__ import annotations
 import errno
 import inspect
 import json
+import logging
 import math
 import os
 import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import MISSING, dataclass, fields, is_dataclass
 from enum import StrEnum
 from functools import wraps
 from pathlib import Path
+from time import monotonic
 from typing import TYPE_CHECKING, Annotated, Any, Literal, get_origin, get_type_hints
 
 import typer
 
-from stylegan3d.base import SILENT, Doubt, Json, OutputError, Progress, RecipeError, StyleGAN3DError
+from stylegan3d.base import Doubt, Json, OutputError, Progress, RecipeError, StyleGAN3DError
 from stylegan3d.geometry.slicing import PLANES, Plane
 from stylegan3d.projection.settings import Choices
 from stylegan3d.recipe.model import TRUNCATION, Noise
@@ -33,6 +35,20 @@ from stylegan3d.storage.jsontext import LONGEST_NUMBER, read_json, to_plain
 
 if TYPE_CHECKING:
     from stylegan3d.model.generator import Generator
+
+#: What the program tells beside its results; libraries' own records go to a log file only.
+log = logging.getLogger(__name__)
+
+
+class Spoken(logging.Handler):
+    """Prints on what is stderr now: progress as it is, all else with the program's name."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print a record; progress lines only where there is no bar."""
+        if record.levelno >= logging.WARNING:
+            typer.echo(f"stylegan3d: {record.getMessage()}", err=True)
+        elif not sys.stderr.isatty():
+            typer.echo(record.getMessage(), err=True)
 
 
 # Parse command-line text into parts of a recipe; RecipeError if invalid.
@@ -394,7 +410,7 @@ def open_model(path: Path | None, frame: str | None = None) -> Generator:
 
         generator = load(path, frame=frame)
     if generator.frame_note:
-        typer.echo(f"stylegan3d: {generator.frame_note}", err=True)
+        log.warning("%s", generator.frame_note)
     return generator
 
 
@@ -411,7 +427,7 @@ def print_doubts(doubts: Iterable[Doubt | Json], name: str = "") -> None:
     of = f"{name}: " if name else ""
     for doubt in map(Doubt.read, doubts):
         hint = HINTS.get(doubt.kind, "")
-        typer.echo(f"stylegan3d: {of}{doubt} {hint}".rstrip(), err=True)
+        log.warning("%s", f"{of}{doubt} {hint}".rstrip())
 
 
 def model_entry(generator: Generator) -> Json:
@@ -422,12 +438,49 @@ def model_entry(generator: Generator) -> Json:
     return entry
 
 
+#: Progress in lines: what is new after some seconds, the same after more of them.
+NEW_S, SAME_S = 5.0, 30.0
+
+
+class ProgressLines:
+    """Progress as lines of the log: what is done of all, the rate, what has passed and is left."""
+
+    def __init__(self, title: str) -> None:
+        self.title, self.text = title, ""
+        self.began = self.told = monotonic()
+        self.first: float | None = None
+
+    def __call__(self, done: float, total: float, text: str, detail: str) -> None:
+        """See `Progress.__call__`."""
+        now = monotonic()
+        self.first = done if self.first is None else self.first
+        if now - self.told < (SAME_S if text == self.text else NEW_S):
+            return
+        self.told, self.text = now, text
+        parts = [f"{done:.4g} of {total:.4g}" if total > 1 else f"{done / (total or 1):.0%}"]
+        parts += [*filter(None, (text, detail)), f"{now - self.began:.0f} s passed"]
+        if done > self.first:
+            each = (now - self.began) / (done - self.first)
+            parts += [f"{each:.3g} s each"] if total > 1 else []
+            parts.append(f"about {each * (total - done):.0f} s left")
+        log.info("%s: %s", self.title, ", ".join(parts))
+
+
 @contextmanager
 def progress(title: str) -> Iterator[Progress]:
-    """A progress bar on stderr while the block runs; silent unless stderr is a terminal."""
-    if not sys.stderr.isatty():
-        yield SILENT
-        return
+    """Progress while the block runs: a bar on a terminal, else lines; both with a log file."""
+    lines, began = ProgressLines(title), monotonic()
+    bar = sys.stderr.isatty() and log.isEnabledFor(logging.INFO)
+    try:
+        with _bar(title, lines) if bar else nullcontext(Progress(lines)) as told:
+            yield told
+    finally:
+        log.debug("%s took %.1f s", title, monotonic() - began)
+
+
+@contextmanager
+def _bar(title: str, lines: ProgressLines) -> Iterator[Progress]:
+    """A bar on stderr."""
     from rich.console import Console
     from rich.progress import BarColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
     from rich.progress import Progress as Bar
@@ -436,8 +489,9 @@ def progress(title: str) -> Iterator[Progress]:
         TextColumn("{task.description}"),
         BarColumn(),
         TimeElapsedColumn(),
-        TextColumn("left"),
+        TextColumn("passed,"),
         TimeRemainingColumn(),
+        TextColumn("left"),
         TextColumn("{task.fields[note]}"),
     )
     with Bar(*columns, console=Console(stderr=True), transient=True) as bar:
@@ -446,6 +500,7 @@ def progress(title: str) -> Iterator[Progress]:
         def tell(done: float, total: float, text: str, detail: str) -> None:
             note = ", ".join(filter(None, (text, detail)))
             bar.update(task, completed=done, total=total, note=note)
+            lines(done, total, text, detail)
 
         yield Progress(tell)
 

@@ -16,6 +16,7 @@ from stylegan3d.cli.common import (
     Volumes,
     Written,
     emit,
+    log,
     model_entry,
     print_doubts,
     progress,
@@ -189,7 +190,7 @@ def _emit_many(
     for row in outcome.rows:
         print_doubts(row.get("doubts", []), row["name"])
         if "error" in row:
-            typer.echo(f"stylegan3d: {row['name']}: {row['error']}", err=True)
+            log.error("%s: %s", row["name"], row["error"])
     counts = {status: outcome.count(status) for status in (DONE, KEPT, FAILED)}
     lines = [
         str(out / table.file),

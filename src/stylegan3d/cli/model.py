@@ -22,6 +22,7 @@ from stylegan3d.cli.common import (
     OverwriteOption,
     emit,
     grouped,
+    log,
     model_entry,
     open_model,
     print_doubts,
@@ -206,7 +207,7 @@ def site(
                 left_out[both[1].path.name] = str(error)
             report(done, steps)
     for scan, why in left_out.items():
-        typer.echo(f"stylegan3d: {scan} was left out: {why}", err=True)
+        log.warning("%s was left out: %s", scan, why)
     path = save_site(generator, name, people, overwrite=overwrite)
     lines = [str(path), f"'{name}' is calibrated with {len(people)} scans: project --site '{name}'"]
     result = {"file": str(path), "people": len(people), "repeats": len(pairs), "left_out": left_out}

@@ -6,7 +6,6 @@ reports, whatever the kind.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -24,6 +23,7 @@ from stylegan3d.cli.common import (
     described,
     emit,
     grouped,
+    log,
     progress,
     read_object,
     refuse,
@@ -103,6 +103,8 @@ class Kind:
         Names of options that are for new runs only: of nearly all kinds, and of this one.
     files : tuple of str
         What an export writes; empty for a generator's folder.
+    healthy : str
+        How the figures that are told should go.
     """
 
     settings: ClassVar[type] = NoSettings
@@ -110,6 +112,7 @@ class Kind:
     fixed: ClassVar[tuple[str, ...]] = ("steps", "seed")
     new_only: ClassVar[tuple[str, ...]] = ()
     files: ClassVar[tuple[str, ...]] = ()
+    healthy: ClassVar[str] = "The loss should fall, fast at first, and more slowly to the end."
     data: DataArgument
     out: RunOption
     device: str = "cpu"
@@ -257,27 +260,21 @@ def verb_of(kind: type[Kind]) -> Callable[..., None]:
 
 @contextmanager
 def _how(options: Kind) -> Iterator[How]:
-    """Training callbacks with a progress bar, or log lines without a terminal."""
+    """Training callbacks: progress with the figures of the losses."""
     from stylegan3d.devices import choose_device
 
-    fewest = sys.maxsize
     with progress("Training") as bar:
+        log.info("%s", options.healthy)
 
         def show(done: int, total: int, figures: dict[str, float]) -> None:
-            nonlocal fewest
-            fewest = min(fewest, len(figures))
-            note = ", ".join(f"{name} {value:.3f}" for name, value in figures.items())
-            bar(done, total, note)
-            measured = len(figures) > fewest or done == total
-            if not sys.stderr.isatty() and (measured or done % 100 == 0):
-                typer.echo(f"{done} of {total} steps, {note}", err=True)
+            bar(done, total, "", ", ".join(f"{k} {value:.3f}" for k, value in figures.items()))
 
         yield {
             "resume": options.resume,
             "device": choose_device(options.device),
             "progress": show,
             "preparing": bar.part(0, 1, text=lambda _: "preparing the data"),
-            "tell": lambda sentence: typer.echo(f"stylegan3d: {sentence}", err=True),
+            "tell": log.warning,
         }
 
 
@@ -414,6 +411,10 @@ class TrainStyleGAN(Named):
     ] = False
     new_only = ("preset", "config", "seed", "batch", "mirror")
     fixed = ()
+    healthy = (
+        "The scores of real and random brains should stay within a few units of each other, the "
+        "losses neither near 0 nor rising, and the diversity between 0.5 and 1.6."
+    )
 
     def plan(self, settings: Any) -> PreparedTraining:
         """See `Kind.plan`."""
@@ -699,7 +700,7 @@ class FitStatistics(Kind, _WithModel):
             self.out,
             settings=settings,
             resume=self.resume,
-            report=lambda sentence: typer.echo(sentence, err=True),
+            report=log.info,
         )
         notes = [
             f"{self.out}: {found.steps} {'step' if found.steps == 1 else 'steps'}; squared "

@@ -138,7 +138,8 @@ def run_steps(
 ) -> None:
     """Train until the last step or until stopped, without losing steps.
 
-    SIGTERM and SIGINT also stop it, after finishing and saving the current step.
+    SIGTERM, SIGINT and SIGUSR1 (SLURM's warning before the time is up) also stop it, after
+    finishing and saving the current step.
 
     Parameters
     ----------
@@ -167,10 +168,11 @@ def run_steps(
 
 @contextmanager
 def stop_signals() -> Iterator[Callable[[], bool]]:
-    """Catch SIGTERM and SIGINT in this block; yields a function that says whether one arrived."""
+    """Catch signals to stop in this block; yields a function that says whether one arrived."""
     asked: list[int] = []
     previous = {}
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for name in {"SIGTERM", "SIGINT", "SIGUSR1"} & set(dir(signal)):  # Windows lacks one
+        number = getattr(signal, name)
         try:
             previous[number] = signal.signal(number, lambda n, _: asked.append(n))
         except ValueError:  # not the main thread: use `should_stop` instead
@@ -535,7 +537,7 @@ def train(
         Called with a sentence if the last checkpoint was damaged and the previous one is used, or
         if figures are alarming.
     should_stop : callable or None
-        Checked before every step; SIGTERM and SIGINT also stop cleanly.
+        Checked before every step; SIGTERM, SIGINT and SIGUSR1 also stop cleanly.
 
     Returns
     -------

@@ -488,9 +488,10 @@ def match_flow(
 ) -> MatchedFlow:
     """Weights of a model's flow with which random brains measure like subjects.
 
-    At 2 mm, with two cores: about an hour with one step along the flow. SIGTERM and SIGINT stop it;
-    the round that was begun is begun again when it is resumed. The average of the slopes is not
-    kept: a resumed search starts it anew, and takes other steps than one that was not stopped.
+    At 2 mm, with two cores: about an hour with one step along the flow. SIGTERM, SIGINT and SIGUSR1
+    stop it; the round that was begun is begun again when it is resumed. The average of the slopes
+    is not kept: a resumed search starts it anew, and takes other steps than one that was not
+    stopped.
 
     Random brains without all measures, such as those without a tissue, are left out.
 
