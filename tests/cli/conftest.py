@@ -1,6 +1,7 @@
 """A model folder with a tiny generator, and the program run in this process."""
 
 import json
+import math
 from pathlib import Path
 
 import pytest
@@ -92,3 +93,10 @@ def complete_card():
         (folder / "card.json").write_text(json.dumps(card | texts | {"training": about}))
 
     return complete
+
+
+@pytest.fixture(autouse=True)
+def _no_progress_on_a_slow_machine(monkeypatch):
+    """A command that takes long would tell so, between the sentences that a test counts."""
+    monkeypatch.setattr("stylegan3d.cli.common.NEW_S", math.inf)
+    monkeypatch.setattr("stylegan3d.cli.common.SAME_S", math.inf)

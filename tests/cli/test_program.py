@@ -156,6 +156,8 @@ def test_version_and_nothing_at_all(run):
 def test_progress_without_a_terminal_is_a_line_now_and_then(caplog, monkeypatch):
     now = [100.0]
     monkeypatch.setattr(common, "monotonic", lambda: now[0])
+    monkeypatch.setattr(common, "NEW_S", 5.0)
+    monkeypatch.setattr(common, "SAME_S", 30.0)
     caplog.set_level("INFO", common.__name__)
     with progress("Projecting") as report:
         for second in range(61):
@@ -172,6 +174,8 @@ def test_progress_without_a_terminal_is_a_line_now_and_then(caplog, monkeypatch)
 def test_progress_of_the_same_thing_is_told_twice_a_minute(caplog, monkeypatch):
     now = [0.0]
     monkeypatch.setattr(common, "monotonic", lambda: now[0])
+    monkeypatch.setattr(common, "NEW_S", 5.0)
+    monkeypatch.setattr(common, "SAME_S", 30.0)
     caplog.set_level("INFO", common.__name__)
     with progress("Training") as report:
         for second in range(100):
