@@ -344,6 +344,19 @@ def test_named_labels_are_encoded_with_the_models_schema(named):
     assert recipe == Recipe(Source("seed", 3), Truncation(1.0), label={"age": 70, "sex": "F"})
 
 
+def test_what_no_one_has_shown_the_generator_is_in_doubt(named, conditional, monkeypatch):
+    shown = {"range": [19.0, 79.4], "unit": "years"}
+    monkeypatch.setitem(named.card, "labels", [SCHEMA[0] | shown, SCHEMA[1]])
+    usual = Recipe(truncation=Truncation(1.5), label={"age": 79, "sex": "F"})
+    assert usual.doubts(named) == Recipe(label=(1, 0, 0)).doubts(conditional) == []
+    for age in (-5, 150):
+        (doubt,) = usual.replace(label={"age": age}).doubts(named)
+        assert (doubt.kind, doubt.figures) == ("label", {"age": age})
+        assert "outside 19 to 79.4 years" in doubt.sentence
+    (doubt,) = usual.replace(truncation=Truncation(7)).doubts(named)
+    assert (doubt.kind, doubt.figures) == ("truncation", {"truncation": 7})
+
+
 @pytest.mark.parametrize("label", [{"age": 70.5, "sex": "F", "site": None}, [0.0, 1 / 3]])
 def test_label_and_channel_survive_json_and_are_left_out_where_not_set(label):
     recipe = Recipe(label=label, channel=1)

@@ -57,6 +57,7 @@ def compare(
         compare_table,
         save_comparison,
         summarised,
+        verdict_of,
     )
     from stylegan3d.storage.files import check_output
 
@@ -77,8 +78,8 @@ def compare(
     paths = save_comparison(found, out, generator, about, overwrite=written.overwrite)
     summary = summarised(found)
     lines = [
-        f"{summary['voxels_found']} of {summary['voxels']} voxels differ at a false discovery rate "
-        f"of 5 %; smallest p corrected for all voxels {summary['smallest_corrected_p']:.3g}",
+        verdict_of(summary),
+        f"Volume, {' and '.join(summary['contrasts'])}:",
         *(
             f"{row['region']}: {', '.join(f'{e:+.1f} %' for e in row['effect_percent'])}, "
             f"p {row['p']:.3g}, q {row['q']:.3g}"

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from stylegan3d.base import Json, JsonView, RecipeError
+from stylegan3d.base import Doubt, Json, JsonView, RecipeError
 from stylegan3d.cli.common import (
     JobsOption,
     LabelledOptions,
@@ -28,6 +28,7 @@ from stylegan3d.cli.common import (
     parse_numbers,
     parse_source,
     parse_strengths,
+    print_doubts,
     progress,
     refuse,
 )
@@ -93,8 +94,11 @@ def render_to_files(
     planned = [*paths, *(path for names in more for path in names.values())]
     tables = [] if table is None else [table]
     check_output([*planned, *map(sidecar_path, planned), *tables], overwrite)
+    doubts: list[Doubt] = []
     for recipe in recipes:
         recipe.check(generator)
+        doubts += [doubt for doubt in recipe.doubts(generator) if doubt not in doubts]
+    print_doubts(doubts)
     scans = [native_scan(recipe) if native else None for recipe in recipes]
     renderer = Renderer(generator, scans_at_hand(*given))
     for recipe in recipes:
@@ -130,7 +134,7 @@ def render_to_files(
         text = table_text([path.name for path in paths], found)
         write_together({table: text.encode()}, overwrite=overwrite)
     emit(
-        {"volumes": volumes, "model": model_entry(generator)},
+        {"volumes": volumes, "doubts": doubts, "model": model_entry(generator)},
         [str(path) for path in [*planned, *tables]],
         as_json=written.as_json,
     )

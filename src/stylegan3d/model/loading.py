@@ -66,7 +66,11 @@ def load(
     if not place.exists() and place.name == str(path) and str(path) in bundled_models():
         place = bundled_model_path(str(path))
     if not place.exists():
-        raise ModelError(f"There is no generator at '{place}'; check the path.")
+        names = " or ".join(bundled_models())
+        raise ModelError(
+            f"There is no generator at '{place}': give a folder, or {names}."
+            + ("" if len(bundled_models()) > 1 else " More come with stylegan3d-models.")
+        )
     if isinstance(frame, str):
         frame = Frame.parse(frame)
     files = read_official(place) if is_official(place) else read_folder(place)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import os
 import shlex
 from dataclasses import field
@@ -19,7 +20,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator
 
-from stylegan3d.base import Json, RecipeError, ScanError
+from stylegan3d.base import Doubt, Json, RecipeError, ScanError
 from stylegan3d.recipe.directions import move, split_direction
 from stylegan3d.recipe.label import Label
 from stylegan3d.recipe.latents import Delta, Latent, find_step, load_latent, mix, mixed, read_latent
@@ -41,6 +42,8 @@ from stylegan3d.storage.jsontext import from_json, is_int, without_none
 if TYPE_CHECKING:
     import torch
 
+#: Above this random brains are unlike people's; 1 is how people differ.
+MOST_TRUNCATION = 1.5
 #: In so many folders beside a recipe's a file that it names is looked for.
 MOST_FOLDERS = 500
 
@@ -375,6 +378,24 @@ class Recipe:
     def signed(self, generator: Model) -> Recipe:
         """The same recipe with its model recorded, for export."""
         return self.replace(model=MadeWith.of(generator, self.label is not None))
+
+    def doubts(self, generator: Model) -> list[Doubt]:
+        """What of it lies beyond the people whom `generator` learned from."""
+        found, psi = [], self.truncation.psi
+        if psi > MOST_TRUNCATION:
+            sentence = f"A truncation of {psi:g} goes beyond how people differ: expect artefacts."
+            found.append(Doubt("truncation", "tell", sentence, {"truncation": psi}))
+        schema = {entry["name"]: entry for entry in generator.card.get("labels", [])}
+        for name, value in self.label.values if self.label else ():
+            low, high = schema[name].get("range", (-math.inf, math.inf))
+            if not isinstance(value, str) and not low <= value <= high:
+                unit = schema[name].get("unit", "")
+                sentence = (
+                    f"The label {name} {value:g} is outside {low:g} to {high:g} {unit}".rstrip()
+                    + f", the range that {generator.name} learned from."
+                )
+                found.append(Doubt("label", "tell", sentence, {name: value}))
+        return found
 
     def check(self, generator: Model) -> None:
         """Raise RecipeError if the recipe is of another model or does not fit `generator`."""
