@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from stylegan3d.projection.scanner import compare_outline
+from stylegan3d.projection.scanner import compare_outline, find_dark
 from stylegan3d.scans.alignment import load_template
 from stylegan3d.storage.places import TEMPLATE, bundled_model_path
 
@@ -57,3 +57,22 @@ def test_a_bite_is_seen_whole_and_left_meninges_are_surplus(target):
     told = compare_outline(target.template, mask | (whole & (away < 14)), target.space)
     assert told.surplus
     assert not told.missing
+
+
+def test_signal_loss_is_found_and_a_cavity_is_none(target):
+    expected, mask = target.template, target.template > 0.2
+    ventricles = np.zeros_like(mask)
+    fluid = mask & (expected < np.percentile(expected[mask], 5))
+    level = float(np.median(expected[fluid]))
+    center = np.array(mask.shape) * (0.7, 0.6, 0.6)
+    inside = np.linalg.norm(np.indices(mask.shape).T - center, axis=-1).T < 6.7
+    found = {}
+    for name, signal in (("whole", None), ("cavity", level), ("loss", 0.02)):
+        volume = expected if signal is None else np.where(inside, signal, expected)
+        found[name] = find_dark(
+            volume.astype(np.float32), expected, mask, ventricles, fluid, target.space
+        )
+    assert found["whole"] == found["cavity"] == {}
+    # At its rim the signal is blurred with the brain beside it.
+    assert sum(found["loss"].values()) == pytest.approx(10, rel=0.4)
+    assert all(name.startswith("right") for name in found["loss"])

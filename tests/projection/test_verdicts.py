@@ -262,7 +262,13 @@ def test_an_acquisition_is_told_by_contrast_coverage_and_scanner(person):
     for outline, word in (
         (OutlineGaps({"left frontal lobe": 41.0}, {}), "at least 41 ml at the left frontal lobe"),
         (OutlineGaps({}, {"right temporal lobe": 5.0}), "5 ml at the right temporal lobe"),
+        (OutlineGaps(dark={"right temporal lobe": 7.0}), "7 ml at the right temporal lobe"),
     ):
         told = verdicts.judge_acquisition(full, person, person, mask, None, outline)
         assert told["level"] == "amber"
         assert word in told["sentence"]
+        (doubt,) = outline.doubts("ask")
+        assert doubt.severity == "ask"
+        assert all(f"{ml:.0f} ml at the {name}" in word for name, ml in doubt.figures.items())
+    cut = verdicts.judge_acquisition(full, person, person, mask, None, whole, "The top is cut off.")
+    assert cut == {"level": "amber", "sentence": "The top is cut off."}

@@ -13,16 +13,16 @@ import pytest
 from scipy.spatial.transform import Rotation
 from tolerances import QFORM_MM
 
-from stylegan3d.base import ScanError
+from stylegan3d.base import ScanError, doubts_in
 from stylegan3d.scans import read_scan
-from stylegan3d.scans.alignment import header_doubts, load_template
+from stylegan3d.scans.alignment import align_rigid, header_doubts, load_template
 from stylegan3d.storage.places import TEMPLATE, bundled_model_path
 
 FORMS = ("sform", "qform")
 CHANGES = {
     "size of one form": {"voxel-size"},
     "size": {"head-size", "brain"},
-    "size of an axis": {"head-size", "brain", "turned"},
+    "size of an axis": {"head-size", "brain", "turned", "likeness"},
     "shear": {"shear"},
     "turn": {"turned"},
     "turn of one form": {"turned"},
@@ -120,6 +120,14 @@ def test_a_changed_header_is_told(brain, kind, tmp_path):
     for name in ("one.nii", "other.nii"):
         nib.save(changed(brain, kind, rng), tmp_path / name)
         assert said(tmp_path / name) & CHANGES[kind], name
+
+
+def test_no_turn_or_size_is_read_into_a_map_that_is_no_head():
+    target = load_template(bundled_model_path() / TEMPLATE)
+    field = np.where(target.template > 0.2, 1.2 - target.template, 0).astype(np.float32)
+    field[:, :, :30] = field[:, :, 70:] = 0
+    _, notes = align_rigid(field, target.space, target)
+    assert [doubt.kind for doubt in doubts_in(notes)] == ["likeness"]
 
 
 def kinds(path: Path) -> set[str]:

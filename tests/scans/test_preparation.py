@@ -295,23 +295,44 @@ def test_a_head_that_is_never_found_is_refused_for_the_first_reason(head, target
         head.align(target)
 
 
+BALL = Space((60, 70, 50), np.diag([-3.0, 3, 3, 1]))
+
+
+def ball(middle=(30, 35, 25)) -> np.ndarray:
+    """A brain of 140 x 160 x 130 mm."""
+    away = (np.indices(BALL.shape).T - middle) / (23, 27, 21.5)
+    return np.linalg.norm(away, axis=-1).T < 1
+
+
 def test_where_the_brain_reaches_the_edge_is_said():
-    space = Space((40, 50, 30), np.diag([-4.0, 4, 4, 1]))
-    mask = np.zeros(space.shape, bool)
-    mask[10:30, 10:40, 5:25] = True
-    assert extraction.edge_notes(mask, space) == []
-    mask[18:22, 20:24, :5] = True  # 2.6 cm2
-    assert "brain stem" in str(extraction.edge_notes(mask, space)[0])
-    mask[10:30, 10:40, 25:] = True
-    (note,) = extraction.edge_notes(mask, space)
+    mask = ball()
+    assert extraction.edge_notes(mask, BALL) == []
+    mask[28:33, 30:35, :10] = True  # 2.3 cm2
+    assert "brain stem" in str(extraction.edge_notes(mask, BALL)[0])
+    mask[20:40, 20:40, 40:] = True
+    (note,) = extraction.edge_notes(mask, BALL)
     assert (note.kind, note.severity) == ("field-of-view", "ask")
     assert note.sentence.startswith(
         "The brain reaches the edge of the field of view at the top and"
     )
     assert "give a scan of the whole brain" in note.sentence
-    mask = np.zeros(space.shape, bool)
-    mask[30:, 10:40, 5:25] = True
-    assert "on the left (96 cm2" in str(extraction.edge_notes(mask, space)[0])
+    (note,) = extraction.edge_notes(ball((42, 35, 25)), BALL)
+    assert list(note.figures["edge_cm2"]) == ["L"]
+
+
+@pytest.mark.parametrize("code", "LRAPSI")
+def test_a_brain_cut_off_within_the_field_of_view_is_asked_about(code):
+    axis = "LRAPSI".index(code) // 2
+    mask = ball()
+    along = np.indices(BALL.shape)[axis]
+    if code not in "RPI":  # the first axis runs to the left
+        along = -along
+    mask &= along >= np.sort(along[mask])[round(20 / BALL.voxel_ml)]
+    (note,) = extraction.edge_notes(mask, BALL)
+    assert (note.kind, note.severity) == ("cut", "ask")
+    assert list(note.figures["face_cm2"]) == [code]
+    # Estimated from the face, as of a ball: brains are longer than wide.
+    assert note.figures["ml"] == pytest.approx(20, rel=0.5)
 
 
 def test_the_order_of_tissues_tells_the_contrast(target):

@@ -8,14 +8,13 @@ found are given with each limit.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 from scipy import ndimage
 
 from stylegan3d.base import Doubt, Json
 from stylegan3d.scans.aligned import EXPECTED_QUALITY, AlignedScan
 from stylegan3d.scans.alignment import Target
+from stylegan3d.scans.extraction import outermost_slices
 
 Measures = dict[str, float | None]
 
@@ -31,8 +30,6 @@ MOST_ASYMMETRY, USUAL_ASYMMETRY, USUAL_SHADING = 0.10, 0.03, 0.10
 # minus that of a round brain's outermost slice; found: up to 6 without a cut, 35 with the
 # cerebellum cut.
 MOST_CUT_CM2, USUAL_CUT_CM2 = 20.0, 7.5
-# Area of a cap of a sphere the size of a brain (radius 70 mm), for each mm of its height.
-CAP_CM2_PER_MM = 4.4
 # Distinct grey values; found: 202 and more. Masks and coarse label maps have at most a few dozen,
 # fine ones are recognised by their contrast.
 LEAST_LEVELS, USUAL_LEVELS = 16, 64
@@ -43,8 +40,8 @@ USUAL_DETAIL = 0.22
 USUAL_STREAKS = 1.5
 # On grids coarser than this all brains look blurred.
 DETAIL_MM = 3.0
-# Distance of the points at which a face of the field of view is probed.
-STEP_MM = 2.0
+# What the doubts about a cut brain have measured.
+FACES = ("edge_cm2", "face_cm2")
 # Ratio of slice thickness to the grid's voxels from which slices are visible.
 THICK = 1.5
 
@@ -79,25 +76,16 @@ class Inspector:
         detail, streaks = self._detail(volume, mask)
         right = self.right[mask]
         left, values = 1 - right, volume[mask]
+        cuts = [face - cap for _, face, cap, _ in outermost_slices(mask, self.space)]
         return {
             "contrast": contrast,
             "asymmetry": _rounded(_imbalance(right.sum(), left.sum())),
             "shading": _rounded(2 * _imbalance(_mean(values, right), _mean(values, left))),
-            "cut_cm2": round(max(self._ends_cm2(mask)), 1),
+            "cut_cm2": round(max([0.0, *cuts]), 1),
             "levels": float(np.unique(values).size),
             "detail": detail,
             "streaks": streaks,
         }
-
-    def _ends_cm2(self, mask: np.ndarray) -> Iterator[float]:
-        """Area of flat faces in each direction; see MOST_CUT_CM2."""
-        sizes = self.space.voxel_size
-        for axis in range(3):
-            counts = mask.sum(axis=tuple(a for a in range(3) if a != axis))
-            filled = counts[counts > 0]
-            for end in (0, -1):
-                area = filled[end] * np.prod(sizes) / sizes[axis] / 100 if filled.size else 0
-                yield max(0.0, float(area) - CAP_CM2_PER_MM * sizes[axis])
 
     def _contrast(self, volume: np.ndarray, mask: np.ndarray) -> float | None:
         """Contrast between the mean brain's brightest tissue (white matter in T1) and the next."""
@@ -129,32 +117,16 @@ class Inspector:
 
 
 def measure_scan(aligned: AlignedScan) -> Measures:
-    """Measures that need the original scan: cuts by the field of view, slice thickness."""
-    scan = aligned.scan
-    sizes = scan.space.voxel_size
-    to_grid = np.linalg.inv(aligned.space.affine) @ aligned.rigid @ scan.affine
-    # At the face itself the outline is uncertain by a voxel.
-    margin = max(aligned.space.voxel_size)
-    cut = 0.0
-    for axis in range(3):
-        one, other = (a for a in range(3) if a != axis)
-        rows, columns = np.meshgrid(
-            np.arange(0, scan.data.shape[one], STEP_MM / sizes[one]),
-            np.arange(0, scan.data.shape[other], STEP_MM / sizes[other]),
-        )
-        for near in (margin / sizes[axis], scan.data.shape[axis] - 1 - margin / sizes[axis]):
-            points = np.empty((3, rows.size))
-            points[axis], points[one], points[other] = near, rows.ravel(), columns.ravel()
-            voxels = to_grid[:3, :3] @ points + to_grid[:3, 3:]
-            hit = ndimage.map_coordinates(aligned.brain_mask.astype(np.uint8), voxels, order=0)
-            area = float(hit.sum()) * STEP_MM**2 / 100
-            cut = max(cut, area - CAP_CM2_PER_MM * margin)
+    """Measures that need the original scan: cuts, grey values, slice thickness."""
+    figures = [doubt.figures.get(name, {}) for doubt in aligned.doubts for name in FACES]
+    largest = max((cm2 for one in figures for cm2 in one.values()), default=0.0)
     # Every n-th voxel suffices to count grey values.
-    sample = scan.data.ravel()[:: max(1, scan.data.size // 1_000_000)]
+    data = aligned.scan.data
+    sample = data.ravel()[:: max(1, data.size // 1_000_000)]
     return {
-        "scan_cut_cm2": round(cut, 1),
+        "scan_cut_cm2": round(largest, 1),
         "scan_levels": float(np.unique(sample).size),
-        "slice_mm": round(max(sizes), 2),
+        "slice_mm": round(max(aligned.scan.space.voxel_size), 2),
     }
 
 

@@ -34,7 +34,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, TypedDict
 
 import numpy as np
@@ -57,6 +57,7 @@ from stylegan3d.projection.scanner import (
     compare_figures,
     compare_outline,
     cortical_detail,
+    find_dark,
     masked_blur,
     match_scanner,
     match_sharpness,
@@ -310,6 +311,8 @@ QUANTITIES = {
 UNUSUAL, EXTREME, WIDER = 3.5, 8.0, 1.5
 LEAST_COVERAGE = 0.9
 COVERS = "The scan covers only"
+#: Kinds of a scan's doubts that say where its brain ends too early.
+CUT = ("cut", "field-of-view")
 # Times the limit from which a finding is large.
 LARGE = 5.0
 NAMED = 3
@@ -384,8 +387,9 @@ def judge_acquisition(
     mask: np.ndarray,
     site: str | None,
     outline: OutlineGaps,
+    cut: str = "",
 ) -> Verdict:
-    """Contrast, resolution, coverage, extraction."""
+    """Contrast, resolution, coverage, extraction; `cut` says where the brain ends too early."""
     if contrast_agreement(volume, template, mask) < EXPECTED_CONTRAST:
         return _told(
             "red",
@@ -396,18 +400,15 @@ def judge_acquisition(
         share = f"{100 * figures['coverage']['value']:.0f} %"
         return _told("red", f"{COVERS} {share} of the brain.")
     known = f"those of the site '{site}'" if site else "the training scans"
-    if outline.missing:
-        return _told(
-            "amber",
-            f"Brain is missing, at least {_in_regions(outline.missing)}: it lies outside the field "
-            "of view, or was removed with the skull or the face. Volumes are too small by that.",
-        )
-    if outline.surplus:
-        return _told(
-            "amber",
-            f"Tissue outside the brain was left, such as meninges: {_in_regions(outline.surplus)}. "
-            "Improve the brain extraction.",
-        )
+    for amounts, text in (
+        (outline.missing, "Brain is missing, at least {}."),
+        (outline.dark, "Brain without signal: {}."),
+        (outline.surplus, "Tissue outside the brain was left, such as meninges: {}."),
+    ):
+        if amounts:
+            return _told("amber", text.format(_in_regions(amounts)))
+    if cut:
+        return _told("amber", cut)
     if words:
         advice = "" if site else " The site is not calibrated, so ranges are wider."
         return _told(
@@ -638,6 +639,7 @@ def assess(
     yardstick: Yardstick | None = None,
     is_complete: bool = True,
     without_noise: np.ndarray | None = None,
+    of_scan: Sequence[Doubt] = (),
 ) -> Assessed:
     """Assess a projection.
 
@@ -656,6 +658,8 @@ def assess(
     without_noise : ndarray or None
         The brain of the latent alone, where `made` has the scan's own noise, too: any scan can be
         given its own noise, so how far the model knows it is judged without.
+    of_scan : sequence of Doubt
+        Those of the scan and its preparation.
     """
     yardstick = yardstick or Yardstick.of(generator)
     known = yardstick.known
@@ -674,7 +678,10 @@ def assess(
     matched = match_sharpness(judged, seen.matched.volume, mask, size)
     matched["cortical_detail"] = cortical_detail(judged, seen.matched.volume, mask, size)
     percentile = _percentile(signs, known)
-    own, z = judge_scan(seen, prior, volume, mask, generator, yardstick, is_complete=is_complete)
+    cut = next((doubt.sentence for doubt in of_scan if doubt.kind in CUT), "")
+    own, z = judge_scan(
+        seen, prior, volume, mask, generator, yardstick, cut=cut, is_complete=is_complete
+    )
     follows = judge_reconstruction(matched, told, strangeness, known)
     if own["findings"] == [] and follows["level"] != "green" and _strangest(told) == "spot":
         own["verdicts"]["focal"] = judge_spot(seen, mask, generator.space)
@@ -683,6 +690,7 @@ def assess(
     own["verdicts"]["reconstruction"] = follows
     doubts = [
         *doubts_of(own["verdicts"]),
+        *own["doubts"],
         *_further_doubts(
             alike if judged is made else similarity(judged, volume, mask), usual, percentile
         ),
@@ -696,9 +704,9 @@ def assess(
         "regions": regions,
         "signs": told,
         "strangeness": strangeness,
-        "doubts": doubts,
         "matched": matched,
         **own,
+        "doubts": doubts,
     }
     return Assessed(assessment, z)
 
@@ -707,6 +715,7 @@ class Judged(TypedDict):
     """The part of a `Assessment` that needs the scan alone."""
 
     verdicts: dict[str, Verdict]
+    doubts: list[Doubt]
     headline: str
     scanner: dict[str, dict[str, float]]
     quantities: dict[str, dict[str, float]]
@@ -722,6 +731,7 @@ def judge_scan(
     generator: Generator,
     yardstick: Yardstick,
     *,
+    cut: str = "",
     is_complete: bool = True,
 ) -> tuple[Judged, np.ndarray | None]:
     """The three verdicts on a scan (X, Y, Z) with the numbers behind them, and its residual z."""
@@ -732,6 +742,7 @@ def judge_scan(
     quantities = compare_anatomy(measured, known.get("quantities", {}), widening)
     judged: Judged = {
         "verdicts": {},
+        "doubts": [],
         "headline": "",
         "scanner": figures,
         "quantities": quantities,
@@ -741,10 +752,16 @@ def judge_scan(
     z = None
     if usual is None:
         return judged, z
-    template = generator.template
     outline = compare_outline(seen.guess.volume, mask, generator.space)
-    acquisition = judge_acquisition(figures, volume, template, mask, yardstick.site, outline)
+    ventricles = seen.matched.core & ~seen.judged
+    dark = find_dark(volume, seen.expected, mask, ventricles, seen.fluid, generator.space)
+    outline = replace(outline, dark=dark)
+    acquisition = judge_acquisition(
+        figures, volume, generator.template, mask, yardstick.site, outline, cut
+    )
     where = unreadable(acquisition)
+    # Of a scan that was masked or cut on request, a part is missing as it should.
+    judged["doubts"] = [] if where else outline.doubts("ask" if is_complete else "tell")
     if is_complete:
         z = residual_z(seen, usual)
         found = _findings(seen, usual, z, volume, mask, generator.space, known)

@@ -9,12 +9,13 @@ estimate is kept as a number, relative to the usual one of held-out subjects.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from scipy import ndimage
 
+from stylegan3d.base import Doubt, Severity
 from stylegan3d.geometry.space import Space
 from stylegan3d.measures.regions import region_masks
 from stylegan3d.measures.similarity import similarity
@@ -50,6 +51,9 @@ LEAST_VOXELS = 100
 # Intensity from which a voxel of the expected brain is brain; depth to which outlines of healthy
 # brains differ from it, and millilitres beyond it that none of 80 of them reached (1.0 and 0.6).
 BRAIN, OUTLINE_MM, OUTLINE_ML = 0.15, 4.0, 1.2
+# Signal is lost where, within `DARK_MM`, a scan is darker than this share of the expected brain
+# (whole brains: at least 0.70), and darker than this share of fluid, which a cavity is not.
+DARK_MM, DARK_SHARE, BLACK, FLUID_PERCENT = 6.0, 0.65, 0.7, 25
 # Depth of the cortex with its folds, and the width from which detail is fine.
 CORTEX_MM, DETAIL_MM = 16.0, 4.0
 
@@ -90,17 +94,47 @@ def core_of(mask: np.ndarray, voxel_mm: tuple[float, float, float]) -> np.ndarra
 
 @dataclass(frozen=True)
 class OutlineGaps:
-    """Where the outline of a scan's brain is not that of the brain the model expects.
+    """Where a scan does not show the whole brain that the model expects, or more than it.
 
     Attributes
     ----------
-    missing, surplus : dict of str to float
-        Millilitres of brain that are not there, and of other tissue that was left, by region,
-        largest first. They are estimates: of a part cut off straight about half is seen.
+    missing, surplus, dark : dict of str to float
+        Millilitres of brain that are not there, of other tissue that was left, and of brain without
+        signal, by region, largest first. They are estimates: of a part cut off straight about half
+        is seen.
     """
 
-    missing: dict[str, float]
-    surplus: dict[str, float]
+    missing: dict[str, float] = field(default_factory=dict)
+    surplus: dict[str, float] = field(default_factory=dict)
+    dark: dict[str, float] = field(default_factory=dict)
+
+    def doubts(self, severity: Severity) -> list[Doubt]:
+        """What a person must look at, with the millilitres by region."""
+        told = (
+            (
+                self.missing,
+                "brain-missing",
+                "of brain are missing or more: they lie outside the field of view, or were removed "
+                "with the skull or the face. Volumes are too small by that.",
+            ),
+            (
+                self.surplus,
+                "brain-extraction",
+                "of tissue outside the brain were left, such as meninges. Volumes may be too "
+                "large; improve the brain extraction.",
+            ),
+            (
+                self.dark,
+                "signal-loss",
+                "of brain have no signal, as beside metal or a failing coil. Nothing can be said "
+                "of the brain there.",
+            ),
+        )
+        return [
+            Doubt(kind, severity, f"{sum(ml.values()):.0f} ml {text}", ml)
+            for ml, kind, text in told
+            if ml
+        ]
 
 
 def compare_outline(expected: np.ndarray, mask: np.ndarray, space: Space) -> OutlineGaps:
@@ -121,16 +155,58 @@ def compare_outline(expected: np.ndarray, mask: np.ndarray, space: Space) -> Out
         """Parts of one that are not in the other, deeper than outlines differ."""
         steps = max(1, round(OUTLINE_MM / max(space.voxel_size)))
         deep = ndimage.binary_erosion(whole, iterations=steps) & ~other
-        pieces, _ = ndimage.label(deep)
-        sizes = np.bincount(pieces.ravel()) * space.voxel_ml
-        sizes[0] = 0
-        found = (sizes >= OUTLINE_ML)[pieces]
-        found = ndimage.binary_dilation(found, iterations=steps) & whole & ~other
-        amounts = {name: found.flat[i].sum() * space.voxel_ml for name, i in regions.items()}
-        named = {name: round(float(ml), 1) for name, ml in amounts.items() if ml >= 1}
-        return dict(sorted(named.items(), key=lambda item: -item[1]))
+        found = ndimage.binary_dilation(_large(deep, space), iterations=steps) & whole & ~other
+        return _by_region(found, regions, space)
 
     return OutlineGaps(lying(brain, inside), lying(inside, brain))
+
+
+def find_dark(
+    volume: np.ndarray,
+    expected: np.ndarray,
+    mask: np.ndarray,
+    ventricles: np.ndarray,
+    fluid: np.ndarray,
+    space: Space,
+) -> dict[str, float]:
+    """Millilitres of brain without signal, by region: darker than fluid, where none is expected.
+
+    Parameters
+    ----------
+    volume, expected : ndarray, shape (X, Y, Z)
+        Scan and expected brain.
+    mask, ventricles, fluid : ndarray, shape (X, Y, Z), bool
+        The brain in the scan, its ventricles, and the fluid in and around it.
+    """
+    inside = np.asarray(ndimage.binary_fill_holes(mask))
+    core, voxel = core_of(inside, space.voxel_size), np.array(space.voxel_size)
+    sums = [masked_blur(one * expected, core, DARK_MM / voxel) for one in (volume, expected)]
+    share = np.where(core, sums[0] / np.maximum(sums[1], 1e-5), 1)
+    low = core & ~ventricles & (share < DARK_SHARE * np.median(share[core]))
+    if not (low.any() and fluid.any()):
+        return {}
+    smooth = masked_blur(volume, inside, MATCH_MM / voxel)
+    black = _large(low & (smooth < BLACK * np.percentile(volume[fluid], FLUID_PERCENT)), space)
+    # Signal falls off around what is black.
+    lost = ndimage.binary_propagation(black, mask=low)
+    return _by_region(lost, region_masks(inside, space), space)
+
+
+def _large(found: np.ndarray, space: Space) -> np.ndarray:
+    """The connected pieces of at least `OUTLINE_ML`."""
+    pieces, _ = ndimage.label(found)
+    sizes = np.bincount(pieces.ravel()) * space.voxel_ml
+    sizes[0] = 0
+    return np.asarray((sizes >= OUTLINE_ML)[pieces])
+
+
+def _by_region(
+    found: np.ndarray, regions: Mapping[str, np.ndarray], space: Space
+) -> dict[str, float]:
+    """Millilitres by region, largest first, from 1 ml."""
+    amounts = {name: found.flat[i].sum() * space.voxel_ml for name, i in regions.items()}
+    named = {name: round(float(ml), 1) for name, ml in amounts.items() if ml >= 1}
+    return dict(sorted(named.items(), key=lambda item: -item[1]))
 
 
 def _closed(mask: np.ndarray) -> np.ndarray:

@@ -124,6 +124,9 @@ SIZES = (0.87, 1.16)
 # Voxels of a coarse look, which is taken of scans that are only described; correlation with the
 # mean brain that heads do not reach, but brains without skull.
 COARSE_MM, STRIPPED = 3.0, 0.85
+# Correlation from which pose and size are the head's own: whole heads of any contrast have 0.82 and
+# more, a field map 0.74.
+JUDGED = 0.8
 
 
 @dataclass(frozen=True, eq=False)
@@ -213,12 +216,24 @@ def align_rigid(
         f"Turned by {turn:.1f} degrees and moved to the model's space; the true size was "
         f"kept (the mean brain scaled by {fit.scale:.3f} would match)."
     )
-    return rigid, [*steps, *_pose_doubts(turn, fit.scale)]
+    return rigid, [*steps, *_pose_doubts(turn, fit.scale, quality)]
 
 
-def _pose_doubts(turn: float, scale: float) -> list[Doubt]:
-    """What a brain's pose and size make of its header."""
-    doubts = []
+def _pose_doubts(turn: float, scale: float, quality: float) -> list[Doubt]:
+    """What a brain's pose and size make of its header; what is too unlike a T1 brain has neither.
+
+    `quality` is its correlation with the mean brain.
+    """
+    doubts: list[Doubt] = []
+    if quality < JUDGED:
+        if turn <= WRONG_DEGREES and SIZES[0] < scale < SIZES[1]:
+            return doubts
+        text = (
+            "The image is too little like a T1-weighted brain to tell whether its header has the "
+            f"right turn and size (correlation {quality:.2f}); check that it is a scan of a head, "
+            "not a map, and its voxel sizes."
+        )
+        return [Doubt("likeness", "ask", text, {"correlation": float(quality)})]
     if turn > WRONG_DEGREES:
         text = (
             f"The header has the head turned by {turn:.0f} degrees, which was corrected; a header "
