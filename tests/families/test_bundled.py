@@ -45,6 +45,7 @@ def test_it_gives_back_the_mean_brain(generator):
     assert float((made - mean)[inside].abs().mean()) < 0.08
 
 
+@pytest.mark.soak
 def test_older_people_have_larger_ventricles(generator):
     schema = generator.card["labels"]
     assert [entry["name"] for entry in schema] == ["age", "sex", "brain_ml", "ventricle_ml"]

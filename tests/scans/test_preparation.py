@@ -252,11 +252,11 @@ def test_a_second_look_that_finds_no_brain_changes_nothing(head, target, monkeyp
     upright = head.align(target, bias_correction=False)
     seen.clear()
     pose = pose_of((0, 0, 90), (0, 0, 0), np.array([0, -20, 10]))
-    air = np.pad(head.data, 60, mode="edge")
-    affine = pose @ head.affine @ nib.affines.from_matvec(np.eye(3), [-60, -60, -60])
+    air = np.pad(head.data, 40, mode="edge")
+    affine = pose @ head.affine @ nib.affines.from_matvec(np.eye(3), [-40, -40, -40])
     aligned = replace(head, data=air, affine=affine).align(target, bias_correction=False)
     assert len(seen) == 2
-    assert np.prod(seen[1].shape) < 0.2 * air.size * 27, "only the head around the brain"
+    assert np.prod(seen[1].shape) < 0.35 * air.size * 27, "only the head around the brain"
     assert not any("extracted again" in step for step in map(str, aligned.steps))
     assert np.corrcoef(aligned.volume.ravel(), upright.volume.ravel())[0, 1] > 0.97
 

@@ -74,13 +74,13 @@ def few_brains():
 
 @contextmanager
 def measuring_few_brains():
-    """Exports measure 6 to 30 random brains where they would measure up to hundreds.
+    """Exports measure 6 to 20 random brains where they would measure up to hundreds.
 
     How well directions, labels and curves are learned is tested where they are, on as many as it
     takes.
     """
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(learn_labels.__kwdefaults__, "brains", 30)
+        patch.setitem(learn_labels.__kwdefaults__, "brains", 20)
         patch.setattr(measured_brains, "__defaults__", (12, *measured_brains.__defaults__[1:]))
         patch.setattr(flow_export, "BRAINS", 12)
         patch.setattr(export.measure.__wrapped__, "__defaults__", (6,))

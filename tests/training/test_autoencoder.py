@@ -228,7 +228,11 @@ def test_damaged_models_are_refused_in_a_sentence(generator, tmp_path):
             load(copy(name, lambda plan, change=change: plan.update(change)))
 
 
-def test_the_command_trains_resumes_and_exports(even_pack, tmp_path, capsys):
+def test_the_command_trains_resumes_and_exports(even_pack, tmp_path, capsys, monkeypatch):
+    # A network as wide as one for use takes long.
+    narrow = (*AutoencoderConfig.__init__.__defaults__[:2], (8, 16, 16), (1, 1, 1))
+    monkeypatch.setattr(AutoencoderConfig.__init__, "__defaults__", narrow)
+
     def run(*words):
         with pytest.raises(SystemExit) as ended:
             main([str(w) for w in words])

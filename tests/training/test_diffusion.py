@@ -72,7 +72,7 @@ def test_it_learns_more_than_a_normal_distribution_knows():
     data = Latents(known, torch.from_numpy(latents(10).astype(np.float32)))
     found.start(data)
     before = found.measure(data)
-    for _ in range(120):
+    for _ in range(80):
         found.step(data)
     after = found.measure(data)
     assert after["at 2"] < 0.5 * before["at 2"]
