@@ -9,6 +9,7 @@ from stylegan3d.model.loading import load
 from stylegan3d.recipe.latents import Delta, Latent, save_latent
 from stylegan3d.recipe.recipe import Recipe, Source
 from stylegan3d.scans import alignment
+from stylegan3d.storage.places import TEMPLATE, bundled_model_path
 
 
 def test_a_generator(run, model):
@@ -96,6 +97,14 @@ def test_a_scan_before_anything_is_done_with_it(run, tmp_path, monkeypatch):
     dicoms.write_series(folder, data, affine, uid="1.2.3.4", number=9, start=100)
     listed = run("info", folder, "--json").json["series"]
     assert [words.split(":")[0] for words in listed] == ["3", "9"]
+
+
+def test_a_header_that_contradicts_the_image_is_in_doubt(run, tmp_path):
+    brain = nib.load(bundled_model_path() / TEMPLATE)
+    larger = brain.affine @ np.diag([1.4, 1.4, 1.4, 1])
+    nib.save(nib.Nifti1Image(brain.get_fdata(dtype=np.float32), larger), tmp_path / "head.nii")
+    told = run("info", tmp_path / "head.nii", "--json").json
+    assert "head-size" in {doubt["kind"] for doubt in told["doubts"]}
 
 
 def test_a_series_is_chosen_on_the_command_line(run, tmp_path):

@@ -32,12 +32,13 @@ OWN = {
 
 def reads_whole(path):
     """Whether `path.read_bytes()` or `path.read_text(...)` is called; bounded ones are names."""
-    return any(
+    text = path.read_text(encoding="utf-8")
+    return ("read_bytes" in text or "read_text" in text) and any(
         isinstance(node, ast.Call)
         and isinstance(node.func, ast.Attribute)
         and node.func.attr in ("read_bytes", "read_text")
         and not any(isinstance(argument, ast.expr) for argument in node.args)
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        for node in ast.walk(ast.parse(text))
     )
 
 

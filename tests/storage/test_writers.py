@@ -337,6 +337,7 @@ def can_mount() -> bool:
     return subprocess.run(words, capture_output=True, check=False).returncode == 0
 
 
+@pytest.mark.soak
 @pytest.mark.skipif(not can_mount(), reason="needs the right to mount a small disk")
 def test_a_disk_that_is_really_full_costs_nothing(tmp_path):
     """A disk of 600 kB: volumes, a data set and a checkpoint that do not fit beside the old."""
