@@ -123,6 +123,7 @@ def test_a_stopped_evaluation_is_taken_up_again(run, model, data, tmp_path, monk
     assert other["fidelity"] != whole["fidelity"]
 
 
+@pytest.mark.soak
 def test_an_official_checkpoint_is_measured_like_any_other(run, tmp_path, monkeypatch) -> None:
     """A file of the original program: no encoder, no attributes, a grid of its own."""
     monkeypatch.setattr(checks, "MIN_EXTENT_MM", 10.0)  # the grid of a test is no head's
