@@ -230,7 +230,7 @@ def test_damaged_models_are_refused_in_a_sentence(generator, tmp_path):
 
 def test_the_command_trains_resumes_and_exports(even_pack, tmp_path, capsys, monkeypatch):
     # A network as wide as one for use takes long.
-    narrow = (*AutoencoderConfig.__init__.__defaults__[:2], (8, 16, 16), (1, 1, 1))
+    narrow = (*AutoencoderConfig.__init__.__defaults__[:2], (16, 16, 16), (1, 1, 1))
     monkeypatch.setattr(AutoencoderConfig.__init__, "__defaults__", narrow)
 
     def run(*words):
