@@ -31,7 +31,7 @@ MOST = {
     "class names defined more than once": 0,
     "modules with one importer": 42,
     "untyped dictionaries": 60,
-    "words of documents": 28_400,
+    "words of documents": 28_800,
 }
 UNTYPED = r"dict\[str, Any\]|Mapping\[str, Any\]"
 
