@@ -360,3 +360,26 @@ def _ancestors(widget):
     while widget is not None:
         yield widget
         widget = widget.parent()
+
+
+def test_napari_own_tools_work_on_our_layers(window):
+    """A layer of each kind is added and drawn on; the views go on, and leave them alone."""
+    viewer, ours = window.viewer, window.explorer.stage.layer
+    before = [view.labels.caption for view in window.views.views]
+    names = {layer.name for layer in viewer.layers}
+    where = {"scale": ours.scale, "translate": ours.translate, "units": ours.units}
+    square = np.array([[5, 5, 12], [5, 9, 12], [9, 9, 12], [9, 5, 12]])
+    labels = viewer.add_labels(np.zeros(ours.data.shape, np.uint8), name="labels", **where)
+    labels.mode = "paint"
+    labels.paint((10, 14, 12), 1)
+    viewer.add_points(np.array([[10, 14, 12]]), name="points", **where).mode = "add"
+    viewer.add_shapes(square, name="shapes", **where).mode = "select"
+    window.click("browse.next")
+    window.settle()
+    window.views.reset()
+    QTest.qWait(50)
+    assert [view.labels.caption for view in window.views.views] == before
+    assert window.explorer.message.text() == ""
+    assert {layer.name for layer in viewer.layers} - names == {"labels", "points", "shapes"}
+    for name in ("labels", "points", "shapes"):
+        viewer.layers.remove(name)

@@ -62,6 +62,28 @@ def test_keys_work_in_the_panels(window):
     window.session.favourites.remove(0)
 
 
+def test_commands_of_the_palette_work_the_open_explorer(window, notifications):
+    viewer, explorer, session = window.viewer, window.explorer, window.session
+    keys.undo(object())
+    assert "Open the explorer first" in notifications[0]
+    keys.next_brain(viewer)
+    assert session.recipe.source.seed == 1
+    keys.undo(viewer)
+    assert session.recipe.source.seed == 0
+    keys.redo(viewer)
+    keys.previous_brain(viewer)
+    assert session.recipe.source.seed == 0
+    keys.keep_favourite(viewer)
+    assert session.favourites.items[0].recipe == session.recipe
+    session.favourites.restore({})
+    keys.compare(viewer)
+    assert explorer.tabs.tabText(explorer.tabs.currentIndex()) == "Compare"
+    explorer.comparing.unpin()
+    keys.show_help(viewer)
+    assert explorer.guidance.help.isVisible()
+    explorer.guidance.help.close()
+
+
 def test_help_lists_the_whole_table(window):
     press(window, "F1")
     dialog = window.explorer.guidance.help

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).parents[3]
@@ -47,11 +48,16 @@ def texts() -> set[str]:
     return {plain(text) for text in said if not FOR_PROGRAMS.fullmatch(text)}
 
 
+@cache
+def nodes(path: Path) -> list[ast.AST]:
+    """All that is written in a file."""
+    return list(ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
+
+
 def literals(path: Path) -> Iterator[str]:
     """Strings of a file that are no documentation; of those with values inserted the whole."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    documentation = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
-    for node in ast.walk(tree):
+    documentation = {id(node.value) for node in nodes(path) if isinstance(node, ast.Expr)}
+    for node in nodes(path):
         if isinstance(node, ast.JoinedStr):
             yield ast.unparse(node)
         elif isinstance(getattr(node, "value", None), str) and id(node) not in documentation:
@@ -77,7 +83,7 @@ def named() -> Iterator[str]:
 def controls() -> Iterator[str]:
     """Words on buttons, switches, folds and entries of menus."""
     for path in PACKAGE.rglob("*.py"):
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        for node in nodes(path):
             if not isinstance(node, ast.Call) or not node.args:
                 continue
             maker = getattr(node.func, "attr", getattr(node.func, "id", ""))

@@ -15,7 +15,6 @@ import numpy as np
 import pytest
 from npe2 import PluginManifest
 from qtpy.QtTest import QTest
-from qtpy.QtWidgets import QWidget
 
 import napari_stylegan3d
 from napari_stylegan3d.app import guidance
@@ -128,32 +127,22 @@ def test_without_a_display_the_command_points_to_the_tour():
     assert done.stderr.count("\n") == 1
 
 
-def test_a_missing_model_is_a_sentence_and_the_window_stays(
-    make_napari_viewer, tmp_path, notifications
+def test_a_missing_model_is_a_sentence_and_closing_the_window_leaks_nothing(
+    make_napari_viewer_proxy, model, tmp_path, notifications
 ):
-    viewer = make_napari_viewer(show=True)
-    explorer = Explorer(viewer, tmp_path / "nothing")
-    viewer.window.add_dock_widget(explorer, name="Explorer")
-    for _ in range(1000):
-        if notifications:
-            break
-        QTest.qWait(20)
-    assert "nothing" in notifications[0]
-    assert explorer.message.text() == notifications[0]
-    assert not explorer.tabs.isEnabled()
-
-
-def test_closing_the_window_leaks_nothing(make_napari_viewer_proxy, model):
     """make_napari_viewer fails if a view is left over; the viewer is the proxy a plugin gets."""
     viewer = make_napari_viewer_proxy(show=True)
     viewer.add_image(np.zeros((5, 6, 7)), name="someone's work")
     orientation = viewer.scene.camera.orientation
-    explorer = Explorer(viewer, model)
+    explorer = Explorer(viewer, tmp_path / "nothing")
     viewer.window.add_dock_widget(explorer, name="Explorer")
-    for _ in range(1000):
-        if explorer.directions.rows:
-            break
-        QTest.qWait(20)
+    wait_until(lambda: notifications)
+    assert "nothing" in notifications[0]
+    assert explorer.message.text() == notifications[0]
+    assert not explorer.tabs.isEnabled()
+    explorer.open_model(model)
+    wait_until(lambda: explorer.directions.rows)
+    assert explorer.tabs.isEnabled()
     assert explorer.comparison.picture is not None
     folder = explorer.session.folder
     assert folder.exists()
@@ -167,66 +156,5 @@ def test_closing_the_window_leaks_nothing(make_napari_viewer_proxy, model):
     assert [layer.name for layer in viewer.layers] == ["someone's work"]
     assert viewer.dims.order == (0, 1, 2)
     assert viewer.scene.camera.orientation == orientation
-
-
-def test_napari_own_tools_work_on_our_layers(make_napari_viewer, model):
-    """A layer of each kind is added and drawn on; the views go on, and closing leaves them."""
-    viewer = make_napari_viewer(show=True)
-    explorer = Explorer(viewer, model)
-    viewer.window.add_dock_widget(explorer, name="Explorer")
-    wait_until(lambda: explorer.comparison.picture is not None and explorer.directions.rows)
-    ours = explorer.stage.layer
-    where = {"scale": ours.scale, "translate": ours.translate, "units": ours.units}
-    square = np.array([[5, 5, 12], [5, 9, 12], [9, 9, 12], [9, 5, 12]])
-
-    def labels():
-        added = viewer.add_labels(np.zeros(ours.data.shape, np.uint8), name="labels", **where)
-        added.mode = "paint"
-        added.paint((10, 14, 12), 1)
-
-    def points():
-        viewer.add_points(np.array([[10, 14, 12]]), name="points", **where).mode = "add"
-
-    def shapes():
-        viewer.add_shapes(square, name="shapes", **where).mode = "select"
-
-    before = [view.labels.caption for view in explorer.views.views]
-    for add in (labels, points, shapes):
-        add()
-        explorer.findChild(QWidget, "browse.next").click()
-        wait_until(lambda: explorer.comparison.recipe == explorer.session.recipe)
-        wait_until(lambda: not explorer.rendering.busy)
-        explorer.views.reset()
-        QTest.qWait(50)
-        assert [view.labels.caption for view in explorer.views.views] == before
-        assert explorer.message.text() == ""
-        assert add.__name__ in viewer.layers
-    viewer.window.remove_dock_widget(explorer)
-    assert [layer.name for layer in viewer.layers] == ["labels", "points", "shapes"]
-
-
-def test_commands_of_the_palette_work_the_open_explorer(make_napari_viewer, model, notifications):
-
-    viewer = make_napari_viewer(show=True)
-    guidance.undo(viewer)
-    assert "Open the explorer first" in notifications[0]
-    explorer = Explorer(viewer, model)
-    viewer.window.add_dock_widget(explorer, name="Explorer")
-    wait_until(lambda: explorer.comparison.picture is not None and explorer.directions.rows)
-    session = explorer.session
-    guidance.next_brain(viewer)
-    assert session.recipe.source.seed == 1
-    guidance.undo(viewer)
-    assert session.recipe.source.seed == 0
-    guidance.redo(viewer)
-    guidance.previous_brain(viewer)
-    assert session.recipe.source.seed == 0
-    guidance.keep_favourite(viewer)
-    assert session.favourites.items[0].recipe == session.recipe
-    guidance.compare(viewer)
-    assert explorer.tabs.tabText(explorer.tabs.currentIndex()) == "Compare"
-    guidance.show_help(viewer)
-    assert explorer.guidance.help.isVisible()
-    viewer.window.remove_dock_widget(explorer)
     guidance.undo(viewer)
     assert "Open the explorer first" in notifications[-1]

@@ -406,11 +406,7 @@ def test_numbers_are_written_with_their_sign():
 
 
 def test_an_edited_scan_is_measured_beside_the_scan(window, scan_file, segmenter, box):
-    window.open_scan(scan_file)
-    window.choose("project.budget", "draft")
-    window.click("project.start")
-    window.wait(lambda: window.session.projected)
-    (case,) = window.session.projected
+    case = window.project(scan_file)
     window.session.change(window.recipe.replace(edits=(Edit("PC 1", 3.0),)))
     window.settle()
     window.wait(lambda: is_fresh(window) and box.measured.before is not None)

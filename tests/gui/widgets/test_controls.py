@@ -74,10 +74,6 @@ def silent_controls(window) -> list[str]:
     ]
 
 
-def test_every_control_has_a_tooltip(window):
-    assert silent_controls(window) == []
-
-
 def test_every_slider_has_a_reset_that_works(window):
     window.set("browse.truncation", 1.0)
     window.set("mix.layer.0", 30)
