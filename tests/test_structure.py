@@ -1,16 +1,23 @@
 """The code keeps its order: rooms import what lies below them, and nothing in a circle."""
 
 import ast
+import configparser
 import re
 import subprocess
 import sys
 from collections import Counter, defaultdict
 from functools import cache
+from importlib.metadata import packages_distributions
 from pathlib import Path
+
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parents[1]
 ENGINE, PLUGIN = "stylegan3d", "napari_stylegan3d"
 FOLDERS = {ENGINE: ROOT / "src" / ENGINE, PLUGIN: ROOT / PLUGIN}
+#: Extras that bring what the program uses where it is there.
+OPTIONAL = ("train", "mp4", "cluster", "dicom")
 #: The one file that uses what vispy keeps to itself: it draws a canvas larger than its window.
 PRIVATES = "canvases.py"
 
@@ -107,24 +114,48 @@ def test_the_house_stays_as_small_as_it_is():
     assert {name: (now, MOST[name]) for name, now in figures.items() if now > MOST[name]} == {}
 
 
+def imported_packages(package: str) -> set[str]:
+    """Names of the packages from elsewhere that one of ours imports."""
+    found = set()
+    for written in nodes(package).values():
+        for node in written:
+            if isinstance(node, ast.Import):
+                found |= {alias.name.partition(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.level == 0:
+                found.add(str(node.module).partition(".")[0])
+    found -= {"_typeshed", PLUGIN, ENGINE} | set(sys.stdlib_module_names)
+    provided = packages_distributions()
+    return {canonicalize_name(provided.get(name, [name])[0]) for name in found}
+
+
+def declared(*extras: str) -> set[str]:
+    """Packages that setup.cfg asks for, always or with these extras."""
+    config = configparser.ConfigParser()
+    config.read(ROOT / "setup.cfg", encoding="utf-8")
+    texts = [config["options.extras_require"][name] for name in extras]
+    lines = "\n".join(texts or [config["options"]["install_requires"]]).splitlines()
+    asked = [Requirement(line) for line in lines if line and not line.startswith(("#", "$"))]
+    return {canonicalize_name(one.name) for one in asked}
+
+
+def test_what_is_imported_is_declared():
+    """Nothing is there only because another package happens to bring it."""
+    assert imported_packages(ENGINE) - declared() - declared(*OPTIONAL) == set()
+    assert imported_packages(PLUGIN) - declared() - declared("all", *OPTIONAL) == set()
+
+
 def test_torch_is_loaded_when_it_is_needed():
     modules = "cli storage.places outputs.report recipe.description recipe.keyframes session.store"
     names = ", ".join(f"{ENGINE}.{name}" for name in ["scans.reading", *modules.split()])
-    # The window, too, opens before they are there.
+    # napari imports every plugin at its start. The window loads the model with these functions, in
+    # a thread beside the import of napari, and opens, too, before torch is there.
     code = (
-        f"import sys, {PLUGIN}.app.explorer\n"
+        f"import sys, {PLUGIN}.core.jobs\n"
+        "assert not sys.modules.keys() & {'napari', 'qtpy', 'torch'}\n"
+        f"import {PLUGIN}.app.explorer\n"
         "assert not sys.modules.keys() & {'torch', 'SimpleITK', 'scipy.ndimage'}\n"
         f"import {ENGINE}, {names}\n"
         "assert 'torch' not in sys.modules"
-    )
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
-
-
-def test_the_model_loads_before_napari_is_imported():
-    # The window loads the model with these functions, in a thread beside the import of napari.
-    code = (
-        f"import sys, {PLUGIN}.core.jobs\n"
-        "assert not sys.modules.keys() & {'napari', 'qtpy', 'torch'}"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
