@@ -463,7 +463,8 @@ def test_what_is_made_of_an_edited_scan_is_no_acquired_one(
     assert run(*words, "--model", brain_model, "--out", tmp_path).status == 0
     file, again = tmp_path / f"{PREFIX}_desc-editedScan_T1w.nii.gz", tmp_path / "again"
     file.with_name(file.name.replace(".nii.gz", ".json")).unlink()
-    words = ("--steps", 1, "--skull", "keep", "--model", brain_model, "--out", again, "--json")
+    words = ("--steps", 1, "--skull", "keep", "--pose", "centre")
+    words += ("--model", brain_model, "--out", again, "--json")
     told = run("project", file, *words)
     sentence = "This is an edited scan, not an acquired image (its header says so)."
     assert sentence in [doubt["sentence"] for doubt in told.json["doubts"]]
