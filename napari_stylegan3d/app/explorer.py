@@ -93,6 +93,7 @@ class OpenController(QObject):
         self.session, self.messages = context.session, context.session.messages
         self.viewer = context.comparison.stage.viewer
         self._roots: list[QWidget] = [context.dock]
+        self._pastes = True
         dialogs.DropOn(context.dock, files_in, self.drop)
 
     def begin(self, views: FourViews, links: Links) -> None:
@@ -167,11 +168,13 @@ class OpenController(QObject):
 
     def _on_active(self, _: Any = None) -> None:
         """napari's Shapes layers paste shapes with the same key."""
-        active = self.viewer.layers.selection.active
-        for shortcut in (
-            one for root in self._roots for one in root.findChildren(QShortcut, PASTE)
-        ):
-            shortcut.setEnabled(not isinstance(active, Shapes))
+        was, self._pastes = (
+            self._pastes,
+            not isinstance(self.viewer.layers.selection.active, Shapes),
+        )
+        for root in self._roots if was != self._pastes else ():
+            for shortcut in root.findChildren(QShortcut, PASTE):
+                shortcut.setEnabled(self._pastes)
 
 
 T = TypeVar("T")
@@ -486,6 +489,7 @@ class Explorer(Docked):
         links.enter_context(self.session.links)
         # Late: napari collects garbage for every layer that goes.
         links.callback(gc.unfreeze)
+        links.callback(gc.set_threshold, *gc.get_threshold())
         links.callback(self.stage.clear)
         self.tabs = Tabs([panel(self.session) for panel, _controller in FEATURES])
         self.panels = self.tabs.panels
@@ -647,6 +651,7 @@ class Explorer(Docked):
             controls.name_for_readers(part)
         self.views.hold()
         self.models.open(self._model, self._frame)
+        self._model = None  # once there, it lasts until another is opened
 
     def _on_picture(self, recipe: Any, picture: Any) -> None:
         self.comparison.set_picture(recipe, picture)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import os
 import sys
 import time
@@ -116,8 +117,9 @@ def open_window(
         If the Qt binding cannot be used; Qt is not imported then.
     """
     refuse_broken_binding()
-    from napari_stylegan3d.core.jobs import load_ahead
+    from napari_stylegan3d.core.jobs import SELDOM, load_ahead
 
+    gc.set_threshold(*SELDOM)
     loading = load_ahead(model, frame)
     import napari
 

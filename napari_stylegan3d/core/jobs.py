@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 WORTHWHILE = 0.8
 #: Bytes of cached layers for a renderer in the background.
 LAYERS_KEPT = 32 * 2**20
+#: Thresholds of the search for garbage: a window makes tens of thousands of objects that stay.
+SELDOM = (50_000, 20, 100)
 
 
 @dataclass(frozen=True, eq=False)

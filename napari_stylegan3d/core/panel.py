@@ -140,7 +140,9 @@ class ExplorerPanel(QWidget):
         """What stays visible below the part that scrolls; by default nothing."""
         return None
 
-    def _on_recipe(self, recipe: Recipe | None, _live: bool) -> None:
+    def _on_recipe(self, recipe: Recipe | None, live: bool) -> None:
+        if live and not self.isVisible():
+            return  # it follows when the hand lets go
         if self.edits:
             self._pages.setCurrentIndex(0 if recipe is not None else 1)
         self.show_recipe(self.session.brain)

@@ -420,8 +420,6 @@ class DisplayController(QObject):
         self.mark: Callable[[Provenance], Provenance] = lambda provenance: provenance
         self.outline = Outline(stage.viewer)
         session.changed.connect(self._on_change)
-        session.caseChanged.connect(self._on_case)
-        session.lookChanged.connect(self._draw)
 
     @property
     def view(self) -> str:
@@ -485,11 +483,19 @@ class DisplayController(QObject):
         self._sharp.clear()
 
     def _on_change(self, change: StateChange) -> None:
-        """Nothing of a subject stays on the screen when another one comes."""
+        """Nothing of a subject stays on the screen when another one comes, or it lies elsewhere."""
         if change.another_subject:
             self.forget()
             self.stage.blank()
             self.viewChanged.emit(self.view)
+        case, placed = self.session.case, self.session.placed
+        scan = None if case is None else case.scan
+        elsewhere = placed is not self._placed or scan is not self._scan
+        self._placed, self._scan = placed, scan
+        if "look" in change.parts or (elsewhere and change.now.what == "scan"):
+            self._draw()
+        if elsewhere:
+            self.placedChanged.emit()
 
     def place(self, picture: DisplayVolume) -> None:
         """The current picture has the same voxels with another affine."""
@@ -684,17 +690,6 @@ class DisplayController(QObject):
         else:
             self.outline.hide()
         self.viewChanged.emit(self.view)
-
-    def _on_case(self) -> None:
-        """Redraw after a change of patient or of the scan's pose."""
-        case, placed = self.session.case, self.session.placed
-        scan = None if case is None else case.scan
-        if placed is self._placed and scan is self._scan:
-            return
-        self._placed, self._scan = placed, scan
-        if self.session.state.what == "scan":
-            self._draw()
-        self.placedChanged.emit()
 
     @property
     def _result(self) -> tuple[Case, AlignedScan] | None:

@@ -165,14 +165,9 @@ class Session(QObject, Workspace):
             self.favourites.use_model(self.generator.hash)
             self.modelChanged.emit(self.generator)
         self.changed.emit(change)
-        if "case" in parts:
-            self.caseChanged.emit()
-        if "projected" in parts:
-            self.projectedChanged.emit()
-        if "person" in parts:
-            self.personChanged.emit()
-        if "history" in parts:
-            self.historyChanged.emit()
+        for part in ("case", "projected", "person", "history"):
+            if part in parts:
+                getattr(self, f"{part}Changed").emit()
         if "recipe" in parts:
             self.recipeChanged.emit(self.recipe, change.live)
         if "look" in parts:

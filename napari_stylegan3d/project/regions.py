@@ -158,7 +158,7 @@ class RegionPainter(QObject, OwnLayer):
     def begin(self, space: Space) -> None:
         """Start painting; an earlier region on the same grid is kept."""
         if not self.there:
-            self._add(space)
+            self._add(space, np.zeros(space.shape, np.uint8))
         self.layer.visible = True
         self.viewer.layers.selection.active = self.layer
         # Only now, since napari's layer controls, created just before, set this to 2.
@@ -208,38 +208,38 @@ class RegionPainter(QObject, OwnLayer):
         """Restore a region on the model's grid, without starting to paint."""
         if tuple(region.data.shape) != tuple(space.shape):
             return  # of another model
-        self._add(space)
-        shown = upright(region.data.astype(np.uint8), space.affine)
-        self.layer.data = np.ascontiguousarray(shown.data)
-        self._before = self.layer.data.copy()
+        self._add(space, region.data.astype(np.uint8))
+        self.emit_volume()
         self.layer.mode = "pan_zoom"
         self.layer.visible = False
 
-    def _add(self, space: Space) -> None:
-        shown = upright(np.zeros(space.shape, np.uint8), space.affine)
+    def _add(self, space: Space, data: np.ndarray) -> None:
+        shown = upright(data, space.affine)
         self.space = space
-        self.layer = Labels(
+        layer = Labels(
             np.ascontiguousarray(shown.data),
             name=NAME,
             opacity=0.5,
             metadata={NAMES: {1: MASKED}},
             **shown.layer_kwargs(),
         )
+        self.add(layer)
         self.layer.selected_label = 1
-        self._before = np.zeros(self.layer.data.shape, self.layer.data.dtype)
-        self.viewer.layers.append(self.layer)
+        self._before = self.layer.data.copy()
         self.set_brush(self._brush_mm)
         for event in (self.layer.events.labels_update, self.layer.events.data):
             event.connect(self.emit_volume)
         self.layer.events.brush_size.connect(self._on_brush)
-        # napari emits a stroke before drawing it.
-        self.layer.events.paint.connect(lambda _: QTimer.singleShot(0, self._follow))
+        self.layer.events.paint.connect(self._on_paint)
 
     def _on_brush(self, _: object = None) -> None:
         if self.layer is not None:
             diameter_mm = float(self.layer.brush_size * min(self.layer.scale))
             self._brush_mm = diameter_mm
             self.brushChanged.emit(diameter_mm)
+
+    def _on_paint(self, _: object = None) -> None:
+        QTimer.singleShot(0, self._follow)  # napari emits a stroke before drawing it
 
     def _follow(self) -> None:
         """After a stroke, move the other planes through it."""

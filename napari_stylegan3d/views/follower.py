@@ -26,7 +26,7 @@ from napari_stylegan3d.views.display import (
     keeping_point,
     put,
 )
-from napari_stylegan3d.views.layers import SOLID, STEPS
+from napari_stylegan3d.views.layers import SOLID, STEPS, keeping_active
 from napari_stylegan3d.views.look import ViewLook
 from napari_stylegan3d.widgets.controls import Links, single_shot
 from stylegan3d.session.provenance import Provenance
@@ -299,7 +299,9 @@ class Follower:
         self._stale.discard(event.value)
         self._strokes.discard(event.value)
         self._drawn_at.pop(event.value, None)
-        self.model.layers.remove(self._copies.pop(event.value))
+        copy = self._copies.pop(event.value)
+        with keeping_active(self.model, copy):
+            self.model.layers.remove(copy)
 
     def _on_moved(self, event: Any) -> None:
         if event.value in self._copies:
@@ -326,7 +328,8 @@ class Follower:
             # Structures inside the brain must be visible through it.
             copy.blending = "translucent_no_depth"
         self._links[source] = self._make_links(source, copy)
-        self.model.layers.insert(self._index_of(source), copy)
+        with keeping_active(self.model):
+            self.model.layers.insert(self._index_of(source), copy)
         order = self.plane.order if self.plane else VOLUME_ORDER
         if self.model.dims.ndim == 3 and tuple(self.model.dims.order) != order:
             self.model.dims.order = order

@@ -24,6 +24,7 @@ from napari_stylegan3d.views.display import (
     enlarge,
     keeping_point,
     place,
+    put,
     set_limits,
     upright,
 )
@@ -119,19 +120,36 @@ class ColorScale:
 
 
 @contextmanager
-def keeping_active(viewer: ViewerModel) -> Iterator[None]:
-    """Keep the active layer while a layer is added or removed."""
-    active = viewer.layers.selection.active
-    yield
-    if active in viewer.layers:
-        viewer.layers.selection.active = active
+def keeping_active(viewer: ViewerModel, gone: Layer | None = None) -> Iterator[None]:
+    """Keep the active layer while one is added or has `gone`; nobody hears of another meanwhile."""
+    selection = viewer.layers.selection
+    active = selection.active
+    if active is None or active is gone:
+        yield
+        return
+    with selection.events.blocker_all():
+        yield
+        selection.active = active
+
+
+#: Metadata key of a layer that shows nothing until it is needed again.
+SPARE = "stylegan3d-spare"
+#: What a spare layer takes from the layer that it stands for; those a layer's type has.
+TAKEN = (
+    *("name", "metadata", "opacity", "blending", "colormap", "contrast_limits_range"),
+    *("contrast_limits", "contour", "editable", "visible"),
+)
 
 
 class OwnLayer:
-    """What keeps a layer among a viewer's, until it takes it away or the user deletes it there."""
+    """What keeps a layer among a viewer's, until it takes it away or the user deletes it there.
+
+    A layer that was taken away stays as an empty one, hidden: to insert one takes half a second.
+    """
 
     viewer: ViewerModel
     layer: Any = None
+    _spare: Any = None
 
     @property
     def there(self) -> bool:
@@ -140,9 +158,21 @@ class OwnLayer:
 
     def add(self, layer: Layer, index: int | None = None) -> None:
         """Put a layer above the others, or at a place; the active one stays active."""
-        self.layer, layers = layer, self.viewer.layers
-        with keeping_active(self.viewer):
-            layers.insert(len(layers) if index is None else index, layer)
+        layers, spare, self._spare = self.viewer.layers, self._spare, None
+        index = len(layers) if index is None else index
+        if spare is None or spare not in layers:
+            self.layer = layer
+            with keeping_active(self.viewer):
+                layers.insert(index, layer)
+            return
+        if (at := layers.index(spare)) not in (index, index - 1):
+            layers.move(at, index)
+        with keeping_point(self.viewer):
+            put(spare, layer.data, layer.scale, layer.translate)
+        for name in TAKEN:
+            if hasattr(layer, name):
+                setattr(spare, name, getattr(layer, name))
+        self.layer = spare
 
     @property
     def above_pictures(self) -> int:
@@ -157,10 +187,18 @@ class OwnLayer:
             self.layer.visible = visible
 
     def remove(self) -> None:
-        """Take it away; the active layer and the crosshair stay, on a grid of any size."""
+        """Take it away; the crosshair stays, on a grid of any size."""
         if self.there:
-            with keeping_point(self.viewer), keeping_active(self.viewer):
-                self.viewer.layers.remove(self.layer)
+            layer = self._spare = self.layer
+            self.layer = None  # what follows is no edit of it
+            selection = self.viewer.layers.selection
+            if selection.active is layer:
+                selection.active = None
+            # What cannot be edited forgets the strokes that could be undone.
+            layer.visible, layer.editable, layer.name = False, False, "Empty"
+            layer.metadata = {OVERLAY: True, SPARE: True}
+            with keeping_point(self.viewer):
+                layer.data = np.zeros((1, 1, 1), layer.data.dtype)
         self.layer = None
 
 
@@ -209,13 +247,11 @@ class DifferenceOverlay(QObject, OwnLayer):
         limit = limit if limit is not None and limit > 0 else usual_limit(volume.data)
         threshold = self._thresholds.get((label, unit), THRESHOLD * limit)
         self._legend, self.field = ColorScale(label, unit, limit, threshold), field
-        if self.there:
-            self.layer.metadata = {**self.layer.metadata, UNIT: unit}
-            paint(self.layer, self._legend)
-            place(self.layer, volume)
-        else:
-            self.layer = self._make(volume, self._legend)
-            self.viewer.layers.append(self.layer)
+        if not self.there:
+            self.add(overlaid(volume, opacity=self.opacity))
+        self.layer.metadata = {OVERLAY: True, UNIT: unit}
+        paint(self.layer, self._legend)
+        place(self.layer, volume)
         self.changed.emit()
 
     def set_threshold(self, threshold: float) -> None:
@@ -242,18 +278,11 @@ class DifferenceOverlay(QObject, OwnLayer):
         if was is not None:
             self.changed.emit()
 
-    def _make(self, volume: DisplayArray, legend: ColorScale) -> Image:
-        return Image(
-            volume.data,
-            name=legend.label,
-            colormap=colors(legend),
-            contrast_limits=(-legend.limit, legend.limit),
-            interpolation2d="linear",
-            blending="translucent_no_depth",
-            opacity=self.opacity,
-            metadata={OVERLAY: True, UNIT: legend.unit},
-            **volume.layer_kwargs(),
-        )
+
+def overlaid(volume: DisplayArray, **attributes: Any) -> Image:
+    """A layer that lies over a picture."""
+    kept = {"interpolation2d": "linear", "blending": "translucent_no_depth"} | attributes
+    return Image(volume.data, metadata={OVERLAY: True}, **kept, **volume.layer_kwargs())
 
 
 def paint(layer: Image, legend: ColorScale) -> None:
@@ -321,7 +350,8 @@ class Outline(OwnLayer):
 
     def __init__(self, viewer: ViewerModel) -> None:
         self.viewer = viewer
-        self._mean: np.ndarray | None = None
+        #: The mean brain, and its outline.
+        self._drawn: tuple[np.ndarray, DisplayArray] | None = None
         self._pinned = False
 
     def pin(self, mean: np.ndarray, space: Space) -> None:
@@ -336,23 +366,16 @@ class Outline(OwnLayer):
 
     def show(self, mean: np.ndarray, space: Space) -> None:
         """Draw the outline of a mean brain (X, Y, Z)."""
-        if self.there and self._mean is mean:
+        known = self._drawn is not None and self._drawn[0] is mean
+        if self.there and known:
             return
         self.remove()
-        drawn, self._mean = outline_of(mean, space), mean
-        layer = Image(
-            drawn.data,
-            name=OUTLINE_NAME,
-            colormap=OUTLINE_COLORS,
-            contrast_limits=(0.0, 1.0),
-            interpolation2d="linear",
-            rendering="mip",
-            blending="translucent",
-            opacity=0.8,
-            metadata={OVERLAY: True},
-            **drawn.layer_kwargs(),
-        )
-        self.add(layer)
+        if not known:
+            self._drawn = mean, outline_of(mean, space)
+        assert self._drawn is not None
+        look = {"colormap": OUTLINE_COLORS, "contrast_limits": (0.0, 1.0), "opacity": 0.8}
+        drawn = self._drawn[1]
+        self.add(overlaid(drawn, name=OUTLINE_NAME, blending="translucent", **look))
 
     def hide(self) -> None:
         """Remove it, unless pinned."""
@@ -362,12 +385,15 @@ class Outline(OwnLayer):
 
 def outline_of(mean: np.ndarray, space: Space) -> DisplayArray:
     """1 on the border of a mean brain (X, Y, Z), 0 elsewhere; on a finer grid."""
-    from scipy.ndimage import binary_erosion
-
     x, y, z = (FINER * n for n in space.shape)
     inside = enlarge(mean, (x, y, z)) > LEVEL
-    border = inside & ~binary_erosion(inside)
-    return upright(border.astype(np.float32), space.resized((x, y, z)).affine)
+    within = np.pad(inside[1:-1, 1:-1, 1:-1], 1)
+    for axis in range(3):
+        ahead, behind = ([slice(None)] * 3 for _ in range(2))
+        ahead[axis], behind[axis] = slice(1, None), slice(None, -1)
+        within[tuple(ahead)] &= inside[tuple(behind)]
+        within[tuple(behind)] &= inside[tuple(ahead)]
+    return upright((inside & ~within).astype(np.uint8), space.resized((x, y, z)).affine)
 
 
 #: Key, words and tooltip of what is shown.
@@ -431,20 +457,10 @@ class OverlayLayer(OwnLayer):
         over, limits = look.way == "overlay", self.limits(volume, look)
         colormap = TABLES[look.colors] if over else "gray"
         meta = {OVERLAY: True, **({OVER: told} if over else {KEY: told.alone})}
-        layer = self.layer
         if not self.there:
-            layer = Image(
-                volume.data,
-                colormap=colormap,
-                contrast_limits=limits,
-                interpolation2d="linear",
-                blending="translucent_no_depth",
-                metadata=meta,
-                **volume.layer_kwargs(),
-            )
-            self.add(layer, self.above_pictures)
-        elif layer.data is not volume.data:
-            place(layer, volume)
+            self.add(overlaid(volume), self.above_pictures)
+        layer = self.layer
+        place(layer, volume)
         layer.metadata, layer.name = meta, told.name
         if layer.colormap.name != getattr(colormap, "name", colormap):
             layer.colormap = colormap

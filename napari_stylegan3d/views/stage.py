@@ -20,7 +20,7 @@ from napari_stylegan3d.views.display import (
     put,
     set_limits,
 )
-from napari_stylegan3d.views.layers import SOLID, ColorScale, DifferenceOverlay, OwnLayer
+from napari_stylegan3d.views.layers import SOLID, SPARE, ColorScale, DifferenceOverlay, OwnLayer
 from stylegan3d.session.provenance import Provenance
 
 #: A share of the brightest tissue: darker voxels are air.
@@ -362,12 +362,13 @@ class Stage(QObject, OwnLayer):
             self.layer.visible = False
 
     def clear(self) -> None:
-        """Remove the layers from the viewer."""
+        """Remove the layers from the viewer, those too that wait for being needed again."""
         self._scan = self._faceless = None
         self.overlay.hide()
         self._let_go()
-        if self.there:
-            self.viewer.layers.remove(self.layer)
+        for layer in list(self.viewer.layers):
+            if layer is self.layer or SPARE in layer.metadata:
+                self.viewer.layers.remove(layer)
         self.layer = None
 
     def _set_voxels(self, layer: Image, volume: DisplayArray, passing: bool) -> None:

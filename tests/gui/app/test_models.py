@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import shlex
+import weakref
 from pathlib import Path
 
 import nibabel as nib
@@ -160,6 +162,7 @@ def test_a_file_that_is_no_checkpoint_leaves_what_is_open(window, tmp_path, noti
 def test_a_checkpoint_dropped_on_the_dock_opens_and_is_remembered(window):
     window.set("browse.seed", 5)
     window.set("directions.strength.0", 1.0)
+    before = weakref.ref(window.session.generator)
     data = QMimeData()
     data.setUrls([QUrl.fromLocalFile(str(SKIP))])
     held = Qt.DropAction.CopyAction, data, Qt.MouseButton.LeftButton
@@ -167,7 +170,12 @@ def test_a_checkpoint_dropped_on_the_dock_opens_and_is_remembered(window):
     QApplication.sendEvent(window.explorer, enter)
     event = QDropEvent(QPointF(5, 5), *held, Qt.KeyboardModifier.NoModifier)
     QApplication.sendEvent(window.explorer, event)
-    window.wait_for_model()
+    gc.disable()
+    try:
+        window.wait_for_model()
+        assert before() is None, "its memory waits for a search for garbage"
+    finally:
+        gc.enable()
     assert window.recipe == Recipe(Source("seed", 5)), "the number stays, what belonged to w goes"
     assert not window.session.can_undo
     expected = upright(rendered(load(SKIP), window.recipe), load(SKIP).affine)

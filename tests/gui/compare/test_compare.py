@@ -15,6 +15,7 @@ from napari_stylegan3d.compare.controller import SWIPE_NAME, left_part, side_of
 from napari_stylegan3d.compare.panel import in_words
 from napari_stylegan3d.project.jobs import align_scan, open_scan
 from napari_stylegan3d.views.display import DisplayArray
+from napari_stylegan3d.views.layers import SPARE
 from napari_stylegan3d.views.slices import Panes
 from stylegan3d.measures.similarity import PairFigures
 from stylegan3d.measures.tissue_volumes import VOLUMES
@@ -49,7 +50,7 @@ def cameras(window: Any) -> list[Any]:
 
 
 def layers(window: Any) -> list[str]:
-    return [layer.name for layer in window.viewer.layers]
+    return [layer.name for layer in window.viewer.layers if SPARE not in layer.metadata]
 
 
 def shown_of(window: Any, recipe: Recipe) -> np.ndarray:
@@ -253,9 +254,9 @@ def test_the_part_to_the_left_lies_where_it_lay(position, mirrored):
 def test_flicker_takes_turns_and_stops_where_nobody_sees_it(pair):
     pair.set("compare.rate", 4)
     pair.click("compare.mode.flicker")
-    veil = pair.explorer.comparing.shows.veil
+    veil = pair.explorer.comparing.shows.veil.layer
     seen: list[bool] = []
-    veil.layer.events.visible.connect(lambda: seen.append(veil.layer.visible))
+    veil.events.visible.connect(lambda: seen.append(veil.visible))
     pair.wait(lambda: len(seen) >= 4)
     assert seen[:4] in ([True, False] * 2, [False, True] * 2)
     pair.views.hide()

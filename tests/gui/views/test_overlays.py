@@ -14,6 +14,7 @@ from napari_stylegan3d.views.layers import (
     color_table,
     usual_limit,
 )
+from stylegan3d.session.provenance import Provenance
 
 
 def volume(value: float = 0.2) -> DisplayArray:
@@ -46,7 +47,10 @@ def test_it_is_shown_where_it_lies_and_taken_away(overlay):
     assert overlay.layer.contrast_limits == [-0.4, 0.4]
     np.testing.assert_allclose(overlay.layer.translate, (-8, -9, -10))
     overlay.hide()
-    assert not overlay.viewer.layers
+    (spare,) = overlay.viewer.layers
+    assert not spare.visible
+    assert not np.any(spare.data)
+    assert not any(isinstance(kept, Provenance) for kept in spare.metadata.values())
     assert seen == [ColorScale("Change", "of white", 0.4, pytest.approx(0.04)), None]
 
 
