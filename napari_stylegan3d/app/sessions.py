@@ -162,7 +162,7 @@ class LabelsRestorer(QObject):
 
 
 class ScanRestorer(QObject):
-    """Reads and aligns the scan of the patient on the screen, if an earlier session had it."""
+    """Reads and aligns the scan of the patient on the screen, and A, if a session had them."""
 
     #: The scan of the case with this key could not be brought to where it lay.
     failed = Signal(str)
@@ -184,15 +184,22 @@ class ScanRestorer(QObject):
 
     def _look(self, _: object = None) -> None:
         """Read the scan of the current case if necessary."""
-        case, loaded = self.session.case, self.projecting.rendering.loaded
-        if case is None or case.scan is not None or case.problem or case.choice is None:
+        session, loaded = self.session, self.projecting.rendering.loaded
+        if loaded is None or self.job.running:
             return
-        if loaded is None or self.job.running or case.key in self._read:
+        case = next(filter(self._waits, (session.case, session.state.second)), None)
+        if case is None:
             return
         self._key = case.key
         mine = [one for one in self.session.cases if one.key == case.key and one.scan is None]
         maps = self.session.annotations_of(case.key).maps
         self.job.start(_again, loaded, [case, *mine], maps, self.session.folder)
+
+    def _waits(self, case: object) -> bool:
+        """Whether a scan, if it is one, is still to be read."""
+        if not isinstance(case, Case) or case.scan is not None or case.problem:
+            return False
+        return case.choice is not None and case.key not in self._read
 
     def _on_failed(self, error: Exception) -> None:
         key = self._key
@@ -607,7 +614,7 @@ class SessionController(QObject):
         self.menu.aboutToShow.connect(self._fill)
 
     def _on_change(self, change: StateChange) -> None:
-        if change.parts & {"history", "projected", "case", "person", "annotations"}:
+        if change.parts - {"look", "recipe", "patients", "model"}:
             self.autosave.soon()
 
     def _on_model(self, generator: Any) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -40,10 +40,11 @@ from napari_stylegan3d.core.worker import LatestWins, beside_the_window
 from napari_stylegan3d.views.canvases import View
 from napari_stylegan3d.views.display import KEY, OVERLAY, DisplayArray, place, set_limits, upright
 from napari_stylegan3d.views.glass import Glass
-from napari_stylegan3d.views.layers import OwnLayer
+from napari_stylegan3d.views.layers import OwnLayer, overlaid
 from napari_stylegan3d.views.slices import Pane
 from napari_stylegan3d.widgets.controls import Links, painting, reveal, scaled, set_letters
 from napari_stylegan3d.widgets.theme import is_outlined
+from stylegan3d.base import SessionError
 from stylegan3d.recipe.description import describe_recipe
 from stylegan3d.recipe.recipe import Recipe
 from stylegan3d.scans.verdicts import unsuitable
@@ -65,6 +66,7 @@ if TYPE_CHECKING:
     from stylegan3d.scans import AlignedScan
     from stylegan3d.session.case import Case
     from stylegan3d.session.state import How
+    from stylegan3d.session.workspace import StateChange
 
 
 WIDTH, LETTER_Y, GRIP = 44, 58, 9
@@ -154,6 +156,8 @@ class SwipeLine(Glass):
 
 
 SWIPE_NAME = "A (compared)"
+#: Position of the curtain in mm by world axis; empty for all of A.
+NO_CURTAIN: Mapping[int, float] = {}
 
 
 class SwipeLayer(OwnLayer):
@@ -171,10 +175,7 @@ class SwipeLayer(OwnLayer):
         self.viewer = viewer
         self._views = [view for view in views if view.plane]
         self._volume: DisplayArray | None = None
-        #: Position of the curtain in mm by world axis; empty for all of A.
-        self._curtain: dict[int, float] = {}
-        #: Whether it waits for being shown again.
-        self.is_aside = False
+        self._curtain: Mapping[int, float] = NO_CURTAIN
 
     def show(
         self,
@@ -182,30 +183,17 @@ class SwipeLayer(OwnLayer):
         provenance: Provenance,
         limits: tuple[float, float],
         visible: bool,
+        curtain: Mapping[int, float] = NO_CURTAIN,
     ) -> None:
-        """Show A above the picture."""
-        if self.is_aside and self.viewer.layers[-1] is not self.layer:
-            self.hide()  # something lies above it
-        new = not self.there
-        moved = self._volume is None or self._volume.data is not volume.data
+        """Show A above the picture, on the left of the curtain if there is one."""
+        moved = not self.there or self._volume is None or self._volume.data is not volume.data
         self._volume = volume
-        if new:
-            self.layer = Image(
-                volume.data,
-                name=SWIPE_NAME,
-                contrast_limits=limits,
-                interpolation2d="linear",
-                blending="translucent_no_depth",
-                visible=visible,
-                metadata={OVERLAY: True, KEY: provenance},
-                **volume.layer_kwargs(),
-            )
-            self.viewer.layers.append(self.layer)
+        if not self.there:
+            self.add(overlaid(volume, name=SWIPE_NAME, contrast_limits=limits, visible=visible))
         self.layer.metadata = {OVERLAY: True, KEY: provenance}
         self.set_limits(limits)
-        if new or moved or self.is_aside:
-            self.is_aside = False
-            self._cut()
+        if moved or curtain != self._curtain:
+            self.hang(curtain)
         self.set_visible(visible)
 
     def set_limits(self, limits: tuple[float, float]) -> None:
@@ -213,37 +201,25 @@ class SwipeLayer(OwnLayer):
         if self.layer is not None:
             set_limits(self.layer, limits)
 
-    def hang(self, curtain: dict[int, float]) -> None:
+    def hang(self, curtain: Mapping[int, float]) -> None:
         """Move the curtain: A is shown on its left."""
         self._curtain = dict(curtain)
-        self._cut()
-
-    def put_aside(self) -> None:
-        """Hide it until it is shown again: adding a layer to the views takes tenths of a second."""
-        self._curtain, self.is_aside = {}, self.layer is not None
-        self.set_visible(False)
+        parts: dict[int, DisplayArray] = {}
+        for view in self._views if self.there and self._volume is not None else ():
+            assert view.plane is not None
+            assert self._volume is not None
+            axis = view.plane.order[2]
+            if axis in curtain and axis not in parts:  # the same for planes that a follower shares
+                mirrored = view.model.scene.camera.orientation[-1] == "left"
+                parts[axis] = left_part(self._volume, axis, curtain[axis], mirrored)
+            shown = next((one for one in view.model.layers if one.name == SWIPE_NAME), None)
+            if isinstance(shown, Image):
+                place(shown, parts.get(axis, self._volume))
 
     def hide(self) -> None:
         """Remove it."""
         self.remove()
-        self._volume = None
-        self._curtain, self.is_aside = {}, False
-
-    def _cut(self) -> None:
-        if self.layer is None or self._volume is None:
-            return
-        for view in self._views:
-            shown = next((one for one in view.model.layers if one.name == SWIPE_NAME), None)
-            if isinstance(shown, Image):
-                place(shown, self._part(view, self._volume))
-
-    def _part(self, view: View, volume: DisplayArray) -> DisplayArray:
-        assert view.plane is not None
-        axis = view.plane.order[2]
-        if axis not in self._curtain:
-            return volume
-        mirrored = view.model.scene.camera.orientation[-1] == "left"
-        return left_part(volume, axis, self._curtain[axis], mirrored)
+        self._volume, self._curtain = None, NO_CURTAIN
 
 
 def left_part(volume: DisplayArray, axis: int, position_mm: float, mirrored: bool) -> DisplayArray:
@@ -458,14 +434,14 @@ class ComparedViews(QObject):
         if a.shown is None:
             return
         if mode != self.mode:
-            self.clear(for_good=False)
+            self.clear()
             self.mode = mode
         if mode == "side":
             self._show_beside(a.shown, a.side)
         elif mode == "curtain":
             self._show_curtain(a, b)
         elif mode == "flicker":
-            was = self.veil.layer is None or self.veil.is_aside or self.veil.layer.visible
+            was = self.veil.layer is None or self.veil.layer.visible
             self.veil.show(a.shown, a.side, self.stage.limits, was)
             self.set_rate(self._rate_hz)
         elif mode == "difference" and a.shown.data.shape == b_shown.data.shape:
@@ -478,13 +454,13 @@ class ComparedViews(QObject):
                 overlay.layer.metadata = {OVERLAY: True, KEY: pair}
         self.views.refresh()
 
-    def clear(self, *, for_good: bool = True) -> None:
-        """B alone, as it was seen before; `for_good` unless another mode follows."""
+    def clear(self) -> None:
+        """B alone, as it was seen before."""
         self._flicker.stop()
         for line in self._lines:
             line.links.close()
         self._lines.clear()
-        self.veil.hide() if for_good else self.veil.put_aside()
+        self.veil.hide()
         if self.mode == "side":
             self.views.show_row([])
         legend = self.stage.overlay.legend
@@ -496,8 +472,7 @@ class ComparedViews(QObject):
         """Hide or show again whatever overlays the stage's picture."""
         if self.mode == "flicker":
             self._flicker.stop() if lifted else self.set_rate(self._rate_hz)
-        if not self.veil.is_aside:
-            self.veil.set_visible(not lifted)
+        self.veil.set_visible(not lifted)
         layer = self.stage.overlay.layer
         if self.mode == "difference" and layer is not None:
             layer.visible = not lifted
@@ -517,12 +492,15 @@ class ComparedViews(QObject):
 
     def set_curtain(self, share: float) -> None:
         """Hang the line at this share of the field of view from the left of the screen."""
+        self._move_to(share)
+        self._hang()
+
+    def _move_to(self, share: float) -> None:
         self._at = share
         for line in self._lines:
             low, high, _ = self.views.viewer.dims.range[line.axis]
             share_of_axis = 1 - share if line.is_mirrored else share
             self._curtain[line.axis] = low + share_of_axis * (high - low)
-        self._hang()
 
     def _show_beside(self, volume: DisplayArray, a: Side) -> None:
         if self._beside is None or self._beside.data is not volume.data:
@@ -535,9 +513,6 @@ class ComparedViews(QObject):
 
     def _show_curtain(self, a: Pinned, b: Side) -> None:
         assert a.shown is not None
-        self.veil.show(
-            a.shown, ComparedPair.of(a.side, b, ("left", "right")), self.stage.limits, True
-        )
         if not self._lines:
             for view in self.views.views:
                 if view.plane:
@@ -545,8 +520,10 @@ class ComparedViews(QObject):
                     line = SwipeLine(native, view.model, view.plane.order[2])
                     line.moved.connect(self._drag)
                     self._lines.append(line)
-            self.set_curtain(self._at)
-        self._hang()
+            self._move_to(self._at)
+        pair = ComparedPair.of(a.side, b, ("left", "right"))
+        self.veil.show(a.shown, pair, self.stage.limits, True, self._curtain)
+        self._place_lines()
 
     def _drag(self, axis: int, position_mm: float) -> None:
         line = next(line for line in self._lines if line.axis == axis)
@@ -557,9 +534,12 @@ class ComparedViews(QObject):
         self._hang()
         self.curtainMoved.emit(self._at)
 
-    def _hang(self) -> None:
+    def _place_lines(self) -> None:
         for line in self._lines:
             line.set_position(self._curtain[line.axis])
+
+    def _hang(self) -> None:
+        self._place_lines()
         if self.mode == "curtain":
             self.veil.hang(self._curtain)
 
@@ -589,6 +569,7 @@ class ComparedViews(QObject):
 
 
 THUMBNAIL = "compare"
+A_LOST = "{name}, which was compared as A, could not be opened and aligned again: pin it once more."
 
 
 class CompareController(QObject):
@@ -606,7 +587,7 @@ class CompareController(QObject):
         self.shows: ComparedViews | None = None
         self._busy = False
         slot = self.session.messages.slot
-        self._renders = LatestWins(render_beside, self, self._on_rendered, slot("rendering A"))
+        self._renders = LatestWins(render_beside, self, self._on_rendered, self._on_lost)
         self._measures = LatestWins(_measure, self, self._on_measured, slot("measuring"))
         self.links = context.links
         self.row = RowController(self.comparison, panel.row, self, self.links)
@@ -641,31 +622,16 @@ class CompareController(QObject):
                 self.pin_scan(self.session.case)
             return
         self.session.compare(self.mode, recipe)
-        self._set(Pinned.of_recipe(recipe, provenance_of(self.session, recipe)))
-        picture = self.comparison.picture
-        if recipe == self.comparison.recipe and picture is not None and picture.quality == "full":
-            self._on_rendered((None, recipe), picture)
-        elif self.rendering.loaded is not None:
-            self._renders.submit((self.rendering.loaded, recipe))
-        self.thumbnails.want(THUMBNAIL, [recipe])
-        self._show_thumbnail(recipe)
 
     def pin_scan(self, case: Case) -> None:
         """Make a case's scan A, in the model's space."""
-        if case.aligned is None:
-            return
-        self.session.compare(self.mode, case)
-        self._set(Pinned.of_scan(case.name, case.aligned))
-        self.thumbnails.drop(THUMBNAIL)
-        self._follow()
+        if case.aligned is not None:
+            self.session.compare(self.mode, case)
 
     def unpin(self) -> None:
         """Compare no longer."""
         self.set_mode("off")
-        self.pinned = None
         self.session.compare("off", None)
-        self.thumbnails.drop(THUMBNAIL)
-        self.panel.show_pinned("", None)
 
     def swap(self) -> None:
         """Show A, and pin what was shown."""
@@ -679,14 +645,9 @@ class CompareController(QObject):
         if self.pinned is None and mode != "row":
             mode = "off"
         self.session.compare(mode, self.session.state.second)
-        self.panel.show_mode(mode)
-        if mode in ("off", "row") and self.shows is not None:
-            self.shows.clear()
-        self.row.show(mode == "row")
-        if mode == "row":
-            return
-        # B's picture says which it is; a scan or a difference gives way to the brain.
-        self._show_b()
+        if mode != "row":
+            # B's picture says which it is; a scan or a difference gives way to the brain.
+            self._show_b()
 
     def hold(self, held: bool) -> None:
         """Show A for as long as a key is held."""
@@ -742,19 +703,54 @@ class CompareController(QObject):
         panel.modeChosen.connect(self.set_mode)
         panel.choices.aboutToShow.connect(self.fill)
         self.comparison.viewChanged.connect(self._on_view)
-        self.session.modelChanged.connect(self._on_model)
+        self.session.changed.connect(self._on_change)
+        self.session.modelChanged.connect(self.row.clear)
         self.thumbnails.ready.connect(lambda recipe, _: self._show_thumbnail(recipe))
 
-    def _on_model(self, _generator: object) -> None:
-        """A and the columns are in another space."""
-        self.row.clear()
-        self.unpin()
+    def _on_change(self, change: StateChange) -> None:
+        """A or the mode is another."""
+        if "comparison" not in change.parts:
+            return
+        if change.before.comparison != change.now.comparison:
+            self.panel.show_mode(self.mode)
+            if self.mode in ("off", "row") and self.shows is not None:
+                self.shows.clear()
+            self.row.show(self.mode == "row")
+        second = change.now.second
+        if change.before.second is second:
+            return
+        self.thumbnails.drop(THUMBNAIL)
+        if isinstance(second, Recipe):
+            self._set(Pinned.of_recipe(second, provenance_of(self.session, second)))
+            self._render(second)
+        elif second is not None and second.aligned is not None:
+            self._set(Pinned.of_scan(second.name, second.aligned))
+            self._follow()
+        else:  # there is none, or it is to be read again first
+            self.pinned = None
+            self.panel.show_pinned("", None)
+            if second is not None and (second.scan is not None or second.problem):
+                self._on_lost(second, SessionError(A_LOST.format(name=second.name)))
+
+    def _render(self, recipe: Recipe) -> None:
+        picture = self.comparison.picture
+        if recipe == self.comparison.recipe and picture is not None and picture.quality == "full":
+            self._on_rendered((None, recipe), picture)
+        elif self.rendering.loaded is not None:
+            self._renders.submit((self.rendering.loaded, recipe))
+        self.thumbnails.want(THUMBNAIL, [recipe])
+        self._show_thumbnail(recipe)
+
+    def _on_lost(self, _request: object, error: Exception) -> None:
+        """A cannot be had."""
+        self.session.messages.fail(error, "rendering A")
+        self.session.compare("off", None)
 
     def _set(self, pinned: Pinned) -> None:
         self.pinned = pinned
         self.panel.show_pinned(pinned.title, pinned.recipe)
         self.panel.figures.show_figures(None)
-        if self.mode != "off":
+        if self.mode not in ("off", "row"):
             self._show_b()
 
     def _on_rendered(self, request: tuple[Any, Recipe], picture: DisplayVolume) -> None:
@@ -773,9 +769,6 @@ class CompareController(QObject):
         self.panel.figures.show_figures(None)
         if self.mode not in ("off", "row"):
             self.session.compare("off", self.session.state.second)
-            self.panel.show_mode("off")
-            if self.shows is not None:
-                self.shows.clear()
 
     def _follow(self) -> None:
         """B is another picture, or A is: show both again, and measure them."""

@@ -240,6 +240,8 @@ def in_words(snapshot: Snapshot) -> Any:
         snapshot.key,
         [case(one) for one in snapshot.projected],
         snapshot.persons,
+        snapshot.comparison,
+        second if isinstance(second := snapshot.second, Recipe) else case(second),
         {key: over(one) for key, one in snapshot.annotations.items() if over(one) != empty},
     )
 
@@ -456,10 +458,10 @@ class Doctor(RuleBasedStateMachine):
     def look(self, what: Any) -> None:
         self.session.look(what)
 
-    @rule(scan=st.booleans())
-    def pin(self, scan: bool) -> None:
+    @rule(scan=st.booleans(), how=st.sampled_from(("off", "side", "curtain", "difference", "row")))
+    def pin(self, scan: bool, how: Any) -> None:
         second = self.session.case if scan else self.session.recipe
-        self.session.compare("curtain" if second else "off", second)
+        self.session.compare(how if second else "off", second)
 
     @rule(name=NAMES)
     def close(self, name: str) -> None:
@@ -530,6 +532,8 @@ class Doctor(RuleBasedStateMachine):
         assert now.recipe == was.recipe
         kept = {"search": "scan", **dict.fromkeys(MADE_AGAIN, "recipe")}
         assert now.what == was.looking_at(kept.get(was.what, was.what)).what
+        assert now.comparison == was.comparison
+        assert isinstance(now.second, type(was.second))
         assert self.session.person == before.person
 
     @rule(other=st.booleans())

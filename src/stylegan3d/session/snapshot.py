@@ -7,12 +7,12 @@ rendered again. Files can be edited: invalid parts are dropped.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import (
     AfterValidator,
@@ -50,6 +50,7 @@ from stylegan3d.session.state import (
     FOLLOWING,
     NOBODY,
     HistoryEntry,
+    How,
     Patient,
     State,
     Subject,
@@ -267,6 +268,7 @@ def to_view(snapshot: Snapshot) -> Json:
         if over.labels is not None
     ]
     labels += [plain_of(one) for one in snapshot.unclaimed]
+    compared = {"how": snapshot.comparison, **_second(snapshot.second, place)}
     return {
         "cases": [_saved(SavedScan.of(case, snapshot)) for case in cases],
         "models": [dataclasses.asdict(model) for model in models],
@@ -277,6 +279,7 @@ def to_view(snapshot: Snapshot) -> Json:
             for one in snapshot.histories.values()
         ],
         "open": list(snapshot.histories).index(snapshot.key),
+        "comparison": compared,
         "persons": [
             {"of": of, **dataclasses.asdict(person)}
             for key, person in snapshot.persons.items()
@@ -284,6 +287,34 @@ def to_view(snapshot: Snapshot) -> Json:
         ],
         **({"labels": labels} if labels else {}),
     }
+
+
+def _second(second: Recipe | Case | None, place: Callable[[Case], int | None]) -> Json:
+    """The second picture: a brain as its recipe, a scan by its place among the cases."""
+    if isinstance(second, Recipe):
+        return {"recipe": second.to_dict()}
+    if second is None:
+        return {}
+    return {"case": place(second), "source": second.source and second.source.sha256}
+
+
+def _compared(
+    plain: Any,
+    cases: Sequence[Case | None],
+    projected: Sequence[Case],
+    states: Sequence[Recipe | None],
+) -> tuple[How, Recipe | Case | None]:
+    """How the screen was compared, and with what."""
+    told = plain if isinstance(plain, dict) else {}
+    second: Recipe | Case | None = _at(cases, told.get("case"))
+    if isinstance(second, Case) and (sha256 := told.get("source")):
+        mine = (one for one in projected if one.source and one.source.sha256 == sha256)
+        second = next((one for one in mine if _is_same(one, second)), second)
+    with suppress(StyleGAN3DError, TypeError):
+        if "recipe" in told:
+            second = _with_files_of(Recipe.from_dict(told["recipe"]), states)
+    how: How = told.get("how") if told.get("how") in get_args(How) else "off"
+    return how if second is not None or how == "row" else "off", second
 
 
 def _saved(scan: SavedScan) -> Json:
@@ -363,7 +394,8 @@ def of_session(state: SessionState, made: MadeWith) -> tuple[Snapshot, list[str]
     annotations = {of: over for of, over in annotations.items() if of in {NOBODY, *histories}}
     persons = _persons(view.get("persons"))
     told = persons, annotations, tuple(unclaimed)
-    return Snapshot(histories, key, tuple(projected), *told), lost
+    compared = _compared(view.get("comparison"), cases, projected, state.states)
+    return Snapshot(histories, key, tuple(projected), *told, *compared), lost
 
 
 def edited_labels(plain: Any, states: Sequence[Recipe | None]) -> EditedLabels | None:

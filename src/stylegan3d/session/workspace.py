@@ -50,7 +50,8 @@ class StateChange:
     before, now : State
     parts : frozenset of str
         "recipe", "look", "case" (of the patient on the screen), "patients" (of the list),
-        "history", "projected", "person" (an age or sex as typed), "annotations", "model".
+        "history", "projected", "person" (an age or sex as typed), "annotations", "comparison",
+        "model".
     live : bool
         Whether a control is being dragged.
     """
@@ -84,6 +85,8 @@ class Snapshot:
         By key.
     unclaimed : tuple of EditedLabels
         Of scans that are not among the patients.
+    comparison, second : str, Recipe or Case or None
+        See `State`.
     """
 
     histories: Mapping[str, History[HistoryEntry]]
@@ -92,6 +95,8 @@ class Snapshot:
     persons: Mapping[Hashable, Person] = field(default_factory=dict)
     annotations: Mapping[str, Annotations] = field(default_factory=dict)
     unclaimed: tuple[EditedLabels, ...] = ()
+    comparison: How = "off"
+    second: Recipe | Case | None = None
 
 
 class Workspace:
@@ -212,10 +217,10 @@ class Workspace:
 
     @property
     def cases(self) -> list[Case]:
-        """All cases of all histories."""
+        """All cases of all histories, and that of the second picture."""
         entries = [entry.case for entry in (*self.entries, *self._ready.values())]
-        every = [case for case in (*self._projected, *entries, self.case) if case is not None]
-        return list({id(case): case for case in every}.values())
+        every = (*self._projected, *entries, self.case, self._state.second)
+        return list({id(case): case for case in every if isinstance(case, Case)}.values())
 
     @property
     def projected(self) -> list[Case]:
@@ -440,6 +445,10 @@ class Workspace:
         with self.changing():
             self._state = dataclasses.replace(self._state, comparison=how, second=second)
 
+    def _compare_no_longer(self) -> None:
+        """A is not there any more, or in another space."""
+        self._state = dataclasses.replace(self._state, comparison="off", second=None)
+
     def show(self, key: str) -> None:
         """Go to a patient, or to the synthetic brains, as they were left.
 
@@ -471,7 +480,7 @@ class Workspace:
             self._projected = [case for case in self._projected if case.key != key]
             second = self._state.second
             if isinstance(second, Case) and second.key == key:
-                self._state = dataclasses.replace(self._state, comparison="off", second=None)
+                self._compare_no_longer()
             self._also("history", "projected")
 
     def undo(self) -> None:
@@ -622,6 +631,7 @@ class Workspace:
         """
         with self.changing("model", "projected", "history", "recipe", "look", "case"):
             before, self.generator = self.generator, generator
+            self._compare_no_longer()
             if before is None:
                 start = State(Synthetic(fitting(self.synthetic, generator)))
                 self._histories[NOBODY] = History([HistoryEntry(start, self._made)])
@@ -638,6 +648,7 @@ class Workspace:
         """The same model with another affine: recipe and history stay."""
         with self.changing("model", "projected", "case", "recipe"):
             self.generator = generator
+            self._compare_no_longer()
 
     @property
     def snapshot(self) -> Snapshot:
@@ -653,7 +664,8 @@ class Workspace:
         for history in histories.values():
             history.map(_as_kept)
         told = dict(self.persons), dict(self._annotations), self._unclaimed
-        return Snapshot(histories, self.key, tuple(self._projected), *told)
+        compared = self._state.comparison, self._state.second
+        return Snapshot(histories, self.key, tuple(self._projected), *told, *compared)
 
     def restore(self, snapshot: Snapshot) -> None:
         """Replace everything by an earlier session."""
@@ -674,7 +686,7 @@ class Workspace:
             self._own.clear()
             self._seconds.clear()
             self.arriving = ()
-            self._state = State()
+            self._state = State(comparison=snapshot.comparison, second=snapshot.second)
             key = key if key in self._histories else NOBODY
             self._bring_to_model(NOBODY)
             self._bring_to_model(key)
@@ -708,6 +720,8 @@ class Workspace:
         told |= {"history"} if before.key != now.key else set()
         told |= {"look"} if (before.key, before.what) != (now.key, now.what) else set()
         told |= {"case"} if "patients" in told else set()
+        if before.second is not now.second or before.comparison != now.comparison:
+            told.add("comparison")
         return StateChange(before, now, frozenset(told), live)
 
     def _also(self, *parts: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import threading
 
 import nibabel as nib
@@ -227,6 +228,40 @@ def go_to_patient(window, name: str) -> None:
     """Click a patient in the list."""
     window.show(name)
     assert window.find("project.name").text() == name
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_a_comparison_comes_back_with_another_patients_scan(
+    window, scan_file, sessions_folder, tmp_path, notifications, there
+):
+    file = tmp_path / scan_file.name
+    shutil.copy(scan_file, file)
+    window.open_scan(file)
+    window.click("project.align")
+    window.wait(lambda: window.session.placed is not None)
+    comparing, session = window.explorer.comparing, window.session
+    comparing.pin()
+    volume = comparing.pinned.volume
+    window.show("Synthetic brains")
+    window.settle()
+    window.click("compare.mode.side")
+    state = window.explorer.sessions.state()
+    if not there:
+        file.unlink()
+    restore(window, sessions_folder, state)
+    if there:
+        window.wait(lambda: comparing.pinned is not None and comparing.shows.mode == "side")
+        np.testing.assert_array_equal(comparing.pinned.volume, volume)
+        assert window.find("compare.a").text() == "Scan: sub-07"
+        assert window.find("compare.mode.side").isChecked()
+        assert session.key == "", "the synthetic brain stays on the screen"
+        comparing.unpin()
+    else:
+        window.wait(lambda: any("compared as A" in text for text in notifications))
+        assert comparing.pinned is None
+    assert session.state.second is None
+    assert session.state.comparison == "off"
+    assert window.find("compare.mode.off").isChecked()
 
 
 def test_labels_and_mask_are_kept_for_every_patient_and_restored_to_their_own(
