@@ -187,7 +187,8 @@ class ScanRestorer(QObject):
         session, loaded = self.session, self.projecting.rendering.loaded
         if loaded is None or self.job.running:
             return
-        case = next(filter(self._waits, (session.case, session.state.second)), None)
+        cases = [one for one in (session.case, session.state.second) if isinstance(one, Case)]
+        case = next(filter(self._waits, cases), None)
         if case is None:
             return
         self._key = case.key
@@ -195,11 +196,10 @@ class ScanRestorer(QObject):
         maps = self.session.annotations_of(case.key).maps
         self.job.start(_again, loaded, [case, *mine], maps, self.session.folder)
 
-    def _waits(self, case: object) -> bool:
-        """Whether a scan, if it is one, is still to be read."""
-        if not isinstance(case, Case) or case.scan is not None or case.problem:
-            return False
-        return case.choice is not None and case.key not in self._read
+    def _waits(self, case: Case) -> bool:
+        """Whether a scan is still to be read."""
+        known = case.scan is not None or case.problem or case.key in self._read
+        return not known and case.choice is not None
 
     def _on_failed(self, error: Exception) -> None:
         key = self._key

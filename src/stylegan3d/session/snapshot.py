@@ -7,7 +7,7 @@ rendered again. Files can be edited: invalid parts are dropped.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache
@@ -268,7 +268,12 @@ def to_view(snapshot: Snapshot) -> Json:
         if over.labels is not None
     ]
     labels += [plain_of(one) for one in snapshot.unclaimed]
-    compared = {"how": snapshot.comparison, **_second(snapshot.second, place)}
+    compared: Json = {"how": snapshot.comparison, "case": None, "recipe": None}
+    if isinstance(snapshot.second, Recipe):
+        compared["recipe"] = snapshot.second.to_dict()
+    elif (scan := snapshot.second) is not None:
+        compared["case"] = place(scan)
+        compared["recipe"] = scan.source and Recipe(scan.source).to_dict()
     return {
         "cases": [_saved(SavedScan.of(case, snapshot)) for case in cases],
         "models": [dataclasses.asdict(model) for model in models],
@@ -289,32 +294,23 @@ def to_view(snapshot: Snapshot) -> Json:
     }
 
 
-def _second(second: Recipe | Case | None, place: Callable[[Case], int | None]) -> Json:
-    """The second picture: a brain as its recipe, a scan by its place among the cases."""
-    if isinstance(second, Recipe):
-        return {"recipe": second.to_dict()}
-    if second is None:
-        return {}
-    return {"case": place(second), "source": second.source and second.source.sha256}
-
-
 def _compared(
-    plain: Any,
+    told: Any,
     cases: Sequence[Case | None],
     projected: Sequence[Case],
     states: Sequence[Recipe | None],
 ) -> tuple[How, Recipe | Case | None]:
-    """How the screen was compared, and with what."""
-    told = plain if isinstance(plain, dict) else {}
-    second: Recipe | Case | None = _at(cases, told.get("case"))
-    if isinstance(second, Case) and (sha256 := told.get("source")):
-        mine = (one for one in projected if one.source and one.source.sha256 == sha256)
-        second = next((one for one in mine if _is_same(one, second)), second)
-    with suppress(StyleGAN3DError, TypeError):
-        if "recipe" in told:
-            second = _with_files_of(Recipe.from_dict(told["recipe"]), states)
-    how: How = told.get("how") if told.get("how") in get_args(How) else "off"
-    return how if second is not None or how == "row" else "off", second
+    """How the screen was compared, and with which brain, or whose scan."""
+    plain, recipe = told if isinstance(told, dict) else {}, None
+    with suppress(StyleGAN3DError, KeyError, TypeError):
+        recipe = _with_files_of(Recipe.from_dict(plain["recipe"]), states)
+    second: Recipe | Case | None = _at(cases, plain.get("case"))
+    if second is None:
+        second = recipe
+    elif recipe is not None:
+        second = next((one for one in projected if one.is_of(recipe.source)), second)
+    how: Any = plain.get("how") if second is not None or plain.get("how") == "row" else "off"
+    return how if how in get_args(How) else "off", second
 
 
 def _saved(scan: SavedScan) -> Json:
