@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
 # A busy machine needs its time; nothing is slower for it where all is well.
 PATIENCE_MS = 60_000
-#: What came of projections, by model and scan: (case, latent).
-PROJECTED: dict[tuple[str, Path], tuple[Any, bytes]] = {}
+#: What came of projections, by model and what is in the scan's file: (case, latent).
+PROJECTED: dict[tuple[str, str], tuple[Any, bytes]] = {}
 #: What a model says of its direction Age.
 AGEING = {
     "name": "Age",
@@ -103,13 +103,30 @@ class Window:
     def __init__(self, viewer: napari.Viewer, explorer: Explorer) -> None:
         self.viewer, self.explorer = viewer, explorer
         self.session, self.views = explorer.session, explorer.views
+        self._found: dict[str, Any] = {}
+
+    def close(self) -> None:
+        """Close the viewer, and wait until the explorer is closed, too."""
+        explorer = self.explorer
+        self.viewer.close()
+        vars(self).clear()
+        wait_until(partial(is_closed, explorer))
 
     def find(self, name: str) -> Any:
         from qtpy.QtWidgets import QWidget
 
-        for root in (self.explorer, self.explorer.views):
+        roots = self.explorer, self.explorer.views
+        # Thousands of widgets are gone through each time.
+        try:
+            widget = self._found[name]
+            if widget.objectName() == name and any(root.isAncestorOf(widget) for root in roots):
+                return widget
+        except (KeyError, RuntimeError):  # its C++ half is gone
+            pass
+        for root in roots:
             widget = root.findChild(QWidget, name)
             if widget is not None:
+                self._found[name] = widget
                 return widget
         raise AssertionError(f"no control is named {name}")
 
@@ -196,15 +213,18 @@ class Window:
         self.wait(lambda: self.find("project.name").text() == name)
         before = len(self.session.projected)
         opened = self.session.case
-        key = self.session.generator.hash, path
+        key = self.session.generator.hash, opened.sha256
         if key in PROJECTED:
             case, latent = PROJECTED[key]
             # Where the session keeps latents that were not saved.
             file = self.session.folder / Path(case.source.path).name
             file.write_bytes(latent)
             source = dataclasses.replace(case.source, path=str(file))
-            same = {"source": source, "key": opened.key, "layer": opened.layer}
-            self.session.add_projected(dataclasses.replace(case, **same))
+            aligned = dataclasses.replace(case.aligned, scan=opened.scan)
+            own = ("name", "choice", "scan", "key", "layer")
+            kept: dict[str, Any] = {name: getattr(opened, name) for name in own}
+            kept |= {"found": aligned, "aligned": aligned, "source": source}
+            self.session.add_projected(dataclasses.replace(case, **kept))
         else:
             self.choose("project.budget", "draft")
             self.click("project.start")
@@ -308,6 +328,14 @@ def _modules_frozen(qapp: Any) -> None:
 
 
 @pytest.fixture(scope="session", autouse=True)
+def _no_thumbnails() -> None:
+    """Only napari's list of layers shows them; they take a twentieth of these tests' time."""
+    for kind in ("Image", "Labels"):
+        layer = getattr(importlib.import_module("napari.layers"), kind)
+        layer._update_thumbnail = lambda self: None
+
+
+@pytest.fixture(scope="session", autouse=True)
 def prepared_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Brain mask, bias field and pose of a scan are found once for all windows, and soon."""
     # The eggs have no bias, and are smooth.
@@ -321,9 +349,13 @@ def prepared_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def nothing_prepared(prepared_folder: Path) -> None:
-    """What other tests found of scans is found anew."""
-    shutil.rmtree(prepared_folder, ignore_errors=True)
+def nothing_prepared(prepared_folder: Path) -> Iterator[None]:
+    """What other tests found of scans is found anew, and there again afterwards."""
+    aside = prepared_folder.rename(prepared_folder.with_name("aside"))
+    prepared_folder.mkdir()
+    yield
+    shutil.rmtree(prepared_folder)
+    aside.rename(prepared_folder)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -374,13 +406,13 @@ def is_closed(explorer: Explorer) -> bool:
 
 
 class OneWindow:
-    """The explorer that tests share: opening and closing one takes seconds."""
+    """The window that tests share: opening and closing one takes seconds."""
 
     def __init__(self) -> None:
-        self.window: Window | None = None
+        self.window: Any = None
         self.of: tuple[Path, Any] | None = None
 
-    def get(self, place: Path, model: Any) -> Window:
+    def get(self, place: Path, model: Any, opened: Callable[[Any, Any], Any] = open_window) -> Any:
         """The window of the tests of a folder or file with a model."""
         import napari
 
@@ -388,7 +420,7 @@ class OneWindow:
             self.close()
             # What the window of other files remembered when it was closed.
             forget()
-            self.window = open_window(napari.Viewer(show_welcome_screen=False), model)
+            self.window = opened(napari.Viewer(show_welcome_screen=False), model)
             self.of = place, model
         return self.window
 
@@ -396,12 +428,8 @@ class OneWindow:
         """Close it, if it is open."""
         if self.window is None:
             return
-        explorer = self.window.explorer
-        self.window.viewer.close()
-        vars(self.window).clear()
+        self.window.close()
         self.window = self.of = None
-        wait_until(partial(is_closed, explorer))
-        del explorer
         gc.collect()
 
 
@@ -432,12 +460,18 @@ def shared_window(request: pytest.FixtureRequest, one_window: OneWindow, model: 
 
 
 @pytest.fixture
-def window(shared_window: Window) -> Window:
-    """The explorer as it opens: brain number 0, nothing undone, nothing projected."""
+def window(request: pytest.FixtureRequest, shared_window: Window) -> Window:
+    """The explorer as it opens: brain number 0, nothing undone, nothing projected.
+
+    It is not painted for files with `UNPAINTED`, which takes a fifth of the time of tests that ask
+    what is shown and not how it looks.
+    """
     from napari._qt.dialogs.qt_notification import NapariQtNotification
     from qtpy.QtTest import QTest
 
     explorer = shared_window.explorer
+    main = shared_window.viewer.window._qt_window
+    main.setUpdatesEnabled(not hasattr(request.module, "UNPAINTED"))
     for told in shared_window.views.findChildren(NapariQtNotification):
         told.close()
     explorer.exporting.job.cancel()

@@ -45,7 +45,7 @@ def saved(window, scan_file, tmp_path) -> Path:
     return Path(shutil.copy(tmp_path / "saved" / name, back / name))
 
 
-def test_an_edited_scan_stays_one_when_it_is_opened_again(window, saved, tmp_path):
+def test_an_edited_scan_stays_one_and_its_report_says_so(window, saved, tmp_path):
     opened(window, saved)
     assert window.captions == {CAPTION}
     assert {color_of(view.labels.provenance) for view in window.views.views} == {MADE_COLOR}
@@ -72,16 +72,13 @@ def test_an_edited_scan_stays_one_when_it_is_opened_again(window, saved, tmp_pat
     assert window.viewer.title.startswith("sub-07 – ")
     assert window.patients()["sub-07"] == "projected"
 
-
-def test_the_report_of_an_edited_scan_says_so(window, saved, tmp_path):
-    opened(window, saved)
+    window.show(NAME)
     window.choose("project.budget", "draft")
     window.click("project.start")
     window.wait(lambda: window.session.result is not None and window.session.result.name == NAME)
     window.settle()
     assert window.captions == {CAPTION}
     assert window.patients()[NAME] == "edited scan, projected"
-    window.find("export.folder").setText(str(tmp_path / "out"))
     save(window, "export.report")
     page = next((tmp_path / "out").glob("*.html")).read_text()
     assert f"Edited scan {saved.name}" in page
