@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
-
 import napari
 import pytest
-from qtpy.QtCore import QCoreApplication, QEvent
+from gui.conftest import OneWindow, delete_later
 from qtpy.QtTest import QTest
 from view_helpers import AFFINE, phantom
 
@@ -18,33 +15,40 @@ from napari_stylegan3d.views.stage import Stage
 from stylegan3d.session.provenance import Provenance
 
 
+class PhantomWindow:
+    """The four views of a viewer, and what they show."""
+
+    def __init__(self, viewer: napari.Viewer, _model: None) -> None:
+        viewer.window.resize(1400, 900)
+        self.viewer, self.views = viewer, FourViews(viewer.window._qt_window)
+        self.stage = Stage(viewer)
+        self.views.watch(self.stage)
+
+    def close(self) -> None:
+        self.stage.clear()
+        self.views.links.close()
+        self.viewer.close()
+        vars(self).clear()
+        QTest.qWait(20)
+        delete_later()
+
+
 @pytest.fixture(scope="module")
-def opened(qapp: Any) -> Iterator[tuple[FourViews, Stage]]:
-    """One window for all tests of a file: opening one takes seconds."""
-    viewer = napari.Viewer(show_welcome_screen=False)
-    viewer.window.resize(1400, 900)
-    views = FourViews(viewer.window._qt_window)
-    stage = Stage(viewer)
-    views.watch(stage)
-    yield views, stage
-    stage.clear()
-    views.links.close()
-    viewer.close()
-    QTest.qWait(20)
-    # PySide6's `qWait` leaves undone what Qt deletes at its next turn.
-    QCoreApplication.sendPostedEvents(None, QEvent.Type.DeferredDelete)
+def shared_window(request: pytest.FixtureRequest, one_window: OneWindow) -> PhantomWindow:
+    """One window for all tests of this folder: opening one takes seconds."""
+    return one_window.get(request.path.parent, None, PhantomWindow)
 
 
 @pytest.fixture
-def stage(opened: tuple[FourViews, Stage]) -> Stage:
+def stage(shared_window: PhantomWindow) -> Stage:
     """What the views show."""
-    return opened[1]
+    return shared_window.stage
 
 
 @pytest.fixture
-def four(opened: tuple[FourViews, Stage]) -> FourViews:
+def four(shared_window: PhantomWindow) -> FourViews:
     """The four views as they come, with the phantom alone."""
-    views, stage = opened
+    views, stage = shared_window.views, shared_window.stage
     views.stage = stage
     stage.overlay.hide()
     for layer in [layer for layer in views.viewer.layers if layer is not stage.layer]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 from qtpy.QtCore import Qt
@@ -142,41 +144,40 @@ def test_a_click_on_a_slice_goes_there_the_right_way_round(four, films):
     assert four.looks.look.layout == "four"
 
 
-@pytest.mark.parametrize("upper", [True, False])
-@pytest.mark.parametrize("axis", [0, 1, 2])
-def test_a_cut_is_handed_to_naparis_planes_in_the_order_of_the_screen(four, axis, upper):
-    look = ViewLook().with_cut(axis, on=True, position_mm=8.0, upper=upper)
-    four.looks.set(look)
-    four.view("3D").follower.settle()
-    copy = four.view("3D").model.layers[0]
-    (plane,) = copy.experimental_clipping_planes
-    row = VOLUME_ORDER.index(axis)
-    expected = np.zeros(3)
-    expected[row] = -1 if upper else 1
-    np.testing.assert_allclose(plane.normal, expected, err_msg="what is kept is on this side")
-    middle = np.mean([(low, high) for low, high, _ in four.viewer.dims.range], axis=1)
-    middle[axis] += 8.0
-    index = (middle - AFFINE[:3, 3]) / np.diag(AFFINE)[:3]
-    # Voxels: the range's middle lies at a voxel's middle or edge.
-    assert plane.position[row] == pytest.approx(index[axis], abs=1.0)
+def test_a_cut_is_handed_to_naparis_planes_in_the_order_of_the_screen(four):
+    for axis, upper in itertools.product((0, 1, 2), (True, False)):
+        look = ViewLook().with_cut(axis, on=True, position_mm=8.0, upper=upper)
+        four.looks.set(look)
+        four.view("3D").follower.settle()
+        copy = four.view("3D").model.layers[0]
+        (plane,) = copy.experimental_clipping_planes
+        row = VOLUME_ORDER.index(axis)
+        expected = np.zeros(3)
+        expected[row] = -1 if upper else 1
+        np.testing.assert_allclose(plane.normal, expected, err_msg="what is kept is on this side")
+        middle = np.mean([(low, high) for low, high, _ in four.viewer.dims.range], axis=1)
+        middle[axis] += 8.0
+        index = (middle - AFFINE[:3, 3]) / np.diag(AFFINE)[:3]
+        # Voxels: the range's middle lies at a voxel's middle or edge.
+        assert plane.position[row] == pytest.approx(index[axis], abs=1.0)
     four.looks.set(ViewLook())
     four.view("3D").follower.settle()
     assert not len(copy.experimental_clipping_planes)
 
 
-@pytest.mark.parametrize("rendering", ["mip", "iso", "volume"])
-def test_renderings_draw_something_else(four, qtbot, rendering):
+def test_renderings_draw_something_else(four, qtbot):
     def image() -> np.ndarray:
         four.view("3D").follower.settle()
         qtbot.wait(50)
         return four.view("3D").canvas.screenshot(flash=False)[..., :3].astype(int)
 
     usual = image()
-    four.looks.change(rendering=rendering)
-    now = image()
-    assert four.view("3D").model.layers[0].rendering != "attenuated_mip"
-    assert now.std() > 3
-    assert np.abs(now - usual).mean() > 1
+    for rendering in ("mip", "iso", "volume"):
+        four.looks.change(rendering=rendering)
+        now = image()
+        assert four.view("3D").model.layers[0].rendering != "attenuated_mip"
+        assert now.std() > 3
+        assert np.abs(now - usual).mean() > 1
     four.looks.set(ViewLook())
     np.testing.assert_allclose(image(), usual, atol=3)  # grey levels: graphics round colours
 
