@@ -261,6 +261,7 @@ def test_the_axes_can_be_chosen_and_are_never_the_same(window, map_box):
     assert "larger egg" in map_box.plot.names[0]
 
 
+@pytest.mark.soak
 def test_another_model_gets_a_map_of_its_own(window, map_box, model):
     survey = map_box.places.survey
     window.open(tiny_generator(seed=3, label_dim=2))
@@ -298,16 +299,21 @@ def test_the_map_draws_in_blocks_stops_when_it_is_left_and_goes_on(window, map_b
     assert "so far" not in map_box.note.text()
 
 
-@pytest.mark.parametrize("name", ["official_tiny", "official_tiny_skip"])
+@pytest.mark.parametrize(
+    "name", ["official_tiny", pytest.param("official_tiny_skip", marks=pytest.mark.soak)]
+)
 def test_official_checkpoints_have_a_wall_and_a_map(window, model, notifications, name):
+    box = window.explorer.browse.map
+    window.wait(lambda: box.places.survey is not None)
+    survey = box.places.survey
     window.open(OFFICIAL / f"{name}.pkl")
     assert window.session.generator.name == name
-    box = window.explorer.browse.map
     window.wait(lambda: box.plot.isVisible() and box.plot.here is not None)
     window.click("browse.wall")
     wall = window.explorer.browsing.wall
     window.wait(lambda: all(window.explorer.thumbnails.image(r) for r in wall.recipes()[:6]))
     wall.hide()
+    assert box.places.survey is not survey
     assert window.find("browse.frame_axes").isVisible(), "the assumed frame is folded away"
     assert notifications == []
     window.click("browse.about_fold")

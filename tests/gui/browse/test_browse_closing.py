@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 
+import pytest
 from qtpy.QtCore import QTimer
 from qtpy.QtTest import QTest
 
@@ -19,6 +20,7 @@ def wait(condition) -> None:
     raise AssertionError("waited too long")
 
 
+@pytest.mark.soak
 def test_closing_while_the_wall_fills_and_the_walk_plays(make_napari_viewer, model, notifications):
     viewer = make_napari_viewer(show=True)
     explorer = Explorer(viewer, model)

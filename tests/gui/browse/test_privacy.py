@@ -43,11 +43,16 @@ def indexed(model, tmp_path_factory):
     return folder
 
 
+@pytest.fixture(scope="module")
+def _indexed_is_open(shared_window, model, indexed):
+    shared_window.open(indexed)
+    yield
+    shared_window.open(model)
+
+
 @pytest.fixture
-def window_with_index(window, model, indexed):
-    window.open(indexed)
-    yield window
-    window.open(model)
+def window_with_index(_indexed_is_open, window):
+    return window
 
 
 def told(window):
@@ -58,6 +63,12 @@ def check(window):
     window.click("browse.privacy_check")
     window.wait(lambda: told(window).startswith("Closest"))
     return told(window)
+
+
+def test_a_model_without_an_index_offers_no_check(window):
+    """It comes first: the others keep another model open."""
+    assert told(window) == MISSING
+    assert not window.find("browse.privacy_check").isEnabled()
 
 
 def test_training_brains_are_told_from_others(window_with_index):
@@ -108,11 +119,6 @@ def test_a_damaged_index_is_said_in_a_sentence(window_with_index, indexed):
     finally:
         (indexed / FILE).write_bytes(whole)
     assert window.find("browse.privacy_check").isEnabled()
-
-
-def test_a_model_without_an_index_offers_no_check(window):
-    assert told(window) == MISSING
-    assert not window.find("browse.privacy_check").isEnabled()
 
 
 @pytest.mark.parametrize(
