@@ -35,6 +35,8 @@ from stylegan3d.recipe.recipe import Edit, Source
 from stylegan3d.render.recipes import render_recipe
 from stylegan3d.session.case import Case
 
+UNPAINTED = True
+
 
 @pytest.fixture
 def projected(window, scan_file):
@@ -43,17 +45,13 @@ def projected(window, scan_file):
     return window
 
 
-def test_budgets_tell_how_long_they_take(window, scan_file):
-    window.open_scan(scan_file)
-    box = window.find("project.budget")
-    window.wait(lambda: all(", ~" in box.itemText(index) for index in range(box.count())))
-    assert box.itemText(0).startswith("Draft, ~")
-
-
 def test_projection_shows_and_compares(projected):
     window = projected
     assert window.recipe.source.kind == "projected"
     (result,) = window.session.projected
+    box = window.find("mix.source")
+    assert "Projected sub-07" in [box.itemText(i) for i in range(box.count())]
+    assert window.find("mix.first").text().endswith("Projected sub-07")
     assert window.find("project.ssim").text() == f"{result.assessment['similarity']['ssim']:.3f}"
     assert window.find("project.mean.ncc").text() == f"{result.assessment['mean_brain']['ncc']:.3f}"
     assert -1 <= result.assessment["similarity"]["ncc"] <= 1
@@ -105,7 +103,7 @@ def test_the_difference_follows_previews(projected):
     np.testing.assert_allclose(window.volume, made - result.aligned.volume, atol=FLOAT32)
 
 
-@pytest.mark.parametrize("elsewhere", [False, True])
+@pytest.mark.parametrize("elsewhere", [False, pytest.param(True, marks=pytest.mark.soak)])
 def test_the_verdict_comes_into_sight(projected, elsewhere, request, monkeypatch):
     window, (result,) = projected, projected.session.projected
     verdict = window.find("project.verdict.reconstruction")
@@ -195,6 +193,8 @@ def test_three_verdicts_and_a_finding_that_can_be_gone_to(projected):
         "✓ Anatomy: within normal limits",
         "▲ Reconstruction: caution",
     ]
+    window.explorer.panel("Project")
+    assert not window.explorer.grab().isNull(), "all of it is painted once"
     assert window.find("project.verdict.focal.reason").text() == "Something."
     assert window.find("project.finding.0").text() == "left frontal lobe, 2.0 ml, z −6.0"
     assert window.find("project.finding.1").isHidden()
@@ -263,10 +263,18 @@ def test_an_aligned_scan_can_be_moved_by_hand(window, scan_file, nothing_prepare
 
 
 def test_what_was_moved_is_projected(window, scan_file):
+    """And on the way there the outline leaves the crosshair where it is."""
     window.open_scan(scan_file)
     window.choose("project.budget", "draft")
     window.click("project.align")
     window.wait(lambda: window.find("project.quality").text())
+    window.views.reset()
+    low, high = (np.array([r[i] for r in window.viewer.dims.range]) for i in (0, 1))
+    window.viewer.dims.point = tuple(low + 0.8 * (high - low))
+    before = np.array(window.viewer.dims.point)
+    window.find("project.outline").setChecked(False)
+    # mm: napari goes to the nearest slice when a layer leaves.
+    np.testing.assert_allclose(window.viewer.dims.point, before, atol=10)
     window.set("project.turn.2", 4.0)
     window.click("project.start")
     window.wait(lambda: window.session.projected)
@@ -381,6 +389,8 @@ def test_a_painted_region_is_left_to_the_model_and_the_filled_scan_is_saved(
     assert not layer.visible, "at once"
     assert not layer.data.any()
     assert not window.find("project.fill").isChecked()
+    window.show("sub-07")
+    assert window.explorer.projecting.painting.region() is None, "it was cleared"
 
 
 def test_thick_slices_are_allowed_for(window, scan_file, tmp_path):
@@ -439,19 +449,6 @@ def test_a_stroke_is_seen_in_all_views(window, scan_file):
 def is_orange(pixels):
     """How many pixels are redder than blue: the region's colour, over a grey picture."""
     return int(np.count_nonzero(pixels[..., 0] > pixels[..., 2] + 40))
-
-
-def test_the_outline_leaves_the_crosshair_where_it_is(window, scan_file):
-    window.open_scan(scan_file)
-    window.click("project.align")
-    window.wait(lambda: window.find("project.quality").text())
-    window.views.reset()
-    low, high = (np.array([r[i] for r in window.viewer.dims.range]) for i in (0, 1))
-    window.viewer.dims.point = tuple(low + 0.8 * (high - low))
-    before = np.array(window.viewer.dims.point)
-    window.find("project.outline").setChecked(False)
-    # mm: napari goes to the nearest slice when a layer leaves.
-    np.testing.assert_allclose(window.viewer.dims.point, before, atol=10)
 
 
 def test_a_region_is_taken_from_any_labels_layer(window, scan_file):
@@ -559,18 +556,14 @@ def test_saving_the_latent_keeps_the_recipe_valid(projected, tmp_path):
     assert window.session.find_projected(window.recipe.source) is not None
 
 
-def test_mix_offers_the_projected_scan(projected):
-    window = projected
-    box = window.find("mix.source")
-    assert "Projected sub-07" in [box.itemText(i) for i in range(box.count())]
-    assert window.find("mix.first").text().endswith("Projected sub-07")
-
-
-def test_cancel_stops_and_brings_back_what_was_there(window, scan_file):
+def test_budgets_tell_their_time_and_cancel_brings_back_what_was_there(window, scan_file):
     window.set("browse.seed", 2)
     window.settle()
     before = window.volume
     window.open_scan(scan_file)
+    box = window.find("project.budget")
+    window.wait(lambda: all(", ~" in box.itemText(index) for index in range(box.count())))
+    assert box.itemText(0).startswith("Draft, ~")
     window.choose("project.budget", "thorough")
     window.click("project.start")
     bar = window.find("project.progress")

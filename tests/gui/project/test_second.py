@@ -10,6 +10,7 @@ from napari_stylegan3d.views.display import OVER
 from stylegan3d.session.case import Choice
 from stylegan3d.session.provenance import UNCONFIRMED
 
+UNPAINTED = True
 #: Where the header of the FLAIR is wrong, in mm.
 OFF_MM = np.array([3.0, -2.0, 2.5])
 
@@ -132,8 +133,8 @@ def test_it_follows_its_patient_and_is_named_with_every_picture(
     kept = dataclasses.replace(seconds.current, image=None)
 
     # A new patient's scan can be laid over the one before instead, and both are named.
-    window.explorer.open_scan(second_file)
-    window.wait(lambda: window.find("project.name").text() == "sub-08")
+    window.show("sub-08")
+    assert window.find("project.name").text() == "sub-08"
     window.click("second.join")
     window.wait(lambda: window.find("second.name").text() == "sub-08_T1w")
     window.wait(lambda: lain_over(window) is not None)
