@@ -20,7 +20,9 @@ from stylegan3d.base import ScanError
 from stylegan3d.recipe.recipe import Recipe, Source, Truncation
 from stylegan3d.session.case import Case, Choice
 from stylegan3d.session.snapshot import SavedScan, read_part
-from stylegan3d.session.store import OWNER, SessionFolder, kept_sessions
+from stylegan3d.session.store import OWNER, Kept, SessionFolder, kept_sessions
+
+UNPAINTED = True
 
 
 def seed(number: int) -> Recipe:
@@ -59,8 +61,19 @@ def test_the_strip_is_of_the_subject_before_until_it_follows(window, scan_file):
     assert model.words(0) == "Scan sub-07"
 
 
-def test_another_model_and_back_keeps_history_projections_and_mix(window, scan_file, model):
-    session = window.session
+def ended(window, folder) -> Kept:
+    """The session as it is, as one that came to a sudden end."""
+    kept = SessionFolder(folder)
+    kept.write(window.explorer.sessions.state().stamped())
+    (kept.path / OWNER).unlink()
+    [found] = [one for one in kept_sessions(folder) if one.folder == kept.path]
+    return found
+
+
+def test_another_model_and_back_keeps_history_projections_mix_and_earlier_sessions(
+    window, sessions_folder, scan_file, model
+):
+    session, sessions = window.session, window.explorer.sessions
     session.change(seed(3))
     window.settle()
     session.favourites.add(seed(3), "mine")
@@ -70,6 +83,7 @@ def test_another_model_and_back_keeps_history_projections_and_mix(window, scan_f
     window.settle()
     states, recipe, shown = session.states, session.recipe, window.volume
     assert "Projected sub-07" in mix_sources(window)
+    ended(window, sessions_folder)
 
     heard = []
     hear = lambda _: heard.append(session.recipe)  # noqa: E731
@@ -129,32 +143,20 @@ def test_another_model_and_back_keeps_history_projections_and_mix(window, scan_f
     assert window.captions == {"sub-07: reconstruction − scan\nDifference – not for diagnosis"}
     session.favourites.restore({})
 
-
-def test_earlier_sessions_can_be_opened_after_another_model(window, sessions_folder, model):
-    window.session.change(seed(21))
-    window.session.change(seed(22))
-    window.open(tiny_generator(seed=3))
-    window.open(model)
+    window.wait(lambda: not sessions.looking.running)
     menu = window.find("explorer.open_model").menu()
     menu.aboutToShow.emit()
     (earlier,) = (a for a in menu.actions() if a.text() == "Earlier sessions")
     assert earlier.isEnabled()
-    kept = SessionFolder(sessions_folder)
-    kept.write(window.explorer.sessions.state().stamped())
-    (kept.path / OWNER).unlink()
-    states = window.session.states
+    window.show("Synthetic brains")
+    kept = ended(window, sessions_folder)
     window.begin_anew()
-    (ended,) = (k for k in kept_sessions(sessions_folder) if k.folder == kept.path)
-    window.explorer.sessions.restore(ended)
+    sessions.restore(kept)
     window.settle()
-    assert window.session.states == states
-    assert window.recipe == seed(22)
+    assert session.states == own
+    assert window.recipe == seed(3)
     strip = window.find("history.list").model()
-    foreign = next(
-        k
-        for k, e in enumerate(window.session.history.states)
-        if not e.is_for(window.session.generator.hash)
-    )
+    foreign = own.index(seed(9))
     assert "Made with the model" in strip.tip(foreign), "steps of the other model are known"
 
 
@@ -213,14 +215,14 @@ def held(monkeypatch):
 
 def restore(window, folder, state):
     """End the session, and restore this state of it."""
-    ended = SessionFolder(folder)
-    ended.write(state.stamped())
-    (ended.path / OWNER).unlink()
+    kept = SessionFolder(folder)
+    kept.write(state.stamped())
+    (kept.path / OWNER).unlink()
     window.explorer.projecting.forget_model()
     window.begin_anew()
     window.session.change(seed(99))
     window.settle()
-    [found] = [one for one in kept_sessions(folder) if one.folder == ended.path]
+    [found] = [one for one in kept_sessions(folder) if one.folder == kept.path]
     window.explorer.sessions.restore(found)
 
 
@@ -264,6 +266,7 @@ def test_a_comparison_comes_back_with_another_patients_scan(
     assert window.find("compare.mode.off").isChecked()
 
 
+@pytest.mark.soak
 def test_labels_and_mask_are_kept_for_every_patient_and_restored_to_their_own(
     window, sessions_folder, scan_file, second_file, held, tmp_path
 ):

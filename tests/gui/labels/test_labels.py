@@ -1,8 +1,11 @@
 """The Labels box: tissues of what is shown, edited, and the brain that fits them."""
 
+import copy
+import dataclasses
 import json
 import threading
 from pathlib import Path
+from types import SimpleNamespace
 
 import nibabel as nib
 import numpy as np
@@ -34,6 +37,7 @@ from stylegan3d.translation import painter as painting
 from stylegan3d.translation.network import CONTRAST, TranslationConfig, TranslationNetwork
 from stylegan3d.translation.painter import Painter
 
+UNPAINTED = True
 VENTRICLE = 4
 OFFICIAL = Path(__file__).parents[2] / "checkpoints" / "data" / "official_tiny.pkl"
 
@@ -145,7 +149,9 @@ def test_labels_are_taken_and_put_away(window):
     part.box.unfold(False)
 
 
-def test_larger_ventricles_are_painted_and_the_brain_stays_elsewhere(window, part, networks):
+def test_larger_ventricles_are_painted_looked_at_and_saved(
+    window, part, networks, tmp_path, monkeypatch
+):
     before, few = window.volume, count(window)
     window.set("labels.resize", 8)
     window.wait(lambda: is_shown(window, part))
@@ -163,19 +169,33 @@ def test_larger_ventricles_are_painted_and_the_brain_stays_elsewhere(window, par
     millilitres = window.find("labels.note").text().split(": ")[1].split(" ml")
     assert float(millilitres[1].split(", ")[1]) > float(millilitres[0])
 
+    path = tmp_path / "larger_T1w.nii.gz"
+    monkeypatch.setattr(dialogs, "save_file", lambda *_: path)
+    window.click("labels.save")
+    window.wait(lambda: (tmp_path / "larger_dseg.json").exists() and not part._job.running)
+    assert np.allclose(nib.load(path).get_fdata(), after, atol=FLOAT32)
+    labels = np.asarray(nib.load(tmp_path / "larger_dseg.nii.gz").dataobj)
+    assert np.array_equal(labels, window.viewer.layers[NAME].data)
+    about = json.loads((tmp_path / "larger_T1w.json").read_text())
+    assert about["SyntheticImage"] is True
+    assert about["EditedLabelsOf"] == "Seed 0"
+    assert about["VoxelsRelabelled"] == int((labels != tissues(labels.shape)).sum())
 
-def test_before_after_and_the_difference_can_be_looked_at(window, part):
-    before = window.volume
-    window.set("labels.resize", 8)
-    window.wait(lambda: is_shown(window, part))
-    after = window.volume
     window.click("labels.show.before")
     assert np.array_equal(window.volume, before)
+    assert part.drawing.layer.visible
     window.click("labels.show.difference")
     assert np.allclose(window.volume, after - before)
     assert window.captions == {"Difference – not for diagnosis"}
+    assert not part.drawing.layer.visible, "labels would cover it"
     window.click("labels.show.after")
     assert np.array_equal(window.volume, after)
+    assert part.drawing.layer.visible
+    window.click("labels.show.difference")
+    window.click("labels.paint")
+    assert part.drawing.layer.visible
+    assert part.box.look == "after", "what is painted on is to be seen"
+    assert part.drawing.layer.mode == "paint"
 
 
 def test_a_stroke_shows_the_brain_that_fits_at_once_and_can_be_undone(window, part):
@@ -295,22 +315,6 @@ def test_another_brain_takes_the_labels_off_the_screen_but_keeps_them(window, pa
     assert count(window) == many
 
 
-def test_brain_and_labels_are_saved_with_what_they_are(window, part, tmp_path, monkeypatch):
-    window.set("labels.resize", 8)
-    window.wait(lambda: is_shown(window, part))
-    path = tmp_path / "larger_T1w.nii.gz"
-    monkeypatch.setattr(dialogs, "save_file", lambda *_: path)
-    window.click("labels.save")
-    window.wait(lambda: (tmp_path / "larger_dseg.json").exists() and not part._job.running)
-    assert np.allclose(nib.load(path).get_fdata(), window.volume, atol=FLOAT32)
-    labels = np.asarray(nib.load(tmp_path / "larger_dseg.nii.gz").dataobj)
-    assert np.array_equal(labels, window.viewer.layers[NAME].data)
-    about = json.loads((tmp_path / "larger_T1w.json").read_text())
-    assert about["SyntheticImage"] is True
-    assert about["EditedLabelsOf"] == "Seed 0"
-    assert about["VoxelsRelabelled"] == int((labels != tissues(labels.shape)).sum())
-
-
 def test_edited_labels_that_were_put_away_are_brought_back(window, part):
     back = window.find("labels.back")
     window.click("labels.close")
@@ -367,9 +371,10 @@ def ended(window, tmp_path, monkeypatch):
     monkeypatch.setenv(FOLDER_VARIABLE, str(tmp_path / "sessions"))
     part = window.explorer.relabelling
 
-    def end(change=lambda view: None):
+    def end(state=None, change=lambda view: None):
         kept = SessionFolder(tmp_path / "sessions")
-        state = window.explorer.sessions.state()
+        state = window.explorer.sessions.state() if state is None else state
+        state = dataclasses.replace(state, view=copy.deepcopy(dict(state.view)))
         change(state.view)
         kept.write(state.stamped())
         (kept.path / OWNER).unlink()
@@ -474,64 +479,6 @@ def test_edited_labels_move_a_projected_scan_itself(window, scan_file, tmp_path,
     part.box.unfold(False)
 
 
-def edit_labels_of_scan(window, scan_file):
-    part, name = window.explorer.relabelling, scan_file.name.split("_")[0]
-    window.explorer.open_scan(scan_file)
-    window.wait(lambda: window.find("project.name").text() == name)
-    window.click("project.align")
-    window.wait(lambda: window.find("project.quality").text())
-    part.box.unfold()
-    window.click("labels.take")
-    window.wait(lambda: part.base is not None)
-    window.set("labels.resize", 8)
-    window.wait(lambda: is_shown(window, part))
-
-
-def test_age_and_sex_stay_with_the_patient_whose_labels_are_edited(window, scan_file, second_file):
-    part, measuring = window.explorer.relabelling, window.explorer.measuring
-    window.session.persons.clear()
-    measuring.box.unfold()
-    for path, age in ((scan_file, 61), (second_file, 34)):
-        edit_labels_of_scan(window, path)
-        measuring.box.unfold()  # only one of both boxes is open
-        name, sha256, asked = path.name.split("_")[0], window.session.case.sha256, measuring._asked
-        assert asked.volume is part.fitted.volume
-        assert asked.title == f"Edited scan {name}: edited labels"
-        assert asked.against == f"Scan {name}"
-        assert asked.start.volume is window.session.placed.volume
-        assert window.find("measure.age").value() == 0
-        window.set("measure.age", age)
-        assert window.session.persons[sha256].age == age
-        part._close()
-        assert window.find("measure.age").value() == age, "the scan is of the same patient"
-        part._put_by.clear()
-    assert len(window.session.persons) == 2
-    window.session.persons.clear()
-    measuring.box.unfold(False)
-    part.box.unfold(False)
-
-
-def test_edited_labels_of_a_scan_are_restored_with_it(window, scan_file, ended):
-    part, explorer = window.explorer.relabelling, window.explorer
-    edit_labels_of_scan(window, scan_file)
-    many, fitting = count(window), window.volume
-    kept = ended()
-    window.click("labels.close")
-    explorer.projecting.forget_model()
-    explorer.sessions.restore(kept)
-    window.wait(lambda: part.base is not None)
-    assert part.base.provenance.kind == "scan"
-    window.click("labels.fit")
-    window.wait(lambda: is_shown(window, part))
-    assert count(window) == many
-    np.testing.assert_array_equal(window.volume, fitting)
-
-
-def as_before_scans_were_named(view):
-    (view["labels"],) = view["labels"]
-    del view["labels"]["scan"], view["labels"]["rigid"], view["labels"]["of"]
-
-
 def align(window, scan_file):
     name = scan_file.name.split("_")[0]
     window.explorer.open_scan(scan_file)
@@ -540,13 +487,90 @@ def align(window, scan_file):
     window.wait(lambda: window.session.placed is not None)
 
 
-def begin_again(window, kept):
-    """Restore a session after everything of it was closed."""
-    window.click("labels.close")
+@pytest.fixture(scope="module")
+def made():
+    """What `edited` made once."""
+    return {}
+
+
+@pytest.fixture
+def edited(window, scan_file, second_file, made):
+    """Sessions in which labels of sub-07 were edited, and what was seen then.
+
+    With sub-07 alone, with it moved afterwards, and with sub-08 opened after that.
+    """
+    if not made:
+        part, state = window.explorer.relabelling, window.explorer.sessions.state
+        align(window, scan_file)
+        part.box.unfold()
+        window.click("labels.take")
+        window.wait(lambda: part.base is not None)
+        window.set("labels.resize", 8)
+        window.wait(lambda: is_shown(window, part))
+        base, placed = part.base.volume, window.session.placed
+        seen = {"many": count(window), "fitting": window.volume, "base": base, "alone": state()}
+        window.set("project.shift.1", 8.0)
+        window.wait(lambda: window.session.placed is not placed)
+        assert np.abs(window.session.placed.volume - base).max() > 0.1
+        seen["moved"] = state()
+        align(window, second_file)
+        made |= seen | {"two": state()}
+        close_all(window)
+    return SimpleNamespace(**made)
+
+
+def close_all(window):
+    window.explorer.relabelling._close()
     window.explorer.relabelling._put_by.clear()
     window.explorer.projecting.forget_model()
     window.begin_anew()
+
+
+def begin_again(window, kept):
+    """Restore a session after everything of it was closed."""
+    close_all(window)
     window.explorer.sessions.restore(kept)
+
+
+def fit_again(window):
+    """Show the brain that fits the labels that were restored."""
+    window.wait(lambda: window.explorer.relabelling.base is not None)
+    window.click("labels.fit")
+    window.wait(lambda: is_shown(window, window.explorer.relabelling))
+
+
+def test_age_and_sex_stay_with_the_patient_whose_labels_are_edited(
+    window, edited, second_file, ended
+):
+    part, measuring = window.explorer.relabelling, window.explorer.measuring
+    window.session.persons.clear()
+    begin_again(window, ended(edited.alone))
+    fit_again(window)
+    measuring.box.unfold()
+    asked = measuring._asked
+    assert asked.volume is part.fitted.volume
+    assert asked.title == "Edited scan sub-07: edited labels"
+    assert asked.against == "Scan sub-07"
+    assert asked.start.volume is window.session.placed.volume
+    assert window.find("measure.age").value() == 0
+    window.set("measure.age", 61)
+    assert window.session.persons[window.session.case.sha256].age == 61
+    part._close()
+    assert window.find("measure.age").value() == 61, "the scan is of the same patient"
+    align(window, second_file)
+    assert window.find("measure.age").value() == 0
+    window.set("measure.age", 34)
+    window.show("sub-07")
+    assert window.find("measure.age").value() == 61
+    assert sorted(person.age for person in window.session.persons.values()) == [34, 61]
+    window.session.persons.clear()
+    measuring.box.unfold(False)
+    part.box.unfold(False)
+
+
+def as_before_scans_were_named(view):
+    (view["labels"],) = view["labels"]
+    del view["labels"]["scan"], view["labels"]["rigid"], view["labels"]["of"]
 
 
 def restored_case(window, name):
@@ -557,14 +581,9 @@ def restored_case(window, name):
     window.wait(lambda: not edits.job.running)
 
 
-def test_edited_labels_never_come_back_on_another_patients_scan(
-    window, scan_file, second_file, ended
-):
+def test_edited_labels_never_come_back_on_another_patients_scan(window, edited, ended):
     part, session = window.explorer.relabelling, window.session
-    edit_labels_of_scan(window, scan_file)
-    many, fitting, base = count(window), window.volume, part.base.volume
-    align(window, second_file)
-    begin_again(window, ended())
+    begin_again(window, ended(edited.two))
     restored_case(window, "sub-08")
     assert part.base is None
     # Closed now, and restored again, they still wait for their scan.
@@ -575,83 +594,67 @@ def test_edited_labels_never_come_back_on_another_patients_scan(
     restored_case(window, "sub-07")
     window.wait(lambda: part.base is not None)
     assert part.base.title == "Scan sub-07"
-    np.testing.assert_array_equal(part.base.volume, base)
-    window.click("labels.fit")
-    window.wait(lambda: is_shown(window, part))
-    assert count(window) == many
-    np.testing.assert_array_equal(window.volume, fitting)
+    np.testing.assert_array_equal(part.base.volume, edited.base)
+    fit_again(window)
+    assert count(window) == edited.many
+    np.testing.assert_array_equal(window.volume, edited.fitting)
 
 
-def test_edited_labels_come_back_on_a_scan_as_it_lay(window, scan_file, ended):
+def test_edited_labels_come_back_on_a_scan_as_it_lay(window, edited, ended):
     part = window.explorer.relabelling
-    edit_labels_of_scan(window, scan_file)
-    base, placed = part.base.volume, window.session.placed
-    window.set("project.shift.1", 8.0)
-    window.wait(lambda: window.session.placed is not placed)
-    assert np.abs(window.session.placed.volume - base).max() > 0.1
-    begin_again(window, ended())
+    begin_again(window, ended(edited.moved))
     window.wait(lambda: part.base is not None)
-    np.testing.assert_array_equal(part.base.volume, base)
+    assert part.base.provenance.kind == "scan"
+    np.testing.assert_array_equal(part.base.volume, edited.base)
+    assert count(window) == edited.many
 
 
-def test_labels_of_an_old_session_come_back_on_its_only_scan(window, scan_file, ended):
+def test_labels_of_an_old_session_come_back_on_its_only_scan(window, edited, ended):
     part = window.explorer.relabelling
-    edit_labels_of_scan(window, scan_file)
-    many = count(window)
-    begin_again(window, ended(as_before_scans_were_named))
+    begin_again(window, ended(edited.alone, as_before_scans_were_named))
     window.wait(lambda: part.base is not None)
     assert part.base.title == "Scan sub-07"
-    assert count(window) == many
+    assert count(window) == edited.many
     assert part.base.origin.scan == window.session.case.sha256
 
 
-def test_labels_of_an_old_session_with_two_scans_are_told_not_guessed(
-    window, scan_file, second_file, ended
-):
+def test_labels_of_an_old_session_with_two_scans_are_told_not_guessed(window, edited, ended):
     part, explorer = window.explorer.relabelling, window.explorer
-    edit_labels_of_scan(window, scan_file)
-    align(window, second_file)
-    begin_again(window, ended(as_before_scans_were_named))
+    begin_again(window, ended(edited.two, as_before_scans_were_named))
     window.wait(lambda: "does not say which scan they belong to" in explorer.message.text())
     restored_case(window, "sub-08")
     assert part.base is None
     assert {case.name for case in window.session.cases} == {"sub-07", "sub-08"}
 
 
-def test_labels_of_a_scan_that_the_session_lacks_wait_for_it(window, scan_file, second_file, ended):
+@pytest.mark.soak
+def test_labels_of_a_scan_that_the_session_lacks_wait_for_it(window, scan_file, edited, ended):
     part, explorer = window.explorer.relabelling, window.explorer
-    edit_labels_of_scan(window, scan_file)
-    many = count(window)
-    align(window, second_file)
 
     def without_the_first(view):
         view["cases"] = [case for case in view["cases"] if case["name"] == "sub-08"]
         view["steps"] = [{**step, "case": 0} for step in view["steps"]]
 
-    begin_again(window, ended(without_the_first))
+    begin_again(window, ended(edited.two, without_the_first))
     window.wait(lambda: "could not be aligned again" in explorer.message.text())
     restored_case(window, "sub-08")
     assert part.base is None
     align(window, scan_file)
     window.wait(lambda: part.base is not None)
     assert part.base.title == "Scan sub-07"
-    assert count(window) == many
+    assert count(window) == edited.many
 
 
 def test_edits_of_a_scan_that_cannot_be_aligned_again_are_not_lost_in_silence(
-    window, scan_file, ended, monkeypatch
+    window, edited, ended, monkeypatch
 ):
     part, explorer = window.explorer.relabelling, window.explorer
-    edit_labels_of_scan(window, scan_file)
-    kept = ended()
-    window.click("labels.close")
-    explorer.projecting.forget_model()
 
     def fails(*_):
         raise ScanError("it lies elsewhere")
 
     monkeypatch.setattr("napari_stylegan3d.app.sessions._again", fails)
-    explorer.sessions.restore(kept)
+    begin_again(window, ended(edited.alone))
     window.wait(lambda: "could not be aligned again" in explorer.message.text())
     assert part.base is None
     assert "labels" in explorer.sessions.state().view, "the file may be back the next time"
@@ -681,10 +684,9 @@ def test_damaged_labels_of_a_session_are_left_aside(damage):
     assert edited_labels(None, []) is None
 
 
-def test_damaged_labels_of_a_session_are_told(window, scan_file, ended):
+def test_damaged_labels_of_a_session_are_told(window, edited, ended):
     part, explorer = window.explorer.relabelling, window.explorer
-    edit_labels_of_scan(window, scan_file)
-    begin_again(window, ended(lambda view: view["labels"][0].update(edits=[])))
+    begin_again(window, ended(edited.alone, lambda view: view["labels"][0].update(edits=[])))
     window.wait(lambda: "are damaged and were not restored" in explorer.message.text())
     restored_case(window, "sub-07")
     assert part.base is None
@@ -708,21 +710,6 @@ def test_a_scan_is_to_be_aligned_first(window, scan_file):
     window.click("labels.take")
     assert "Align the scan first" in window.find("labels.note").text()
     part.box.unfold(False)
-
-
-def test_the_difference_is_not_covered_by_labels(window, part):
-    window.set("labels.resize", 8)
-    window.wait(lambda: is_shown(window, part))
-    assert part.drawing.layer.visible
-    window.click("labels.show.difference")
-    assert not part.drawing.layer.visible
-    window.click("labels.show.after")
-    assert part.drawing.layer.visible
-    window.click("labels.show.difference")
-    window.click("labels.paint")
-    assert part.drawing.layer.visible
-    assert part.box.look == "after", "what is painted on is to be seen"
-    assert part.drawing.layer.mode == "paint"
 
 
 def test_labels_leave_a_low_window_as_it_is(window, part):
