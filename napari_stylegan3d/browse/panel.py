@@ -349,7 +349,7 @@ class FrameBox(QWidget):
     def show_model(self, generator: Generator) -> None:
         """Offer the frame of a model that was opened or placed again."""
         self.setVisible(generator.frame is not None)
-        self.note.setText(ASSUMED if generator.frame_note else CHOSEN)
+        self.note.setText(ASSUMED if generator.frame_doubt else CHOSEN)
         if generator.synthesis is not self._network:
             self._network, self._first = generator.synthesis, generator.space
             self._set_cubic(_is_cubic(generator.space))
@@ -629,7 +629,7 @@ class BrowsePanel(ExplorerPanel):
         self.channels.setVisible(count > 1)
         self.about.setText(describe_model(generator))
         self.frame.show_model(generator)
-        if generator.frame_note:  # it may be wrong, and then the picture appears rotated
+        if generator.frame_doubt:  # it may be wrong, and then the picture appears rotated
             self.about_fold.unfold()
 
     def show_texture(self, generator: Generator) -> None:

@@ -17,7 +17,7 @@ from napari_stylegan3d.core.tissues import TOLD
 from napari_stylegan3d.directions.list import LIMITS_SD, DirectionList, DirectionRow, Range
 from napari_stylegan3d.widgets import controls
 from napari_stylegan3d.widgets.theme import SliderRange
-from stylegan3d.base import StyleGAN3DError
+from stylegan3d.base import StyleGAN3DError, in_words
 from stylegan3d.directions.catalogue import CatalogueEntry, DirectionNotes, own_entries
 from stylegan3d.directions.trajectory import Trajectory
 from stylegan3d.model.layers import WHOLE
@@ -131,8 +131,8 @@ class AgeingBox(QWidget):
                 how += f", ±\u00a0{trajectory.error:.0f}"
         self.how.setText(how)
         self.estimate.setEnabled(self._given)
-        lines = trajectory.lines(now, now + years) if years else []
-        controls.show_text(self.told, "\n".join(lines))
+        notes = trajectory.notes(now, now + years) if years else []
+        controls.show_text(self.told, "\n".join(map(in_words, notes)))
 
     def _on_years(self, years: float, live: bool) -> None:
         if self.trajectory is not None:

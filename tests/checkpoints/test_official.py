@@ -230,13 +230,13 @@ def test_a_file_cannot_ask_for_more_memory_than_it_has(opened):
 
 def test_the_frame_is_assumed_said_and_can_be_changed():
     G = load(FIXTURE)
-    assert "LIA:8" in G.frame_note
-    assert "--frame" in G.frame_note
+    assert G.frame_doubt.kind == "model-axes"
+    assert G.frame_doubt.figures == {"frame": "LIA:8"}
     assert G.space.axcodes == ("L", "I", "A")
     assert G.voxel_size == (8.0, 8.0, 8.0)
     np.testing.assert_allclose(G.space.center_mm, 0, atol=DOUBLE)
     H = load(FIXTURE, frame="RAS:1x1x1.5")
-    assert H.frame_note == ""
+    assert H.frame_doubt is None
     assert H.frame == Frame("RAS", (1.0, 1.0, 1.5))
     assert H.space.axcodes == ("R", "A", "S")
     w = seed_latents(G, [0])
@@ -244,8 +244,8 @@ def test_the_frame_is_assumed_said_and_can_be_changed():
     assert H.hash == G.hash
     moved = G.with_space(H.space)
     assert moved.frame == H.frame
-    assert moved.frame_note == ""
-    assert G.frame_note  # the first one is as it was
+    assert moved.frame_doubt is None
+    assert G.frame_doubt  # the first one is as it was
     with pytest.raises(ModelError, match="does not fit"):
         G.with_space(Frame().space((20, 24, 29)))
     with pytest.raises(ModelError, match="contains its own orientation"):

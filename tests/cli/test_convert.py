@@ -28,7 +28,7 @@ def test_a_converted_network_makes_the_same_images(run, tmp_path):
     told = result.json
     assert told["folder"] == str(out)
     assert told["model"]["frame"] == "LIA:8"
-    assert "does not say where its voxels lie" in told["model"]["frame_note"]
+    assert [doubt["kind"] for doubt in told["model"]["doubts"]] == ["model-axes"]
     G, H = load(NETWORK), load(out)
     assert told["model"]["sha256"] == H.hash
     w = seed_latents(G, [0, 1])
@@ -37,7 +37,7 @@ def test_a_converted_network_makes_the_same_images(run, tmp_path):
     assert torch.equal(H.synthesize(w), images)
     assert torch.equal(H.score(images), G.score(images))
     assert H.space.same_as(G.space)
-    assert H.frame_note == G.frame_note
+    assert H.frame_doubt.figures == G.frame_doubt.figures
     page = (out / "README.md").read_text()
     for words in ("official_tiny_skip", "assumed", "Unknown", "not for diagnosis", G.hash):
         assert words in page
@@ -48,7 +48,7 @@ def test_the_frame_given_is_kept(run, tmp_path):
     result = convert(run, NETWORK, "--out", tmp_path / "a", "--frame", "RAS:1x2x3")
     assert (result.status, result.err) == (0, "")
     G = load(tmp_path / "a")
-    assert (str(G.frame), G.frame_note) == ("RAS:1x2x3", "")
+    assert (str(G.frame), G.frame_doubt) == ("RAS:1x2x3", None)
     assert load(tmp_path / "a", frame="LIA:2").voxel_size == (2.0, 2.0, 2.0)
 
 
@@ -95,7 +95,7 @@ def test_info_tells_what_is_in_a_network_file(run):
     assert (told["wiring"], told["channels"], told["discriminator"]) == ("skip", [16] * 3, True)
     assert told["origin"]["program"] == "3D-StyleGAN"
     assert told["frame"] == "LIA:8"
-    assert "assumed" in told["frame_note"]
+    assert [doubt["kind"] for doubt in told["doubts"]] == ["model-axes"]
     assert "assumed" in result.err
     lines = run("info", NETWORK, "--frame", "LIA:2").out
     assert "voxel size mm: [2.0, 2.0, 2.0]" in lines

@@ -92,15 +92,13 @@ def test_an_aged_brain_looks_older_to_the_model(generator):
 def test_ages_beyond_the_data_are_said_to_be_extrapolated(generator):
     trajectory = Trajectory.needed(generator)
     assert trajectory.is_known(60)
-    assert trajectory.remark(60) == ""
     assert not trajectory.is_known(95)
-    (told,) = trajectory.lines(60, 95)
-    assert "95 years is extrapolated" in told
-    assert "expected volumes are not known" in told, "those of the oldest would be too low"
-    back = trajectory.lines(95, 70)
+    (told,) = trajectory.notes(60, 95)  # volumes of the oldest would be too low
+    assert (told.kind, told.figures["age"]) == ("age-extrapolated", 95)
+    back = trajectory.notes(95, 70)
     assert len(back) == 2
     assert all("in 9 of 10 people." in line for line in back)
-    assert "; at 60 years" in trajectory.lines(60, 70)[0]
+    assert "; at 60 years" in trajectory.notes(60, 70)[0]
     assert trajectory.expected("ventricle_ml", 70)[1] > trajectory.expected("ventricle_ml", 30)[1]
 
 
@@ -123,11 +121,11 @@ def test_files_keep_the_reading_and_the_former_directions(generator, tmp_path):
         dataclasses.replace(generator.directions, age_reading=short)
 
 
-def test_the_command_ages_a_brain(generator, tmp_path):
+def test_the_command_ages_a_brain(generator, tmp_path, caplog):
     words = ["edit", "--seed", "4", "--age", "60", "--out", str(tmp_path)]
     found = CliRunner().invoke(app, [*words, "--age-by", "30"])
     assert found.exit_code == 0, found.output
-    assert "90 years is extrapolated" in found.stderr
+    assert "90 years is extrapolated" in caplog.text
     (edit,) = read_recipe(next(tmp_path.glob("*T1w.json"))).edits
     assert edit == Trajectory.needed(generator).edit(30)
     for wrong, says in (

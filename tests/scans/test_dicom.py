@@ -20,6 +20,7 @@ import numpy as np
 import pydicom
 import pytest
 import SimpleITK as sitk
+from pydicom.data import get_testdata_file
 from pydicom.uid import JPEG2000Lossless, JPEGLSLossless, RLELossless
 from scipy.spatial.transform import Rotation
 from tolerances import DICOM_MM, LAYERS
@@ -681,3 +682,30 @@ def test_compressed_slices(tmp_path, codec):
             image.save_as(file)
     assert pydicom.dcmread(next(tmp_path.iterdir())).file_meta.TransferSyntaxUID == codec
     np.testing.assert_array_equal(read_scan(tmp_path).data, picture())
+
+
+def test_jpeg_of_12_bits_is_decoded(tmp_path):
+    image = pydicom.dcmread(get_testdata_file("JPGExtended.dcm"))
+    image.Modality, image.SeriesInstanceUID, image.StudyInstanceUID = "MR", "1.2.9", "1.2"
+    image.PixelSpacing, image.ImageOrientationPatient = [0.25, 0.25], [1, 0, 0, 0, 1, 0]
+    for place in range(16):
+        image.SOPInstanceUID = image.file_meta.MediaStorageSOPInstanceUID = f"1.2.9.{place}"
+        image.InstanceNumber, image.ImagePositionPatient = place, [0, 0, 5 * place]
+        image.save_as(tmp_path / f"{place}.dcm")
+    data = read_scan(tmp_path).data
+    assert data.shape == (256, 1024, 16)
+    # As pydicom's tests have them of this file.
+    assert data[140, 420].tolist() == [244] * 16
+    assert data[120, 230].tolist() == [95] * 16
+
+
+@pytest.mark.parametrize(
+    ("kept", "missing"), [(range(20), 0), (range(18), 2), ([*range(9), *range(10, 20)], 1)]
+)
+def test_slices_lost_at_the_end_are_seen_where_headers_count_them(tmp_path, kept, missing):
+    counted = {(0x0020, 0x1002): ("IS", 20)}
+    dicoms.write_series(tmp_path, picture(), grid(spacing=(7, 8, 5)), keep=kept, extra=counted)
+    doubts = [doubt for doubt in read_scan(tmp_path).doubts if doubt.kind == "slices-missing"]
+    assert [(doubt.severity, doubt.figures["missing"]) for doubt in doubts] == [
+        ("ask", missing)
+    ] * (missing > 0)

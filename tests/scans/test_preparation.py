@@ -1,6 +1,7 @@
 """Steps of the preparation: told, timed, kept on disk, left out; poses found and moved by hand."""
 
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import nibabel as nib
@@ -13,7 +14,7 @@ from stylegan3d.base import ScanError
 from stylegan3d.geometry.space import Space
 from stylegan3d.scans import Scan, extraction, read_scan
 from stylegan3d.scans.intensity import contrast_in_brain
-from stylegan3d.scans.scan import MOST_ENTRIES, SUFFIX, StepCache, key_of
+from stylegan3d.scans.scan import MOST_ENTRIES, SUFFIX, StepCache, averaged, key_of
 from stylegan3d.storage.tensorfiles import packed_arrays
 
 
@@ -340,3 +341,16 @@ def test_the_order_of_tissues_tells_the_contrast(target):
     assert contrast_in_brain(template, template, mask) == "T1-weighted"
     assert contrast_in_brain(np.where(mask, 1 - template, 0), template, mask) == "T2-weighted"
     assert contrast_in_brain(template * 0, template, mask * 0) == ""
+
+
+def test_very_fine_voxels_are_averaged_and_stay_where_they_are():
+    grid = Space((61, 40, 30), np.diag([0.31, 0.45, -0.31, 1.0]))
+    x, y, z = np.indices(grid.shape)
+    ramp = (grid.affine[:3, :3] @ np.array([x, y, z]).reshape(3, -1)).sum(axis=0)
+    scan = Scan(ramp.reshape(grid.shape).astype(np.float32), grid.affine, {}, Path("a.nii"), "")
+    seen = averaged(scan)
+    assert seen.data.shape == (30, 40, 15)
+    places = nib.affines.apply_affine(seen.affine, np.argwhere(np.ones(seen.data.shape)))
+    np.testing.assert_allclose(seen.data.ravel(), places.sum(axis=1), atol=FLOAT32 * 100)
+    coarse = replace(scan, affine=np.diag([0.5, 0.5, 0.5, 1.0]))
+    assert averaged(coarse) is coarse

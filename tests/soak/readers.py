@@ -499,7 +499,7 @@ def read_model(folder: Path) -> None:
 
     found = load(folder)
     Renderer(found).render(seed_latents(found, [1], 0.7)[0])
-    found.template, found.directions, found.name, found.frame_note  # noqa: B018
+    found.template, found.directions, found.name, found.frame_doubt  # noqa: B018
     check_card(found)
 
 

@@ -409,8 +409,7 @@ def open_model(path: Path | None, frame: str | None = None) -> Generator:
         from stylegan3d.model.loading import load
 
         generator = load(path, frame=frame)
-    if generator.frame_note:
-        log.warning("%s", generator.frame_note)
+    print_doubts(filter(None, [generator.frame_doubt]))
     return generator
 
 
@@ -419,7 +418,7 @@ HINTS = dict.fromkeys(
     ("sides", "turned"),
     "If you know better, give --orientation: sform, qform or the directions of the array's axes, "
     "such as LAS.",
-)
+) | {"model-axes": "Give the right ones with --frame if you know better."}
 
 
 def print_doubts(doubts: Iterable[Doubt | Json], name: str = "") -> None:
@@ -434,7 +433,7 @@ def model_entry(generator: Generator) -> Json:
     """The entry of a generator in `--json` output."""
     entry = {"name": generator.name, "sha256": generator.hash}
     if generator.frame is not None:
-        entry |= {"frame": str(generator.frame), "frame_note": generator.frame_note}
+        entry |= {"frame": str(generator.frame), "doubts": [*filter(None, [generator.frame_doubt])]}
     return entry
 
 

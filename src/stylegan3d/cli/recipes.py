@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from stylegan3d.base import Doubt, Json, JsonView, RecipeError
+from stylegan3d.base import Doubt, Json, JsonView, RecipeError, doubts_in, facts_in
 from stylegan3d.cli.common import (
     JobsOption,
     LabelledOptions,
@@ -330,8 +330,10 @@ def _aged(
     others = tuple(one for one in recipe.edits if one.direction != edit.direction)
     if len(others) < len(recipe.edits):
         raise RecipeError(f"Give the age either in years or along {edit.direction}, not both.")
-    for line in [f"From {age:.0f} years ({text}):", *trajectory.lines(age, age + years)]:
+    notes = trajectory.notes(age, age + years)
+    for line in [f"From {age:.0f} years ({text}):", *facts_in(notes)]:
         typer.echo(line, err=True)
+    print_doubts(doubts_in(notes))
     return recipe.replace(edits=(*others, edit))
 
 

@@ -8,8 +8,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from stylegan3d.base import Json
-from stylegan3d.cli.common import JsonOption, NetworkOption, OverwriteOption, emit, progress
+from stylegan3d.base import Json, doubts_in, facts_in
+from stylegan3d.cli.common import (
+    JsonOption,
+    NetworkOption,
+    OverwriteOption,
+    emit,
+    print_doubts,
+    progress,
+)
 
 if TYPE_CHECKING:
     import numpy as np
@@ -134,8 +141,10 @@ def synthesize(
         files = _files(out, labels_out, placed, painter, made, source, reference, grid, edits)
     write_together(files, overwrite=overwrite)
     dice = made["agreement"]
+    doubts = doubts_in([*placed.notes, *([] if reference is None else reference.notes)])
+    print_doubts(doubts)
     lines = [
-        *(f"stylegan3d: {note}" for note in placed.notes),
+        *(f"stylegan3d: {note}" for note in facts_in(placed.notes)),
         *(
             [f"Dice of the given labels and those segmented in the result: {dice['mean']:.3f}"]
             if dice
@@ -144,7 +153,8 @@ def synthesize(
         *map(str, files),
     ]
     result = {
-        "notes": placed.notes,
+        "notes": facts_in(placed.notes),
+        "doubts": doubts,
         "agreement": dice,
         "network": {"name": painter.name, "sha256": painter.hash},
         "files": list(map(str, files)),
@@ -211,7 +221,8 @@ def _files(
         "Edits": [{"Tissue": edit.tissue, "BorderMovedBy_mm": edit.mm} for edit in edits],
         "Contrast": contrast_entry(made["contrast"]),
         "AgreementWithLabels_Dice": made["agreement"],
-        "Preparation": placed.notes,
+        "Preparation": facts_in(placed.notes),
+        "Doubts": doubts_in(placed.notes),
     }
     sources = [source] + ([] if reference is None else [reference])
     files = painted_files(out, volume, space.affine, about, painter, sources)

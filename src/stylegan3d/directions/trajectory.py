@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from stylegan3d.base import Json, RecipeError
+from stylegan3d.base import Doubt, Json, Note, RecipeError
 from stylegan3d.directions.people import (
     AGE,
     HEAD_SIZE,
@@ -185,18 +185,9 @@ class Trajectory:
         low, middle, high = (float(np.interp(age, table[:, 0], table[:, k])) for k in (1, 2, 3))
         return low, middle, high
 
-    def remark(self, age: float) -> str:
-        """A sentence if an age is extrapolated, else empty."""
-        if self.is_known(age):
-            return ""
-        return (
-            f"{age:.0f} years is extrapolated: the reference people were {self.youngest:.0f} to "
-            f"{self.oldest:.0f} years old, so expected volumes are not known."
-        )
-
-    def lines(self, before: float, after: float) -> list[str]:
-        """Expected measures at both ages, in sentences; none at ages that are not known."""
-        notes = []
+    def notes(self, before: float, after: float) -> list[Note]:
+        """Expected measures at both ages; none, and a doubt, at ages that are not known."""
+        notes: list[Note] = []
         for key, name in NAMES.items():
             expected, start = self.expected(key, after), self.expected(key, before)
             if expected is None:
@@ -207,5 +198,11 @@ class Trajectory:
                 f"{name} at {after:.0f} years: {middle:.0f} {UNITS[key]} on average, {low:.0f} to "
                 f"{high:.0f} in 9 of 10 people{since}."
             )
-        remark = self.remark(after)
-        return [*notes, remark] if remark else notes
+        if not self.is_known(after):
+            text = (
+                f"{after:.0f} years is extrapolated: the reference people were {self.youngest:.0f} "
+                f"to {self.oldest:.0f} years old, so expected volumes are not known."
+            )
+            figures = {"age": after, "youngest": self.youngest, "oldest": self.oldest}
+            notes.append(Doubt("age-extrapolated", "tell", text, figures))
+        return notes

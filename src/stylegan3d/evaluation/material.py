@@ -154,7 +154,8 @@ class GeneratorSubject:
     @property
     def notes(self) -> list[str]:
         """See `Subject`."""
-        return [self._made_by.frame_note] if self._made_by.frame_note else []
+        doubt = self._made_by.frame_doubt
+        return [doubt.sentence] if doubt else []
 
 
 class VolumesSubject:

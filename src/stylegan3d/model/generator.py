@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from stylegan3d.base import Json, ModelError, StyleGAN3DError
+from stylegan3d.base import Doubt, Json, ModelError, StyleGAN3DError
 from stylegan3d.checkpoints.official import frame_entry
 from stylegan3d.geometry.space import Frame, Space, as_packed, to_display
 from stylegan3d.model.family import (
@@ -166,15 +166,15 @@ class Generator:
         return Frame("".join(self.space.axcodes), self.space.voxel_size)
 
     @property
-    def frame_note(self) -> str:
-        """A warning if the frame is assumed, else empty."""
+    def frame_doubt(self) -> Doubt | None:
+        """A doubt if the frame is assumed."""
         if not self.card.get("space", {}).get("assumed"):
-            return ""
-        return (
+            return None
+        text = (
             f"'{self.name}' does not say where its voxels lie: the frame {self.frame} (directions "
-            "of the array's axes and voxel size in mm, as FreeSurfer conforms scans) is assumed, "
-            "so give the right one with --frame if you know better."
+            "of the array's axes and voxel size in mm, as FreeSurfer conforms scans) is assumed."
         )
+        return Doubt("model-axes", "ask", text, {"frame": str(self.frame)})
 
     @property
     def levels(self) -> list[Grid]:

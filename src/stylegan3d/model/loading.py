@@ -54,7 +54,7 @@ def load(
     frame : Frame, str or None
         Voxel orientation and size of a network of the original 3D-StyleGAN, such as "LIA:2", which
         its file does not contain; None assumes FreeSurfer's (see `frame.assumed_frame`), with a
-        warning in `frame_note`.
+        doubt, `frame_doubt`.
 
     Raises
     ------

@@ -304,8 +304,8 @@ def about_model(generator: Generator) -> list[str]:
         f"{grid} voxels of {size} mm.",
         f"napari-stylegan3d {version()}, Python {platform.python_version()}.",
     ]
-    if generator.frame_note:
-        lines.append(generator.frame_note)
+    if generator.frame_doubt:
+        lines.append(generator.frame_doubt.sentence)
     return lines
 
 

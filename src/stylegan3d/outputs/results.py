@@ -239,7 +239,7 @@ def _frame(generator: Generator) -> dict[str, str]:
     """The `--frame` used for a generator whose file does not contain its geometry."""
     if generator.frame is None:
         return {}
-    return {"AssumedFrame" if generator.frame_note else "Frame": str(generator.frame)}
+    return {"AssumedFrame" if generator.frame_doubt else "Frame": str(generator.frame)}
 
 
 def sources(recipe: Recipe, folder: Path) -> list[str]:

@@ -155,6 +155,7 @@ ABOUT = {
     "echo_ms": "EchoTime",
     "repetition_ms": "RepetitionTime",
     "inversion_ms": "InversionTime",
+    "images": "ImagesInAcquisition",
 }
 #: What sorts repeated slices at one position.
 ORDER = (
@@ -399,9 +400,12 @@ def _split(uid: str, slices: list[DicomSlice], left: Counter[str]) -> list[Serie
     turned = len({part[0].turn for part in parts}) > 1
     people = sorted({part[0].who for part in parts})
     told = [_told_apart([part[0] for part in parts], place, people) for place in range(len(parts))]
+    lost = int(max(number_in(piece.about["images"], 0) for piece in slices)) - len(slices)
     names = [uid] if len(parts) == 1 else [f"{uid}#{place + 1}" for place in range(len(parts))]
     return [
-        replace(_entry(name, part, turned), part=words, left_out=left, people=len(people))
+        replace(
+            _entry(name, part, turned), part=words, left_out=left, people=len(people), lost=lost
+        )
         for name, part, words in zip(names, parts, told, strict=True)
     ]
 

@@ -133,8 +133,8 @@ def native_image(
         another affine of the model.
     """
     way = NativeTransform.of(scan, space)
-    image = volume if signed else np.clip(volume, 0, None)
-    data = np.where(way.inside, way.carried(image), np.float32(0))
+    data = way.carried(volume if signed else np.clip(volume, 0, None))
+    data[~way.inside] = 0
     return with_geometry(data, way.own.affine, scan.get("geometry", {}))
 
 
@@ -194,7 +194,9 @@ class NativeTransform:
                 f"A volume of {volume.shape} does not fit the model's grid {self.space.shape}; "
                 "give the model's full volume."
             )
-        return resample(volume, self.space, self.own, self.rigid) * np.float32(self.scale)
+        carried = resample(volume, self.space, self.own, self.rigid)
+        carried *= np.float32(self.scale)
+        return carried
 
 
 def with_geometry(data: np.ndarray, affine: np.ndarray, geometry: Json) -> nib.Nifti1Image:

@@ -320,6 +320,8 @@ class Series:
         How many patients share its series UID.
     left_out : Counter
         Files of the folder that are no slices: reason to number.
+    lost : int
+        How many images its headers count that were not found.
     """
 
     number: int | None
@@ -336,6 +338,7 @@ class Series:
     part: str = ""
     people: int = 1
     left_out: Counter[str] = field(default_factory=Counter)
+    lost: int = 0
 
     @property
     def uids(self) -> tuple[str, str]:
@@ -385,6 +388,9 @@ def file_notes(series: Series) -> list[Note]:
     if lost := {why: left[why] for why in LOST if left[why]}:
         text = f"Slices may be missing, because files cannot be read{left_out(lost)}."
         notes.append(Doubt("files-lost", "ask", text, lost))
+    if series.lost > series.stack.count - len(series.stack.depth):
+        text = f"Its headers count {series.lost} more images; check that all files were copied."
+        notes.append(Doubt("slices-missing", "ask", text, {"missing": series.lost}))
     if series.people > 1:
         text = f"The series UID is shared by {series.people} patients; this is {series.part}."
         notes.append(Doubt("patients", "ask", text, {"patients": series.people}))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import math
 from pathlib import Path
 
 import nibabel as nib
@@ -18,6 +19,8 @@ from stylegan3d.storage.files import check_suffix, write_together
 from stylegan3d.storage.jsontext import to_json
 
 VOLUME_SUFFIX = ".nii.gz"
+# Voxels from which packing well would take minutes.
+LARGE = 50_000_000
 _DESCRIPTION_BYTES = 79  # the header's field has 80, the last one ends the string
 
 
@@ -81,8 +84,9 @@ def volume_files(
     mark = "SYNTHETIC not for diagnosis; " if synthetic else ""
     image.header["descrip"] = (mark + description).encode("ascii", "replace")[:_DESCRIPTION_BYTES]
     buffer = io.BytesIO()
-    with gzip.GzipFile(filename="", fileobj=buffer, mode="wb", compresslevel=6, mtime=0) as stream:
-        stream.write(image.to_bytes())
+    level = 6 if math.prod(image.shape) < LARGE else 1
+    with gzip.GzipFile("", "wb", compresslevel=level, fileobj=buffer, mtime=0) as stream:
+        image.to_stream(stream)
     text = to_json({**sidecar, "SyntheticImage": synthetic})
     return {path: buffer.getvalue(), sidecar_path(path): text.encode()}
 
@@ -100,7 +104,7 @@ def make_image(data: np.ndarray, affine: np.ndarray, xform_code: int = 2) -> nib
         raise OutputError(f"A volume of shape {data.shape} cannot be saved: it needs three axes.")
     if affine.shape != (4, 4) or not np.isfinite(affine).all() or np.linalg.det(affine) == 0:
         raise OutputError("The volume's affine is not a voxel grid: set it before saving.")
-    data = data.astype(np.uint8 if data.dtype in (np.bool_, np.uint8) else np.float32)
+    data = data.astype(np.uint8 if data.dtype in (np.bool_, np.uint8) else np.float32, copy=False)
     if not np.isfinite(data).all():
         raise OutputError("The volume contains NaN or infinity and was not saved: render it again.")
     image = nib.Nifti1Image(data, affine)

@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 from scipy import ndimage
 
-from stylegan3d.base import Json, OutputError, ScanError, StyleGAN3DError, facts_in
+from stylegan3d.base import Json, Note, OutputError, ScanError, StyleGAN3DError
 from stylegan3d.geometry.space import Space
 from stylegan3d.render.editable import EditableScan, Original, edited_scan_files
 from stylegan3d.render.movement import Movement
@@ -154,15 +154,15 @@ class PlacedMap:
         (4, 4), the map's RAS millimetres to those of the painter's space.
     space : Space
         The map's own grid.
-    notes : list of str
-        What was done, to be shown to the user.
+    notes : list of str or Doubt
+        What was read and done, and what is in doubt.
     """
 
     tissues: np.ndarray
     regions: np.ndarray | None
     rigid: np.ndarray
     space: Space
-    notes: list[str] = field(default_factory=list)
+    notes: list[Note] = field(default_factory=list)
 
     def to_native(self, volume: np.ndarray, painter: Painter) -> np.ndarray:
         """A volume (X, Y, Z) of the painter's on the map's own grid, float32."""
@@ -198,7 +198,8 @@ def place_map(scan: Scan, painter: Painter, *, kind: str = "auto", pose: str = "
         If it holds no labels, codes that are not known, or lies outside the grid.
     """
     codes = _codes(scan)
-    kind, notes = _kind(codes, kind, painter, scan)
+    kind, told = _kind(codes, kind, painter, scan)
+    notes: list[Note] = [*scan.doubts, told]
     tissues = codes.astype(np.uint8) if kind == "tissues" else painter.regions.tissue_of(codes)
     groups = None if kind == "tissues" else painter.regions.group_of(codes)
     if scan.space.same_as(painter.space):
@@ -233,7 +234,7 @@ def _codes(scan: Scan) -> np.ndarray:
     return data.astype(np.int32)
 
 
-def _kind(codes: np.ndarray, kind: str, painter: Painter, scan: Scan) -> tuple[str, list[str]]:
+def _kind(codes: np.ndarray, kind: str, painter: Painter, scan: Scan) -> tuple[str, str]:
     """ "tissues" or "regions", and a note; an error if a code is not of that kind."""
     values = np.unique(codes).tolist()
     if kind == "auto":
@@ -249,13 +250,13 @@ def _kind(codes: np.ndarray, kind: str, painter: Painter, scan: Scan) -> tuple[s
             f"use {names}, {other}."
         )
     count = len([value for value in values if value])
-    return kind, [f"{count} labels, taken as {kind}."]
+    return kind, f"{count} labels, taken as {kind}."
 
 
 def _pose(
     tissues: np.ndarray, space: Space, painter: Painter, pose: str
-) -> tuple[np.ndarray, list[str]]:
-    """Rigid transform to the painter's space, (4, 4), and a note on it."""
+) -> tuple[np.ndarray, list[Note]]:
+    """Rigid transform to the painter's space, (4, 4), and notes on it."""
     means = np.concatenate([[0], painter.usual[: len(CLASSES) - 1]]).astype(np.float32)
     plain = means[tissues]
     as_it_lies = correlation(resample(plain, space, painter.space), painter.template)
@@ -268,7 +269,7 @@ def _pose(
             "These labels do not resemble a whole brain in any orientation; if they are "
             "already in model space, add --pose keep."
         ) from error
-    return rigid, ["Turned onto the mean brain.", *facts_in(texts)]
+    return rigid, ["Turned onto the mean brain.", *texts]
 
 
 def _carried(tissues: np.ndarray, space: Space, target: Space, back: np.ndarray) -> np.ndarray:
