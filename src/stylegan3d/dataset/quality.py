@@ -45,6 +45,24 @@ FACES = ("edge_cm2", "face_cm2")
 # Ratio of slice thickness to the grid's voxels from which slices are visible.
 THICK = 1.5
 
+#: What is doubted about a brain, by kind.
+DOUBTS = {
+    "likeness": "It is less similar to the mean brain than usual (correlation {correlation:.2f}); "
+    "check it.",
+    "tissue-contrast": "Grey and white matter differ less than usual; check for contrast agent or "
+    "another sequence, and exclude the scan if so.",
+    "brain-size": "{ml:.0f} ml are unusual for a brain; check whether the extraction kept too much "
+    "or removed too much.",
+    "cut": "The brain ends in a flat face; check whether the scan or the extraction cut off a "
+    "part.",
+    "asymmetry": "One side of the brain is larger than usual; check that the other is complete.",
+    "shading": "The {side} side is brighter than the other; correct the bias field first, or "
+    "exclude the scan.",
+    "grey-values": "It has few grey values; export it again from the original data if possible.",
+    "blur": "It is blurred; check whether it was smoothed or resampled, and use the original.",
+    "slices": "{slices}: finer detail is interpolated; prefer a 3D acquisition.",
+}
+
 
 class Inspector:
     """Measures volumes on one target's grid.
@@ -190,71 +208,28 @@ def doubts_of(result: Json, voxel_mm: float) -> list[Doubt]:
     shading, detail = _at(found, "shading", 0), _at(found, "detail", 1)
     levels = min(_at(found, "levels", 256), _at(found, "scan_levels", 256))
     slice_mm, streaks = _at(found, "slice_mm", 0), _at(found, "streaks", 1)
-    thick = slice_mm >= THICK * voxel_mm
-    slices = f"Slices of {slice_mm:g} mm" if thick else "Blurred along one axis"
+    thick, unlike = slice_mm >= THICK * voxel_mm, quality < EXPECTED_QUALITY
     rules = (
-        (
-            # For aligned scans, alignment has already warned.
-            quality < EXPECTED_QUALITY and "scan_levels" not in found,
-            "likeness",
-            f"It is less similar to the mean brain than usual (correlation {quality:.2f}); check "
-            "it.",
-            {"correlation": quality},
-        ),
-        (
-            contrast < USUAL_CONTRAST,
-            "tissue-contrast",
-            "Grey and white matter differ less than usual; check for contrast agent or another "
-            "sequence, and exclude the scan if so.",
-            {"contrast": contrast},
-        ),
-        (
-            not USUAL_ML[0] <= brain_ml <= USUAL_ML[1],
-            "brain-size",
-            f"{brain_ml:.0f} ml are unusual for a brain; check whether the extraction kept too "
-            "much or removed too much.",
-            {"ml": brain_ml},
-        ),
-        (
-            cut > USUAL_CUT_CM2,
-            "cut",
-            "The brain ends in a flat face; check whether the scan or the extraction cut off a "
-            "part.",
-            {"cm2": cut},
-        ),
-        (
-            abs(asymmetry) > USUAL_ASYMMETRY,
-            "asymmetry",
-            "One side of the brain is larger than usual; check that the other is complete.",
-            {"asymmetry": asymmetry},
-        ),
-        (
-            abs(shading) > USUAL_SHADING,
-            "shading",
-            f"The {'right' if shading > 0 else 'left'} side is brighter than the other; correct "
-            "the bias field first, or exclude the scan.",
-            {"shading": shading},
-        ),
-        (
-            levels < USUAL_LEVELS,
-            "grey-values",
-            "It has few grey values; export it again from the original data if possible.",
-            {"values": levels},
-        ),
-        (
-            detail < USUAL_DETAIL,
-            "blur",
-            "It is blurred; check whether it was smoothed or resampled, and use the original.",
-            {"detail": detail},
-        ),
-        (
-            thick or streaks > USUAL_STREAKS,
-            "slices",
-            f"{slices}: finer detail is interpolated; prefer a 3D acquisition.",
-            {"mm": slice_mm, "streaks": streaks},
-        ),
+        # For aligned scans, alignment has already warned.
+        (unlike and "scan_levels" not in found, "likeness", {"correlation": quality}),
+        (contrast < USUAL_CONTRAST, "tissue-contrast", {"contrast": contrast}),
+        (not USUAL_ML[0] <= brain_ml <= USUAL_ML[1], "brain-size", {"ml": brain_ml}),
+        (cut > USUAL_CUT_CM2, "cut", {"cm2": cut}),
+        (abs(asymmetry) > USUAL_ASYMMETRY, "asymmetry", {"asymmetry": asymmetry}),
+        (abs(shading) > USUAL_SHADING, "shading", {"shading": shading}),
+        (levels < USUAL_LEVELS, "grey-values", {"values": levels}),
+        (detail < USUAL_DETAIL, "blur", {"detail": detail}),
+        (thick or streaks > USUAL_STREAKS, "slices", {"mm": slice_mm, "streaks": streaks}),
     )
-    return [Doubt(kind, "ask", text, figures) for holds, kind, text, figures in rules if holds]
+    words = {
+        "side": "right" if shading > 0 else "left",
+        "slices": f"Slices of {slice_mm:g} mm" if thick else "Blurred along one axis",
+    }
+    return [
+        Doubt(kind, "ask", DOUBTS[kind].format(**figures, **words), figures)
+        for holds, kind, figures in rules
+        if holds
+    ]
 
 
 def _at(found: Measures, name: str, default: float) -> float:
