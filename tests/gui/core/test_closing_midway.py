@@ -23,7 +23,7 @@ from napari_stylegan3d.core.session import logger
 from napari_stylegan3d.export import jobs as exporting
 from napari_stylegan3d.measure import jobs as measured
 from napari_stylegan3d.project import controller as projecting
-from stylegan3d.recipe.recipe import Recipe, Source
+from stylegan3d.recipe.recipe import Edit, Recipe, Source
 from stylegan3d.segmentation import inference
 from stylegan3d.segmentation.classes import REGIONS
 from stylegan3d.segmentation.inference import Segmenter
@@ -148,6 +148,8 @@ def projection(explorer: Explorer, scan_file: Any) -> None:
     wait(lambda: explorer.project.start.isEnabled())
     steps: list[Any] = []
     explorer.projecting.job.progressed.connect(steps.append)
+    budget = explorer.findChild(QWidget, "project.budget")
+    budget.setCurrentIndex(budget.findData("thorough"))
     click(explorer, "project.start")
     wait(lambda: len(steps) > 3)
     assert explorer.projecting.job.running
@@ -213,9 +215,31 @@ def side_by_side(explorer: Explorer, _scan_file: Any) -> None:
     wait(lambda: len(explorer.views.panes.panes) == 2)
 
 
+def edits(explorer: Explorer, _scan_file: Any) -> None:
+    """An edit is measured, a direction of one's own found, and a matrix of mixes drawn."""
+    explorer.session.change(Recipe(edits=(Edit("PC 1", 2.0),)))
+    for seed in range(6):
+        explorer.session.favourites.add(Recipe(Source("seed", seed)))
+    explorer.panel("Mix")
+    click(explorer, "mix.open_matrix")
+    explorer.panel("Directions")
+    click(explorer, "directions.preview.0")
+    click(explorer, "directions.new")
+    for index in range(6):
+        group = explorer.findChild(QWidget, f"directions.new_group.{index}")
+        group.setCurrentIndex(1 + index % 2)
+    explorer.findChild(QWidget, "directions.new_name").setText("Left half done")
+    directing = explorer.directing
+    wait(lambda: directing._request is not None)
+    click(explorer, "directions.new_find")
+    assert directing.strip.isVisible()
+    assert explorer.mixing.matrix.isVisible()
+    assert explorer.projecting.job.running, "both at once"
+
+
 #: What can be at work at the same time; opening a window takes too long for one each.
 TOGETHER = {
-    "search": (latent_map, tissues, film, projection),
+    "search": (latent_map, tissues, film, projection, edits),
     "hands": (side_by_side, opening, wall, volume, walk),
     "report": (report,),
 }
@@ -247,6 +271,10 @@ def test_closing_midway_leaves_nothing(
     left = [whose(timer) for timer in explorer.findChildren(QTimer) if is_active(timer)]
     assert left == []
     assert not any(widget.isVisible() for widget in explorer.findChildren(QWidget))
+    directing, mixing = explorer.directing, explorer.mixing
+    windows = (directing.strip, directing.files.dialog, mixing.matrix)
+    assert not any(window.isVisible() for window in windows)
+    assert directing.measuring.closed
     wait(lambda: not our_threads())
     QTest.qWait(50)
     left = [whose(timer) for timer in timers_at_work() if id(timer) not in opened.before]
