@@ -6,8 +6,10 @@ import nibabel as nib
 import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
+from tolerances import FLOAT32
 
 from stylegan3d.geometry.space import Space
+from stylegan3d.scans import resampling
 from stylegan3d.scans.resampling import native_image, pack_mask
 
 CODES = [
@@ -79,3 +81,15 @@ def test_differences_keep_their_sign_only_if_asked():
     lower = -ball(*BALLS[0])
     assert native_image(lower, MODEL, scan).get_fdata().min() == 0
     assert native_image(lower, MODEL, scan, signed=True).get_fdata().min() < -300
+
+
+def test_the_empty_part_of_a_large_grid_changes_nothing(monkeypatch):
+    brain, own = (
+        ball(*BALLS[0]),
+        Space((90, 80, 70), nib.affines.from_matvec(np.eye(3), [-20, -60, 0])),
+    )
+    whole = resampling.resample(brain, MODEL, own, RIGID)
+    monkeypatch.setattr(resampling, "LARGE", 1)
+    assert whole.any()
+    np.testing.assert_allclose(resampling.resample(brain, MODEL, own, RIGID), whole, atol=FLOAT32)
+    assert not resampling.resample(brain * 0, MODEL, own, RIGID).any()

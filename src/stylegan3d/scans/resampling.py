@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import math
 import zlib
 from dataclasses import dataclass
 from typing import Any
@@ -12,7 +13,7 @@ import numpy as np
 from scipy import ndimage
 
 from stylegan3d.base import Json, ScanError
-from stylegan3d.geometry.space import Space, checked_space
+from stylegan3d.geometry.space import LARGE, Space, checked_space
 
 
 def resample(
@@ -38,16 +39,21 @@ def resample(
     pose = np.eye(4) if to_source is None else to_source
     voxels = np.linalg.inv(source.affine) @ pose @ target.affine
     smooth = smoothed(np.asarray(data, dtype=np.float32), footprint_sigma(voxels[:3, :3]))
-    return ndimage.affine_transform(
-        smooth,
-        voxels[:3, :3],
-        offset=voxels[:3, 3],
-        output_shape=target.shape,
-        output=np.float32,
-        order=1,
-        mode="constant",
-        cval=0.0,
-    )
+    matrix, found = voxels[:3, :3], np.zeros(target.shape, np.float32)
+    box = tuple(map(slice, target.shape))
+    if math.prod(target.shape) > LARGE and smooth.any():  # most of it may be outside the data
+        filled = np.argwhere(smooth)
+        ends = np.array(
+            np.meshgrid(*np.transpose([filled.min(axis=0) - 1, filled.max(axis=0) + 1]))
+        )
+        there = nib.affines.apply_affine(np.linalg.inv(voxels), ends.reshape(3, -1).T)
+        low, high = np.floor(there.min(axis=0)).astype(int), np.ceil(there.max(axis=0)).astype(int)
+        box = tuple(slice(max(a, 0), max(b + 1, 0)) for a, b in zip(low, high, strict=True))
+    start = [part.start or 0 for part in box]
+    offset = voxels[:3, 3] + matrix @ start if any(start) else voxels[:3, 3]
+    # Linear, and 0 outside the data.
+    ndimage.affine_transform(smooth, matrix, offset, output=found[box], order=1, mode="constant")
+    return found
 
 
 def nearest(labels: np.ndarray, source: Space, target: Space, to_source: np.ndarray) -> np.ndarray:

@@ -15,12 +15,11 @@ import nibabel as nib
 import numpy as np
 
 from stylegan3d.base import JsonView, OutputError
+from stylegan3d.geometry.space import LARGE
 from stylegan3d.storage.files import check_suffix, write_together
 from stylegan3d.storage.jsontext import to_json
 
 VOLUME_SUFFIX = ".nii.gz"
-# Voxels from which packing well would take minutes.
-LARGE = 50_000_000
 _DESCRIPTION_BYTES = 79  # the header's field has 80, the last one ends the string
 
 
@@ -84,6 +83,7 @@ def volume_files(
     mark = "SYNTHETIC not for diagnosis; " if synthetic else ""
     image.header["descrip"] = (mark + description).encode("ascii", "replace")[:_DESCRIPTION_BYTES]
     buffer = io.BytesIO()
+    # Packing well would take minutes.
     level = 6 if math.prod(image.shape) < LARGE else 1
     with gzip.GzipFile("", "wb", compresslevel=level, fileobj=buffer, mtime=0) as stream:
         image.to_stream(stream)
