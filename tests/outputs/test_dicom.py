@@ -152,7 +152,13 @@ def test_an_enhanced_image_has_the_contrast_of_its_file(tmp_path, suffix, contra
     assert [line for line in said.stderr.splitlines() if line.startswith("Error")] == []
 
 
-@pytest.mark.parametrize("name", ["sub-01", "sub-ds00001101_ses-baseline-followup_acq-mprage3d"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param("sub-01", marks=pytest.mark.soak),
+        "sub-ds00001101_ses-baseline-followup_acq-mprage3d",
+    ],
+)
 def test_two_contrasts_of_a_subject_are_two_series_in_two_folders(tmp_path, name):
     stems = [f"{name}_desc-editedScan_{suffix}" for suffix in ("T1w", "FLAIR")]
     paths = [tmp_path / f"{stem}.nii.gz" for stem in stems]

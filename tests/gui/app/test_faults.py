@@ -83,7 +83,11 @@ def test_a_volume_that_finds_no_memory_leaves_no_file(window, cramped, tmp_path,
 
 @pytest.mark.parametrize(
     ("number", "says"),
-    [(errno.ENOSPC, "The disk is full"), (errno.EROFS, "can only be read"), (0, "is gone")],
+    [
+        (errno.ENOSPC, "The disk is full"),
+        pytest.param(errno.EROFS, "can only be read", marks=pytest.mark.soak),
+        (0, "is gone"),
+    ],
 )
 def test_a_disk_that_refuses_an_export_costs_nothing(window, tmp_path, monkeypatch, number, says):
     folder, fsync = tmp_path / "drive", os.fsync

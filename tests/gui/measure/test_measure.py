@@ -493,7 +493,7 @@ def test_another_patient_is_never_chosen_as_the_second_visit(
     visiting.second = window.explorer.projecting.second.scan_of
 
 
-@pytest.mark.parametrize("how", ["killed", "closed"])
+@pytest.mark.parametrize("how", ["killed", pytest.param("closed", marks=pytest.mark.soak)])
 def test_ages_are_there_again_after_a_restart(window, scan_file, tmp_path, monkeypatch, how):
     monkeypatch.setenv(FOLDER_VARIABLE, str(tmp_path / "sessions"))
     sessions, measuring = window.explorer.sessions, window.explorer.measuring.box
