@@ -46,9 +46,13 @@ def stage(shared_window: PhantomWindow) -> Stage:
 
 
 @pytest.fixture
-def four(shared_window: PhantomWindow) -> FourViews:
-    """The four views as they come, with the phantom alone."""
+def four(request: pytest.FixtureRequest, shared_window: PhantomWindow) -> FourViews:
+    """The four views as they come, with the phantom alone.
+
+    For files with `UNPAINTED` they are painted only when a picture is asked for.
+    """
     views, stage = shared_window.views, shared_window.stage
+    views.window().setUpdatesEnabled(not hasattr(request.module, "UNPAINTED"))
     views.stage = stage
     stage.overlay.hide()
     for layer in [layer for layer in views.viewer.layers if layer is not stage.layer]:

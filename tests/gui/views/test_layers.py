@@ -17,6 +17,7 @@ from napari_stylegan3d.views.look import ViewLook
 from napari_stylegan3d.views.navigation import nearest_voxel
 from napari_stylegan3d.widgets.controls import Links
 
+UNPAINTED = True
 KWARGS = upright(phantom(), AFFINE).layer_kwargs()
 
 

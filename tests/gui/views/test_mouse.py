@@ -16,6 +16,7 @@ from napari_stylegan3d.views.marks import Mark
 from napari_stylegan3d.views.stage import DEEP_GREY
 from stylegan3d.session.provenance import Provenance
 
+UNPAINTED = True
 RIGHT, MIDDLE = Qt.MouseButton.RightButton, Qt.MouseButton.MiddleButton
 LEFT = Qt.MouseButton.LeftButton
 
@@ -311,6 +312,7 @@ def test_the_nose_points_where_it_is_told_to(four):
 
 
 def test_the_3d_view_is_drawn_with_fewer_pixels_only_while_it_is_turned(four, monkeypatch):
+    four.window().setUpdatesEnabled(True)
     camera, canvas = four.view("3D").model.scene.camera, native(four, "3D")
     turning, moved = four.view("3D").turning, []
     monkeypatch.setattr(turning, "_is_software", True)  # also where there is a graphics card
