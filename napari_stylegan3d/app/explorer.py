@@ -93,7 +93,6 @@ class OpenController(QObject):
         self.session, self.messages = context.session, context.session.messages
         self.viewer = context.comparison.stage.viewer
         self._roots: list[QWidget] = [context.dock]
-        self._pastes = True
         dialogs.DropOn(context.dock, files_in, self.drop)
 
     def begin(self, views: FourViews, links: Links) -> None:
@@ -168,13 +167,11 @@ class OpenController(QObject):
 
     def _on_active(self, _: Any = None) -> None:
         """napari's Shapes layers paste shapes with the same key."""
-        was, self._pastes = (
-            self._pastes,
-            not isinstance(self.viewer.layers.selection.active, Shapes),
-        )
-        for root in self._roots if was != self._pastes else ():
-            for shortcut in root.findChildren(QShortcut, PASTE):
-                shortcut.setEnabled(self._pastes)
+        active = self.viewer.layers.selection.active
+        for shortcut in (
+            one for root in self._roots for one in root.findChildren(QShortcut, PASTE)
+        ):
+            shortcut.setEnabled(not isinstance(active, Shapes))
 
 
 T = TypeVar("T")

@@ -62,9 +62,8 @@ from napari_stylegan3d.views.stage import PRESETS, WHITE_LIMITS, Stage
 from napari_stylegan3d.widgets import controls
 from napari_stylegan3d.widgets.controls import Links, painting, scaled
 
-#: Widths for the longest texts, so that nothing jumps while the crosshair moves.
-POSITION_WIDTHS = (94, 118, 112)
-LETTER_WIDTH = 44
+#: Usual longest texts, so that nothing jumps while the crosshair moves.
+WIDEST = ("Right 88.8 mm", "Posterior 88.8 mm", "Superior 88.8 mm")
 WHITE_WIDTH = 84
 #: In a narrower strip positions are abbreviated; in a still narrower one *White* is hidden.
 ROOMY_PX, WHITE_PX, NARROWEST_PX = 905, 800, 566
@@ -258,9 +257,9 @@ class ReadoutBar(QWidget):
 
     def _set_widths(self) -> None:
         self._was_roomy = self.roomy
-        widths = POSITION_WIDTHS if self.roomy else (LETTER_WIDTH,) * 3
-        for axis, (label, width) in enumerate(zip(self.position, widths, strict=True)):
-            label.setMinimumWidth(scaled(width))
+        texts = WIDEST if self.roomy else ("R 88.8",) * 3
+        for axis, (label, widest) in enumerate(zip(self.position, texts, strict=True)):
+            label.setMinimumWidth(label.fontMetrics().horizontalAdvance(widest) + 2)
             label.setText(self._words[axis] if self.roomy else self._letters[axis])
         self.white.setVisible(self.width() >= scaled(WHITE_PX))
 
