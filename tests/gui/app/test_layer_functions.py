@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,7 @@ from qtpy.QtTest import QTest
 
 import napari_stylegan3d
 import stylegan3d
+from napari_stylegan3d.app import layer_functions
 from napari_stylegan3d.app.layer_functions import ALIGNED, _scan_of, read_scans, write_image
 from napari_stylegan3d.core.scans import DOUBTS
 from napari_stylegan3d.views.display import KEY
@@ -120,6 +123,28 @@ def upright_of(scan: Image, like: Image) -> np.ndarray:
     canonical = nib.as_closest_canonical(nib.Nifti1Image(scan.data, affine))
     assert canonical.shape == like.data.shape
     return np.asarray(canonical.dataobj)
+
+
+def test_what_ends_after_its_viewer_was_closed_goes_nowhere(viewer, monkeypatch):
+    wait, ended, raised = threading.Event(), threading.Event(), []
+
+    def align(layer: Image, skull: str) -> list[Any]:
+        wait.wait()
+        ended.set()
+        return [(np.zeros((4, 4, 4)), {"metadata": {DOUBTS: []}}, "image")]
+
+    monkeypatch.setattr(layer_functions, "_aligned", align)
+    monkeypatch.setattr(sys, "excepthook", lambda *error: raised.append(error))
+    closed = napari.Viewer(show=False)
+    form = closed.window.add_plugin_dock_widget("napari-stylegan3d", "To model space")[1]
+    form.scan.value = closed.add_image(np.zeros((4, 4, 4)))
+    form.call_button.native.click()
+    closed.close()
+    wait.set()
+    assert ended.wait(5)
+    QTest.qWait(100)
+    assert raised == []
+    assert list(viewer.layers) == []
 
 
 def test_tissues_are_segmented_on_the_scans_own_grid(viewer, scan):
