@@ -141,6 +141,10 @@ class Window:
         widget = self.find(name)
         getattr(widget, "spin", widget).setValue(value)
 
+    def paint(self) -> None:
+        """Paint the window until the test ends, in files with `UNPAINTED` too."""
+        self.viewer.window._qt_window.setUpdatesEnabled(True)
+
     def choose(self, name: str, data: Any) -> None:
         box = self.find(name)
         box.setCurrentIndex(box.findData(data))

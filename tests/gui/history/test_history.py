@@ -31,6 +31,8 @@ from stylegan3d.session.file import Favourite, SessionState, read_session
 from stylegan3d.session.snapshot import SavedScan, plain_of, read_part
 from stylegan3d.session.store import OWNER, SessionFolder, kept_sessions
 
+UNPAINTED = True
+
 
 @pytest.fixture
 def window(window: Any) -> Any:
@@ -160,6 +162,7 @@ def test_hovering_tells_what_changed(window):
 
 
 def test_the_states_in_sight_get_their_thumbnails(window):
+    window.paint()
     walk(window, 1, 2)
     window.settle()
     window.wait(lambda: window.explorer.thumbnails.image(seed(1)) is not None)
