@@ -431,7 +431,7 @@ def print_doubts(doubts: Iterable[Doubt | Json], name: str = "") -> None:
 
 def model_entry(generator: Generator) -> Json:
     """The entry of a generator in `--json` output."""
-    entry = {"name": generator.name, "sha256": generator.hash}
+    entry: Json = {"name": generator.name, "sha256": generator.hash}
     if generator.frame is not None:
         entry |= {"frame": str(generator.frame), "doubts": [*filter(None, [generator.frame_doubt])]}
     return entry

@@ -15,7 +15,6 @@ import nibabel as nib
 import numpy as np
 
 from stylegan3d.base import JsonView, OutputError
-from stylegan3d.geometry.space import LARGE
 from stylegan3d.storage.files import check_suffix, write_together
 from stylegan3d.storage.jsontext import to_json
 
@@ -83,8 +82,8 @@ def volume_files(
     mark = "SYNTHETIC not for diagnosis; " if synthetic else ""
     image.header["descrip"] = (mark + description).encode("ascii", "replace")[:_DESCRIPTION_BYTES]
     buffer = io.BytesIO()
-    # Packing well would take minutes.
-    level = 6 if math.prod(image.shape) < LARGE else 1
+    # Packing 0.3 mm well would take minutes.
+    level = 6 if math.prod(image.shape) < 50_000_000 else 1
     with gzip.GzipFile("", "wb", compresslevel=level, fileobj=buffer, mtime=0) as stream:
         image.to_stream(stream)
     text = to_json({**sidecar, "SyntheticImage": synthetic})
