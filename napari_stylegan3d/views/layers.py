@@ -134,6 +134,8 @@ def keeping_active(viewer: ViewerModel, gone: Layer | None = None) -> Iterator[N
 
 #: Metadata key of a layer that shows nothing until it is needed again.
 SPARE = "stylegan3d-spare"
+#: Size of its only voxel, larger than those of any picture.
+SPARE_MM = 1000.0
 #: What a spare layer takes from the layer that it stands for; those a layer's type has.
 TAKEN = (
     *("name", "metadata", "opacity", "blending", "colormap", "contrast_limits_range"),
@@ -197,8 +199,9 @@ class OwnLayer:
             # What cannot be edited forgets the strokes that could be undone.
             layer.visible, layer.editable, layer.name = False, False, "Empty"
             layer.metadata = {OVERLAY: True, SPARE: True}
-            with keeping_point(self.viewer):
-                layer.data = np.zeros((1, 1, 1), layer.data.dtype)
+            with keeping_point(self.viewer):  # nor does it change where and how slices are counted
+                nothing = np.zeros((1, 1, 1), layer.data.dtype)
+                put(layer, nothing, (SPARE_MM,) * 3, self.viewer.dims.point[-3:])
         self.layer = None
 
 
