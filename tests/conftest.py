@@ -2,12 +2,14 @@
 
 import gc
 import os
+import re
 import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -58,12 +60,32 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     return True if collection_path.name == "soak" and not config.getoption("soak") else None
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Tests of a file run in one process, and of a folder those that share a window.
+
+    So what they share is made once. (Marks of groups are lost between pytest 9.2 and xdist 3.8.)
+    """
+    from xdist.scheduler import LoadScopeScheduling
+
+    @cache
+    def together(file: str) -> str:
+        text = (config.rootpath / file).read_text("utf-8")
+        shared = re.search(r"\bwindow\b", text) and "OWN_WINDOW" not in text
+        return str(Path(file).parent) if file.startswith("tests/gui/") and shared else file
+
+    class Together(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return together(nodeid.split("::")[0])
+
+    return Together(config, log)
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Keep what was asked for, mark the tests that open a window, and say which run together.
+    """Keep what was asked for, and mark the tests that open a window.
 
-    Those of a file do, and of a folder those that share a window. Without a screen for windows, say
-    what is missing.
+    Without a screen for windows, say what is missing.
     """
     soak = config.getoption("soak")
     left_out = [item for item in items if (item.get_closest_marker("soak") is None) == soak]
@@ -73,9 +95,6 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in items:
         if window_fixtures.intersection(getattr(item, "fixturenames", ())):
             item.add_marker("gui")
-        shared = "shared_window" in getattr(item, "fixturenames", ())
-        together = (item.path.parent if shared else item.path).relative_to(config.rootpath)
-        item.add_marker(pytest.mark.xdist_group(str(together)))
     has_screen = os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
     needs_screen = sys.platform == "linux" and not has_screen and shutil.which("Xvfb") is None
     if needs_screen and any(item.get_closest_marker("gui") for item in items):

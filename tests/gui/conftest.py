@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
 # A busy machine needs its time; nothing is slower for it where all is well.
 PATIENCE_MS = 60_000
-#: What came of projections, by model and what is in the scan's file: (case, latent).
-PROJECTED: dict[tuple[str, str], tuple[Any, bytes]] = {}
+#: What came of projections, by model, name and content of the scan's file: (case, latent).
+PROJECTED: dict[tuple[str, str, str], tuple[Any, bytes]] = {}
 #: What a model says of its direction Age.
 AGEING = {
     "name": "Age",
@@ -217,7 +217,7 @@ class Window:
         self.wait(lambda: self.find("project.name").text() == name)
         before = len(self.session.projected)
         opened = self.session.case
-        key = self.session.generator.hash, opened.sha256
+        key = self.session.generator.hash, path.name, opened.sha256
         if key in PROJECTED:
             case, latent = PROJECTED[key]
             # Where the session keeps latents that were not saved.
