@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import groupby, takewhile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import napari
 from napari.layers import Labels
@@ -41,20 +41,17 @@ from qtpy.QtWidgets import (
 
 from napari_stylegan3d.app.walkthrough import GuidedExample, StepCard, Welcome
 from napari_stylegan3d.compare.controller import HELD, HELD_IN_VIEWS
+from napari_stylegan3d.core.panel import Context, Tabs
+from napari_stylegan3d.core.session import Session
 from napari_stylegan3d.project.looks import SEGMENTS
+from napari_stylegan3d.views.four import FourViews
 from napari_stylegan3d.views.layers import KEYS, WAYS
 from napari_stylegan3d.views.marks import NAMES
 from napari_stylegan3d.views.stage import PRESETS
 from napari_stylegan3d.widgets import controls
+from napari_stylegan3d.widgets.controls import Fold
 from napari_stylegan3d.widgets.settings import settings
 from napari_stylegan3d.widgets.theme import DARK, LIGHT
-
-if TYPE_CHECKING:
-    from napari_stylegan3d.core.panel import Context, Tabs
-    from napari_stylegan3d.core.session import Session
-    from napari_stylegan3d.views.four import FourViews
-    from napari_stylegan3d.widgets.controls import Fold
-
 
 Commands = Mapping[str, Callable[[], object]]
 #: Commands of open explorers, by the identity of their viewer model.

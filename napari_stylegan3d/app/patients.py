@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 from qtpy.QtCore import QSize, Qt
 from qtpy.QtGui import QColor, QFontMetrics, QPainter, QPalette
@@ -19,6 +20,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from napari_stylegan3d.core.session import Session
 from napari_stylegan3d.core.worker import LongJob
 from napari_stylegan3d.history.strip import row_height
 from napari_stylegan3d.widgets import controls
@@ -27,16 +29,11 @@ from stylegan3d.base import Progress
 from stylegan3d.pages.shortening import told_apart
 from stylegan3d.recipe.description import describe_recipe
 from stylegan3d.recipe.recipe import Recipe
+from stylegan3d.session.case import Case
 from stylegan3d.session.provenance import NAME_LENGTH
 from stylegan3d.session.state import NOBODY
+from stylegan3d.session.workspace import StateChange
 from stylegan3d.storage.about import ORIGIN_NAMES
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from napari_stylegan3d.core.session import Session
-    from stylegan3d.session.case import Case
-    from stylegan3d.session.workspace import StateChange
 
 WIDTH, FOLDED = 216, 54
 KEY, STATUS, BAD = (Qt.ItemDataRole.UserRole + k for k in range(3))

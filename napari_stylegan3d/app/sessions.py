@@ -16,12 +16,13 @@ from qtpy.QtCore import QObject, Qt, Signal
 from qtpy.QtWidgets import QFrame, QLineEdit, QMenu
 
 from napari_stylegan3d.core.jobs import Loaded, SharpenRequest
-from napari_stylegan3d.core.panel import Context
+from napari_stylegan3d.core.panel import Context, Tabs
 from napari_stylegan3d.core.session import report_done, sentence
 from napari_stylegan3d.core.worker import LatestWins, LongJob, duration_in_words
 from napari_stylegan3d.labels.controller import (
     Base,
     EditedBrain,
+    LabelsController,
     Wish,
     fit,
     of_recipe,
@@ -46,8 +47,6 @@ from stylegan3d.storage.files import atomic_write_bytes, sweep, sweep_temporary,
 from stylegan3d.storage.formats import scan_stem
 
 if TYPE_CHECKING:
-    from napari_stylegan3d.core.panel import Tabs
-    from napari_stylegan3d.labels.controller import LabelsController
     from napari_stylegan3d.project.controller import ProjectController
     from napari_stylegan3d.views.four import FourViews
     from stylegan3d.scans import AlignedScan

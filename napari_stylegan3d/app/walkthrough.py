@@ -10,12 +10,11 @@ from qtpy.QtCore import QEvent, QObject, QPoint, QRect, Qt, QTimer, Signal
 from qtpy.QtGui import QColor, QPaintEvent, QPen, QPolygon
 from qtpy.QtWidgets import QApplication, QFrame, QLabel, QPushButton, QWidget
 
-from napari_stylegan3d.core.panel import Tabs, bring_into_view
+from napari_stylegan3d.core.panel import Context, Tabs, bring_into_view
 from napari_stylegan3d.widgets import controls
 from napari_stylegan3d.widgets.controls import painting, single_shot
 
 if TYPE_CHECKING:
-    from napari_stylegan3d.core.panel import Context
     from napari_stylegan3d.views.four import FourViews
 
 WIDTH, NARROWEST = 360, 250

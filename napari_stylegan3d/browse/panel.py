@@ -19,7 +19,7 @@ from qtpy.QtWidgets import QComboBox, QDoubleSpinBox, QLabel, QWidget
 
 from napari_stylegan3d.browse.gallery import GalleryDialog, InterpolationBox
 from napari_stylegan3d.browse.map import MapBox
-from napari_stylegan3d.core.panel import ExplorerPanel, why_not
+from napari_stylegan3d.core.panel import Context, ExplorerPanel, why_not
 from napari_stylegan3d.core.worker import LatestWins, beside_the_window
 from napari_stylegan3d.widgets import controls
 from napari_stylegan3d.widgets.controls import LARGEST_SEED, DecimalBox, Fold, SeedPicker
@@ -32,7 +32,6 @@ from stylegan3d.scans.person import SEXES
 
 if TYPE_CHECKING:
     from napari_stylegan3d.core.jobs import DisplayVolume
-    from napari_stylegan3d.core.panel import Context
     from napari_stylegan3d.core.session import Session
     from stylegan3d.evaluation.privacy_index import Nearness, PrivacyIndex
     from stylegan3d.geometry.space import Space

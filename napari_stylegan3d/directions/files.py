@@ -30,7 +30,7 @@ from qtpy.QtWidgets import (
 from napari_stylegan3d.core.jobs import Loaded, latent_of, screen_dtype
 from napari_stylegan3d.core.panel import Context
 from napari_stylegan3d.core.scans import files_in
-from napari_stylegan3d.core.session import report_error, sentence, telling
+from napari_stylegan3d.core.session import Session, report_error, sentence, telling
 from napari_stylegan3d.core.thumbnails import Gallery, PictureButton, Thumbnails
 from napari_stylegan3d.core.worker import JobStatus, LongJob, Newest, on_cores, step_back
 from napari_stylegan3d.widgets import controls, dialogs
@@ -51,7 +51,6 @@ from stylegan3d.recipe.latents import save_directions
 from stylegan3d.recipe.recipe import Edit, Recipe, Source
 
 if TYPE_CHECKING:
-    from napari_stylegan3d.core.session import Session
     from napari_stylegan3d.directions.panel import DirectionsPanel
     from stylegan3d.directions.edit_effects import EditEffect, WayBack
     from stylegan3d.directions.value_table import ValueTable

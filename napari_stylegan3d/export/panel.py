@@ -26,7 +26,7 @@ from qtpy.QtWidgets import (
 
 from napari_stylegan3d.core.jobs import latent_of, own_path
 from napari_stylegan3d.core.panel import Context, ExplorerPanel, offer
-from napari_stylegan3d.core.session import report_error
+from napari_stylegan3d.core.session import Session, report_error
 from napari_stylegan3d.core.worker import JobStatus, LongJob, duration_in_words
 from napari_stylegan3d.export import jobs
 from napari_stylegan3d.export.jobs import AsDicom, ExportTarget, SavedFiles, pictured
@@ -44,7 +44,6 @@ from stylegan3d.session.provenance import scan_file_of
 from stylegan3d.settings.option import ExportSettings, FilmSettings, PictureSettings, ReportSettings
 
 if TYPE_CHECKING:
-    from napari_stylegan3d.core.session import Session
     from napari_stylegan3d.core.thumbnails import Thumbnails
     from napari_stylegan3d.views.four import FourViews
     from stylegan3d.model.generator import Generator

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from qtpy.QtCore import QAbstractListModel, QModelIndex, QRect, QSize, Qt, Signal
 from qtpy.QtGui import (
@@ -31,20 +31,17 @@ from qtpy.QtWidgets import (
 )
 
 from napari_stylegan3d.core.panel import UNPROJECTED
-from napari_stylegan3d.core.session import report_done
+from napari_stylegan3d.core.session import Favourites, Session, report_done
 from napari_stylegan3d.core.thumbnails import Thumbnails, picture_of_scan, scaled
 from napari_stylegan3d.widgets import controls
 from napari_stylegan3d.widgets.controls import single_shot
 from stylegan3d.pages.shortening import WORD_GAP, in_words
 from stylegan3d.recipe.description import describe_change, describe_recipe
+from stylegan3d.recipe.history import History
+from stylegan3d.recipe.recipe import Recipe
 from stylegan3d.session.provenance import provenance_of
+from stylegan3d.session.state import HistoryEntry
 from stylegan3d.storage.about import ORIGIN_NAMES
-
-if TYPE_CHECKING:
-    from napari_stylegan3d.core.session import Favourites, Session
-    from stylegan3d.recipe.history import History
-    from stylegan3d.recipe.recipe import Recipe
-    from stylegan3d.session.state import HistoryEntry
 
 RECIPE = Qt.ItemDataRole.UserRole
 #: Whether it is the current one; undone or on another branch; a favourite.

@@ -17,7 +17,7 @@ from qtpy.QtWidgets import QVBoxLayout, QWidget
 from napari_stylegan3d.core.change_maps import show_movement
 from napari_stylegan3d.core.jobs import DerivedVolume, SharpenRequest, screen_dtype
 from napari_stylegan3d.core.panel import Context
-from napari_stylegan3d.core.session import report_done
+from napari_stylegan3d.core.session import Session, report_done
 from napari_stylegan3d.core.tissues import COLORS, ROWS, index_of, make_layer, read_tissues, size_ml
 from napari_stylegan3d.core.worker import LatestWins, LongJob, beside_the_window
 from napari_stylegan3d.views.display import upright
@@ -32,7 +32,6 @@ from stylegan3d.settings.option import LabelTools
 
 if TYPE_CHECKING:
     from napari_stylegan3d.core.rendering import DisplayController
-    from napari_stylegan3d.core.session import Session
     from napari_stylegan3d.views.glass import Field
     from stylegan3d.geometry.space import Space
     from stylegan3d.model.generator import Generator

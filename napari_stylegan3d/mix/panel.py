@@ -17,7 +17,7 @@ from qtpy.QtGui import QColor, QHideEvent, QImage, QPainter
 from qtpy.QtWidgets import QComboBox, QDialog, QLabel, QSpinBox, QWidget
 
 from napari_stylegan3d.core.panel import Context, ExplorerPanel, why_not
-from napari_stylegan3d.core.session import report_error, telling
+from napari_stylegan3d.core.session import Session, report_error, telling
 from napari_stylegan3d.core.thumbnails import SYNTHETIC, Gallery, PictureButton, Thumbnails
 from napari_stylegan3d.widgets import controls, dialogs
 from napari_stylegan3d.widgets.controls import SeedPicker, painting
@@ -31,7 +31,6 @@ from stylegan3d.session.provenance import subject_of
 from stylegan3d.storage.files import atomic_write_bytes
 
 if TYPE_CHECKING:
-    from napari_stylegan3d.core.session import Session
     from stylegan3d.model.generator import Generator
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 from qtpy.QtCore import QObject, QSize, Qt, Signal
@@ -11,15 +10,13 @@ from qtpy.QtGui import QResizeEvent
 from qtpy.QtWidgets import QBoxLayout, QButtonGroup, QHBoxLayout, QPushButton, QWidget
 
 from napari_stylegan3d.core.change_maps import show_movement
+from napari_stylegan3d.core.panel import Context
+from napari_stylegan3d.core.session import Session
 from napari_stylegan3d.project.result import word_of
 from napari_stylegan3d.views.display import upright
+from napari_stylegan3d.views.layers import Field
 from napari_stylegan3d.widgets import controls
 from stylegan3d.recipe.recipe import Detail
-
-if TYPE_CHECKING:
-    from napari_stylegan3d.core.panel import Context
-    from napari_stylegan3d.core.session import Session
-    from napari_stylegan3d.views.layers import Field
 
 #: Key, words, tooltip and shortcut of each picture; the first ones are brains, the others maps.
 SEGMENTS = (

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from napari.components import ViewerModel
@@ -29,11 +29,9 @@ from napari_stylegan3d.views.display import (
     upright,
 )
 from napari_stylegan3d.widgets import controls
+from stylegan3d.geometry.space import Space
 from stylegan3d.session.annotations import OverlayLook
 from stylegan3d.session.provenance import Over
-
-if TYPE_CHECKING:
-    from stylegan3d.geometry.space import Space
 
 #: Colours from the limits to zero, for less and more.
 LESS = ((0.55, 0.85, 1.00), (0.10, 0.45, 0.95))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from napari.components import ViewerModel
@@ -44,13 +44,11 @@ from napari_stylegan3d.views.glass import paint_legend
 from napari_stylegan3d.views.layers import ColorScale
 from napari_stylegan3d.views.look import LookModel, ViewLook, in_words, look_form, show_in
 from napari_stylegan3d.views.navigation import ZOOM_PER_NOTCH, nearest_voxel, turn_slices
+from napari_stylegan3d.views.stage import Levels, Stage
 from napari_stylegan3d.widgets import controls
 from napari_stylegan3d.widgets.controls import Links, painting, scaled
 from stylegan3d.pages.shortening import elided, wrapped
 from stylegan3d.session.provenance import Provenance, Side
-
-if TYPE_CHECKING:
-    from napari_stylegan3d.views.stage import Levels, Stage
 
 TABLE = 256
 

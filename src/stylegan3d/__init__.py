@@ -11,6 +11,7 @@ need it.
 
 from __future__ import annotations
 
+from inspect import isfunction
 from typing import Any
 
 from lazy_loader import attach_stub
@@ -26,6 +27,10 @@ def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module 'stylegan3d' has no attribute {name!r}")
     value = version() if name == "__version__" else _first_used(name)
+    if isfunction(value):
+        from stylegan3d.storage.checked import answering
+
+        value = answering(value)
     globals()[name] = value
     return value
 

@@ -18,7 +18,8 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
+from reprlib import repr as short
 from typing import Any, Literal, TypeVar
 
 _LONGEST = 900  # characters; a path may have thousands
@@ -35,6 +36,16 @@ def one_line(text: str) -> str:
         # The end of a message says what to do.
         shown = f"{shown[: _LONGEST * 2 // 3]} … {shown[-_LONGEST // 3 :]}"
     return shown
+
+
+def brief_repr(thing: Any) -> str:
+    """A dataclass in one line, for `__repr__`: of arrays their type and shape."""
+    values = {part.name: getattr(thing, part.name) for part in fields(thing)}
+    texts = [
+        f"{name}={v.dtype} {tuple(v.shape)}" if hasattr(v, "dtype") else f"{name}={short(v)}"
+        for name, v in values.items()
+    ]
+    return f"<{type(thing).__name__} {', '.join(texts)}>"
 
 
 class StyleGAN3DError(Exception):

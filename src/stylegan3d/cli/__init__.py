@@ -69,8 +69,7 @@ def _options(
         bool, typer.Option("--quiet", help="No progress, only doubts, errors and results.")
     ] = False,
     log_file: Annotated[
-        Path | None,
-        typer.Option("--log", help="Append what is told, with its time, to this file."),
+        Path | None, typer.Option("--log", help="Append what is told, with its time, to this file.")
     ] = None,
 ) -> None:
     if quiet and verbose:

@@ -15,7 +15,7 @@ import os
 import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
 from dataclasses import MISSING, dataclass, fields, is_dataclass
 from enum import StrEnum
 from functools import wraps
@@ -469,32 +469,19 @@ class ProgressLines:
 def progress(title: str) -> Iterator[Progress]:
     """Progress while the block runs: a bar on a terminal, else lines; both with a log file."""
     lines, began = ProgressLines(title), monotonic()
-    bar = sys.stderr.isatty() and log.isEnabledFor(logging.INFO)
-    try:
-        with _bar(title, lines) if bar else nullcontext(Progress(lines)) as told:
-            yield told
-    finally:
-        log.debug("%s took %.1f s", title, monotonic() - began)
+    with ExitStack() as ended:
+        ended.callback(lambda: log.debug("%s took %.1f s", title, monotonic() - began))
+        if not sys.stderr.isatty() or not log.isEnabledFor(logging.INFO):
+            yield Progress(lines)
+            return
+        from rich import progress as rich
+        from rich.console import Console
 
-
-@contextmanager
-def _bar(title: str, lines: ProgressLines) -> Iterator[Progress]:
-    """A bar on stderr."""
-    from rich.console import Console
-    from rich.progress import BarColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-    from rich.progress import Progress as Bar
-
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TimeElapsedColumn(),
-        TextColumn("passed,"),
-        TimeRemainingColumn(),
-        TextColumn("left"),
-        TextColumn("{task.fields[note]}"),
-    )
-    with Bar(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(title, total=None, note="")
+        text, passed, left = rich.TextColumn, rich.TimeElapsedColumn, rich.TimeRemainingColumn
+        columns = [text("{task.description}"), rich.BarColumn(), passed(), text("passed,")]
+        ends = [left(), text("left"), text("{task.fields[note]}")]
+        bar = rich.Progress(*columns, *ends, console=Console(stderr=True), transient=True)
+        task = ended.enter_context(bar).add_task(title, total=None, note="")
 
         def tell(done: float, total: float, text: str, detail: str) -> None:
             note = ", ".join(filter(None, (text, detail)))

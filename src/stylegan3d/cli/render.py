@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from stylegan3d.model.generator import Generator
     from stylegan3d.recipe.recipe import Recipe
     from stylegan3d.render.figures import Look
+    from stylegan3d.render.renderer import Renderer
 
 RecipesArgument = Annotated[
     list[str] | None,
@@ -67,6 +68,19 @@ app = typer.Typer(
     help="Render brains as pictures, films or reports; write saved files as DICOM.\n\n"
     "Example: stylegan3d render picture --seeds 0-3 --out pictures"
 )
+
+
+def _opened(
+    written: Written, recipes: list[Recipe], scans: list[Path] | None
+) -> tuple[Generator, Renderer]:
+    """The generator, for which the recipes are right, and its renderer with the scans."""
+    generator = written.open()
+    for recipe in recipes:
+        recipe.check(generator)
+    from stylegan3d.outputs.edits import scans_at_hand
+    from stylegan3d.render.renderer import Renderer
+
+    return generator, Renderer(generator, scans_at_hand(*scans or ()))
 
 
 @app.command()
@@ -111,13 +125,9 @@ def picture(
     what = "lightbox" if slices else "planes"
     paths = [written.out / picture_name(r, what, scan=edited_file(r)) for r in chosen]
     check_output([*paths, *map(json_path, paths)], written.overwrite)
-    generator = written.open()
-    for recipe in chosen:
-        recipe.check(generator)
-    from stylegan3d.outputs.edits import scans_at_hand, second_over
-    from stylegan3d.render.renderer import Renderer
+    generator, renderer = _opened(written, chosen, scan)
+    from stylegan3d.outputs.edits import second_over
 
-    renderer = Renderer(generator, scans_at_hand(*scan or ()))
     with progress("Drawing") as report:
         for number, (path, recipe) in enumerate(zip(paths, chosen, strict=True)):
             report(number, len(chosen), path.name)
@@ -223,13 +233,7 @@ def report(
         [p for path in paths for p in planned_files(path, html=settings.html)], written.overwrite
     )
     local = None if norms is None else read_norms(norms)
-    generator = written.open()
-    for recipe in chosen:
-        recipe.check(generator)
-    from stylegan3d.outputs.edits import scans_at_hand
-    from stylegan3d.render.renderer import Renderer
-
-    renderer = Renderer(generator, scans_at_hand(*scan or ()))
+    generator, renderer = _opened(written, chosen, scan)
     with progress("Measuring") as show:
         for number, (path, recipe) in enumerate(zip(paths, chosen, strict=True)):
             show(number, len(chosen), path.name)

@@ -695,12 +695,7 @@ class FitStatistics(Kind, _WithModel):
 
         pack, generator = load_pack(self.data), load(self.model, device="cpu")
         found = match_flow(
-            generator,
-            pack,
-            self.out,
-            settings=settings,
-            resume=self.resume,
-            report=log.info,
+            generator, pack, self.out, settings=settings, resume=self.resume, report=log.info
         )
         notes = [
             f"{self.out}: {found.steps} {'step' if found.steps == 1 else 'steps'}; squared "

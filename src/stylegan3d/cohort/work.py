@@ -6,11 +6,11 @@ import time
 from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from stylegan3d.base import SILENT, Json, JsonView, ModelError, Progress, StyleGAN3DError
 from stylegan3d.cohort.run import FIRST, LAST, LISTS, RECORDS, Item, Table, lines_of, named
 from stylegan3d.measures.tissue_volumes import TOLD
+from stylegan3d.model.generator import Generator
 from stylegan3d.outputs.edits import save_edit, scan_for
 from stylegan3d.outputs.projections import all_files, file_names, save_projection
 from stylegan3d.projection.forward import Mask
@@ -18,16 +18,13 @@ from stylegan3d.projection.projector import Choices, loss_of, place, search, sea
 from stylegan3d.scans.pose import parse_pose
 from stylegan3d.scans.reading import read_scan
 from stylegan3d.scans.verdicts import VERDICTS
+from stylegan3d.segmentation.inference import Segmenter
+from stylegan3d.segmentation.norms import Norms
 from stylegan3d.segmentation.numbers import COLUMNS
 from stylegan3d.storage.bids import describe
 from stylegan3d.storage.files import check_output, write_together
 from stylegan3d.storage.formats import scan_stem
 from stylegan3d.storage.volumes import sidecar_path
-
-if TYPE_CHECKING:
-    from stylegan3d.model.generator import Generator
-    from stylegan3d.segmentation.inference import Segmenter
-    from stylegan3d.segmentation.norms import Norms
 
 
 def project_file(

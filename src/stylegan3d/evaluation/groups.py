@@ -13,21 +13,22 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import compress
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from PIL import Image, ImageDraw
 from scipy.ndimage import affine_transform
 
-from stylegan3d.base import SILENT, Json, Progress, RecipeError, followed
+from stylegan3d.base import SILENT, Json, Progress, RecipeError, brief_repr, followed
 from stylegan3d.directions.custom import direction_between, direction_of_values
 from stylegan3d.directions.value_table import ValueTable, cell_number, latents_of
 from stylegan3d.evaluation.settings import USUAL_GROUPS, GroupSettings
 from stylegan3d.geometry.slicing import Upright, cut
 from stylegan3d.geometry.space import Space
 from stylegan3d.metrics.permutation import Tested, permuted
+from stylegan3d.model.generator import Generator
 from stylegan3d.pages.page import page
+from stylegan3d.recipe.directions import Directions
 from stylegan3d.recipe.latents import Latent, latent_bytes, save_directions
 from stylegan3d.recipe.recipe import Source, Truncation
 from stylegan3d.render.figures import (
@@ -48,10 +49,6 @@ from stylegan3d.settings.option import check_options
 from stylegan3d.storage.files import table_text, write_together
 from stylegan3d.storage.jsontext import to_json
 from stylegan3d.storage.volumes import make_image, volume_files
-
-if TYPE_CHECKING:
-    from stylegan3d.model.generator import Generator
-    from stylegan3d.recipe.directions import Directions
 
 #: Fewest brains of a group.
 FEWEST = 3
@@ -141,6 +138,8 @@ class GroupComparison:
     relative : bool
         Whether effects are natural logarithms of volume, which `volume` gives in percent.
     """
+
+    __repr__ = brief_repr
 
     design: Design
     space: Space

@@ -37,9 +37,10 @@ from stylegan3d.networks.discriminator import Discriminator
 from stylegan3d.networks.memo import Noise
 from stylegan3d.networks.synthesis import LeveledSynthesis
 from stylegan3d.recipe.directions import Directions
-from stylegan3d.recipe.label import encode_labels
+from stylegan3d.recipe.label import Label, encode_labels
 from stylegan3d.recipe.latents import NOISE, OPENED, Delta, load_directions, mix
 from stylegan3d.recipe.model import seed_latents
+from stylegan3d.storage.checked import answering
 from stylegan3d.storage.places import DIRECTIONS, TEMPLATE
 
 
@@ -310,29 +311,32 @@ class Generator:
             vars(other).pop(name, None)
         return other
 
-    @torch.no_grad()
+    @answering
     def map(
         self,
         z: Tensor,
-        label: Tensor | None = None,
+        label: Tensor | Mapping[str, float | str] | None = None,
         truncation: float = 1.0,
         truncation_layers: int | None = None,
+        **labels: Any,
     ) -> Tensor:
-        """Latent z to intermediate latent w.
+        """Latent z to intermediate latent w; differentiable where z requires gradients.
 
         Parameters
         ----------
         z : Tensor, shape (N, z_dim)
-        label : Tensor, shape (N or 1, label_dim), or None
-            Label of a conditional generator, see `recipe.label`; None samples
-            unconditionally. The original 3D-StyleGAN's labels are unnamed, and None means zeros, as
-            in its own code.
+        label : Tensor, shape (N or 1, label_dim), mapping or None
+            Label of a conditional generator, as numbers or by names, see `recipe.label`; None
+            samples unconditionally. The original 3D-StyleGAN's labels are unnamed, and None means
+            zeros, as in its own code.
         truncation : float
             Psi; w = w_avg + psi (w - w_avg) (Karras et al. 2019, appendix B). 1 changes nothing, 0
             gives the average brain. With labels learned after training, w_avg is the mean for the
             label, so truncation does not change a requested age.
         truncation_layers : int or None
             Number of first rows to truncate; None for all.
+        labels : object
+            Labels by name in place of `label`: ``G.map(z, age=75, sex="F")``.
 
         Returns
         -------
@@ -343,15 +347,16 @@ class Generator:
                 f"The latent z has shape {tuple(z.shape)}, but this generator takes (n, "
                 f"{self.z_dim})."
             )
-        z, label = z.to(self.device, torch.float32), self._label(label, len(z))
-        learned = isinstance(self.mapping, LabelledMapping)
-        w = self.mapping(z, None if learned else label)
-        rows = w[:, None].expand(-1, self.num_layers, -1).clone()
-        cutoff = self.num_layers if truncation_layers is None else truncation_layers
-        if truncation != 1.0:
-            rows[:, :cutoff] = self.w_avg + truncation * (rows[:, :cutoff] - self.w_avg)
-        if isinstance(self.mapping, LabelledMapping) and label is not None:
-            rows = self.mapping.moved(rows, label)
+        with torch.set_grad_enabled(z.requires_grad and torch.is_grad_enabled()):
+            z, label = z.to(self.device, torch.float32), self._label(labels or label, len(z))
+            learned = isinstance(self.mapping, LabelledMapping)
+            w = self.mapping(z, None if learned else label)
+            rows = w[:, None].expand(-1, self.num_layers, -1).clone()
+            cutoff = self.num_layers if truncation_layers is None else truncation_layers
+            if truncation != 1.0:
+                rows[:, :cutoff] = self.w_avg + truncation * (rows[:, :cutoff] - self.w_avg)
+            if isinstance(self.mapping, LabelledMapping) and label is not None:
+                rows = self.mapping.moved(rows, label)
         return rows
 
     @torch.no_grad()
@@ -402,6 +407,7 @@ class Generator:
             return self.synthesis.evened(mixed, first, second, shares)
         return mixed
 
+    @answering
     def synthesize(self, w: Tensor, noise: Noise = "fixed", level: int = -1) -> Tensor:
         """Intermediate latent to volume; differentiable in w.
 
@@ -451,9 +457,11 @@ class Generator:
         label = self._label(label, len(volume)) if self.config.label_dim else None
         return self.discriminator(volume.to(self.device, torch.float32), label)
 
-    def _label(self, label: Tensor | None, count: int) -> Tensor | None:
+    def _label(self, label: Tensor | Mapping[str, float | str] | None, count: int) -> Tensor | None:
         """[count, label_dim], averages where none is given; None for an unconditional generator."""
         size = self.label_dim
+        if isinstance(label, Mapping):
+            label = Label.of(label).encode(self)
         if label is None and self.config.label_dim:
             # A network without named labels, such as an official one, takes zeros for None.
             schema = self.card.get("labels")

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from stylegan3d.base import Json, JsonView, LatentError, OutputError, ScanError, facts_in
 from stylegan3d.geometry.space import Space
 from stylegan3d.measures.tissue_volumes import Tissues, read_tissues
+from stylegan3d.model.generator import Generator
 from stylegan3d.outputs.projections import output_names
 from stylegan3d.outputs.results import (
     edited_file,
@@ -24,7 +24,14 @@ from stylegan3d.recipe.recipe import Detail, Recipe, Source
 from stylegan3d.render.editable import ABOUT, Details, Original, edited_scan_files
 from stylegan3d.render.recipes import EditedScan, edited_scan, render_recipe
 from stylegan3d.render.renderer import Renderer
-from stylegan3d.scans import SeveralSeries, SeveralVolumes, read_scan, second_image
+from stylegan3d.scans import (
+    Scan,
+    SecondImage,
+    SeveralSeries,
+    SeveralVolumes,
+    read_scan,
+    second_image,
+)
 from stylegan3d.scans.checks import READ_ERRORS, open_image
 from stylegan3d.scans.resampling import unpack_mask
 from stylegan3d.storage import volumes
@@ -32,10 +39,6 @@ from stylegan3d.storage.about import PROGRAM
 from stylegan3d.storage.bids import source_uri
 from stylegan3d.storage.files import check_output, sha256_of, write_together
 from stylegan3d.storage.formats import Name
-
-if TYPE_CHECKING:
-    from stylegan3d.model.generator import Generator
-    from stylegan3d.scans import Scan, SecondImage
 
 #: Share of the brain's voxels that are above 0.
 SAME_OUTLINE = 0.95

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import nibabel as nib
 import numpy as np
@@ -15,12 +14,10 @@ from stylegan3d.measures.regions import find
 from stylegan3d.scans.aligned import EXPECTED_CONTRAST
 from stylegan3d.scans.alignment import load_template
 from stylegan3d.scans.intensity import contrast_agreement
+from stylegan3d.scans.scan import Scan
 from stylegan3d.segmentation.inference import Segmenter, bundled_lesions
 from stylegan3d.segmentation.scans import OnGrid, map_files
 from stylegan3d.storage.places import TEMPLATE, bundled_model_path
-
-if TYPE_CHECKING:
-    from stylegan3d.scans.scan import Scan
 
 
 @dataclass(frozen=True, eq=False)

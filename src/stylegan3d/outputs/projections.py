@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -16,7 +16,9 @@ from scipy.ndimage import distance_transform_edt
 from stylegan3d.base import Json, JsonView, facts_in
 from stylegan3d.geometry.space import Space
 from stylegan3d.measures.similarity import similarity
+from stylegan3d.model.generator import Generator
 from stylegan3d.outputs.results import INSIDE, provenance, rendered_files, write_dataset_description
+from stylegan3d.projection import ProjectionResult, Uncertainty
 from stylegan3d.projection.forward import Mask, Masked, Operator
 from stylegan3d.projection.operators import Identity, KSpace, ThickSlices
 from stylegan3d.projection.projector import ProjectionRun, tissues_of
@@ -25,7 +27,7 @@ from stylegan3d.recipe.description import describe_recipe
 from stylegan3d.recipe.latents import Latent, latent_bytes
 from stylegan3d.recipe.recipe import Recipe, Source
 from stylegan3d.render.editable import scale_of
-from stylegan3d.scans import native_image
+from stylegan3d.scans import AlignedScan, native_image
 from stylegan3d.scans.extraction import extracted_mask
 from stylegan3d.scans.resampling import NativeTransform, resample, with_geometry
 from stylegan3d.storage import volumes
@@ -35,12 +37,6 @@ from stylegan3d.storage.files import check_output, write_together
 from stylegan3d.storage.formats import MODEL, Name, scan_stem, scan_suffix
 from stylegan3d.storage.jsontext import to_json
 from stylegan3d.storage.volumes import VOLUME_SUFFIX
-
-if TYPE_CHECKING:
-    from stylegan3d.model.generator import Generator
-    from stylegan3d.projection import ProjectionResult, Uncertainty
-    from stylegan3d.scans import AlignedScan
-
 
 # Additional files of a projection through an operator: the scan with measured data kept.
 

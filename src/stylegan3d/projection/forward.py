@@ -8,7 +8,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import Self
 
 import numpy as np
 import torch
@@ -17,15 +17,11 @@ from torch import Tensor
 
 from stylegan3d.base import Json, ScanError, StyleGAN3DError
 from stylegan3d.geometry.space import Space
-from stylegan3d.scans import checks
+from stylegan3d.scans import AlignedScan, checks
 from stylegan3d.scans.orientation import geometry_of
 from stylegan3d.scans.resampling import resample
 from stylegan3d.scans.scan_data import ScanData, affine_beside
 from stylegan3d.storage.files import sha256_of
-
-if TYPE_CHECKING:
-    from stylegan3d.scans import AlignedScan
-
 
 # Conjugate gradients for images, used by tuning and restoration.
 

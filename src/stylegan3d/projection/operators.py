@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, Self
+from typing import Literal, Self
 
 import numpy as np
 import torch
@@ -24,10 +24,7 @@ from stylegan3d.base import Json, StyleGAN3DError
 from stylegan3d.geometry.space import Space
 from stylegan3d.networks.resampling import along_axes
 from stylegan3d.projection.forward import Mask, Operator
-
-if TYPE_CHECKING:
-    from stylegan3d.scans import AlignedScan
-
+from stylegan3d.scans import AlignedScan
 
 # Forward operator for scans whose contrast differs from the training data.
 

@@ -14,14 +14,15 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
 from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from stylegan3d.base import SILENT, Doubt, Json, Progress, RecipeError, StyleGAN3DError
+from stylegan3d.base import SILENT, Doubt, Json, Progress, RecipeError, StyleGAN3DError, brief_repr
 from stylegan3d.measures.tissue_volumes import Tissues, read_tissues
 from stylegan3d.model.generator import Generator
 from stylegan3d.networks.memo import Noise
@@ -54,8 +55,10 @@ from stylegan3d.recipe.recipe import Recipe
 from stylegan3d.render.editable import CarriedDetail, Original
 from stylegan3d.render.recipes import EditedScan, edited_moment
 from stylegan3d.render.renderer import Renderer
+from stylegan3d.scans import Scan, read_scan
 from stylegan3d.scans.aligned import AlignedScan
 from stylegan3d.scans.pose import NO_POSE, Pose
+from stylegan3d.storage.jsontext import short_repr
 
 # Budgets of a projection and its estimated duration.
 
@@ -143,6 +146,7 @@ def _step_seconds(generator: Generator, with_noise: bool) -> float:
 LEAST_NOISE = 2e-3
 
 
+@runtime_checkable
 class Aligned(Protocol):
     """A volume to project, on the generator's grid, with its brain mask."""
 
@@ -163,8 +167,10 @@ def check_scan(
     """Volume and brain mask; StyleGAN3DError if they cannot be projected."""
     if isinstance(aligned, np.ndarray):
         volume, mask = aligned, aligned > 0.05
-    else:
+    elif isinstance(aligned, Aligned):
         volume, mask = aligned.volume, aligned.brain_mask.astype(bool)
+    else:
+        raise StyleGAN3DError(f"A scan or its path is to be projected, not {short_repr(aligned)}.")
     if volume.shape != generator.shape:
         raise StyleGAN3DError(
             f"The volume has {volume.shape} voxels, but this generator makes {generator.shape}; "
@@ -233,6 +239,8 @@ class ProjectionResult:
         the model is not calibrated or the scan is incomplete.
     """
 
+    __repr__ = brief_repr
+
     w: Tensor
     volume: np.ndarray
     assessment: Assessment
@@ -286,7 +294,7 @@ class ProjectionResult:
 
 def project(
     generator: Generator,
-    aligned: Aligned | np.ndarray,
+    aligned: Aligned | Scan | np.ndarray | str | Path,
     choices: Choices = USUAL,
     *,
     noise: Noise = "fixed",
@@ -301,8 +309,9 @@ def project(
 
     Parameters
     ----------
-    aligned : Aligned or ndarray
-        An `AlignedScan`, or its volume (X, Y, Z) in [0, 1] on the generator's grid.
+    aligned : Aligned, Scan, ndarray, str or Path
+        An `AlignedScan`, or its volume (X, Y, Z) in [0, 1] on the generator's grid; a scan, or the
+        path of one, is aligned first.
     choices : Choices
         What is searched and how long: `space` "w" (one latent for all layers: most typical of the
         generator), "w+" (one per layer: follows the scan more closely), or "w+noise" (also fits the
@@ -338,6 +347,10 @@ def project(
         If the volume is on another grid, or budget, space or method are unknown or incompatible.
     """
     run = SearchRun(progress)
+    if isinstance(aligned, (str, Path)):
+        aligned = read_scan(aligned)
+    if isinstance(aligned, Scan):
+        aligned = aligned.align(generator)
     choices = replace(choices, **changes)
     space, budget = choices.space, choices.budget
     method, channel = choices.method, choices.channel

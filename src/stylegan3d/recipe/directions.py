@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from stylegan3d.base import Json, RecipeError
+from stylegan3d.base import Json, RecipeError, brief_repr
 
 if TYPE_CHECKING:
     import torch
@@ -47,6 +47,8 @@ class Directions:
     readings : mapping of str to ndarray, shape (w_dim,), float32
         Weights of w that give the position along the direction of an attribute, by name.
     """
+
+    __repr__ = brief_repr
 
     vectors: np.ndarray
     std: np.ndarray

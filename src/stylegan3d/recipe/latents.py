@@ -30,7 +30,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from stylegan3d.base import Json, LatentError, ModelError, RecipeError
+from stylegan3d.base import Json, LatentError, ModelError, RecipeError, brief_repr
 from stylegan3d.recipe.directions import Directions, frozen, split_direction
 from stylegan3d.recipe.model import Model, Noise, Truncation, check_seed
 from stylegan3d.storage.files import atomic_write_bytes
@@ -179,6 +179,8 @@ class Latent:
     LatentError
         If the numbers do not fit the space or are not finite.
     """
+
+    __repr__ = brief_repr
 
     w: np.ndarray
     space: str
@@ -352,11 +354,16 @@ def mix(w_a: Tensor, w_b: Tensor, strength: float | Sequence[float] | Tensor) ->
     ----------
     w_a, w_b : Tensor, shape (..., num_layers, w_dim)
     strength : float, sequence of float or Tensor
-        One number, or one per layer.
+        One number from 0 to 1, or one per layer.
     """
     import torch
 
     s = torch.as_tensor(strength, dtype=w_a.dtype, device=w_a.device)
+    if w_a.shape[-2:] != w_b.shape[-2:] or not bool(((s >= 0) & (s <= 1)).all()):
+        raise ModelError(
+            f"Latents of {tuple(w_a.shape)} and {tuple(w_b.shape)} numbers cannot be mixed with "
+            f"strength {strength}: give two latents of one generator, and strengths from 0 to 1."
+        )
     if s.ndim == 1:
         if s.shape[0] != w_a.shape[-2]:
             raise ModelError(

@@ -87,7 +87,7 @@ class Model(Sizes, Protocol):
     def map(
         self,
         z: Tensor,
-        label: Tensor | None = None,
+        label: Tensor | Mapping[str, float | str] | None = None,
         truncation: float = 1.0,
         truncation_layers: int | None = None,
     ) -> Tensor:
@@ -183,17 +183,19 @@ def seed_latents(
     seeds: Sequence[int],
     truncation: float = 1.0,
     truncation_layers: int | None = None,
-    label: Tensor | None = None,
+    label: Tensor | Mapping[str, float | str] | None = None,
 ) -> Tensor:
     """The w of seeds, [len(seeds), num_layers, w_dim].
 
     z is `numpy.random.RandomState(seed).randn(1, z_dim)`, so a seed gives the same latent as in
-    every other StyleGAN program. `label` [1, label_dim] applies to all; see `Generator.map`.
+    every other StyleGAN program. `label` [1, label_dim] or by names applies to all; see
+    `Generator.map`.
     """
     import torch
 
     rows = []
     for seed in seeds:
+        check_seed(np.asarray(seed).item(), "A seed")
         z = seed_z(generator, seed)
         # One at a time: in a batch of another size a matrix product may round differently.
         rows.append(generator.map(z, label, truncation, truncation_layers))

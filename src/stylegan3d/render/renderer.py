@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from stylegan3d.base import SILENT, ModelError, Progress, effort
+from stylegan3d.base import SILENT, ModelError, Progress, brief_repr, effort
 from stylegan3d.devices import measured_dtype
 from stylegan3d.geometry.space import Space, to_display
 from stylegan3d.memory import is_out_of_memory, keep_large_blocks
@@ -176,6 +176,8 @@ class Rendered:
     through : tuple of float or None
         Only the three planes of voxels through this point, RAS mm, are what was asked for.
     """
+
+    __repr__ = brief_repr
 
     volume: np.ndarray
     space: Space

@@ -11,7 +11,7 @@ from scipy import ndimage
 from scipy.linalg import expm, logm
 from scipy.spatial.transform import Rotation
 
-from stylegan3d.base import Doubt, Json, Note, ScanError, doubts_in, facts_in
+from stylegan3d.base import Doubt, Json, Note, ScanError, brief_repr, doubts_in, facts_in
 from stylegan3d.geometry.space import Space
 from stylegan3d.scans.alignment import LEVELS_MM, Template, centroid, refined_rigid
 from stylegan3d.scans.intensity import (
@@ -103,6 +103,8 @@ class AlignedScan:
         Steps of the preparation.
     """
 
+    __repr__ = brief_repr
+
     volume: np.ndarray
     space: Space
     rigid: np.ndarray
@@ -154,16 +156,12 @@ class AlignedScan:
         ValueError
             If the scan was not prepared by `Scan.align`.
         """
-        if self.prepared is None:
-            raise ValueError("Only what Scan.align made can be moved.")
         turn = Rotation.from_euler("xyz", rotation_deg, degrees=True).as_matrix()
         middle = centroid(self.brain_mask, self.space)
         move = nib.affines.from_matvec(turn, middle - turn @ middle + np.array(translation_mm))
         angle = np.degrees(Rotation.from_matrix(turn).magnitude())
         text = f"Moved manually by {np.linalg.norm(translation_mm):.1f} mm, {angle:.1f} degrees."
-        kept = tuple(step for step in self.record if step.name != "grid")
-        record = (*kept, PreparationStep("nudge", (text,), 0.0))
-        return on_grid(self.scan, self.prepared, move @ self.rigid, record)
+        return self.posed(move @ self.rigid, text)
 
     def refined(self) -> AlignedScan:
         """The brain in the best pose near the current one, such as after `nudged`.
@@ -182,12 +180,12 @@ class AlignedScan:
         far = np.linalg.norm(nib.affines.apply_affine(move, middle) - middle)
         angle = np.degrees(Rotation.from_matrix(move[:3, :3]).magnitude())
         text = f"Alignment refined: moved by {far:.1f} mm and rotated by {angle:.1f} degrees."
-        kept = tuple(step for step in self.record if step.name != "grid")
-        record = (*kept, PreparationStep("nudge", (text,), perf_counter() - start))
-        return on_grid(self.scan, prepared, rigid, record)
+        return self.posed(rigid, text, perf_counter() - start)
 
-    def posed(self, rigid: np.ndarray) -> AlignedScan:
-        """The brain in a given pose (4, 4), scan RAS mm to model RAS mm.
+    def posed(
+        self, rigid: np.ndarray, text: str = "An earlier pose was restored.", seconds: float = 0.0
+    ) -> AlignedScan:
+        """The brain in a given pose (4, 4), scan RAS mm to model RAS mm; `text` goes on record.
 
         Raises
         ------
@@ -197,8 +195,7 @@ class AlignedScan:
         if self.prepared is None:
             raise ValueError("Only what Scan.align made can be moved.")
         kept = tuple(step for step in self.record if step.name != "grid")
-        text = "An earlier pose was restored."
-        record = (*kept, PreparationStep("nudge", (text,), 0.0))
+        record = (*kept, PreparationStep("nudge", (text,), seconds))
         return on_grid(self.scan, self.prepared, rigid, record)
 
     def to_native(self, volume: np.ndarray, *, signed: bool = False) -> nib.Nifti1Image:

@@ -25,6 +25,7 @@ import SimpleITK as sitk
 from scipy import ndimage
 from scipy.spatial.transform import Rotation
 
+from stylegan3d import base
 from stylegan3d.base import SILENT, Doubt, Json, Note, OutputError, Progress, ScanError, facts_in
 from stylegan3d.geometry.space import RAS_TO_LPS, Space
 from stylegan3d.scans.aligned import AlignedScan, PreparationStep, PreparedBrain, on_grid
@@ -441,6 +442,8 @@ def _posed(brain: np.ndarray, space: Space, target: Target) -> tuple[np.ndarray,
 
 class Scan(ScanData):
     """One 3D scan on its own grid; see `ScanData` for its attributes."""
+
+    __repr__ = base.brief_repr
 
     def align(
         self,

@@ -18,7 +18,7 @@ import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -39,12 +39,9 @@ from stylegan3d.segmentation.classes import (
     value_text,
 )
 from stylegan3d.segmentation.inference import Segmentation, Segmenter, measures_of
+from stylegan3d.segmentation.norms import Norms, Score
 from stylegan3d.storage.jsontext import read_json
 from stylegan3d.storage.places import bundled_model_path
-
-if TYPE_CHECKING:
-    from stylegan3d.segmentation.norms import Norms, Score
-
 
 FORMAT, VERSION = "stylegan3d-reading", 1
 FILE = "reading.json"

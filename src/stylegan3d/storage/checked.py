@@ -6,11 +6,15 @@ one sentence of this program's errors.
 
 from __future__ import annotations
 
+import inspect
+import numbers
 from collections.abc import Callable, Sequence
 from dataclasses import field, fields
-from functools import cache
+from functools import cache, wraps
+from os import PathLike
 from typing import Annotated, Any, TypeVar, dataclass_transform
 
+import numpy as np
 from pydantic import BeforeValidator, ConfigDict, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
@@ -83,6 +87,68 @@ def checked(
         return made
 
     return decorated
+
+
+#: What goes for types in annotations; a float may be a whole number, but no "0.5".
+_LIKE: dict[str, tuple[Any, ...]] = {
+    "None": (type(None),),
+    "int": (numbers.Integral,),
+    "float": (numbers.Real,),
+    "bool": (bool, np.bool_),
+    "Path": (PathLike,),
+    "Sequence": (list, tuple, range, np.ndarray),
+}
+#: Those of which a value is an instance by its class's name. Of all others anything is taken.
+_NAMED = {
+    "str",
+    "ndarray",
+    "Tensor",
+    "Generator",
+    "Scan",
+    "Recipe",
+    "Latent",
+    "Directions",
+    "Space",
+}
+
+
+def answering(function: Callable[..., T]) -> Callable[..., T]:
+    """`function`, answering what it cannot take in a sentence instead of failing inside.
+
+    Types are known by their names in the annotations, of which some are never imported.
+
+    Raises
+    ------
+    StyleGAN3DError
+        If an argument is missing, unknown or of another type.
+    """
+    signature = inspect.signature(function)
+
+    @wraps(function)
+    def called(*values: Any, **named: Any) -> T:
+        try:
+            given = signature.bind(*values, **named).arguments
+        except TypeError as reason:
+            raise StyleGAN3DError(f"{function.__name__}: {reason}.") from None
+        for name, value in given.items():
+            parameter = signature.parameters[name]
+            wanted = str(parameter.annotation).replace("torch.", "").replace("np.", "")
+            if parameter.kind != parameter.VAR_KEYWORD and not _fits(value, wanted):
+                raise StyleGAN3DError(
+                    f"{function.__name__}: {name} must be {wanted.replace(' | ', ' or ')}, "
+                    f"not {type(value).__name__} ({short_repr(value)})."
+                )
+        return function(*values, **named)
+
+    return called
+
+
+def _fits(value: Any, wanted: str) -> bool:
+    """Whether a value may be of an annotated type."""
+    names = {part.split("[")[0] for part in wanted.split(" | ")}
+    types = {kind.__name__ for kind in type(value).__mro__}
+    like = any(isinstance(value, _LIKE.get(name, ())) for name in names)
+    return like or bool(types & names or names - _NAMED - _LIKE.keys())
 
 
 def from_plain(kind: type[T], data: Any) -> T:

@@ -15,7 +15,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self, Unpack, cast
+from typing import Any, Self, Unpack, cast
 
 import numpy as np
 import torch
@@ -28,7 +28,7 @@ from stylegan3d.devices import fast_dtype
 from stylegan3d.geometry.space import unit
 from stylegan3d.model.families.autoencoder import DIFFUSION, VAE
 from stylegan3d.model.generator import Generator
-from stylegan3d.networks.autoencoder import LatentEncoder
+from stylegan3d.networks.autoencoder import LatentEncoder, LatentSynthesis
 from stylegan3d.networks.latent_diffusion import DiffusionConfig, LatentDiffusion, LatentGaussian
 from stylegan3d.storage.files import atomic_file
 from stylegan3d.training.augment import augment
@@ -38,9 +38,6 @@ from stylegan3d.training.export import card_of, finish
 from stylegan3d.training.labels import check_columns
 from stylegan3d.training.options import DiffusionSettings
 from stylegan3d.training.run import How, Run, TrainingTask, device_of, train
-
-if TYPE_CHECKING:
-    from stylegan3d.networks.autoencoder import LatentSynthesis
 
 FOLDS = 5
 #: Variants of each subject: original, mirrored, and slightly stretched ones.

@@ -25,7 +25,7 @@ import json
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, Self, Unpack, cast
+from typing import Any, Protocol, Self, Unpack, cast
 
 import numpy as np
 import torch
@@ -36,6 +36,7 @@ from stylegan3d.dataset.pack import Pack
 from stylegan3d.devices import fast_dtype
 from stylegan3d.geometry.space import as_packed, to_display, unit
 from stylegan3d.model.families.anatomy import anatomy_network
+from stylegan3d.model.family import HasVariations
 from stylegan3d.model.generator import Generator
 from stylegan3d.model.loading import load
 from stylegan3d.networks.anatomy import AnatomyNetwork
@@ -49,9 +50,6 @@ from stylegan3d.storage.files import atomic_write_text, only_run, output_errors
 from stylegan3d.training.data import as_input
 from stylegan3d.training.options import STRAIGHT_RATE, STRAIGHT_STEPS, FlowSettings
 from stylegan3d.training.run import CHECKPOINT, How, Run, TrainingTask, device_of, load_run, train
-
-if TYPE_CHECKING:
-    from stylegan3d.model.family import HasVariations
 
 # Items between flushes.
 REMEMBERED = 20

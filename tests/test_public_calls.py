@@ -1,0 +1,60 @@
+"""What a script gets wrong is answered in a sentence; what it prints is short."""
+
+import numpy as np
+import pytest
+import torch
+
+import stylegan3d
+from stylegan3d.base import StyleGAN3DError
+from stylegan3d.recipe.latents import Latent
+
+
+@pytest.mark.parametrize(
+    ("call", "says"),
+    [
+        (lambda G: stylegan3d.project(G, 5), "A scan or its path is to be projected, not 5"),
+        (lambda G: stylegan3d.project(G, "none.nii.gz"), "none.nii.gz does not exist"),
+        (lambda G: stylegan3d.project("model", np.zeros(3)), "generator must be Generator"),
+        (lambda G: stylegan3d.measure_volume(torch.zeros(3, 3, 3), G.space), "must be ndarray"),
+        (lambda G: stylegan3d.measure_volume(np.zeros((3, 3, 3))), "argument: 'space'"),
+        (lambda G: stylegan3d.read_scan(np.zeros(3)), "path must be str or Path"),
+        (lambda G: stylegan3d.seed_latents(G, 5), "seeds must be Sequence"),
+        (lambda G: stylegan3d.seed_latents(G, [0.5]), "seed must be a whole number"),
+        (lambda G: stylegan3d.seed_latents(G, [1], label={"age": 7}), "without labels"),
+        (lambda G: G.map(torch.zeros(1, G.z_dim), age=70), "without labels"),
+        (lambda G: G.map("z"), "z must be Tensor"),
+        (lambda G: G.synthesize([1]), "w must be Tensor"),
+        (lambda G: stylegan3d.mix(G.w_avg[None], G.w_avg[None], 7), "strengths from 0 to 1"),
+        (lambda G: stylegan3d.mix(G.w_avg[None], G.w_avg[None], "a"), "strength must be float"),
+    ],
+)
+def test_a_wrong_argument_is_one_sentence(call, says, tiny_generator):
+    with pytest.raises(StyleGAN3DError, match=says) as raised:
+        call(tiny_generator)
+    assert len(str(raised.value).splitlines()) == 1
+
+
+def test_right_arguments_of_other_types_are_taken(tiny_generator, tmp_path):
+    G = tiny_generator
+    w = stylegan3d.seed_latents(G, np.arange(2), truncation=np.float32(1))
+    assert torch.equal(w, stylegan3d.seed_latents(G, (0, 1)))
+    assert torch.equal(stylegan3d.mix(w[:1], w[1:], 1), w[1:])
+
+
+def test_gradients_pass_where_they_are_asked_for(tiny_generator):
+    z = torch.randn(1, tiny_generator.z_dim, requires_grad=True)
+    tiny_generator.synthesize(tiny_generator.map(z)).mean().backward()
+    assert z.grad is not None
+    assert z.grad.abs().max() > 0
+    assert not tiny_generator.map(z.detach()).requires_grad
+    with torch.no_grad():
+        assert not tiny_generator.map(z).requires_grad
+
+
+def test_printed_results_are_short(tiny_generator):
+    w = stylegan3d.seed_latents(tiny_generator, [0])[0]
+    text = repr(Latent(w, "W+", tiny_generator.hash, "tiny"))
+    assert f"w=float32 {tuple(w.shape)}" in text
+    assert len(text) < 1000
+    directions = stylegan3d.pca_directions(tiny_generator, components=2, samples=20)
+    assert len(repr(directions)) < 1000
