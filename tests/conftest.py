@@ -71,7 +71,8 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     @cache
     def together(file: str) -> str:
         text = (config.rootpath / file).read_text("utf-8")
-        shared = re.search(r"\bwindow\b", text) and "OWN_WINDOW" not in text
+        # After napari's own factory no other window can be opened: such files come last.
+        shared = re.search(r"\bwindow\b", text) and not re.search("OWN_WINDOW|make_napari", text)
         return str(Path(file).parent) if file.startswith("tests/gui/") and shared else file
 
     class Together(LoadScopeScheduling):
