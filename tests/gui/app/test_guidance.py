@@ -22,6 +22,9 @@ from napari_stylegan3d.widgets.settings import last_folder, note_folder, setting
 from napari_stylegan3d.widgets.theme import is_outlined
 from stylegan3d.recipe.recipe import Recipe
 
+#: What is asked is what is shown, not how it is drawn.
+UNPAINTED = True
+
 pytestmark = pytest.mark.usefixtures("segmenter")
 
 

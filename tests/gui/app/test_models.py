@@ -26,6 +26,9 @@ from stylegan3d.model.loading import load
 from stylegan3d.recipe.recipe import Edit, Label, Mix, Recipe, Source
 from stylegan3d.render.renderer import Renderer
 
+#: What is asked is what is shown, not how it is drawn.
+UNPAINTED = True
+
 TESTS = Path(__file__).parents[2]
 ORIG, SKIP = (
     TESTS / "checkpoints" / "data" / f"{n}.pkl" for n in ("official_tiny", "official_tiny_skip")

@@ -23,6 +23,9 @@ from stylegan3d.recipe.description import describe_recipe
 from stylegan3d.recipe.recipe import Edit, Recipe, Source, Truncation
 from stylegan3d.session.provenance import ComparedPair, Provenance, Side, distinct_title
 
+#: What is asked is what is shown, not how it is drawn.
+UNPAINTED = True
+
 A, B = (Recipe(Source("seed", number), Truncation(0.7)) for number in (3, 8))
 
 

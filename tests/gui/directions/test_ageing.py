@@ -5,6 +5,9 @@ import pytest
 from stylegan3d.recipe.recipe import Recipe, Source
 from stylegan3d.scans.person import Person
 
+#: What is asked is what is shown, not how it is drawn.
+UNPAINTED = True
+
 
 def test_years_are_an_edit_along_age(window, ageing):
     assert ageing.isVisible()
@@ -28,6 +31,7 @@ def test_years_are_an_edit_along_age(window, ageing):
 
 
 def test_ages_that_are_not_known_are_orange(window, ageing):
+    window.paint()
     assert ageing.unknown.known == (-30, 20)
     left, right = ageing.unknown.spans()
     width = ageing.unknown.width()

@@ -20,6 +20,9 @@ from stylegan3d.recipe.latents import load_directions, save_directions
 from stylegan3d.recipe.recipe import Edit, Recipe, Source
 from stylegan3d.storage.files import sha256_of
 
+#: What is asked is what is shown, not how it is drawn.
+UNPAINTED = True
+
 AGE = {"name": "Age", "attribute": "age", "unit": "years", "mae": 7.58, "baseline": 15.3}
 TOLD = "+13 years per sd, head size held fixed (r = 0.84 on 27 people not used)"
 

@@ -16,6 +16,9 @@ from stylegan3d.recipe.latents import Latent, save_latent
 from stylegan3d.recipe.recipe import Recipe, Source
 from stylegan3d.segmentation.numbers import HEAD
 
+#: What is asked is what is shown, not how it is drawn.
+UNPAINTED = True
+
 
 @pytest.fixture
 def people(window, tmp_path):

@@ -34,6 +34,9 @@ from stylegan3d.session.store import OWNER, SessionFolder, kept_sessions
 from stylegan3d.settings.option import ReportSettings
 from stylegan3d.storage import places
 
+#: What is asked is what is shown, not how it is drawn.
+UNPAINTED = True
+
 pytestmark = pytest.mark.usefixtures("segmenter")
 
 

@@ -15,6 +15,9 @@ from napari_stylegan3d.widgets import dialogs
 from stylegan3d.model.layers import layer_groups
 from stylegan3d.recipe.recipe import Mix, Source
 
+#: What is asked is what is shown, not how it is drawn.
+UNPAINTED = True
+
 
 @pytest.fixture
 def mixing(window):
