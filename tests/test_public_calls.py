@@ -1,5 +1,7 @@
 """What a script gets wrong is answered in a sentence; what it prints is short."""
 
+import pickle
+
 import numpy as np
 import pytest
 import torch
@@ -39,6 +41,12 @@ def test_right_arguments_of_other_types_are_taken(tiny_generator, tmp_path):
     w = stylegan3d.seed_latents(G, np.arange(2), truncation=np.float32(1))
     assert torch.equal(w, stylegan3d.seed_latents(G, (0, 1)))
     assert torch.equal(stylegan3d.mix(w[:1], w[1:], 1), w[1:])
+
+
+def test_what_a_script_calls_can_be_sent_to_another_process():
+    for name in stylegan3d.__all__:
+        offered = getattr(stylegan3d, name)
+        assert pickle.loads(pickle.dumps(offered)) == offered, name
 
 
 def test_gradients_pass_where_they_are_asked_for(tiny_generator):

@@ -205,9 +205,10 @@ class SwipeLayer(OwnLayer):
         """Move the curtain: A is shown on its left."""
         self._curtain = dict(curtain)
         parts: dict[int, DisplayArray] = {}
-        for view in self._views if self.there and self._volume is not None else ():
+        if not self.there or self._volume is None:
+            return
+        for view in self._views:
             assert view.plane is not None
-            assert self._volume is not None
             axis = view.plane.order[2]
             if axis in curtain and axis not in parts:  # the same for planes that a follower shares
                 mirrored = view.model.scene.camera.orientation[-1] == "left"

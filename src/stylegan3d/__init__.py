@@ -31,6 +31,7 @@ def __getattr__(name: str) -> Any:
         from stylegan3d.storage.checked import answering
 
         value = answering(value)
+        value.__module__, value.__qualname__ = __name__, name  # found there when unpickled
     globals()[name] = value
     return value
 

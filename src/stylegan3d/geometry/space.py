@@ -85,8 +85,6 @@ def voxel_ml_of(affine: np.ndarray) -> float:
 
 #: A 0.4 mm whole head is 640 x 640 x 512 voxels = 0.8 GB as float32: no real scan is larger.
 MAX_VOXELS = 210_000_000
-#: Voxels from which a grid needs care, as one of 0.4 mm: time and memory before the last bit.
-LARGE = 50_000_000
 
 
 def checked_space(shape: Any, affine: Any) -> Space:

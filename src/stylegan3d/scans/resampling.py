@@ -13,7 +13,8 @@ import numpy as np
 from scipy import ndimage
 
 from stylegan3d.base import Json, ScanError
-from stylegan3d.geometry.space import LARGE, Space, checked_space
+from stylegan3d.geometry.space import Space, checked_space
+from stylegan3d.storage.volumes import LARGE
 
 
 def resample(

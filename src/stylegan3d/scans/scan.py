@@ -25,8 +25,17 @@ import SimpleITK as sitk
 from scipy import ndimage
 from scipy.spatial.transform import Rotation
 
-from stylegan3d import base
-from stylegan3d.base import SILENT, Doubt, Json, Note, OutputError, Progress, ScanError, facts_in
+from stylegan3d.base import (
+    SILENT,
+    Doubt,
+    Json,
+    Note,
+    OutputError,
+    Progress,
+    ScanError,
+    brief_repr,
+    facts_in,
+)
 from stylegan3d.geometry.space import RAS_TO_LPS, Space
 from stylegan3d.scans.aligned import AlignedScan, PreparationStep, PreparedBrain, on_grid
 from stylegan3d.scans.alignment import Target, Template, align_rigid, centred_rigid, standard_brain
@@ -443,7 +452,7 @@ def _posed(brain: np.ndarray, space: Space, target: Target) -> tuple[np.ndarray,
 class Scan(ScanData):
     """One 3D scan on its own grid; see `ScanData` for its attributes."""
 
-    __repr__ = base.brief_repr
+    __repr__ = brief_repr
 
     def align(
         self,

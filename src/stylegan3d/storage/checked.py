@@ -99,17 +99,7 @@ _LIKE: dict[str, tuple[Any, ...]] = {
     "Sequence": (list, tuple, range, np.ndarray),
 }
 #: Those of which a value is an instance by its class's name. Of all others anything is taken.
-_NAMED = {
-    "str",
-    "ndarray",
-    "Tensor",
-    "Generator",
-    "Scan",
-    "Recipe",
-    "Latent",
-    "Directions",
-    "Space",
-}
+NAMED = {"str", "ndarray", "Tensor", "Generator", "Scan", "Recipe", "Latent", "Directions", "Space"}
 
 
 def answering(function: Callable[..., T]) -> Callable[..., T]:
@@ -123,6 +113,11 @@ def answering(function: Callable[..., T]) -> Callable[..., T]:
         If an argument is missing, unknown or of another type.
     """
     signature = inspect.signature(function)
+    wanted = {
+        name: str(one.annotation).replace("torch.", "").replace("np.", "").split(" | ")
+        for name, one in signature.parameters.items()
+        if one.kind != one.VAR_KEYWORD
+    }
 
     @wraps(function)
     def called(*values: Any, **named: Any) -> T:
@@ -130,12 +125,10 @@ def answering(function: Callable[..., T]) -> Callable[..., T]:
             given = signature.bind(*values, **named).arguments
         except TypeError as reason:
             raise StyleGAN3DError(f"{function.__name__}: {reason}.") from None
-        for name, value in given.items():
-            parameter = signature.parameters[name]
-            wanted = str(parameter.annotation).replace("torch.", "").replace("np.", "")
-            if parameter.kind != parameter.VAR_KEYWORD and not _fits(value, wanted):
+        for name, kinds in wanted.items():
+            if name in given and not _fits(value := given[name], kinds):
                 raise StyleGAN3DError(
-                    f"{function.__name__}: {name} must be {wanted.replace(' | ', ' or ')}, "
+                    f"{function.__name__}: {name} must be {' or '.join(kinds)}, "
                     f"not {type(value).__name__} ({short_repr(value)})."
                 )
         return function(*values, **named)
@@ -143,12 +136,12 @@ def answering(function: Callable[..., T]) -> Callable[..., T]:
     return called
 
 
-def _fits(value: Any, wanted: str) -> bool:
-    """Whether a value may be of an annotated type."""
-    names = {part.split("[")[0] for part in wanted.split(" | ")}
+def _fits(value: Any, kinds: Sequence[str]) -> bool:
+    """Whether a value may be of one of the annotated types."""
+    names = {kind.split("[")[0] for kind in kinds}
     types = {kind.__name__ for kind in type(value).__mro__}
     like = any(isinstance(value, _LIKE.get(name, ())) for name in names)
-    return like or bool(types & names or names - _NAMED - _LIKE.keys())
+    return like or bool(types & names or names - NAMED - _LIKE.keys())
 
 
 def from_plain(kind: type[T], data: Any) -> T:
