@@ -1,4 +1,4 @@
-"""The rebuilt encoder is deepbet's, and its descriptors tell brains apart."""
+"""The encoder is deepbet's, and its descriptors tell brains apart."""
 
 import numpy as np
 import pytest
@@ -10,7 +10,8 @@ from stylegan3d.base import StyleGAN3DError
 from stylegan3d.metrics.features import (
     DESCRIPTOR_SIZE,
     describe,
-    feature_encoder,
+    feature_maps,
+    feature_network,
     network_input,
 )
 
@@ -39,7 +40,7 @@ def test_encoder_is_that_of_the_traced_network() -> None:
 
     x = torch.from_numpy(np.random.default_rng(0).normal(0.4, 0.2, (1, 1, 64, 64, 64))).float()
     with torch.no_grad():
-        stem, down0, down1, down2, down3 = feature_encoder()(x)
+        stem, down0, down1, down2, down3 = feature_maps(feature_network(), x)
         y = up(down3, "up0") + down2
         y = up(y, "up1") + down1
         y = up(y, "up2") + down0

@@ -6,8 +6,7 @@ extraction of T1-weighted MRI using Convolutional Neural Networks", Computers in
 Medicine 2024; MIT). Its weights are in the wheel of a required package, so no download is needed
 and figures are comparable between machines.
 
-The wheel contains a traced network whose parts cannot be called; the encoder is rebuilt here from
-its weights, and tests/metrics compares it with the traced one.
+The wheel contains a traced network, of which the encoder alone is run here.
 """
 
 from __future__ import annotations
@@ -17,11 +16,12 @@ from collections.abc import Iterable
 from functools import lru_cache, partial
 from itertools import islice
 from operator import length_hint
+from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from stylegan3d.base import SILENT, Progress, StyleGAN3DError
 from stylegan3d.devices import workers
@@ -29,8 +29,8 @@ from stylegan3d.geometry.space import unit
 
 # deepbet resamples the box around the brain (about 20 cm) to 256 voxels: about 0.8 mm each.
 FEATURE_MM = 1.0
-CHANNELS = (16, 16, 32, 64, 128)
-DESCRIPTOR_SIZE = 2 * sum(CHANNELS[2:])
+CHANNELS = (32, 64, 128)
+DESCRIPTOR_SIZE = 2 * sum(CHANNELS)
 # deepbet's normalisation of intensities: these quantiles become 0 and 1, then this mean and
 # standard deviation.
 QUANTILES = (0.005, 0.995)
@@ -38,71 +38,9 @@ MEAN, DEVIATION = 0.449, 0.226
 LEAST_VOXELS = 32
 
 
-class Block(nn.Module):
-    """Residual block: two convolutions with instance norm and a shortcut, then ReLU."""
-
-    def __init__(self, inputs: int, outputs: int, stride: int) -> None:
-        super().__init__()
-        self.double_conv = nn.Sequential(
-            nn.Conv3d(inputs, outputs, 3, stride, 1, bias=False),
-            nn.InstanceNorm3d(outputs),
-            nn.ReLU(),
-            nn.Conv3d(outputs, outputs, 3, 1, 1, bias=False),
-            nn.InstanceNorm3d(outputs),
-        )
-        self.downsample = (
-            nn.Sequential(
-                nn.Conv3d(inputs, outputs, 1, stride, bias=False), nn.InstanceNorm3d(outputs)
-            )
-            if stride > 1
-            else nn.Identity()
-        )
-
-    def forward(self, x: Tensor) -> Tensor:
-        """[N, inputs, X, Y, Z] -> [N, outputs, X / stride, Y / stride, Z / stride]"""
-        return F.relu(self.double_conv(x) + self.downsample(x))
-
-
-class Down(nn.Module):
-    """Two residual blocks; the first may halve the grid."""
-
-    def __init__(self, inputs: int, outputs: int) -> None:
-        super().__init__()
-        self.block1 = Block(inputs, outputs, 1 if inputs == outputs else 2)
-        self.block2 = Block(outputs, outputs, 1)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """[N, inputs, X, Y, Z] -> [N, outputs, X', Y', Z']"""
-        return self.block2(self.block1(x))
-
-
-class FeatureEncoder(nn.Module):
-    """The encoder of deepbet's LinkNet3d: stem (grid / 4), then four stages (/ 4, 8, 16, 32)."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.init = nn.Sequential(
-            nn.Conv3d(1, CHANNELS[0], 7, 2, 3, bias=False),
-            nn.InstanceNorm3d(CHANNELS[0]),
-            nn.ReLU(),
-            nn.MaxPool3d(3, 2, 1),
-        )
-        self.down0 = Down(*CHANNELS[0:2])
-        self.down1 = Down(*CHANNELS[1:3])
-        self.down2 = Down(*CHANNELS[2:4])
-        self.down3 = Down(*CHANNELS[3:5])
-
-    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
-        """[N, 1, X, Y, Z] -> feature maps of the stem and the four stages."""
-        maps = [self.init(x)]
-        for stage in (self.down0, self.down1, self.down2, self.down3):
-            maps.append(stage(maps[-1]))
-        return tuple(maps)
-
-
 @lru_cache(maxsize=1)
-def feature_encoder() -> FeatureEncoder:
-    """The frozen encoder with deepbet's weights, on the CPU in float32.
+def feature_network() -> Any:
+    """deepbet's network on the CPU in float32; `feature_maps` runs its encoder.
 
     Raises
     ------
@@ -114,20 +52,24 @@ def feature_encoder() -> FeatureEncoder:
             warnings.simplefilter("ignore", DeprecationWarning)  # torch deprecates TorchScript
             from deepbet.utils import DATA_PATH
 
-            traced = torch.jit.load(f"{DATA_PATH}/models/model.pt", map_location="cpu")
-        encoder = FeatureEncoder()
-        state = {k: v for k, v in traced.state_dict().items() if k.split(".")[0] in _parts(encoder)}
-        encoder.load_state_dict(state, strict=True)
-    except (ImportError, RuntimeError, ValueError) as error:
+            network = torch.jit.load(f"{DATA_PATH}/models/model.pt", map_location="cpu")
+        if network.state_dict()["down3.block2.double_conv.3.weight"].shape[0] != CHANNELS[-1]:
+            raise ValueError("its layers have other sizes")
+    except (ImportError, RuntimeError, ValueError, KeyError) as error:
         reason = str(error).partition("\n")[0]
         raise StyleGAN3DError(
             f"The feature network inside deepbet cannot be read ({reason}); install deepbet 1.0.2."
         ) from error
-    return encoder.eval().requires_grad_(False)
+    return network.eval()
 
 
-def _parts(encoder: nn.Module) -> set[str]:
-    return {name for name, _ in encoder.named_children()}
+def feature_maps(network: Any, x: Tensor) -> list[Tensor]:
+    """[N, 1, X, Y, Z] -> maps of the stem (grid / 4) and the four stages (/ 4, 8, 16, 32)."""
+    relu = getattr(network.conv, "2")  # the layers share it
+    maps = [network.init(relu, x)]
+    for stage in (network.down0, network.down1, network.down2, network.down3):
+        maps.append(stage(relu, maps[-1]))
+    return maps
 
 
 def network_input(volume: np.ndarray, voxel_mm: tuple[float, float, float]) -> Tensor:
@@ -193,7 +135,7 @@ def describe(
         If a volume is not finite or constant.
     """
     total = length_hint(volumes)
-    one = partial(_describe_one, feature_encoder().to(device), voxel_mm=voxel_mm, device=device)
+    one = partial(_describe_one, feature_network().to(device), voxel_mm=voxel_mm, device=device)
     rows: list[np.ndarray] = []
     with workers(device) as mapped:
         source = enumerate(volumes, 1)
@@ -206,7 +148,7 @@ def describe(
 
 @torch.no_grad()
 def _describe_one(
-    encoder: FeatureEncoder,
+    network: Any,
     numbered: tuple[int, np.ndarray],
     *,
     voxel_mm: tuple[float, float, float],
@@ -220,7 +162,7 @@ def _describe_one(
         )
     # Without this cuDNN rounds float32 to TF32 and may sum in random order.
     with torch.backends.cudnn.flags(deterministic=True, allow_tf32=False):
-        maps = encoder(network_input(volume, voxel_mm).to(device))[2:]
+        maps = feature_maps(network, network_input(volume, voxel_mm).to(device))[2:]
     means = [m.mean(dim=(2, 3, 4))[0] for m in maps]
     deviations = [m.std(dim=(2, 3, 4), correction=0)[0] for m in maps]
     return torch.cat(means + deviations).double().cpu().numpy()
