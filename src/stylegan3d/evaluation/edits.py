@@ -634,9 +634,7 @@ def composition(material: Material) -> Json | None:
         truth = current = unit(volume)
         inside = truth > 0
         for cycle in range(1, max(CYCLES) + 1):
-            seen = encode(generator, current)
-            assert seen is not None
-            current = seen
+            current = encode(generator, current)
             if cycle in errors:
                 errors[cycle].append(mean(np.abs(current - truth)[inside]))
         mean_brain.append(mean(np.abs(material.pack.template - truth)[inside]))

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 
@@ -16,7 +15,6 @@ from stylegan3d.dataset.pack import Pack
 from stylegan3d.dataset.scan_preparation import VolumeSet
 from stylegan3d.evaluation.settings import EvaluationSettings
 from stylegan3d.evaluation.table import keys
-from stylegan3d.geometry.space import Space
 from stylegan3d.measures.tissue_shape import TISSUE_SHAPE, tissue_shapes
 from stylegan3d.metrics import features
 from stylegan3d.metrics.plausibility import FOREGROUND
@@ -83,56 +81,16 @@ def measures_of(report: JsonView) -> str:
     return FORMER.get(known, known)
 
 
-class Brains(Protocol):
-    """Synthetic volumes, uint8 (X, Y, Z) each, one by one or stacked."""
-
-    def __len__(self) -> int: ...
-
-    def __iter__(self) -> Iterator[np.ndarray]: ...
-
-    def stack(self) -> np.ndarray:
-        """All of them, [n, X, Y, Z]."""
-        ...
-
-
-class Subject(Protocol):
-    """Synthetic brains by number.
+class GeneratorSubject:
+    """A generator, whose brains are numbered by seeds.
 
     Attributes
     ----------
-    name, hash : str
-        Name and hash of the generator or folder.
-    space : Space
-        The grid of its brains.
     generator : Generator or None
-        The generator, if any.
+        None for a folder of volumes.
+    name, hash, space : str, str, Space
+        Of the generator or folder; the grid of its brains.
     """
-
-    name: str
-    hash: str
-    space: Space
-    generator: Generator | None
-
-    def numbers(self, first: int, count: int) -> range:
-        """Numbers of `count` brains from `first`, or of as many as there are."""
-        ...
-
-    def brains(self, numbers: Sequence[int], truncation: float) -> Brains:
-        """The brains with these numbers."""
-        ...
-
-    def label(self, number: int) -> str:
-        """Name of a brain: its seed or file."""
-        ...
-
-    @property
-    def notes(self) -> list[str]:
-        """Notes for the report."""
-        ...
-
-
-class GeneratorSubject:
-    """A generator, whose brains are numbered by seeds."""
 
     def __init__(self, generator: Generator) -> None:
         self.generator: Generator | None = generator
@@ -140,20 +98,20 @@ class GeneratorSubject:
         self.name, self.hash, self.space = generator.name, generator.hash, generator.space
 
     def numbers(self, first: int, count: int) -> range:
-        """See `Subject`."""
+        """Numbers of `count` brains from `first`, or of as many as there are."""
         return range(first, first + count)
 
     def brains(self, numbers: Sequence[int], truncation: float) -> Brains:
-        """See `Subject`."""
+        """The brains with these numbers."""
         return RandomBrains(self._made_by, numbers, truncation=truncation)
 
     def label(self, number: int) -> str:
-        """See `Subject`."""
+        """Name of a brain: its seed or file."""
         return f"seed {number}"
 
     @property
     def notes(self) -> list[str]:
-        """See `Subject`."""
+        """Notes for the report."""
         doubt = self._made_by.frame_doubt
         return [doubt.sentence] if doubt else []
 
@@ -167,20 +125,20 @@ class VolumesSubject:
         self.name, self.hash, self.space = volumes.path.name, volumes.hash, volumes.space
 
     def numbers(self, first: int, count: int) -> range:
-        """See `Subject`; always from the first, limited to the existing volumes."""
+        """See `GeneratorSubject`; always from the first, limited to the existing volumes."""
         return range(min(count, len(self._volumes.names)))
 
     def brains(self, numbers: Sequence[int], truncation: float) -> Brains:
-        """See `Subject`; truncation has no effect."""
+        """See `GeneratorSubject`; truncation has no effect."""
         return StoredBrains(self._volumes.volumes[list(numbers)])
 
     def label(self, number: int) -> str:
-        """See `Subject`."""
+        """See `GeneratorSubject`."""
         return self._volumes.names[number]
 
     @property
     def notes(self) -> list[str]:
-        """See `Subject`."""
+        """See `GeneratorSubject`."""
         return self._volumes.notes
 
 
@@ -197,9 +155,13 @@ class StoredBrains:
         return iter(self.volumes)
 
     def stack(self) -> np.ndarray:
-        """All of them."""
+        """All of them, [n, X, Y, Z]."""
         return self.volumes
 
+
+#: Synthetic volumes, uint8 (X, Y, Z) each, one by one or stacked; and what makes them, by number.
+Brains = RandomBrains | StoredBrains
+Subject = GeneratorSubject | VolumesSubject
 
 # Brains per stored piece.
 PIECE, REAL_PIECE = 16, 64

@@ -29,7 +29,8 @@ import dataclasses
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
@@ -157,10 +158,7 @@ def reconstruct(
         voxel): medians of "psnr" (dB), "ssim", "ncc" and "mae". "people" are the individual rows,
         "n" their number.
     """
-
-    def one(volume: np.ndarray) -> dict[str, dict[str, float]]:
-        return _one(generator, unit(volume), mean_brain, budget)
-
+    one = partial(_one, generator, mean_brain, budget)
     rows = computed(one, people, generator.device, progress)
     result: Json = {"n": len(rows), "budget": budget}
     for name in rows[0] if rows else ():
@@ -169,10 +167,8 @@ def reconstruct(
     return result | {"people": rows}
 
 
-def encode(generator: Generator, volume: np.ndarray) -> np.ndarray | None:
-    """A brain (X, Y, Z) through encoder and synthesis without noise; None without an encoder."""
-    if generator.encoder is None:
-        return None
+def encode(generator: Generator, volume: np.ndarray) -> np.ndarray:
+    """A brain (X, Y, Z) through encoder and synthesis without noise."""
     return unit(packed_synthesis(generator, latents(generator, [volume]), "none"))
 
 
@@ -185,12 +181,11 @@ def latents(generator: Generator, volumes: Sequence[np.ndarray]) -> torch.Tensor
 
 
 def _one(
-    generator: Generator, volume: np.ndarray, mean_brain: np.ndarray, budget: str | None
+    generator: Generator, mean_brain: np.ndarray, budget: str | None, volume: np.ndarray
 ) -> dict[str, dict[str, float]]:
-    made = {}
-    encoded = encode(generator, volume)
-    if encoded is not None:
-        made["encoder"] = encoded
+    made, volume = {}, unit(volume)
+    if generator.encoder is not None:
+        made["encoder"] = encode(generator, volume)
     if budget is not None:
         projection = project(generator, volume, space="w+", budget=budget, noise="none")
         made["projected"] = unit(projection.volume)
@@ -496,20 +491,6 @@ class Components:
         return cls(mean, mixtures @ centred, squares / (len(rows) - 1), mixtures)
 
 
-class ShapeModel(Protocol):
-    """Principal components of training subjects, in some representation."""
-
-    components: Components
-
-    def drawn(self, coordinates: np.ndarray) -> np.ndarray:
-        """The image [D] of coordinates [k], in [0, 1]."""
-        ...
-
-    def errors(self, image: np.ndarray, counts: Sequence[int]) -> list[float]:
-        """Errors of an image [D] reconstructed from the first k components, for ascending k."""
-        ...
-
-
 class VoxelModel:
     """Principal components of training subjects in voxels, the model to compare with."""
 
@@ -517,12 +498,12 @@ class VoxelModel:
         self.components = Components.of(training)
 
     def drawn(self, coordinates: np.ndarray) -> np.ndarray:
-        """See `ShapeModel`."""
+        """The image [D] of coordinates [k], in [0, 1]."""
         vectors = self.components.vectors[: len(coordinates)]
         return (self.components.mean + coordinates @ vectors).clip(0, 1)
 
     def errors(self, image: np.ndarray, counts: Sequence[int]) -> list[float]:
-        """See `ShapeModel`; least squares."""
+        """Of an image [D] by least squares from the first k components, for ascending k."""
         coordinates = self.components.vectors @ (image - self.components.mean)
         return [distance(self.drawn(coordinates[:k]), image) for k in counts]
 
@@ -547,12 +528,12 @@ class LatentModel:
         self._modes = (mixtures @ (w - self._mean).flatten(1)).reshape(-1, *w.shape[1:])
 
     def drawn(self, coordinates: np.ndarray) -> np.ndarray:
-        """See `ShapeModel`."""
+        """See `VoxelModel`."""
         along = torch.from_numpy(coordinates.astype(np.float32)).to(self._mean)
         return self._draw(self._mean + torch.tensordot(along, self._modes[: len(along)], 1))
 
     def errors(self, image: np.ndarray, counts: Sequence[int]) -> list[float]:
-        """See `ShapeModel`; least squares.
+        """See `VoxelModel`.
 
         Each fit starts at the coordinates with fewer components; the best of `STEPS` steps is kept.
         """
@@ -570,6 +551,9 @@ class LatentModel:
                     step /= 2
             found.append(least)
         return found
+
+
+ShapeModel = VoxelModel | LatentModel
 
 
 def shape_statistics(material: Material) -> Json:
@@ -658,11 +642,7 @@ def _drawing(generator: Generator, inside: np.ndarray) -> Callable[[torch.Tensor
 
 def _counts(most: int) -> list[int]:
     """Powers of two below `most`, and `most`; empty for 0."""
-    return (
-        []
-        if not most
-        else [*(2**power for power in range(most.bit_length()) if 2**power < most), most]
-    )
+    return [2**power for power in range(most.bit_length()) if 2**power < most] + [most][:most]
 
 
 def distance(a: np.ndarray, b: np.ndarray) -> float:

@@ -55,11 +55,9 @@ def least_by_person(distances: np.ndarray, person: Sequence[object] | None) -> n
     """
     if person is None:
         return distances
-    codes: dict[object, int] = {}
-    code = np.array([codes.setdefault(name, len(codes)) for name in person])
-    order = np.argsort(code, kind="stable")
-    starts = np.searchsorted(code[order], np.arange(len(codes)))
-    return np.minimum.reduceat(distances[:, order], starts, axis=1)
+    names = np.array(person)
+    each = (distances[:, names == name].min(axis=1) for name in dict.fromkeys(person))
+    return np.stack([*each], axis=1)
 
 
 @dataclass(frozen=True)
@@ -147,7 +145,6 @@ def compare_nearest(synthetic: Nearest, validation: Nearest) -> Json:
             "--validation above 0."
         )
     n, m = len(synthetic.distance), len(validation.distance)
-    order = np.argsort(synthetic.distance)[:10]
     return {
         "n": n,
         "n_validation": m,
@@ -160,17 +157,17 @@ def compare_nearest(synthetic: Nearest, validation: Nearest) -> Json:
             "synthetic": _quantiles(synthetic.relative),
             "validation": _quantiles(validation.relative),
         },
-        "nearest": [
-            {
-                "brain": int(i),
-                "person": int(synthetic.person[i]),
-                "mirrored": bool(synthetic.mirrored[i]),
-                "distance": float(synthetic.distance[i]),
-                "relative": float(synthetic.relative[i]),
-            }
-            for i in order
-        ],
+        "nearest": _pairs(synthetic, "distance", "relative"),
     }
+
+
+def _pairs(found: Nearest | Closeness, *figures: str) -> list[Json]:
+    """The pairs in which the first of these figures is least, with all of them."""
+    return [
+        {"brain": int(i), "person": int(found.person[i]), "mirrored": bool(found.mirrored[i])}
+        | {name: float(getattr(found, name)[i]) for name in figures}
+        for i in np.argsort(getattr(found, figures[0]))[:MOST_NAMED]
+    ]
 
 
 def _counts(synthetic: np.ndarray, validation: np.ndarray) -> dict[str, int]:
@@ -506,16 +503,7 @@ def compare_copies(material: Material, detector: CopyDetector, synthetic: Closen
         "n_strangers": len(people.ratio),
         "synthetic": _quantiles(synthetic.ratio),
         "strangers": _quantiles(people.ratio),
-        "nearest": [
-            {
-                "brain": int(i),
-                "person": int(synthetic.person[i]),
-                "mirrored": bool(synthetic.mirrored[i]),
-                "ratio": float(synthetic.ratio[i]),
-                "correlation": float(synthetic.correlation[i]),
-            }
-            for i in np.argsort(synthetic.ratio)[:MOST_NAMED]
-        ],
+        "nearest": _pairs(synthetic, "ratio", "correlation"),
     }
     if len(people.ratio) < FEWEST_STRANGERS:
         return found | {
@@ -674,7 +662,6 @@ def by_encoder(material: Material, rows: np.ndarray) -> Scores | str:
 
     def errors(volume: np.ndarray) -> tuple[float, float]:
         made = encode(material.generator, unit(volume))
-        assert made is not None
         return _psnr(made, unit(volume)), float(structure(made) @ structure(volume))
 
     found = _scored(material, rows, "by the encoder", errors)

@@ -176,12 +176,7 @@ class Classification:
 
     def to_dict(self) -> Json:
         """The figures, plain for JSON."""
-        return {
-            "accuracy": self.accuracy,
-            "accuracy_interval": self.accuracy_interval,
-            "auc": self.auc,
-            "auc_interval": self.auc_interval,
-        }
+        return {name: value for name, value in vars(self).items() if name != "scores"}
 
 
 def cross_validated(
@@ -288,11 +283,8 @@ def classify_by_measures(
 def _widened(interval: Interval, repeats: np.ndarray) -> Interval:
     """An interval over brains, with the luck of single trainings added in squares."""
     middle, luck = float(repeats.mean()), Z * float(repeats.std(ddof=1))
-    low, high = (
-        middle - np.hypot(middle - interval[0], luck),
-        middle + np.hypot(interval[1] - middle, luck),
-    )
-    return max(float(low), 0.0), min(float(high), 1.0)
+    below, above = np.hypot([middle - interval[0], interval[1] - middle], luck)
+    return max(float(middle - below), 0.0), min(float(middle + above), 1.0)
 
 
 STEPS, BATCH = 160, 16
