@@ -296,17 +296,18 @@ def edit(
         raise typer.BadParameter("--age needs --age-by or --to-age.")
     if not edits and not ages:
         raise typer.BadParameter('Give an edit, such as --edit "PC 1=2.0" or --age-by 10.')
-    if latent is not None and _holds_latents(latent):
+    from stylegan3d.cohort.work import holds_latents
+
+    if latent is not None and holds_latents(latent):
         if to_age is not None or age is not None:
             raise typer.BadParameter("--to-age and --age are for one brain: give --age-by to many.")
-        recipe = drawn.recipe().replace(edits=_with_files_named(parse_edits(edits or [])))
+        recipe = drawn.recipe().replace(edits=_with_files_named(edits))
         _edit_many(latent, recipe, age_by, written, jobs)
         return
     if jobs > 1:
         raise typer.BadParameter("--jobs is for many scans: give a folder of projections.")
     source = Source("seed", seed) if latent is None else Source.from_file(latent)
-    edited = _with_files_named(parse_edits(edits or []))
-    recipe = drawn.recipe().replace(source=source, edits=edited)
+    recipe = drawn.recipe().replace(source=source, edits=_with_files_named(edits))
     generator = written.open()
     recipe = _with_names_written(recipe, generator)
     if ages:
@@ -337,12 +338,6 @@ def _aged(
     return recipe.replace(edits=(*others, edit))
 
 
-def _holds_latents(path: Path) -> bool:
-    from stylegan3d.cohort.work import holds_latents
-
-    return holds_latents(path)
-
-
 def _edit_many(
     latents: Path, recipe: Recipe, age_by: float | None, written: Volumes, jobs: int
 ) -> None:
@@ -371,13 +366,13 @@ def _with_names_written(recipe: Recipe, generator: Generator) -> Recipe:
     return recipe.replace(edits=edits)
 
 
-def _with_files_named(edits: tuple[Edit, ...]) -> tuple[Edit, ...]:
-    """Edits with absolute paths and sha256 of their directions files.
+def _with_files_named(texts: list[str] | None) -> tuple[Edit, ...]:
+    """Edits from texts, with absolute paths and sha256 of their directions files.
 
     So the recipe works from any folder, and only with these files.
     """
     named = []
-    for edit in edits:
+    for edit in parse_edits(texts or ()):
         if edit.file is not None:
             path = Path(edit.file).absolute()
             sha256 = hashlib.sha256(read_bytes(path, RecipeError)).hexdigest()

@@ -52,6 +52,7 @@ from stylegan3d.training.options import (
 )
 
 if TYPE_CHECKING:
+    from stylegan3d.dataset.pack import Pack
     from stylegan3d.training.run import How, Run
     from stylegan3d.training.segmentation import LabelledBrains
     from stylegan3d.training.synthetic import SyntheticBrains
@@ -148,6 +149,12 @@ class Kind:
             check_output([self.export / name for name in self.files], self.overwrite)
         elif self.export is not None:
             check_target(self.export, self.overwrite)
+
+    def pack(self) -> Pack:
+        """The data set."""
+        from stylegan3d.dataset.pack import load_pack
+
+        return load_pack(self.data)
 
     @property
     def target(self) -> Path:
@@ -368,11 +375,10 @@ class FitAnatomy(Named):
 
     def outcome(self, settings: Any) -> tuple[Json, list[str]]:
         """See `Kind.outcome`."""
-        from stylegan3d.dataset.pack import load_pack
         from stylegan3d.training.anatomy import fit_anatomy
         from stylegan3d.training.export import export_anatomy
 
-        pack, chosen = load_pack(self.data), None
+        pack, chosen = self.pack(), None
         if not self.resume:
             flags = {"seed": self.seed, "mirror": self.mirror}
             chosen = _chosen("anatomy", self.preset, self.config, self.words, flags)
@@ -418,7 +424,6 @@ class TrainStyleGAN(Named):
 
     def plan(self, settings: Any) -> PreparedTraining:
         """See `Kind.plan`."""
-        from stylegan3d.dataset.pack import load_pack
         from stylegan3d.training.export import export_stylegan
         from stylegan3d.training.stylegan import train_stylegan
         from stylegan3d.training.team import join_team
@@ -426,7 +431,7 @@ class TrainStyleGAN(Named):
         team = join_team(self.device)
         flags = {k: getattr(self, k) for k in ("steps", "accumulate", "precision")}
         with _leader_speaks(team):
-            pack = load_pack(self.data)
+            pack = self.pack()
             if self.resume:
                 changes = changed_settings(StyleGANSettings, self.words or []) | _given(flags)
             else:
@@ -489,11 +494,10 @@ class TrainAutoencoder(WithLabels):
 
     def plan(self, settings: Any) -> PreparedTraining:
         """See `Kind.plan`."""
-        from stylegan3d.dataset.pack import load_pack
         from stylegan3d.networks.autoencoder import AutoencoderConfig
         from stylegan3d.training.autoencoder import export_autoencoder, train_autoencoder
 
-        pack = load_pack(self.data)
+        pack = self.pack()
         x, y, z = pack.space.shape
         shape = None if self.resume else AutoencoderConfig((x, y, z), self.latent_channels)
         return PreparedTraining(
@@ -525,11 +529,10 @@ class TrainDiffusion(WithLabels):
 
     def plan(self, settings: Any) -> PreparedTraining:
         """See `Kind.plan`."""
-        from stylegan3d.dataset.pack import load_pack
         from stylegan3d.model.loading import load
         from stylegan3d.training.diffusion import export_diffusion, train_diffusion
 
-        pack, stage = load_pack(self.data), load(self.autoencoder, device="cpu")
+        pack, stage = self.pack(), load(self.autoencoder, device="cpu")
         return PreparedTraining(
             partial(train_diffusion, pack, stage, self.out, settings=settings),
             lambda run, bar: export_diffusion(run, pack, stage, **self.exporting(), progress=bar),
@@ -564,11 +567,10 @@ class TrainEncoder(Training, _WithModel):
 
     def plan(self, settings: Any) -> PreparedTraining:
         """See `Kind.plan`."""
-        from stylegan3d.dataset.pack import load_pack
         from stylegan3d.model.loading import load
         from stylegan3d.training.encoder import export_encoder, train_encoder
 
-        pack, generator = load_pack(self.data), load(self.model, device=self.device)
+        pack, generator = self.pack(), load(self.model, device=self.device)
         return PreparedTraining(
             partial(train_encoder, generator, pack, self.out, settings),
             lambda run, _: export_encoder(
@@ -630,7 +632,6 @@ class TrainFlow(Training, _WithModel):
 
     def plan(self, settings: Any) -> PreparedTraining:
         """See `Kind.plan`."""
-        from stylegan3d.dataset.pack import load_pack
         from stylegan3d.devices import choose_device
         from stylegan3d.model.loading import load
         from stylegan3d.training.flow import (
@@ -647,7 +648,7 @@ class TrainFlow(Training, _WithModel):
         from stylegan3d.training.flow_export import export_with_flow
         from stylegan3d.training.run import load_run
 
-        pack, generator = load_pack(self.data), load(self.model, device=self.device)
+        pack, generator = self.pack(), load(self.model, device=self.device)
         settings = FlowSettings(seed=self.seed)
         start = flow_of(generator) if self.init_from is None else start_of(self.init_from)
         if self.init_from and start is None:
@@ -688,12 +689,11 @@ class FitStatistics(Kind, _WithModel):
 
     def outcome(self, settings: Any) -> tuple[Json, list[str]]:
         """See `Kind.outcome`."""
-        from stylegan3d.dataset.pack import load_pack
         from stylegan3d.model.loading import load
         from stylegan3d.training.flow_export import export_matched
         from stylegan3d.training.shape_matching import match_flow
 
-        pack, generator = load_pack(self.data), load(self.model, device="cpu")
+        pack, generator = self.pack(), load(self.model, device="cpu")
         found = match_flow(
             generator, pack, self.out, settings=settings, resume=self.resume, report=log.info
         )
@@ -766,7 +766,6 @@ class TrainSegmentation(FromMaps):
 
     def _brains(self, scheme: str) -> LabelledBrains | SyntheticBrains:
         """The subjects with their labels."""
-        from stylegan3d.dataset.pack import load_pack
         from stylegan3d.devices import choose_device
         from stylegan3d.segmentation.classes import LESIONS, SCHEMES, STRUCTURES
         from stylegan3d.segmentation.inference import load_segmenter
@@ -778,10 +777,10 @@ class TrainSegmentation(FromMaps):
             return synthetic_brains(self.data, self.out / "heads", choose_device(self.device))
         if scheme == LESIONS.name:
             with progress("Labelling tissues") as bar:
-                return simulated_lesions(load_pack(self.data), load_segmenter(), bar)
+                return simulated_lesions(self.pack(), load_segmenter(), bar)
         if self.maps is None:
             raise StyleGAN3DError(f"To learn {scheme}, give the label maps with --maps.")
-        return load_labelled(load_pack(self.data), self.maps, SCHEMES[scheme])
+        return load_labelled(self.pack(), self.maps, SCHEMES[scheme])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -805,7 +804,6 @@ class TrainTranslation(FromMaps):
 
     def plan(self, settings: Any) -> PreparedTraining:
         """See `Kind.plan`."""
-        from stylegan3d.dataset.pack import load_pack
         from stylegan3d.segmentation.inference import load_segmenter
         from stylegan3d.training.translation import (
             export_translation,
@@ -815,7 +813,7 @@ class TrainTranslation(FromMaps):
 
         writing, segmenter = self.exporting(), load_segmenter(self.network)
         with progress("Reading the tissues") as bar:
-            people = load_painted(load_pack(self.data), self.maps, segmenter, bar)
+            people = load_painted(self.pack(), self.maps, segmenter, bar)
         count = len(people.pack.indices("train"))
         return PreparedTraining(
             partial(train_translation, people, self.out, settings=settings),

@@ -662,17 +662,17 @@ def difference(
     found: GroupComparison, column: int, brain: np.ndarray, space: Space
 ) -> tuple[np.ndarray, np.ndarray]:
     """The effect on another grid, and where in a brain on it the difference is found (bool)."""
-    onto = _onto(found.volume("effect", column), found.space, space, 1)
+    onto = _onto(found.volume("effect", column), found.space, space)
     sure = (found.volume("q") <= RATE).astype(np.float32)
-    return onto, (_onto(sure, found.space, space, 1) > 0.5) & (brain > BRAIN)
+    return onto, (_onto(sure, found.space, space) > 0.5) & (brain > BRAIN)
 
 
-def _onto(values: np.ndarray, space: Space, target: Space, order: int) -> np.ndarray:
+def _onto(values: np.ndarray, space: Space, target: Space) -> np.ndarray:
     if space.same_as(target):
         return values
     matrix = np.linalg.inv(space.affine) @ target.affine
     return affine_transform(
-        values, matrix[:3, :3], matrix[:3, 3], target.shape, order=order, mode="nearest"
+        values, matrix[:3, :3], matrix[:3, 3], target.shape, order=1, mode="nearest"
     )
 
 

@@ -161,15 +161,11 @@ class Moments:
         """Moments of volumes, uint8 of a pack or float in [0, 1]."""
         moments = cls()
         for volume in volumes:
-            moments.add(volume)
+            x = unit(volume)
+            moments.total = moments.total + x
+            moments.energy += float(np.vdot(x, x))
+            moments.n += 1
         return moments
-
-    def add(self, volume: np.ndarray) -> None:
-        """Add a volume (X, Y, Z)."""
-        x = unit(volume)
-        self.total = self.total + x
-        self.energy += float(np.vdot(x, x))
-        self.n += 1
 
     @property
     def mean_square(self) -> float:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from stylegan3d.base import SILENT, Progress, StyleGAN3DError
+from stylegan3d.base import StyleGAN3DError
 
 #: Largest number of values in a block of permutations, for memory.
 BLOCK = 40_000_000
@@ -64,7 +64,6 @@ def permuted(
     blocks: np.ndarray | None = None,
     permutations: int,
     seed: int = 0,
-    report: Progress = SILENT,
 ) -> Tested:
     """Test whether values depend on columns of interest beside what is held fixed.
 
@@ -78,8 +77,6 @@ def permuted(
         Rows of the same block change places with each other only; None lets all rows do so.
     permutations : int
         Number of arrangements, the given one included.
-    report : callable or None
-        Called with permutations done and planned.
 
     Raises
     ------
@@ -144,7 +141,6 @@ def permuted(
             places = np.minimum(drawn / width, BINS).astype(np.int32)
             counts += np.bincount(places.ravel(), minlength=len(counts))
         done += count
-        report(done, permutations)
     effect = np.linalg.solve(triangle, unit.T @ y)
     p = _spread(as_large / permutations, alive, 1.0)
     at_least = counts[::-1].cumsum()[::-1][bins]

@@ -9,6 +9,7 @@ Equipment", 109100 DCM). Patient and study are those of a reference series, or i
 from __future__ import annotations
 
 import datetime
+import gzip
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -183,7 +184,7 @@ class SavedFile:
                 open_image(path)  # before what it claims is believed
                 check_content(path)
             content = content_of(path, contents)
-            image = nib.Nifti1Image.from_bytes(_unzipped(content))
+            image = nib.Nifti1Image.from_bytes(gzip.decompress(content))
             text = from_json(content_of(sidecar_path(path), contents))
             data = np.asanyarray(image.dataobj)
         except (*READ_ERRORS, ScanError) as reason:
@@ -219,7 +220,6 @@ def series_of(
     *,
     plane: str | None = None,
     burn_in: bool = False,
-    number: int = 9001,
     when: datetime.datetime | None = None,
 ) -> list[Dataset]:
     """A saved volume as MR images, one for each slice.
@@ -234,8 +234,6 @@ def series_of(
         across the longest voxel edge, else axial.
     burn_in : bool
         Write the word SYNTHETIC into the pixels too.
-    number : int
-        Series number.
     when : datetime, optional
         Date of the content; now.
 
@@ -266,7 +264,7 @@ def series_of(
     window = max(high - low, abs(slope))
     images = []
     for index in range(data.shape[2]):
-        ds = common.dataset(MRImageStorage, "MR", number, saved.title, str(index))
+        ds = common.dataset(MRImageStorage, "MR", 9001, saved.title, str(index))
         ds.InstanceNumber = index + 1
         ds.ImageType = ["DERIVED", "SECONDARY", "OTHER"]
         ds.DerivationDescription = common.derivation
@@ -487,16 +485,6 @@ def _source(header: Dataset) -> Dataset:
     item.ReferencedSOPInstanceUID = header.SOPInstanceUID
     item.PurposeOfReferenceCodeSequence = [coded(codes.DCM.SourceImageForImageProcessingOperation)]
     return item
-
-
-def _unzipped(content: bytes) -> bytes:
-    import gzip
-    import zlib
-
-    try:
-        return gzip.decompress(content)
-    except zlib.error as reason:
-        raise ValueError(f"damaged: {reason}") from None
 
 
 def coded(code: Any) -> Dataset:

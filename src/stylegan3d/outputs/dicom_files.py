@@ -41,11 +41,17 @@ if TYPE_CHECKING:
 # DICOM PS3.3, A.36. A derived image says nothing of a pulse sequence, since none made it: the
 # modules and functional groups of the acquisition are left out, as the standard allows.
 
-#: Elements of a slice that the functional groups hold instead, or that a single image alone has.
+#: Elements of a slice that the functional groups of all frames hold instead.
+SHARED = {
+    "PixelMeasuresSequence": ("PixelSpacing", "SliceThickness", "SpacingBetweenSlices"),
+    "PlaneOrientationSequence": ("ImageOrientationPatient",),
+    "PixelValueTransformationSequence": ("RescaleIntercept", "RescaleSlope", "RescaleType"),
+    "FrameVOILUTSequence": ("WindowCenter", "WindowWidth", "VOILUTFunction"),
+}
+#: Elements that functional groups hold instead, or that a single image alone has.
 MOVED = (
-    *("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "SliceThickness"),
-    *("SpacingBetweenSlices", "RescaleIntercept", "RescaleSlope", "RescaleType", "WindowCenter"),
-    *("WindowWidth", "VOILUTFunction", "SourceImageSequence", "DerivationDescription"),
+    *sum(SHARED.values(), ()),
+    *("ImagePositionPatient", "SourceImageSequence", "DerivationDescription"),
     *("ScanningSequence", "SequenceVariant", "ScanOptions", "MRAcquisitionType", "EchoTime"),
     *("EchoTrainLength", "RepetitionTime", "BodyPartExamined"),
 )
@@ -164,29 +170,11 @@ def _shared(first: Dataset, image_type: Sequence[str], contrast: str) -> Dataset
     region = coded(codes.SCT.Brain)
     return _item(
         MRImageFrameTypeSequence=[kind],
-        PixelMeasuresSequence=[
-            _item(
-                PixelSpacing=first.PixelSpacing,
-                SliceThickness=first.SliceThickness,
-                SpacingBetweenSlices=first.SpacingBetweenSlices,
-            )
-        ],
-        PlaneOrientationSequence=[_item(ImageOrientationPatient=first.ImageOrientationPatient)],
         FrameAnatomySequence=[_item(FrameLaterality="U", AnatomicRegionSequence=[region])],
-        PixelValueTransformationSequence=[
-            _item(
-                RescaleIntercept=first.RescaleIntercept,
-                RescaleSlope=first.RescaleSlope,
-                RescaleType=first.RescaleType,
-            )
-        ],
-        FrameVOILUTSequence=[
-            _item(
-                WindowCenter=first.WindowCenter,
-                WindowWidth=first.WindowWidth,
-                VOILUTFunction=first.VOILUTFunction,
-            )
-        ],
+        **{
+            group: [_item(**{keyword: first[keyword].value for keyword in keywords})]
+            for group, keywords in SHARED.items()
+        },
     )
 
 

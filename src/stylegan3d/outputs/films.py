@@ -12,10 +12,10 @@ import shutil
 import subprocess
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from PIL import Image
 
 from stylegan3d.base import SILENT, Json, OutputError, Progress
@@ -170,12 +170,11 @@ def encode(pictures: Iterator[Image.Image], suffix: str, fps: int, *, loop: bool
     # Pillow's loop is the number of times, 0 for ever; a GIF without it is shown once.
     if suffix != ".gif" or loop:
         options["loop"] = 0 if loop else 1
-    kind = {".gif": "GIF", ".png": "PNG", ".webp": "WEBP"}[suffix]
     if suffix == ".gif":
         first, pictures = _palettes(first, pictures)
     if suffix == ".webp":
         options |= {"quality": 90, "method": 4}
-    first.save(buffer, format=kind, append_images=list(pictures), **options)
+    first.save(buffer, format=suffix[1:], append_images=list(pictures), **options)
     return buffer.getvalue()
 
 
@@ -232,8 +231,9 @@ def _mp4(pictures: Iterator[Image.Image], fps: int) -> bytes:
             )
             assert process.stdin is not None
             try:
-                for picture in _with_first(first, pictures):
-                    process.stdin.write(_padded(picture, width, height).tobytes())
+                for picture in chain([first], pictures):
+                    padded = picture.convert("RGB").crop((0, 0, width, height))
+                    process.stdin.write(padded.tobytes())
                 process.stdin.close()
                 failed = process.wait() != 0
             except BrokenPipeError:
@@ -246,14 +246,3 @@ def _mp4(pictures: Iterator[Image.Image], fps: int) -> bytes:
                 lines = said.read().decode(errors="replace").splitlines() or ["no reason given"]
                 raise OutputError(f"ffmpeg could not make the MP4 ({lines[-1]}): save a .gif.")
         return target.read_bytes()
-
-
-def _with_first(first: Image.Image, rest: Iterator[Image.Image]) -> Iterator[Image.Image]:
-    yield first
-    yield from rest
-
-
-def _padded(picture: Image.Image, width: int, height: int) -> np.ndarray:
-    canvas = np.zeros((height, width, 3), np.uint8)
-    canvas[: picture.height, : picture.width] = np.asarray(picture.convert("RGB"))
-    return canvas

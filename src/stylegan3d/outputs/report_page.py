@@ -224,14 +224,14 @@ def _beside(cells: Sequence[Any], widths: Sequence[float], *style: tuple) -> Flo
     """Parts of a page side by side, from the same top, with nothing between them."""
     from reportlab.platypus import Table
 
-    plain = [
-        ("LEFTPADDING", (0, 0), (-1, -1), 0),
-        ("RIGHTPADDING", (0, 0), (-1, -1), 0),
-        ("TOPPADDING", (0, 0), (-1, -1), 0),
-        ("BOTTOMPADDING", (0, 0), (-1, -1), 0),
-        ("VALIGN", (0, 0), (-1, -1), "TOP"),
-    ]
+    plain = [*_padding(0, 0, 0, 0), ("VALIGN", (0, 0), (-1, -1), "TOP")]
     return Table([list(cells)], list(widths), style=[*plain, *style], hAlign="CENTER")
+
+
+def _padding(*points: float) -> list[tuple]:
+    """Of all cells at the left, right, top and bottom."""
+    sides = zip(("LEFT", "RIGHT", "TOP", "BOTTOM"), points, strict=True)
+    return [(f"{side}PADDING", (0, 0), (-1, -1), room) for side, room in sides]
 
 
 def _banner() -> list[Flowable]:
@@ -241,10 +241,7 @@ def _banner() -> list[Flowable]:
     box = [
         ("BOX", (0, 0), (-1, -1), 0.8, INK),
         ("BACKGROUND", (0, 0), (-1, -1), WARNING_PAPER),
-        ("LEFTPADDING", (0, 0), (-1, -1), 2 * MM),
-        ("RIGHTPADDING", (0, 0), (-1, -1), 2 * MM),
-        ("TOPPADDING", (0, 0), (-1, -1), 0.5 * MM),
-        ("BOTTOMPADDING", (0, 0), (-1, -1), 1.2 * MM),
+        *_padding(2 * MM, 2 * MM, 0.5 * MM, 1.2 * MM),
     ]
     space = Spacer(0, 1.5 * MM)
     return [space, _beside([_text(WARNING, 7.5, bold=True)], [INNER], *box), space]
@@ -357,10 +354,7 @@ def _table(rows: content.Table, width: float, first: float) -> Flowable:
     shares = [NARROW_SHARE if cell.text in NARROW else 1.0 for cell in rows[0][1:]]
     widths = [first, *((width - first) * share / sum(shares) for share in shares)]
     style: list[tuple] = [
-        ("LEFTPADDING", (0, 0), (-1, -1), 0),
-        ("RIGHTPADDING", (0, 0), (-1, -1), 0),
-        ("TOPPADDING", (0, 0), (-1, -1), 0),
-        ("BOTTOMPADDING", (0, 0), (-1, -1), 0.8 * MM),
+        *_padding(0, 0, 0, 0.8 * MM),
         ("VALIGN", (0, 0), (-1, -1), "BOTTOM"),
         ("ALIGN", (1, 0), (-1, -1), "RIGHT"),
         ("LINEBELOW", (0, 0), (-1, -1), 0.25, RULE),

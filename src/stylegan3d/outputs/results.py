@@ -288,11 +288,9 @@ RECORDED = "Picture of a real scan."
 UNUSUAL = "Picture of a real scan, with what stands out in it. Not a diagnosis."
 
 
-def picture_name(
-    recipe: Recipe, what: str, suffix: str = ".png", *, scan: str | Path | None = None
-) -> str:
+def picture_name(recipe: Recipe, what: str, *, scan: str | Path | None = None) -> str:
     """Such as seed-0042_desc-synthetic_T1w_axial.png: `volume_name` and the view."""
-    return f"{volume_name(recipe, scan=scan).removesuffix(VOLUME_SUFFIX)}_{what}{suffix}"
+    return f"{volume_name(recipe, scan=scan).removesuffix(VOLUME_SUFFIX)}_{what}.png"
 
 
 def scan_picture_name(

@@ -521,7 +521,19 @@ WITHOUT_NOISE = Doubt(
 RESIDUAL_TIMES = 1.4
 
 
-class Assessment(TypedDict):
+class Judged(TypedDict):
+    """The part of an `Assessment` that needs the scan alone."""
+
+    verdicts: dict[str, Verdict]
+    doubts: list[Doubt]
+    headline: str
+    scanner: dict[str, dict[str, float]]
+    quantities: dict[str, dict[str, float]]
+    findings: list[Finding] | None
+    site: str | None
+
+
+class Assessment(Judged):
     """Assessment of a projection; plain data.
 
     Attributes
@@ -569,14 +581,7 @@ class Assessment(TypedDict):
     regions: dict[str, dict[str, float]]
     signs: dict[str, dict[str, float]]
     strangeness: float | None
-    verdicts: dict[str, Verdict]
-    doubts: list[Doubt]
-    headline: str
-    scanner: dict[str, dict[str, float]]
-    quantities: dict[str, dict[str, float]]
-    findings: list[Finding] | None
     matched: dict[str, float]
-    site: str | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -709,18 +714,6 @@ def assess(
         "doubts": doubts,
     }
     return Assessed(assessment, z)
-
-
-class Judged(TypedDict):
-    """The part of a `Assessment` that needs the scan alone."""
-
-    verdicts: dict[str, Verdict]
-    doubts: list[Doubt]
-    headline: str
-    scanner: dict[str, dict[str, float]]
-    quantities: dict[str, dict[str, float]]
-    findings: list[Finding] | None
-    site: str | None
 
 
 def judge_scan(

@@ -361,7 +361,7 @@ def halfway(first: AlignedScan, second: AlignedScan) -> Halfway:
     """
     forth = _between(first, second)
     whole = _mean(forth, np.linalg.inv(_between(second, first)))
-    half = _power(whole, 0.5)
+    half = _half(whole)
     one, other = first.posed(np.linalg.inv(half) @ first.rigid), second.posed(half @ second.rigid)
     middle = centroid(first.brain_mask, first.space)
     far = float(np.linalg.norm(nib.affines.apply_affine(whole, middle) - middle))
@@ -385,12 +385,12 @@ def _between(first: AlignedScan, second: AlignedScan) -> np.ndarray:
 
 def _mean(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """The rigid movement (4, 4) half-way from one to another."""
-    return a @ _power(np.linalg.inv(a) @ b, 0.5)
+    return a @ _half(np.linalg.inv(a) @ b)
 
 
-def _power(rigid: np.ndarray, share: float) -> np.ndarray:
-    """A share of a rigid movement (4, 4) along its screw axis."""
-    found: np.ndarray = expm(share * np.real(logm(rigid)))
+def _half(rigid: np.ndarray) -> np.ndarray:
+    """Half of a rigid movement (4, 4) along its screw axis."""
+    found: np.ndarray = expm(0.5 * np.real(logm(rigid)))
     return found
 
 

@@ -55,8 +55,7 @@ READ_ERRORS = (
     ValueError,
     ArithmeticError,
     TypeError,
-    KeyError,
-    IndexError,
+    LookupError,
     AttributeError,
     AssertionError,
     struct.error,
@@ -275,11 +274,8 @@ def check_affine(path: Path, affine: np.ndarray) -> None:
     """Refuse a singular affine."""
     matrix = np.asarray(affine, dtype=np.float64)[:3, :3]
     sizes = np.sqrt((matrix**2).sum(axis=0))
-    if not np.isfinite(affine).all() or (sizes == 0).any():
-        degenerate = True
-    else:
-        degenerate = abs(np.linalg.det(matrix / sizes)) < 0.1  # 1 for orthogonal axes
-    if degenerate:
+    sound = np.isfinite(affine).all() and sizes.all()
+    if not sound or abs(np.linalg.det(matrix / sizes)) < 0.1:  # 1 for orthogonal axes
         raise ScanError(
             f"{path} has a degenerate orientation matrix (zero voxel size or parallel axes); "
             "correct the header's sform and qform or export the scan again."

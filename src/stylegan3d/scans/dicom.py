@@ -20,14 +20,16 @@ import threading
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import numpy as np
 
 from stylegan3d.base import Json, ScanError
 from stylegan3d.scans import checks
+from stylegan3d.scans.notes import number_in
 from stylegan3d.scans.origin import DICOM_WORDS, origin_of_dicom
 from stylegan3d.scans.person import person_of_dicom
 from stylegan3d.scans.series import (
@@ -40,7 +42,6 @@ from stylegan3d.scans.series import (
     Stack,
     choose_series,
     left_out,
-    number_in,
     regridded,
     stacked,
 )
@@ -200,10 +201,6 @@ class DicomSearch:
     seconds: float = 60.0
     left: defaultdict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
 
-    def leave_out(self, why: str, uid: str = "") -> None:
-        """Count a file that is no slice."""
-        self.left[uid][why] += 1
-
 
 def slices_of(path: Path, search: DicomSearch) -> list[DicomSlice]:
     """The slices of a DICOM file; none of one that `search` counts as left out."""
@@ -212,16 +209,16 @@ def slices_of(path: Path, search: DicomSearch) -> list[DicomSlice]:
         told = _decoder.ask(path, {"path": str(path), "words": WORDS}, limit)
     except NotDecoded:
         search.seconds -= ENDED_S
-        search.leave_out(DAMAGED)
+        search.left[""][DAMAGED] += 1
         return []
     search.seconds -= max(0.0, told["seconds"] - (limit - SECONDS) - SLOW_S)
     if "top" not in told:
         # "failed" is what the file made pydicom raise; a report has no pixels to fail at.
-        search.leave_out(DAMAGED if told.get("damaged", True) else NO_IMAGE)
+        search.left[""][DAMAGED if told.get("damaged", True) else NO_IMAGE] += 1
         return []
     held, frames = told["bytes"], told["frames"]
     if held is not None and (held[1] < held[0] or not any(held)):
-        search.leave_out(CUT if any(held) else NO_IMAGE, told["top"].get("SeriesInstanceUID", ""))
+        search.left[told["top"].get("SeriesInstanceUID", "")][CUT if any(held) else NO_IMAGE] += 1
         return []
     return [_slice(path, told["top"] | own, n, len(frames), held) for n, own in enumerate(frames)]
 
@@ -317,9 +314,9 @@ def list_series(path: str | Path) -> list[Series]:
         for piece in slices_of(file, search):
             # The same image copied to two places counts once.
             if own is not None and piece.series != own[0].series:
-                search.leave_out("of another series")
+                search.left[""]["of another series"] += 1
             elif found[piece.series].setdefault(piece.identity, piece) is not piece:
-                search.leave_out("copies", piece.series)
+                search.left[piece.series]["copies"] += 1
         if search.seconds <= 0:
             raise ScanError(
                 f"{path} holds files that take too much memory or time to read, such as "
@@ -376,7 +373,7 @@ def _files(path: Path, search: DicomSearch) -> Iterator[Path]:
             if looks_like_dicom(file) and not name.startswith("."):
                 yield file
             elif not name.startswith("."):
-                search.leave_out(_not_dicom(file))
+                search.left[""][_not_dicom(file)] += 1
 
 
 def _not_dicom(file: Path) -> str:
@@ -402,10 +399,9 @@ def _split(uid: str, slices: list[DicomSlice], left: Counter[str]) -> list[Serie
     told = [_told_apart([part[0] for part in parts], place, people) for place in range(len(parts))]
     lost = int(max(number_in(piece.about["images"], 0) for piece in slices)) - len(slices)
     names = [uid] if len(parts) == 1 else [f"{uid}#{place + 1}" for place in range(len(parts))]
+    same = {"left_out": left, "people": len(people), "lost": lost}
     return [
-        replace(
-            _entry(name, part, turned), part=words, left_out=left, people=len(people), lost=lost
-        )
+        _entry(name, part, turned, part=words, **same)
         for name, part, words in zip(names, parts, told, strict=True)
     ]
 
@@ -422,7 +418,7 @@ def _told_apart(firsts: list[DicomSlice], place: int, people: list[str]) -> str:
     return " ".join([*words, *(word for word in one.types if word and word not in common)])
 
 
-def _entry(uid: str, slices: list[DicomSlice], mixed: bool) -> Series:
+def _entry(uid: str, slices: list[DicomSlice], mixed: bool, **more: Any) -> Series:
     first, about = slices[0], slices[0].about
     stack = _mosaics(slices) if first.mosaic else stacked(slices)
     problem = stack.problem
@@ -445,6 +441,7 @@ def _entry(uid: str, slices: list[DicomSlice], mixed: bool) -> Series:
         volumes=len(stack.slices),
         problem=problem,
         stack=stack,
+        **more,
     )
 
 
@@ -503,9 +500,7 @@ def _converted(slices: list[DicomSlice]) -> tuple[np.ndarray, np.ndarray, list[s
     paths, axes = list(dict.fromkeys(piece.path for piece in slices)), slices[0].axes
     common = {} if axes is None else {"ImageOrientationPatient": axes.T.ravel().tolist()}
     common["PixelSpacing"] = list(slices[0].spacing[::-1])
-    wanted = [
-        [str(piece.path), piece.frame, not piece.mosaic and common | _at(piece)] for piece in slices
-    ]
+    wanted = [[str(one.path), one.frame, not one.mosaic and _at(one) | common] for one in slices]
     with temporary_folder() as folder:
         request = {"slices": wanted, "folder": str(folder)}
         told = _decoder.ask(paths[0], request, _seconds_for(paths))

@@ -54,13 +54,9 @@ def object_mask(data: np.ndarray) -> np.ndarray:
 
 def background(data: np.ndarray) -> float:
     """The most common value on the faces of the field of view."""
-    faces = [data[side] for axis in range(3) for side in _faces(axis)]
+    faces = [data.take(end, axis) for axis in range(3) for end in (0, -1)]
     values, counts = np.unique(np.concatenate([face.ravel() for face in faces]), return_counts=True)
     return float(values[counts.argmax()])
-
-
-def _faces(axis: int) -> list[tuple[Any, ...]]:
-    return [(slice(None),) * axis + (end,) for end in (0, -1)]
 
 
 def largest_piece(mask: np.ndarray) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 
@@ -58,7 +59,7 @@ def contrast_by_timing(about: Mapping[str, str]) -> str:
     """The likely contrast from a DICOM series' modality and timing; "" if unknown."""
     if about.get("modality") == "CT":
         return CT
-    echo, inversion = (_milliseconds(about.get(key, "")) for key in ("echo_ms", "inversion_ms"))
+    echo, inversion = (number_in(about.get(key), 0.0) for key in ("echo_ms", "inversion_ms"))
     if echo >= LONG_ECHO_MS:
         return FLAIR if inversion >= NULLING_MS else T2
     return T1 if 0 < echo < SHORT_ECHO_MS and inversion < NULLING_MS else ""
@@ -71,11 +72,13 @@ def looks_like_ct(data: np.ndarray) -> bool:
     return bool(air.mean() > 0.1 and np.percentile(part, 99.9) > 300 and part.min() > -4096)
 
 
-def _milliseconds(text: str) -> float:
+def number_in(text: str | None, default: float) -> float:
+    """The first number of a DICOM text, or the default."""
     try:
-        return float(text)
+        value = float((text or "").split("\\")[0])
     except ValueError:
-        return 0.0
+        return default
+    return value if math.isfinite(value) else default
 
 
 _WORDS = ("right", "left", "anterior", "posterior", "superior", "inferior")

@@ -59,13 +59,9 @@ def oriented_affine(
             f"{orientation!r} is not an orientation; give sform, qform or three letters, one of "
             "R L, one of A P and one of S I, such as LAS."
         )
-    spacing = nib.affines.voxel_sizes(affine)
-    turn = nib.orientations.axcodes2ornt(tuple(codes))
-    turned = np.eye(4)
-    for axis, (world, sign) in enumerate(turn):
-        turned[:3, axis] = 0
-        turned[int(world), axis] = sign * spacing[axis]
-    return turned
+    axes, signs = nib.orientations.axcodes2ornt(tuple(codes)).T
+    turned = np.eye(3)[:, axes.astype(int)] * signs * nib.affines.voxel_sizes(affine)
+    return nib.affines.from_matvec(turned + 0.0)  # no -0
 
 
 def _pair(letter: str) -> str:

@@ -204,8 +204,7 @@ def _read_dicom(
     contrast = CT if looks_like_ct(data) else contrast_by_name(series.description)
     contrast = contrast or contrast_by_timing(about)
     # Without its description, which may contain a name.
-    number = "?" if series.number is None else series.number
-    notes: list[Note] = [*told.doubts, f"DICOM series {number}: {series.summary}."]
+    notes: list[Note] = [*told.doubts, f"DICOM series {series.digits}: {series.summary}."]
     others = len(found) - 1
     if wanted is None and others:
         notes.append(f"{others} other series in the folder were ignored ({_kinds(found)}).")

@@ -168,9 +168,8 @@ class NativeTransform:
             own = checked_space(scan["shape"], scan["affine"])
             rigid = np.array(scan["rigid"], np.float64).reshape(4, 4)
             scale = float(scan["intensity_scale"])
-            if not np.isfinite(scale) or abs(abs(np.linalg.det(rigid[:3, :3])) - 1) > 0.01:
-                raise ValueError("no rigid movement")
-            if not np.isfinite(rigid).all():
+            known = np.isfinite(scale) and np.isfinite(rigid).all()
+            if not known or abs(abs(np.linalg.det(rigid[:3, :3])) - 1) > 0.01:
                 raise ValueError("no rigid movement")
             _check_geometry(scan.get("geometry", {}))
             mask = unpack_mask(scan["brain_mask"], space.shape)

@@ -10,7 +10,6 @@ ones refused.
 from __future__ import annotations
 
 import hashlib
-import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -21,6 +20,7 @@ import numpy as np
 from stylegan3d.base import Doubt, Note, ScanError
 from stylegan3d.geometry.space import RAS_TO_LPS
 from stylegan3d.scans.checks import MIN_VOXELS_PER_AXIS
+from stylegan3d.scans.notes import number_in
 from stylegan3d.scans.origin import ACQUIRED, Told
 from stylegan3d.scans.person import Person
 
@@ -33,15 +33,6 @@ LARGEST_GAP_MM, OFF_LINE_MM = 10.0, 1.0
 TILTED_DEGREES = 0.5
 # Cosines that differ by less are of one orientation; echo times, of one echo.
 SAME_AXES, SAME_MS = 2e-3, 0.01
-
-
-def number_in(text: str | None, default: float) -> float:
-    """The first number of a DICOM text, or the default."""
-    try:
-        value = float((text or "").split("\\")[0])
-    except ValueError:
-        return default
-    return value if math.isfinite(value) else default
 
 
 @dataclass(frozen=True, eq=False)
@@ -361,10 +352,11 @@ class Series:
         return not self.problem and self.kind != "localiser"
 
     def __str__(self) -> str:
-        return f"{self._number}: {self.description or 'unnamed'} ({self.summary}, {self.key})"
+        return f"{self.digits}: {self.description or 'unnamed'} ({self.summary}, {self.key})"
 
     @property
-    def _number(self) -> str:
+    def digits(self) -> str:
+        """Its number, or a question mark."""
         return "?" if self.number is None else str(self.number)
 
     @property

@@ -25,14 +25,9 @@ SKIPPED_FOLDERS = {"derivatives", "sourcedata"}
 # Accepted values of the column "split" of participants.tsv (case-insensitive) and their meaning.
 TRAIN, VALIDATION, TEST = "train", "validation", "test"
 SPLITS = {
-    "train": TRAIN,
-    "training": TRAIN,
-    "validation": VALIDATION,
-    "val": VALIDATION,
-    "valid": VALIDATION,
-    "dev": VALIDATION,
-    "test": TEST,
-    "holdout": TEST,
+    **dict.fromkeys(("train", "training"), TRAIN),
+    **dict.fromkeys(("validation", "val", "valid", "dev"), VALIDATION),
+    **dict.fromkeys(("test", "holdout"), TEST),
 }
 
 
@@ -113,8 +108,9 @@ def _reason_to_leave_out(relative: Path) -> str | None:
 
 def _no_scans(folder: Path, left_out: int) -> str:
     """The error for a folder without scans."""
-    dicom = _count_dicom(folder)
-    if dicom:
+    # Of so many files at most; by content.
+    files = islice((path for path in folder.rglob("*") if path.is_file()), 1000)
+    if dicom := sum(map(looks_like_dicom, files)):
         return (
             f"{folder} holds DICOM files ({dicom} or more) but no NIfTI; convert them first, for "
             "example with `dcm2niix -z y -o NIFTI_FOLDER FOLDER`, and give the new folder."
@@ -125,12 +121,6 @@ def _no_scans(folder: Path, left_out: int) -> str:
             "give the folder of the scans themselves."
         )
     return f"{folder} holds no NIfTI or MGH scan; give a folder with T1 scans."
-
-
-def _count_dicom(folder: Path, limit: int = 1000) -> int:
-    """Number of DICOM files among the first `limit` files of a folder, by content."""
-    files = (path for path in folder.rglob("*") if path.is_file())
-    return sum(map(looks_like_dicom, islice(files, limit)))
 
 
 def rows_of(path: Path) -> list[Json]:
