@@ -113,3 +113,20 @@ def _write_wheel(path, code):
             f"{about}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
         )
         wheel.writestr(f"{about}/RECORD", "")
+
+
+#: Licences known everywhere, whose text need not lie beside what is under them.
+KNOWN = {"CC0", "PDDL 1.0", "CC BY-SA 3.0"}
+
+
+@pytest.mark.parametrize(
+    "path", sorted(ROOT.glob("weights/*/card.json")), ids=lambda p: p.parent.name
+)
+def test_the_terms_of_what_a_model_learned_from_lie_beside_it(path: Path) -> None:
+    card = json.loads(path.read_text())
+    terms = {row["licence"] for row in card["training_data"]}
+    others = terms - KNOWN or "licence 1" in card["licence"] or "DLMUSE" in json.dumps(card)
+    texts = [text.name for text in path.parent.glob("LICENSE*.txt")]
+    assert bool(texts) == bool(others)
+    assert all(text in json.dumps(card) for text in texts)
+    assert all(text in (path.parent / "README.md").read_text() for text in texts)

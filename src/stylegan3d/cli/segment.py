@@ -33,9 +33,9 @@ def segment(
     volumes: Annotated[
         list[Path],
         typer.Argument(
-            help="A volume saved by this program, or a T1-weighted scan of the head or the brain: "
-            "NIfTI, MGH, or a DICOM folder. Or many: files, a folder (such as a BIDS data set), or "
-            "a text file with a path per line."
+            help="A volume saved by this program, or a T1-weighted scan of the head or the brain "
+            "(with --structures of any MR contrast): NIfTI, MGH, or a DICOM folder. Or many: "
+            "files, a folder (such as a BIDS data set), or a text file with a path per line."
         ),
     ],
     reading: ReadingOptions,
@@ -65,6 +65,14 @@ def segment(
         typer.Option(
             "--lesions",
             help="Look for lesions instead: list where they may be, and write a mask of them.",
+        ),
+    ] = False,
+    structures: Annotated[
+        bool,
+        typer.Option(
+            "--structures",
+            help="Label 33 structures at 1 mm, with FreeSurfer's codes, in an MR scan of any "
+            "contrast (T1, T2, FLAIR, PD …), with or without its skull. Without norms.",
         ),
     ] = False,
     visits: Annotated[
@@ -106,6 +114,8 @@ def segment(
 
     Example: stylegan3d segment scan.nii.gz --lesions --out lesions.nii.gz
 
+    Example: stylegan3d segment flair.nii.gz --structures --out structures.nii.gz
+
     Example: stylegan3d segment first.nii.gz second.nii.gz --longitudinal --years 2 --out change
     """
     from stylegan3d.cohort.run import holds_scans
@@ -115,13 +125,18 @@ def segment(
     if lesions:
         if len(volumes) > 1 or holds_scans(volumes[0]):
             raise typer.BadParameter("--lesions is for one volume.")
-        if any((table, regions, visits, years, site, age, sex, norms)):
+        if any((table, regions, structures, visits, years, site, age, sex, norms)):
             raise typer.BadParameter(
-                "--table, --regions, --longitudinal, --years, --site, --age, --sex and --norms do "
-                "not go with --lesions."
+                "--table, --regions, --structures, --longitudinal, --years, --site, --age, --sex "
+                "and --norms do not go with --lesions."
             )
         _find_lesions(volumes[0], out, reading)
         return
+    if structures and any((regions, visits, years, site, age, sex, norms)):
+        raise typer.BadParameter(
+            "--regions, --longitudinal, --years, --site, --age, --sex and --norms do not go with "
+            "--structures."
+        )
     local = None if norms is None else read_norms(norms)
     wanted = Wanted(age, None if sex is None else sex.value, local, regions)
     if visits:
@@ -146,10 +161,15 @@ def segment(
         if any(value is not None for value in single):
             raise typer.BadParameter(
                 "--table, --volume, --series, --age and --sex are for one volume: of many, the "
-                "table is segmentations.tsv in the folder --out, and age and sex are read from "
-                "participants.tsv."
+                "table is segmentations.tsv (or structures.tsv) in the folder --out, and age and "
+                "sex are read from participants.tsv."
             )
-        segment_many(volumes, out, reading, local, regions=regions, jobs=jobs)
+        segment_many(
+            volumes, out, reading, local, regions=regions, structures=structures, jobs=jobs
+        )
+        return
+    if structures:
+        _label_structures(volumes[0], out, table, reading)
         return
     _segment_one(volumes[0], out, wanted, table, reading)
 
@@ -158,10 +178,7 @@ def _segment_one(
     volume: Path, out: Path | None, wanted: Wanted, table: Path | None, reading: ReadingOptions
 ) -> None:
     """Tissues or regions of one volume, with their numbers."""
-    if table is not None and table.suffix not in (".csv", ".json"):
-        raise typer.BadParameter("The name of the --table must end in .csv or .json.")
-    if out is not None:
-        _check_map(out)
+    planned = _planned(out, table, reading)
 
     from stylegan3d.scans import read_scan
     from stylegan3d.segmentation.classes import REGION_MEASURES
@@ -169,10 +186,7 @@ def _segment_one(
     from stylegan3d.segmentation.numbers import lines_of
     from stylegan3d.segmentation.scans import label_files, result_of, segment_scan, table_text
     from stylegan3d.storage.formats import scan_stem
-    from stylegan3d.storage.volumes import sidecar_path
 
-    planned = [] if out is None else [out, sidecar_path(out)]
-    check_output([*planned, *([] if table is None else [table])], reading.overwrite)
     with progress("Segmenting") as report:
         segmenter = load_segmenter(reading.network)
         scan = read_scan(volume, reading.index, reading.series, reading.orientation)
@@ -186,10 +200,53 @@ def _segment_one(
     lines = [
         *([] if found.numbers.doubts else [found.numbers.among]),
         *lines_of(found.numbers, hidden),
-        *map(str, files),
+        *planned,
     ]
     print_doubts(found.doubts)
-    emit({**result_of(name, found), "files": list(map(str, files))}, lines, as_json=reading.as_json)
+    emit({**result_of(name, found), "files": planned}, lines, as_json=reading.as_json)
+
+
+def _label_structures(
+    volume: Path, out: Path | None, table: Path | None, reading: ReadingOptions
+) -> None:
+    """Structures of one volume of any contrast."""
+    planned = _planned(out, table, reading)
+
+    from stylegan3d.scans import read_scan
+    from stylegan3d.segmentation.classes import region_title
+    from stylegan3d.segmentation.inference import load_structures
+    from stylegan3d.segmentation.structures import structure_files, structures_of_scan
+    from stylegan3d.storage.formats import scan_stem
+
+    with progress("Labelling structures") as report:
+        segmenter = load_structures(reading.network)
+        scan = read_scan(volume, reading.index, reading.series, reading.orientation)
+        found = structures_of_scan(scan, segmenter, progress=report)
+    files = {} if out is None else structure_files(out, found, scan, segmenter)
+    if table is not None:
+        files[table] = found.table(table, scan_stem(volume)).encode()
+    write_together(files, overwrite=reading.overwrite)
+    lines = [
+        *(f"{region_title(name)}: {ml:.1f} ml" for name, ml in found.volumes.items()),
+        f"Confidence: {found.confidence:.2f}",
+        *planned,
+    ]
+    print_doubts(found.doubts)
+    result = {"name": scan_stem(volume), **found.to_dict(), "files": planned}
+    emit(result, lines, as_json=reading.as_json)
+
+
+def _planned(out: Path | None, table: Path | None, reading: ReadingOptions) -> list[str]:
+    """Names of the files to write, if all can be."""
+    from stylegan3d.storage.volumes import sidecar_path
+
+    if table is not None and table.suffix not in (".csv", ".json"):
+        raise typer.BadParameter("The name of the --table must end in .csv or .json.")
+    if out is not None and not out.name.endswith(".nii.gz"):
+        raise typer.BadParameter("The name of the --out label map must end in .nii.gz.")
+    planned = [*([] if out is None else [out, sidecar_path(out)]), *filter(None, [table])]
+    check_output(planned, reading.overwrite)
+    return list(map(str, planned))
 
 
 def _find_lesions(volume: Path, out: Path | None, reading: ReadingOptions) -> None:
@@ -197,11 +254,8 @@ def _find_lesions(volume: Path, out: Path | None, reading: ReadingOptions) -> No
     from stylegan3d.outputs.lesions import lesion_files, lesions_of_scan
     from stylegan3d.scans import read_scan
     from stylegan3d.segmentation.inference import load_lesions
-    from stylegan3d.storage.volumes import sidecar_path
 
-    if out is not None:
-        _check_map(out)
-        check_output([out, sidecar_path(out)], reading.overwrite)
+    planned = _planned(out, None, reading)
     with progress("Looking for lesions") as report:
         segmenter = load_lesions(reading.network)
         scan = read_scan(volume, reading.index, reading.series, reading.orientation)
@@ -217,16 +271,10 @@ def _find_lesions(volume: Path, out: Path | None, reading: ReadingOptions) -> No
             for place in found.places
         ),
         *([] if found.places else [NO_LESIONS]),
-        *map(str, files),
+        *planned,
     ]
     result = {"lesions": found.places, "lesion_ml": found.ml, "doubts": doubts}
-    emit({**result, "files": list(map(str, files))}, lines, as_json=reading.as_json)
-
-
-def _check_map(out: Path) -> None:
-    """Raise BadParameter if a label map cannot have this name."""
-    if not out.name.endswith(".nii.gz"):
-        raise typer.BadParameter("The name of the --out label map must end in .nii.gz.")
+    emit({**result, "files": planned}, lines, as_json=reading.as_json)
 
 
 def _segment_visits(

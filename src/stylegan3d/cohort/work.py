@@ -18,9 +18,12 @@ from stylegan3d.projection.projector import Choices, loss_of, place, search, sea
 from stylegan3d.scans.pose import parse_pose
 from stylegan3d.scans.reading import read_scan
 from stylegan3d.scans.verdicts import VERDICTS
-from stylegan3d.segmentation.inference import Segmenter
+from stylegan3d.segmentation import structures
+from stylegan3d.segmentation.classes import STRUCTURES, TISSUES
+from stylegan3d.segmentation.inference import Segmenter, load_segmenter, load_structures
 from stylegan3d.segmentation.norms import Norms
 from stylegan3d.segmentation.numbers import COLUMNS
+from stylegan3d.segmentation.scans import Wanted, label_files, made_by, segment_scan
 from stylegan3d.storage.bids import describe
 from stylegan3d.storage.files import check_output, write_together
 from stylegan3d.storage.formats import scan_stem
@@ -288,8 +291,6 @@ def segment_item(
     row : dict
         See `SEGMENTATIONS`.
     """
-    from stylegan3d.segmentation.scans import Wanted, label_files, made_by, segment_scan
-
     segmenter = _segmenter(network, settings["network"])
     scan = read_scan(item.path, orientation=settings["orientation"])
     labels = folder / f"{scan_stem(item.path)}_dseg.nii.gz"
@@ -302,12 +303,30 @@ def segment_item(
     return [labels, sidecar_path(labels)], row
 
 
-@lru_cache(maxsize=1)
-def _segmenter(network: str | None, sha256: str) -> Segmenter:
-    """Opened once in a process; ModelError if it is not the network that the run began with."""
-    from stylegan3d.segmentation.inference import load_segmenter
+STRUCTURE_TABLE = Table(
+    "structures.tsv", (*FIRST, *structures.COLUMNS, *LAST, "labels"), f"{RECORDS}/structures"
+)
 
-    segmenter = load_segmenter(network)
+
+def structures_item(
+    settings: JsonView, item: Item, folder: Path, overwrite: bool, *, network: str | None
+) -> tuple[list[Path], Json]:
+    """Label the structures of one scan of a cohort; see `segment_item`."""
+    segmenter = _segmenter(network, settings["network"], STRUCTURES.name)
+    scan = read_scan(item.path, orientation=settings["orientation"])
+    labels = folder / f"{scan_stem(item.path)}_desc-structures_dseg.nii.gz"
+    check_output([labels, sidecar_path(labels)], overwrite)
+    found = structures.structures_of_scan(scan, segmenter)
+    describe(item.root(folder), made_by(segmenter))
+    files = structures.structure_files(labels, found, scan, segmenter)
+    write_together(files, overwrite=overwrite)
+    return [labels, sidecar_path(labels)], {**found.to_dict(), "labels": labels}
+
+
+@lru_cache(maxsize=1)
+def _segmenter(network: str | None, sha256: str, scheme: str = TISSUES.name) -> Segmenter:
+    """Opened once in a process; ModelError if it is not the network that the run began with."""
+    segmenter = (load_segmenter if scheme == TISSUES.name else load_structures)(network)
     if segmenter.hash != sha256:
         raise ModelError(
             f"The network at {network or 'its bundled place'} is not the one this run began with: "

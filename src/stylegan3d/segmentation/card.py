@@ -197,7 +197,7 @@ def _folder(
 FOLDER = _folder(TISSUES, "tissue-t1-2mm", _check_with_people, "train segmentation")
 REGION_FOLDER = _folder(REGIONS, "regions-t1-2mm")
 LESION_FOLDER = _folder(LESIONS, "lesions-t1-2mm", _check_with_limit)
-STRUCTURE_FOLDER = _folder(STRUCTURES, "structures")
+STRUCTURE_FOLDER = _folder(STRUCTURES, "structures-1mm")
 #: By the name of the scheme.
 FOLDERS = {
     TISSUES.name: FOLDER,

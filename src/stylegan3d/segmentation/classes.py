@@ -250,9 +250,10 @@ def region_title(name: str) -> str:
     """Such as "Hippocampus, left" for "left_hippocampus"."""
     side, _, rest = name.partition("_")
     if side in SIDES:
-        title = PAIRED[rest][0] if rest in PAIRED else rest.replace("_", " ")
+        title = rest.replace("_white", "_white_matter").replace("_", " ")
+        title = PAIRED[rest][0] if rest in PAIRED else title
         return f"{title[0].upper()}{title[1:]}, {side}"
-    title = MIDLINE[name][0] if name in MIDLINE else name
+    title = MIDLINE[name][0] if name in MIDLINE else name.replace("chiasm", "optic chiasm")
     return title[0].upper() + title[1:]
 
 

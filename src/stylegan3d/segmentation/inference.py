@@ -1,4 +1,4 @@
-"""Label the tissues, the regions or the lesions of a brain with a trained network."""
+"""Label the tissues, regions, lesions or structures of a brain with a trained network."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from stylegan3d.segmentation.classes import (
     ASYMMETRIES,
     LESIONS,
     REGIONS,
+    STRUCTURES,
     TISSUES,
     Scheme,
     asymmetry_percent,
@@ -62,7 +63,7 @@ class Segmentation:
 
 
 class Segmenter:
-    """A network of tissues, regions or lesions with its card, ready to label.
+    """A network of tissues, regions, lesions or structures with its card, ready to label.
 
     Parameters
     ----------
@@ -199,7 +200,7 @@ class Segmenter:
     ) -> Iterator[tuple[slice, torch.Tensor]]:
         """Logits of a volume, a few blocks at a time: of all at once there would be too many.
 
-        Of regions and lesions the sum with the mirror image, so that no side is favoured.
+        Of all but tissues the sum with the mirror image, so that no side is favoured.
         """
         read = [network.features(whole)]
         if self.scheme is not TISSUES:
@@ -258,6 +259,11 @@ def load_regions(path: str | Path | None = None, device: str = "auto") -> Segmen
 def load_lesions(path: str | Path | None = None, device: str = "auto") -> Segmenter:
     """Open a lesion network; see `load_segmenter`."""
     return _opened(LESIONS, path, device)
+
+
+def load_structures(path: str | Path | None = None, device: str = "auto") -> Segmenter:
+    """Open a network of structures in any contrast; see `load_segmenter`."""
+    return _opened(STRUCTURES, path, device)
 
 
 @lru_cache(maxsize=1)

@@ -13,6 +13,7 @@ import napari
 import nibabel as nib
 import numpy as np
 import pytest
+import torch
 from napari.layers import Image, Labels
 from open_sides import KINDS, in_doubt, said_in
 from qtpy.QtTest import QTest
@@ -26,6 +27,9 @@ from napari_stylegan3d.views.display import KEY
 from stylegan3d.model.generator import RandomBrains
 from stylegan3d.projection.settings import BUDGETS
 from stylegan3d.scans.scan import Scan
+from stylegan3d.segmentation import structures
+from stylegan3d.segmentation.classes import STRUCTURES
+from stylegan3d.segmentation.inference import Segmentation
 from stylegan3d.session.provenance import Provenance
 
 SAMPLE = Path(napari_stylegan3d.__file__).parent / "samples" / "ucla-sub-04_T1w.nii.gz"
@@ -158,6 +162,16 @@ def test_tissues_are_segmented_on_the_scans_own_grid(viewer, scan):
     assert ventricle == pytest.approx(measures["ventricle_ml"], rel=0.3)
 
 
+class WhiteMatter:
+    """Stands in for the network of structures, which takes seconds: all is right white matter."""
+
+    device = torch.device("cpu")
+
+    def segment(self, volume, space, **_options):
+        index = STRUCTURES.classes.index("right_cerebral_white")
+        return Segmentation((volume > 0) * np.uint8(index), space, 1.0, STRUCTURES)
+
+
 @pytest.mark.soak
 def test_a_scan_is_reconstructed_where_it_lies(viewer, scan, monkeypatch):
     monkeypatch.setitem(BUDGETS, "draft", 1)  # the encoder comes near enough
@@ -187,6 +201,10 @@ def test_a_brain_is_reconstructed_where_it_lies_and_no_function_drops_a_doubt(
     notifications.clear()
     labels = called(viewer, "Segment tissues", scan=scan)
     assert said_in(" ".join(notifications)) == KINDS
+    monkeypatch.setattr(structures, "load_structures", WhiteMatter)
+    of_white = called(viewer, "Segment structures (any contrast)", scan=scan)
+    assert set(np.unique(of_white.data)) == {0, 41}
+    assert 41 in list(of_white.features["index"])
     aligned = called(viewer, "To model space", scan=scan, brain_extraction="keep")
     made = called(viewer, "Reconstruct scan", scan=scan, brain_extraction="keep")
     assert made.metadata[KEY].caption.endswith("Synthetic – not for diagnosis")
@@ -194,7 +212,7 @@ def test_a_brain_is_reconstructed_where_it_lies_and_no_function_drops_a_doubt(
     inside = np.asarray(made.data) > 0
     assert np.corrcoef(made.data[inside], data[inside])[0, 1] > 0.7
     native = called(viewer, "To native space", layer=aligned, aligned_scan=aligned)
-    for layer in (labels, aligned, made, native):
+    for layer in (labels, of_white, aligned, made, native):
         assert {doubt.kind for doubt in layer.metadata[DOUBTS]} >= KINDS, layer.name
     assert "acquisition" in {doubt.kind for doubt in made.metadata[DOUBTS]}
 
@@ -225,5 +243,5 @@ def test_what_cannot_be_used_is_refused_in_a_sentence(viewer, notifications):
         if notifications:
             break
         QTest.qWait(10)
-    assert notifications == ["Choose an image layer with three axes: a T1-weighted scan."]
+    assert notifications == ["Choose an image layer with three axes: a scan."]
     assert list(viewer.layers) == [flat]

@@ -1,0 +1,139 @@
+"""Structures of a scan of any contrast, labelled at 1 mm where the scan lies.
+
+Nothing is aligned, extracted or corrected first: the network has learned from images of every
+contrast, with and without a skull (`training.synthetic`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+
+from stylegan3d.base import SILENT, Doubt, Json, Note, Progress, ScanError, doubts_in
+from stylegan3d.devices import fast_dtype
+from stylegan3d.scans.extraction import background, check_brain_size, edge_notes, largest_piece
+from stylegan3d.scans.intensity import PERCENTILE
+from stylegan3d.scans.notes import CT
+from stylegan3d.scans.resampling import isotropic_space, nearest, resample, with_geometry
+from stylegan3d.scans.scan import Scan
+from stylegan3d.segmentation.classes import FREESURFER, STRUCTURES, region_title, volumes_ml
+from stylegan3d.segmentation.inference import Segmenter, load_structures
+from stylegan3d.segmentation.scans import map_files
+from stylegan3d.storage.files import table_text
+from stylegan3d.storage.jsontext import to_json
+
+NAMED = "Labelling structures"
+MM, MARGIN_MM = 1.0, 6.0
+#: Slices that are thicker leave small structures to guesswork.
+THICK_MM = 3.0
+#: Of a table: millilitres of each, and how sure the network is.
+COLUMNS = (*(f"{name}_ml" for name in STRUCTURES.classes[1:]), "confidence")
+_CODES = {index: code for code, index in FREESURFER.items() if code != 72}
+
+#: Of each code.
+TITLES = {code: region_title(STRUCTURES.classes[i]) for i, code in sorted(_CODES.items())}
+
+
+@dataclass(frozen=True, eq=False)
+class StructuresOfScan:
+    """Structures of a scan.
+
+    Attributes
+    ----------
+    image : nib.Nifti1Image
+        uint8 label map on the scan's own grid, with its header codes: FreeSurfer's codes.
+    volumes : dict of str to float
+        Millilitres of each class of `STRUCTURES`, counted at 1 mm.
+    confidence : float
+        Mean probability of the labels, in [0, 1].
+    notes : list of str or Doubt
+        How the scan was read, and what is in doubt.
+    """
+
+    image: nib.Nifti1Image
+    volumes: dict[str, float]
+    confidence: float
+    notes: list[Note]
+
+    @property
+    def doubts(self) -> list[Doubt]:
+        """What is in doubt."""
+        return doubts_in(self.notes)
+
+    @property
+    def measures(self) -> dict[str, float]:
+        """Rounded, by `COLUMNS`."""
+        volumes = {f"{name}_ml": round(ml, 3) for name, ml in self.volumes.items()}
+        return {**volumes, "confidence": round(self.confidence, 4)}
+
+    def to_dict(self) -> Json:
+        """`measures` and doubts, for JSON and tables."""
+        return {**self.measures, "doubts": self.doubts}
+
+    def table(self, path: Path, name: str) -> str:
+        """`to_dict` as JSON, or as CSV with a header and a row, by the ending of a path."""
+        row = {"name": name, **self.to_dict()}
+        if path.suffix == ".json":
+            return to_json(row)
+        row["doubts"] = " | ".join(map(str, self.doubts))
+        return table_text([list(row), list(row.values())])
+
+
+def structures_of_scan(
+    scan: Scan, network: Segmenter | None = None, *, progress: Progress = SILENT
+) -> StructuresOfScan:
+    """Label the structures of a head or brain in any MR contrast.
+
+    Parameters
+    ----------
+    scan : Scan
+        On any grid.
+    network : Segmenter or None
+        By default the bundled one.
+
+    Raises
+    ------
+    ScanError
+        If it is a CT, shows nothing, or what is found is no brain.
+    """
+    if scan.contrast == CT:
+        raise ScanError(
+            f"{scan.path.name} is a CT; structures are labelled in MR images, of any contrast."
+        )
+    network = network or load_structures()
+    progress(0.0, text=NAMED)
+    data = np.asarray(scan.data, np.float32) - np.float32(background(scan.data))
+    shown = data > 0.01 * np.percentile(data, PERCENTILE)
+    if not shown.any():
+        raise ScanError(f"{scan.path.name} shows nothing: its voxels all have one value.")
+    space = isotropic_space(shown, scan.space, MM, MARGIN_MM)
+    volume = resample(data, scan.space, space)
+    volume = np.clip(volume / np.percentile(volume[volume > 0], PERCENTILE), 0, 1)
+    progress(0.2, text=NAMED)
+    found = network.segment(volume, space, dtype=fast_dtype(network.device), confidence=True)
+    # Where an extracted brain's surroundings are empty nothing can be known.
+    labels = found.labels * largest_piece((found.labels > 0) & (volume > 0))
+    brain = (labels > 0) & (labels != STRUCTURES.classes.index("csf"))
+    check_brain_size(brain, space)
+    notes = [*scan.notes, *edge_notes(nearest(brain, space, scan.space, np.eye(4)), scan.space)]
+    if (thick := max(scan.space.voxel_size)) > THICK_MM:
+        said = f"Slices of {thick:.1f} mm are too thick to measure small structures by."
+        notes.append(Doubt("resolution", "tell", said, {"mm": round(thick, 2)}))
+    codes = np.array([_CODES[i] for i in range(len(_CODES))], np.uint8)[labels]
+    native = nearest(codes, space, scan.space, np.eye(4))
+    image = with_geometry(native, scan.affine, scan.geometry)
+    volumes = volumes_ml(labels, space, STRUCTURES)
+    assert found.confidence is not None
+    progress(1.0, text=NAMED)
+    return StructuresOfScan(image, volumes, found.confidence, notes)
+
+
+def structure_files(
+    path: Path, found: StructuresOfScan, scan: Scan, network: Segmenter
+) -> dict[Path, bytes]:
+    """The label map and its sidecar, not yet written: name to content."""
+    more = {"Measures": found.measures}
+    return map_files(path, found.image, scan, network, "Structures", TITLES, more, found.notes)

@@ -1,0 +1,65 @@
+"""`stylegan3d segment --structures`."""
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from stylegan3d.model.generator import RandomBrains
+from stylegan3d.model.loading import load
+from stylegan3d.segmentation.classes import CLASSES, STRUCTURES
+from stylegan3d.segmentation.inference import bundled_segmenter
+from stylegan3d.segmentation.structures import COLUMNS, TITLES
+
+
+def test_a_brain_of_another_contrast_is_labelled_where_it_lies(run, tmp_path):
+    """A random brain with the intensities of a T2-weighted scan, turned as a scan may be."""
+    generator = load(device="cpu")
+    brain = next(iter(RandomBrains(generator, [3], truncation=0.7)))
+    tissues = bundled_segmenter().segment(brain, generator.space).labels
+    inverted = np.where(brain > 0, 330.0 - brain, 0).astype(np.float32)
+    image = nib.Nifti1Image(inverted, generator.affine).as_reoriented([[1, -1], [2, 1], [0, 1]])
+    image.to_filename(tmp_path / "one_T2w.nii.gz")
+    out, table = tmp_path / "labels.nii.gz", tmp_path / "numbers.csv"
+    told = run(
+        "segment", tmp_path / "one_T2w.nii.gz", "--structures", "--out", out, "--table", table
+    )
+    assert told.status == 0, told.err
+    assert "Hippocampus, left" in told.out
+    found = nib.load(out)
+    assert np.array_equal(found.affine, image.affine)
+    labels = np.asarray(nib.as_closest_canonical(found).dataobj)
+    assert set(np.unique(labels)) <= set(TITLES)
+    deep = np.isin(labels, [4, 43, 5, 44, 14, 15]), tissues == CLASSES.index("ventricle")
+    assert 2 * (deep[0] & deep[1]).sum() / (deep[0].sum() + deep[1].sum()) > 0.6
+    left, right = (np.argwhere(labels == code)[:, 0].mean() for code in (17, 53))
+    assert left < generator.shape[0] / 2 < right
+    header, row = table.read_text().splitlines()
+    assert set(COLUMNS) <= set(header.split(","))
+    assert row.startswith("one,")
+    refused = run("segment", tmp_path / "one_T2w.nii.gz", "--structures", "--age", 40)
+    assert "do not go with" in refused.err
+
+
+def test_what_shows_no_brain_is_refused_in_a_sentence(run, tmp_path):
+    block = np.zeros((30, 30, 30), np.float32)
+    block[10:20, 10:20, 10:20] = 100
+    nib.Nifti1Image(block, np.eye(4)).to_filename(tmp_path / "block.nii.gz")
+    told = run("segment", tmp_path / "block.nii.gz", "--structures")
+    assert told.status != 0
+    assert "brain" in told.err
+    assert "Traceback" not in told.err
+
+
+@pytest.mark.soak
+def test_many_scans_give_a_table(run, tmp_path):
+    generator = load(device="cpu")
+    for seed in (1, 2):
+        brain = next(iter(RandomBrains(generator, [seed], truncation=0.7)))
+        image = nib.Nifti1Image((255 - brain) * (brain > 0), generator.affine)
+        image.to_filename(tmp_path / f"sub-0{seed}_T2w.nii.gz")
+    told = run("segment", tmp_path, "--structures", "--out", tmp_path / "out", "--json")
+    assert told.status == 0, told.err
+    rows = (tmp_path / "out/structures.tsv").read_text().splitlines()
+    assert len(rows) == 3
+    assert len(list((tmp_path / "out").rglob("*_desc-structures_dseg.nii.gz"))) == 2
+    assert len(STRUCTURES.classes) - 1 == len(COLUMNS) - 1
