@@ -418,7 +418,10 @@ HINTS = dict.fromkeys(
     ("sides", "turned"),
     "If you know better, give --orientation: sform, qform or the directions of the array's axes, "
     "such as LAS.",
-) | {"model-axes": "Give the right ones with --frame if you know better."}
+) | {
+    "model-axes": "Give the right ones with --frame if you know better.",
+    "contrast": "Structures of any MR contrast are labelled by segment --structures.",
+}
 
 
 def print_doubts(doubts: Iterable[Doubt | Json], name: str = "") -> None:

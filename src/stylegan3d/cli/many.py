@@ -94,25 +94,22 @@ def segment_many(
 ) -> None:
     """Label the tissues or structures of every scan; exit status 2 if one failed."""
     from stylegan3d.cohort import find_items
-    from stylegan3d.cohort.work import (
-        SEGMENTATIONS,
-        STRUCTURE_TABLE,
-        segment_item,
-        structures_item,
-    )
+    from stylegan3d.cohort.work import SEGMENTATIONS, STRUCTURE_TABLE, segment_item
     from stylegan3d.segmentation.inference import load_segmenter, load_structures
 
     segmenter = (load_structures if structures else load_segmenter)(reading.network)
-    settings: Json = {"orientation": reading.orientation, "network": segmenter.hash}
-    network, table = _absolute(reading.network), STRUCTURE_TABLE
-    work: Work = partial(structures_item, network=network)
-    if not structures:
-        settings |= {"skull": reading.skull, "regions": regions}
-        work, table = partial(segment_item, network=network, norms=norms), SEGMENTATIONS
+    settings: Json = {
+        "skull": reading.skull,
+        "orientation": reading.orientation,
+        "network": segmenter.hash,
+        "regions": regions,
+        "structures": structures,
+    }
     if norms is not None:
         settings["norms"] = norms.to_dict()
+    work = partial(segment_item, network=_absolute(reading.network), norms=norms)
     about = {"network": {"name": segmenter.name, "sha256": segmenter.hash}}
-    words = "Segmenting", "segmented"
+    words, table = ("Segmenting", "segmented"), STRUCTURE_TABLE if structures else SEGMENTATIONS
     _run(words, find_items(paths), out, work, settings, table, about, reading, jobs)
 
 

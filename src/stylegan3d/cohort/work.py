@@ -19,7 +19,6 @@ from stylegan3d.scans.pose import parse_pose
 from stylegan3d.scans.reading import read_scan
 from stylegan3d.scans.verdicts import VERDICTS
 from stylegan3d.segmentation import structures
-from stylegan3d.segmentation.classes import STRUCTURES, TISSUES
 from stylegan3d.segmentation.inference import Segmenter, load_segmenter, load_structures
 from stylegan3d.segmentation.norms import Norms
 from stylegan3d.segmentation.numbers import COLUMNS
@@ -258,6 +257,9 @@ def edit_item(
 SEGMENTATIONS = Table(
     "segmentations.tsv", (*FIRST, *COLUMNS, *LAST, "labels"), f"{RECORDS}/segmentations"
 )
+STRUCTURE_TABLE = Table(
+    "structures.tsv", (*FIRST, *structures.COLUMNS, *LAST, "labels"), f"{RECORDS}/structures"
+)
 
 
 def segment_item(
@@ -275,7 +277,7 @@ def segment_item(
     ----------
     settings : mapping of str to object
         "skull", as of `Scan.align`; "orientation", as of `read_scan`; "network", the
-        network's hash; "regions", whether these are labelled in the map.
+        network's hash; "structures", whether these are labelled; "regions", whether these are.
     item : Item
     folder : Path
         For `<name>_dseg.nii.gz` and its sidecar.
@@ -289,44 +291,31 @@ def segment_item(
     -------
     files : list of Path
     row : dict
-        See `SEGMENTATIONS`.
+        See `SEGMENTATIONS` and `STRUCTURE_TABLE`.
     """
-    segmenter = _segmenter(network, settings["network"])
+    of_any = settings["structures"]
+    segmenter = _segmenter(network, settings["network"], of_any)
     scan = read_scan(item.path, orientation=settings["orientation"])
-    labels = folder / f"{scan_stem(item.path)}_dseg.nii.gz"
+    what = "_desc-structures" if of_any else ""
+    labels = folder / f"{scan_stem(item.path)}{what}_dseg.nii.gz"
     check_output([labels, sidecar_path(labels)], overwrite)
-    wanted = Wanted(norms=norms, regions=settings["regions"])
-    found = segment_scan(segmenter, scan, wanted, skull=settings["skull"])
+    if of_any:
+        marked = structures.structures_of_scan(scan, segmenter)
+        files, row = structures.structure_files(labels, marked, scan, segmenter), marked.to_dict()
+    else:
+        wanted = Wanted(norms=norms, regions=settings["regions"])
+        found = segment_scan(segmenter, scan, wanted, skull=settings["skull"])
+        files = label_files(labels, found, scan, segmenter)
+        row = {**found.numbers.cells(), "doubts": found.doubts}
     describe(item.root(folder), made_by(segmenter))
-    write_together(label_files(labels, found, scan, segmenter), overwrite=overwrite)
-    row = {**found.numbers.cells(), "doubts": found.doubts, "labels": labels}
-    return [labels, sidecar_path(labels)], row
-
-
-STRUCTURE_TABLE = Table(
-    "structures.tsv", (*FIRST, *structures.COLUMNS, *LAST, "labels"), f"{RECORDS}/structures"
-)
-
-
-def structures_item(
-    settings: JsonView, item: Item, folder: Path, overwrite: bool, *, network: str | None
-) -> tuple[list[Path], Json]:
-    """Label the structures of one scan of a cohort; see `segment_item`."""
-    segmenter = _segmenter(network, settings["network"], STRUCTURES.name)
-    scan = read_scan(item.path, orientation=settings["orientation"])
-    labels = folder / f"{scan_stem(item.path)}_desc-structures_dseg.nii.gz"
-    check_output([labels, sidecar_path(labels)], overwrite)
-    found = structures.structures_of_scan(scan, segmenter)
-    describe(item.root(folder), made_by(segmenter))
-    files = structures.structure_files(labels, found, scan, segmenter)
     write_together(files, overwrite=overwrite)
-    return [labels, sidecar_path(labels)], {**found.to_dict(), "labels": labels}
+    return [labels, sidecar_path(labels)], {**row, "labels": labels}
 
 
 @lru_cache(maxsize=1)
-def _segmenter(network: str | None, sha256: str, scheme: str = TISSUES.name) -> Segmenter:
+def _segmenter(network: str | None, sha256: str, of_any: bool) -> Segmenter:
     """Opened once in a process; ModelError if it is not the network that the run began with."""
-    segmenter = (load_segmenter if scheme == TISSUES.name else load_structures)(network)
+    segmenter = (load_structures if of_any else load_segmenter)(network)
     if segmenter.hash != sha256:
         raise ModelError(
             f"The network at {network or 'its bundled place'} is not the one this run began with: "

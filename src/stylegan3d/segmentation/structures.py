@@ -19,7 +19,7 @@ from stylegan3d.scans.intensity import PERCENTILE
 from stylegan3d.scans.notes import CT
 from stylegan3d.scans.resampling import isotropic_space, nearest, resample, with_geometry
 from stylegan3d.scans.scan import Scan
-from stylegan3d.segmentation.classes import FREESURFER, STRUCTURES, region_title, volumes_ml
+from stylegan3d.segmentation.classes import FREESURFER, LESION, STRUCTURES, region_title, volumes_ml
 from stylegan3d.segmentation.inference import Segmenter, load_structures
 from stylegan3d.segmentation.scans import map_files
 from stylegan3d.storage.files import table_text
@@ -29,8 +29,9 @@ NAMED = "Labelling structures"
 MM, MARGIN_MM = 1.0, 6.0
 #: Slices that are thicker leave small structures to guesswork.
 THICK_MM = 3.0
-#: Of a table: millilitres of each, and how sure the network is.
-COLUMNS = (*(f"{name}_ml" for name in STRUCTURES.classes[1:]), "confidence")
+#: Of a table: millilitres of each, and how sure the network is. Lesions, which are told from tissue
+#: but not found reliably, have no volume.
+COLUMNS = (*(f"{name}_ml" for name in STRUCTURES.classes[1:] if name != LESION), "confidence")
 _CODES = {index: code for code, index in FREESURFER.items() if code != 72}
 
 #: Of each code.
@@ -46,7 +47,7 @@ class StructuresOfScan:
     image : nib.Nifti1Image
         uint8 label map on the scan's own grid, with its header codes: FreeSurfer's codes.
     volumes : dict of str to float
-        Millilitres of each class of `STRUCTURES`, counted at 1 mm.
+        Millilitres of each class of `STRUCTURES` but lesions, counted at 1 mm.
     confidence : float
         Mean probability of the labels, in [0, 1].
     notes : list of str or Doubt
@@ -126,6 +127,7 @@ def structures_of_scan(
     native = nearest(codes, space, scan.space, np.eye(4))
     image = with_geometry(native, scan.affine, scan.geometry)
     volumes = volumes_ml(labels, space, STRUCTURES)
+    del volumes[LESION]
     assert found.confidence is not None
     progress(1.0, text=NAMED)
     return StructuresOfScan(image, volumes, found.confidence, notes)
