@@ -307,6 +307,12 @@ def test_a_map_on_the_grid_is_taken_as_it_is(painter, tmp_path):
     assert np.array_equal(placed.regions, painter.regions.group_of(codes))
     made = painter.paint(placed.tissues, placed.regions)
     assert placed.to_native(made, painter) is made
+    # FreeSurfer's code of a structure of each tissue: fluid, cortex, white matter, ventricle, stem.
+    codes = np.array([0, 24, 42, 41, 43, 16])[labels]
+    codes[labels == 3] = np.where(np.arange((labels == 3).sum()) % 2, 2, 41)
+    placed = place_map(read_scan(file_of(tmp_path, codes)), painter)
+    assert np.array_equal(placed.tissues, labels)
+    assert placed.regions is None
 
 
 def test_a_map_of_another_orientation_comes_to_lie_in_place_and_goes_back(painter, tmp_path):

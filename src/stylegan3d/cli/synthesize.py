@@ -32,6 +32,7 @@ class Codes(StrEnum):
     AUTO = "auto"
     TISSUES = "tissues"
     REGIONS = "regions"
+    STRUCTURES = "structures"
 
 
 class MapPose(StrEnum):
@@ -54,7 +55,7 @@ def synthesize(
         typer.Argument(
             help="Label map of any orientation and voxel size, NIfTI or MGH: tissues as "
             "`stylegan3d segment` writes them (1 CSF, 2 grey, 3 white, 4 ventricles, 5 brain "
-            "stem), or DLMUSE regions."
+            "stem), DLMUSE regions, or FreeSurfer's structures."
         ),
     ],
     out: Annotated[Path, typer.Option("--out", "-o", help="Synthetic brain to write, .nii.gz.")],
@@ -89,7 +90,7 @@ def synthesize(
     ] = None,
     codes: Annotated[
         Codes,
-        typer.Option("--codes", help="Meaning of the labels; auto decides by the highest label."),
+        typer.Option("--codes", help="Meaning of the labels; auto decides by which there are."),
     ] = Codes.AUTO,
     pose: Annotated[
         MapPose,

@@ -50,13 +50,13 @@ class RegionTable:
     def tissue_of(self, codes: np.ndarray) -> np.ndarray:
         """Tissue of each voxel, uint8, of a map of known codes and 0."""
         classes = {code: CLASSES.index(tissue) for code, tissue in self.tissues.items()}
-        return _looked_up(codes, classes)
+        return looked_up(codes, classes)
 
     def group_of(self, codes: np.ndarray) -> np.ndarray:
         """Index of each voxel's group counted from 1, uint8; 0 is background."""
         places = {group: index for index, group in enumerate(self.groups, 1)}
         table = {code: places[_SIDE.sub("", name)] for code, name in self.names.items()}
-        return _looked_up(codes, table)
+        return looked_up(codes, table)
 
     def to_list(self) -> list[list[Any]]:
         """As a card holds it: rows of code, name and tissue."""
@@ -119,7 +119,8 @@ def unknown_codes(values: Iterable[int], known: Iterable[int]) -> list[int]:
     return sorted({int(value) for value in values} - set(known) - {0})
 
 
-def _looked_up(codes: np.ndarray, table: dict[int, int]) -> np.ndarray:
+def looked_up(codes: np.ndarray, table: dict[int, int]) -> np.ndarray:
+    """What a table says of each code, uint8; 0 of those it lacks."""
     lookup = np.zeros(max([int(codes.max(initial=0)), *table]) + 1, np.uint8)
     for code, value in table.items():
         lookup[code] = value

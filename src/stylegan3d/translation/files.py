@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,7 +29,7 @@ from stylegan3d.scans.intensity import correlation, to_unit
 from stylegan3d.scans.resampling import nearest, resample
 from stylegan3d.scans.scan import Scan
 from stylegan3d.scans.scan_data import ScanData
-from stylegan3d.segmentation.classes import CLASSES, TITLES
+from stylegan3d.segmentation.classes import CLASSES, FREESURFER, STRUCTURES, TITLES
 from stylegan3d.segmentation.inference import Segmenter
 from stylegan3d.segmentation.scans import native_labels
 from stylegan3d.storage.about import INTENDED_USE, PROGRAM, version
@@ -38,7 +38,7 @@ from stylegan3d.storage.files import check_output, sha256_of, write_together
 from stylegan3d.storage.formats import Name, scan_stem, scan_suffix
 from stylegan3d.storage.jsontext import from_json, read_json, to_json
 from stylegan3d.storage.volumes import VOLUME_SUFFIX, make_image, sidecar_path, volume_files
-from stylegan3d.translation.card import unknown_codes
+from stylegan3d.translation.card import looked_up, unknown_codes
 from stylegan3d.translation.network import CONTRAST
 from stylegan3d.translation.painter import Painter, Repainted
 
@@ -137,7 +137,9 @@ def _source(distance: np.ndarray, mm: float) -> np.ndarray:
 
 
 #: What the numbers in a map may be.
-KINDS = ("auto", "tissues", "regions")
+KINDS = ("auto", "tissues", "regions", STRUCTURES.name)
+_TISSUE_OF_CODE = {code: STRUCTURES.tissues[index] for code, index in FREESURFER.items()}
+_WHITE_CODES = {2, 41}
 
 
 @dataclass(frozen=True, eq=False)
@@ -186,8 +188,8 @@ def place_map(scan: Scan, painter: Painter, *, kind: str = "auto", pose: str = "
     scan : Scan
         The map as `scans.read_scan` reads it, in any orientation and of any voxel size.
     kind : str
-        Kind of `KINDS`: whether it holds `CLASSES` or codes of `painter.regions`; auto takes it for
-        tissues if no code is higher than the last of them.
+        Kind of `KINDS`: whether it holds `CLASSES`, codes of `painter.regions` or FreeSurfer's of
+        structures; auto tells by which codes there are.
     pose : str
         "auto" turns a map that does not lie as the painter's mean brain does until it does; "keep"
         takes it as it lies.
@@ -200,8 +202,13 @@ def place_map(scan: Scan, painter: Painter, *, kind: str = "auto", pose: str = "
     codes = _codes(scan)
     kind, told = _kind(codes, kind, painter, scan)
     notes: list[Note] = [*scan.doubts, told]
-    tissues = codes.astype(np.uint8) if kind == "tissues" else painter.regions.tissue_of(codes)
-    groups = None if kind == "tissues" else painter.regions.group_of(codes)
+    groups = painter.regions.group_of(codes) if kind == "regions" else None
+    if kind == "tissues":
+        tissues = codes.astype(np.uint8)
+    elif kind == "regions":
+        tissues = painter.regions.tissue_of(codes)
+    else:
+        tissues = looked_up(codes, _TISSUE_OF_CODE)
     if scan.space.same_as(painter.space):
         return PlacedMap(tissues, groups, np.eye(4), scan.space, notes)
     rigid, found = _pose(tissues, scan.space, painter, pose)
@@ -235,16 +242,25 @@ def _codes(scan: Scan) -> np.ndarray:
 
 
 def _kind(codes: np.ndarray, kind: str, painter: Painter, scan: Scan) -> tuple[str, str]:
-    """ "tissues" or "regions", and a note; an error if a code is not of that kind."""
+    """Of `KINDS` but "auto", and a note; an error if a code is not of that kind."""
     values = np.unique(codes).tolist()
     if kind == "auto":
-        kind = "tissues" if max(values) < len(CLASSES) else "regions"
-    known = range(len(CLASSES)) if kind == "tissues" else painter.regions.names
+        named = _WHITE_CODES <= set(values) <= set(_TISSUE_OF_CODE)
+        kind = STRUCTURES.name if named else "regions"
+        kind = "tissues" if max(values) < len(CLASSES) else kind
+    known: Collection[int] = {
+        "tissues": range(len(CLASSES)),
+        "regions": painter.regions.names,
+        STRUCTURES.name: _TISSUE_OF_CODE,
+    }[kind]
     unknown = unknown_codes(values, known)
     if unknown:
         few = ", ".join(map(str, unknown[:6])) + (" …" if len(unknown) > 6 else "")
         names = ", ".join(f"{i} {name}" for i, name in enumerate(CLASSES) if i)
-        other = f"or the {len(painter.regions.names)} region codes in the card of {painter.name}"
+        other = (
+            "FreeSurfer's codes of structures, or the "
+            f"{len(painter.regions.names)} region codes in the card of {painter.name}"
+        )
         raise ScanError(
             f"{scan.path.name} contains the label {few}, which is not one of the {kind}; "
             f"use {names}, {other}."
