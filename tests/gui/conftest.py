@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import gc
+import hashlib
 import importlib
 import shutil
 import types
@@ -337,6 +338,25 @@ def _no_thumbnails() -> None:
     for kind in ("Image", "Labels"):
         layer = getattr(importlib.import_module("napari.layers"), kind)
         layer._update_thumbnail = lambda self: None
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _measured_once() -> None:
+    """Most tests show the same few brains."""
+    module = vars(importlib.import_module("stylegan3d.measures.tissue_volumes"))
+
+    def once(measure: Callable[..., dict[str, Any]]) -> Callable[..., dict[str, Any]]:
+        known: dict[bytes, dict[str, Any]] = {}
+
+        def measured(volume: np.ndarray, space: Any) -> dict[str, Any]:
+            key = hashlib.sha256(volume.tobytes() + space.affine.tobytes()).digest()
+            if key not in known:
+                known[key] = measure(volume, space)
+            return dict(known[key])
+
+        return measured
+
+    module |= {name: once(module[name]) for name in ("measure_volume", "tissue_masks")}
 
 
 @pytest.fixture(scope="session", autouse=True)
