@@ -28,6 +28,18 @@ def test_pictures_of_seeds(run, model, tmp_path, listing):
     assert "exists already" in again.err
 
 
+def test_what_lies_beyond_the_people_is_told_whatever_is_made_of_it(run, model, tmp_path):
+    made = {
+        "picture": ("1", "", "--scale", "1"),
+        "film": ("1-2", "walk.gif", "--fps", "2", "--seconds", "1"),
+        "report": ("1", "report.pdf", "--no-html"),
+    }
+    for verb, (seeds, name, *more) in made.items():
+        words = ("--seeds", seeds, "--truncation", "3", "--model", model, "-o", tmp_path / name)
+        told = run("render", verb, *words, *more)
+        assert "truncation of 3 goes beyond" in told.err, (verb, told.err)
+
+
 def test_a_lightbox_of_a_recipe(run, model, tmp_path):
     recipe = Recipe(Source("seed", 5)).to_json()
     words = ("picture", recipe, "--planes", "coronal", "--lightbox", "6", "--columns", "3")

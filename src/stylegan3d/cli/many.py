@@ -138,7 +138,6 @@ def edit_many(
     from stylegan3d.cohort.work import EDITS, edit_item, find_latents
 
     items = find_latents(latents, written.scan)
-    recipe.check(generator)
     settings = {
         "recipe": recipe.to_dict(),
         "strength": strength,

@@ -59,6 +59,16 @@ def chosen_recipes(
     return [plain.replace(source=Source("seed", number)) for number in numbers]
 
 
+def checked(recipes: Sequence[Recipe], generator: Generator) -> list[Doubt]:
+    """What is in doubt about recipes, told; RecipeError if one does not fit the generator."""
+    doubts: list[Doubt] = []
+    for recipe in recipes:
+        recipe.check(generator)
+        doubts += [doubt for doubt in recipe.doubts(generator) if doubt not in doubts]
+    print_doubts(doubts)
+    return doubts
+
+
 def render_to_files(
     generator: Generator, recipes: Sequence[Recipe], written: Volumes, table: Path | None = None
 ) -> None:
@@ -94,11 +104,7 @@ def render_to_files(
     planned = [*paths, *(path for names in more for path in names.values())]
     tables = [] if table is None else [table]
     check_output([*planned, *map(sidecar_path, planned), *tables], overwrite)
-    doubts: list[Doubt] = []
-    for recipe in recipes:
-        recipe.check(generator)
-        doubts += [doubt for doubt in recipe.doubts(generator) if doubt not in doubts]
-    print_doubts(doubts)
+    doubts = checked(recipes, generator)
     scans = [native_scan(recipe) if native else None for recipe in recipes]
     renderer = Renderer(generator, scans_at_hand(*given))
     for recipe in recipes:
@@ -354,6 +360,7 @@ def _edit_many(
 
         edit = Trajectory.needed(generator).edit(age_by)
         recipe = recipe.replace(edits=(*recipe.edits, edit))
+    checked([recipe], generator)
     edit_many(latents, recipe, strength, generator, written, jobs)
 
 

@@ -31,7 +31,7 @@ from stylegan3d.cli.common import (
     progress,
     read_object,
 )
-from stylegan3d.cli.recipes import chosen_recipes
+from stylegan3d.cli.recipes import checked, chosen_recipes
 from stylegan3d.geometry.slicing import PLANES, Upright
 from stylegan3d.recipe.description import marked
 from stylegan3d.scans.verdicts import as_now
@@ -75,8 +75,7 @@ def _opened(
 ) -> tuple[Generator, Renderer]:
     """The generator, for which the recipes are right, and its renderer with the scans."""
     generator = written.open()
-    for recipe in recipes:
-        recipe.check(generator)
+    checked(recipes, generator)
     from stylegan3d.outputs.edits import scans_at_hand
     from stylegan3d.render.renderer import Renderer
 
@@ -180,12 +179,8 @@ def film(
     planned = Film(tuple(frames), settings, parse_planes(planes), parse_point(at), _look(scale))
     check_suffix(out)
     check_output([out, json_path(out)], written.overwrite)
-    generator = written.open()
+    generator, renderer = _opened(written, frames, scan)
     check_key_frames(planned.recipes, generator)
-    from stylegan3d.outputs.edits import scans_at_hand
-    from stylegan3d.render.renderer import Renderer
-
-    renderer = Renderer(generator, scans_at_hand(*scan or ()))
     with progress("Rendering") as report:
         files = film_files(out, planned, generator, renderer, report)
     write_together(files, overwrite=written.overwrite)
