@@ -71,7 +71,7 @@ app = typer.Typer(
 
 
 def _opened(
-    written: Written, recipes: list[Recipe], scans: list[Path] | None
+    written: Result, recipes: list[Recipe], scans: list[Path] | None
 ) -> tuple[Generator, Renderer]:
     """The generator, for which the recipes are right, and its renderer with the scans."""
     generator = written.open()
