@@ -70,8 +70,16 @@ def check_card(card: JsonView) -> None:
             raise ValueError(f"the card's {name} is not a list of tables")
 
 
-def check_numbers(plan: JsonView, largest: int = LARGEST_NUMBER) -> None:
-    """Every setting is a word, a number of a sensible size, or a list of such numbers."""
+def check_numbers(plan: object, what: str = "model") -> JsonView:
+    """An architecture of words, numbers of a sensible size, and lists of such.
+
+    Raises
+    ------
+    ValueError
+        If it is none; `what` it is of goes into the message.
+    """
+    if not isinstance(plan, Mapping):
+        raise ValueError(f"the architecture of the {what} is not a table")
     for name, value in plan.items():
         values = value if isinstance(value, (list, tuple)) else [value]
         if len(values) > LONGEST_LIST:
@@ -79,8 +87,9 @@ def check_numbers(plan: JsonView, largest: int = LARGEST_NUMBER) -> None:
         for number in values:
             if value is number and isinstance(number, (str, bool)):
                 continue
-            if finite_number(number) is None or abs(number) > largest:
+            if finite_number(number) is None or abs(number) > LARGEST_NUMBER:
                 raise ValueError(f"the architecture's {name} is not a number of a sensible size")
+    return plan
 
 
 def far_larger(needed: int, weights: int) -> bool:

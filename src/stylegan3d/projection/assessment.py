@@ -149,7 +149,12 @@ def see(generator: Generator, volume: np.ndarray, mask: np.ndarray) -> Seen:
 def usual_residual(people: Sequence[Seen], space: Space) -> UsualResidual:
     """Mean and spread over subjects, smoothed; both sides together if the grid is symmetric."""
     sigma = MAPS_MM / np.array(space.voxel_size)
-    tie = _tied if _is_symmetric(space) else _untied
+    symmetric = _is_symmetric(space)
+
+    def tie(total: Any) -> np.ndarray:
+        volume = np.asarray(total, np.float32)
+        return (volume + volume[::-1]) / 2 if symmetric else volume
+
     count = tie(sum(seen.matched.volume.astype(bool).astype(np.float32) for seen in people))
     # A voxel at the border of a few brains borrows from its neighbours.
     weight = ndimage.gaussian_filter(count, sigma) + 0.5
@@ -272,15 +277,6 @@ def _is_symmetric(space: Space) -> bool:
     """Whether the first axis runs from side to side and the grid is centred on the midline."""
     middle = space.affine[0, 3] + space.affine[0, 0] * (space.shape[0] - 1) / 2
     return space.axcodes[0] in "LR" and abs(float(middle)) < space.voxel_size[0] / 2
-
-
-def _tied(total: Any) -> np.ndarray:
-    volume = np.asarray(total, np.float32)
-    return (volume + volume[::-1]) / 2
-
-
-def _untied(total: Any) -> np.ndarray:
-    return np.asarray(total, np.float32)
 
 
 Level = Literal["green", "amber", "red"]

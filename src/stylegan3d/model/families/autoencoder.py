@@ -7,8 +7,6 @@ trained with them.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import torch
 from torch import Tensor
 
@@ -97,10 +95,7 @@ def no_noise(card: JsonView, why: str) -> dict[str, str]:
 
 def check_autoencoder(card: JsonView, tensors: Tensors) -> None:
     """Raise ValueError or ModelError if a card's autoencoder does not fit the weights."""
-    plan = card["architecture"]["autoencoder"]
-    if not isinstance(plan, Mapping):
-        raise ValueError("the architecture of the autoencoder is not a table")
-    check_numbers(plan)
+    plan = check_numbers(card["architecture"]["autoencoder"], "autoencoder")
     shape = whole_numbers(plan, "shape", (1,))
     widths = whole_numbers(plan, "channels", (1,))
     blocks = plan.get("blocks", [])
@@ -118,10 +113,8 @@ def check_autoencoder(card: JsonView, tensors: Tensors) -> None:
         _check_flow(flow, tensors)
 
 
-def _check_flow(plan: object, tensors: Tensors) -> None:
-    if not isinstance(plan, Mapping):
-        raise ValueError("the architecture of the flow is not a table")
-    check_numbers(plan)
+def _check_flow(flow: object, tensors: Tensors) -> None:
+    plan = check_numbers(flow, "flow")
     widths = whole_numbers(plan, "channels", (1,))
     steps = plan["steps"]
     if len(widths) != 3:
@@ -150,10 +143,7 @@ class LatentDiffusionFamily:
     def check(self, card: JsonView, tensors: Tensors, encoder: Tensors | None) -> None:
         """Check that all settings are plausible and no network is larger than its weights."""
         check_autoencoder(card, tensors)
-        plan = card["architecture"]["diffusion"]
-        if not isinstance(plan, Mapping):
-            raise ValueError("the architecture of the diffusion is not a table")
-        check_numbers(plan)
+        plan = check_numbers(card["architecture"]["diffusion"], "diffusion")
         latent = whole_numbers(plan, "latent", (1,))
         widths = whole_numbers(plan, "channels", (1,))
         blocks, directions = plan.get("blocks", 0), plan.get("directions", 0)

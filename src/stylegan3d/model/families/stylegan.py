@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from itertools import pairwise
 
 import torch
@@ -58,9 +57,7 @@ def check_networks(card: JsonView, tensors: Tensors, encoder: Tensors | None) ->
         plan = card["architecture"].get(part)
         if plan is None and part != "generator":
             continue
-        if not isinstance(plan, Mapping):
-            raise ValueError(f"the architecture of the {part} is not a table")
-        check_numbers(plan)
+        check_numbers(plan, part)
         _check_filters(plan)
         if weights or part == "generator":
             _check_size(part, plan, sum(values.numel() for values in weights.values()))
