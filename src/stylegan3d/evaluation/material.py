@@ -335,11 +335,6 @@ class Material:
         return brains
 
     @cached_property
-    def sideways(self) -> int:
-        """The left-right axis."""
-        return [code in "LR" for code in self.pack.space.axcodes].index(True)
-
-    @cached_property
     def mask(self) -> np.ndarray:
         """(X, Y, Z) bool, mask of the mean training brain."""
         return self.pack.template > FOREGROUND
@@ -455,7 +450,7 @@ class Material:
             def make(piece: Sequence[int] = piece, start: int = done * REAL_PIECE) -> np.ndarray:
                 volumes = self.volumes(np.array(piece))
                 if kind:
-                    volumes = [np.flip(volume, self.sideways) for volume in volumes]
+                    volumes = [np.flip(volume, self.pack.space.sideways) for volume in volumes]
                 share = self.progress(what).part(start, len(piece), len(rows))
                 return self.describe(volumes, share)
 

@@ -107,9 +107,13 @@ def feature_distances(
     person : sequence or None
         Whose brain each training scan is; everybody is another person by default.
     """
-    reference = np.concatenate([training, mirrored])
-    squares = (brains**2).sum(1)[:, None] + (reference**2).sum(1) - 2 * brains @ reference.T
-    return nearest_of(np.sqrt(np.maximum(squares, 0)), person)
+    return nearest_of(euclidean(brains, np.concatenate([training, mirrored])), person)
+
+
+def euclidean(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Distances [n, m] of rows [n, features] and [m, features]."""
+    squares = (a**2).sum(1)[:, None] + (b**2).sum(1) - 2 * a @ b.T
+    return np.sqrt(np.maximum(squares, 0))
 
 
 def nearest_of(distances: np.ndarray, person: Sequence[object] | None = None) -> Nearest:
@@ -467,7 +471,7 @@ def copy_detector(material: Material) -> CopyDetector:
         material.volumes(material.training),
         material.pack.template,
         material.pack.space.voxel_size,
-        material.sideways,
+        material.pack.space.sideways,
         material.progress("Fine structure of training subjects"),
         whose(material),
     )
@@ -526,7 +530,7 @@ def compare_copies(material: Material, detector: CopyDetector, synthetic: Closen
 
 def planted(material: Material, detector: CopyDetector, threshold: float) -> Json:
     """Whether copies of training subjects, disguised in turn, are found."""
-    ways = disguises(material.pack.space.voxel_size, material.sideways)
+    ways = disguises(material.pack.space.voxel_size, material.pack.space.sideways)
     rows = np.linspace(0, len(material.training) - 1, min(PLANTED, len(material.training)))
     person = whose(material)
     result: Json = {"n": len(rows), "found": 0, "by_disguise": {}}
@@ -552,7 +556,7 @@ def closest_pairs_png(material: Material, found: Json, rows: int = 5) -> bytes:
     people = []
     for pair in pairs:
         volume = material.pack.volumes[by_name[pair["person"]]]
-        people.append(np.flip(volume, material.sideways) if pair["mirrored"] else volume)
+        people.append(np.flip(volume, material.pack.space.sideways) if pair["mirrored"] else volume)
     made = material.random_brains([pair["seed"] for pair in pairs]).stack()
     columns: dict[str, Sequence[np.ndarray]] = {
         "synthetic - not for diagnosis": list(made),

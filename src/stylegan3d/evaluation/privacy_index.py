@@ -22,7 +22,7 @@ import numpy as np
 from stylegan3d.base import SILENT, Progress, StyleGAN3DError
 from stylegan3d.dataset.pack import Pack
 from stylegan3d.evaluation.material import Store, volumes_id
-from stylegan3d.evaluation.privacy import feature_distances, nearest_of, same_person
+from stylegan3d.evaluation.privacy import euclidean, feature_distances, nearest_of, same_person
 from stylegan3d.geometry.space import Space, as_packed, checked_space, unit
 from stylegan3d.metrics import features
 from stylegan3d.metrics.features import DESCRIPTOR_SIZE, describe
@@ -160,7 +160,6 @@ def build_index(
         raise StyleGAN3DError(
             f"{pack.path} has {len(set(whose))} training subjects; an index needs at least two."
         )
-    sideways = [code in "LR" for code in pack.space.axcodes].index(True)
     people = [(row, False) for row in (*training, *validation)] + [(row, True) for row in training]
     store = Store(work)
     key = (volumes_id(pack), NETWORK, features.FEATURE_MM, training.tolist())
@@ -168,7 +167,7 @@ def build_index(
     def described(first: int) -> np.ndarray:
         block = people[first : first + BLOCK]
         volumes = [
-            np.flip(pack.volumes[row], sideways) if mirrored else pack.volumes[row]
+            np.flip(pack.volumes[row], pack.space.sideways) if mirrored else pack.volumes[row]
             for row, mirrored in block
         ]
         share = progress.part(first, len(block), len(people))
@@ -204,7 +203,7 @@ def index_of(
     everybody's own.
     """
     same = same_person(person, len(straight))
-    among = np.stack([_distances(straight, kind) for kind in (straight, mirrored)], axis=1)
+    among = np.stack([euclidean(straight, kind) for kind in (straight, mirrored)], axis=1)
     among = np.where(same[:, None], np.inf, among)
     nearest = nearest_of(among.reshape(len(straight), -1)).distance
     strangers = [nearest[np.isfinite(nearest)]]
@@ -218,11 +217,6 @@ def index_of(
         features.FEATURE_MM,
         model_hash,
     )
-
-
-def _distances(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    squares = (a**2).sum(1)[:, None] + (b**2).sum(1) - 2 * a @ b.T
-    return np.sqrt(np.maximum(squares, 0))
 
 
 def write_index(folder: Path, index: PrivacyIndex, overwrite: bool = False) -> Path:
@@ -249,12 +243,10 @@ def load_index(path: Path) -> PrivacyIndex:
         network = metadata["network"]
     except (KeyError, ValueError, TypeError, OverflowError):
         raise _damaged(path) from None
+    shapes = described.ndim == 3 and strangers.ndim == 1 and described.size and strangers.size
     finite = np.isfinite(described).all() and np.isfinite(strangers).all()
-    if not finite or strangers.ndim != 1 or described.dtype.kind != "f":
-        raise _damaged(path)
-    if described.ndim != 3 or described.shape[::2] != (2, DESCRIPTOR_SIZE) or 0 in described.shape:
-        raise _damaged(path)
-    if not len(strangers):
+    right = described.dtype.kind == "f" and described.shape[::2] == (2, DESCRIPTOR_SIZE)
+    if not (shapes and finite and right):
         raise _damaged(path)
     if (network, feature_mm) != (NETWORK, features.FEATURE_MM):
         raise StyleGAN3DError(

@@ -62,6 +62,11 @@ class Space:
         """Direction of each array axis, such as ('R', 'A', 'S')."""
         return nib.aff2axcodes(self.affine)
 
+    @property
+    def sideways(self) -> int:
+        """The left-right axis."""
+        return [code in "LR" for code in self.axcodes].index(True)
+
     def same_as(self, other: Space, tolerance_mm: float = 1e-3) -> bool:
         """Whether both have the same shape and affine."""
         return self.shape == other.shape and np.allclose(

@@ -87,8 +87,7 @@ def measure_brain(volume: np.ndarray, space: Space) -> BrainMeasures:
         return BrainMeasures(0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
     sizes = np.bincount(labels.ravel())[1:]
     brain = ndimage.binary_fill_holes(labels == sizes.argmax() + 1)
-    sideways = [code in "LR" for code in space.axcodes].index(True)
-    difference = np.abs(x - np.flip(x, sideways)).sum(dtype=np.float64)
+    difference = np.abs(x - np.flip(x, space.sideways)).sum(dtype=np.float64)
     means, deviations, shares = fit_tissues(x[_inside(brain, space)])
     distances = np.diff(means) / np.sqrt((deviations[1:] ** 2 + deviations[:-1] ** 2) / 2)
     return BrainMeasures(

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from copy import copy
 from pathlib import Path
 from typing import Self
 
@@ -215,8 +216,7 @@ class Mask(Operator):
                 f"{' x '.join(map(str, space.shape))}; give the mask as a NIfTI file in the "
                 "scan's space, or on the generator's grid."
             )
-        bound = type(self).__new__(type(self))
-        bound.path, bound._sha256, bound._own = self.path, self._sha256, self._own
+        bound = copy(self)
         bound.mask = mask
         bound.weights = torch.from_numpy(~mask).float()
         return bound
@@ -224,18 +224,13 @@ class Mask(Operator):
     def native(self, aligned: AlignedScan) -> np.ndarray:
         """The mask on the scan's own grid, bool (I, J, K)."""
         scan = aligned.scan.space
-        if self.mask is not None and not self._in_scan:
+        if self.mask is not None and self.path is None and self._own is None:
             marked = resample(self.mask.astype(np.float32), aligned.space, scan, aligned.rigid)
             return marked > 0.5
         data, space = self._of_scan(aligned)
         if space.same_as(scan):
             return data
         return resample(data.astype(np.float32), space, scan) > 0.5
-
-    @property
-    def _in_scan(self) -> bool:
-        """Whether it was drawn in native space."""
-        return self.path is not None or self._own is not None
 
     def _of_scan(self, aligned: AlignedScan | None = None) -> tuple[np.ndarray, Space]:
         scan = None if aligned is None else aligned.scan
@@ -279,9 +274,7 @@ class Mask(Operator):
 
     def coarse(self, factor: int) -> Operator:
         """Compare averages of the known voxels."""
-        bound = type(self).__new__(type(self))
-        bound.path, bound._sha256, bound._own = self.path, self._sha256, self._own
-        bound.mask = self.mask
+        bound = copy(self)
         bound.weights = F.avg_pool3d(self.weights[None, None], factor)[0, 0]
         return bound
 
@@ -352,9 +345,8 @@ class Masked(Operator):
         coarse = self.operator.coarse(factor)
         if coarse is None:
             return None
-        bound = type(self).__new__(type(self))
-        bound.mask, bound.operator = self.mask, coarse
-        bound.linear, bound.faith, bound.adapts = self.linear, self.faith, self.adapts
+        bound = copy(self)
+        bound.operator = coarse
         bound.weights = F.avg_pool3d(self.weights, factor)
         return bound
 

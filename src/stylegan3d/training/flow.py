@@ -25,7 +25,7 @@ import json
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol, Self, Unpack, cast
+from typing import Any, Self, Unpack, cast
 
 import numpy as np
 import torch
@@ -135,27 +135,6 @@ def _opened_files(
 
 # Cubes are centred where the mean brain is brighter than this.
 CUBES_IN = 0.1
-
-
-class FlowSource(Protocol):
-    """Starts and ends of a flow, from `make_pairs` or `make_trajectories`."""
-
-    @property
-    def pack(self) -> Pack:
-        """Data set with the same grid."""
-
-    @property
-    def training(self) -> np.ndarray:
-        """(n,) bool: training items; the others are held out."""
-
-    @property
-    def draws(self) -> int:
-        """Starts per end."""
-
-    def cube(
-        self, index: int, draw: int, place: tuple[slice, ...]
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """A cube of a start and of its end, float32 in [-1, 1]."""
 
 
 class Cubes:
@@ -654,6 +633,10 @@ class Trajectories:
         """A cube of a start and of its end, float32 in [-1, 1]."""
         start, end = self.starts[index][place], self.ends[index][place]
         return start.astype(np.float32), end.astype(np.float32)
+
+
+#: Starts and ends of a flow, from `make_pairs` or `make_trajectories`.
+FlowSource = Pairs | Trajectories
 
 
 def make_trajectories(

@@ -211,11 +211,10 @@ def _encode(generator: Generator, pack: Pack, people: np.ndarray, report: Progre
     """w of subjects [n, w_dim], averaged over each and its mirror image."""
     import torch
 
-    sideways = [code in "LR" for code in pack.space.axcodes].index(True)
     found = []
     for row in followed(people, report):
         intensity = unit(pack.volumes[row])
-        both = (intensity, np.flip(intensity, sideways).copy())
+        both = (intensity, np.flip(intensity, pack.space.sideways).copy())
         found.append(np.mean([encoded(generator, image) for image in both], axis=0))
     return torch.from_numpy(np.stack(found))
 
