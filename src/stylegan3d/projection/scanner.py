@@ -19,7 +19,7 @@ from stylegan3d.base import Doubt, Severity
 from stylegan3d.geometry.space import Space
 from stylegan3d.measures.regions import region_masks
 from stylegan3d.measures.similarity import similarity
-from stylegan3d.projection.signs import Usual
+from stylegan3d.projection.signs import LEAST_VOXELS, Usual, core_of
 from stylegan3d.scans.intensity import rising
 
 #: Estimates: what a higher and a lower value mean; "" if that side is nothing to mention.
@@ -34,9 +34,9 @@ FIGURES = {
 }
 #: Spreads from which an estimate is mentioned.
 NOTABLE = 3.0
-# The brain's border is left out; intensities are matched after smoothing, so that noise and
-# misplaced folds do not count; shading is smoother than any anatomy.
-CORE_MM, MATCH_MM, EXPECTED_MM, SHADING_MM = 4.0, 2.0, 1.0, 24.0
+# Intensities are matched after smoothing, so that noise and misplaced folds do not count; shading is
+# smoother than any anatomy.
+MATCH_MM, EXPECTED_MM, SHADING_MM = 2.0, 1.0, 24.0
 CURVE_PERCENTILES = np.linspace(0.5, 99.5, 34)
 SHADING_RANGE = (0.75, 1.33)
 # Voxels that differ so many spreads have no part in the shading.
@@ -47,7 +47,6 @@ BRIGHTER = 4.0
 FLUID_SHARE, GREY_SHARE, WHITE_SHARE = (0.0, 3.0), (25.0, 45.0), (85.0, 100.0)
 # Blurs of the scan that are tried to match a reconstruction's sharpness, mm.
 BLURS_MM = (0.0, 0.8, 1.2, 1.6, 2.0, 2.4)
-LEAST_VOXELS = 100
 # Intensity from which a voxel of the expected brain is brain; depth to which outlines of healthy
 # brains differ from it, and millilitres beyond it that none of 80 of them reached (1.0 and 0.6).
 BRAIN, OUTLINE_MM, OUTLINE_ML = 0.15, 4.0, 1.2
@@ -83,13 +82,6 @@ def masked_blur(volume: np.ndarray, mask: np.ndarray, sigma: Any) -> np.ndarray:
     blurred = ndimage.gaussian_filter(np.where(mask, volume, 0).astype(np.float32), sigma)
     inside: np.ndarray = np.where(mask, blurred / np.maximum(weight, 1e-3), 0)
     return inside
-
-
-def core_of(mask: np.ndarray, voxel_mm: tuple[float, float, float]) -> np.ndarray:
-    """A brain (X, Y, Z) without its border, where a shift by a voxel looks like a lesion."""
-    steps = max(1, round(CORE_MM / max(voxel_mm)))
-    core: np.ndarray = ndimage.binary_erosion(mask, iterations=steps)
-    return core if np.count_nonzero(core) >= LEAST_VOXELS else mask
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ SIGNS = {
 # Smoothing in mm, after which a sign must stand out to count as regional; and the width of the
 # brain's border that is ignored, where a shift by a voxel looks like a lesion.
 SPOT_MM = 6.0
-BORDER_MM = 4.0
+CORE_MM, LEAST_VOXELS = 4.0, 100
 SPOT_PERCENTILE = 99.5
 
 
@@ -78,6 +78,13 @@ def first_guess(generator: Generator, volume: np.ndarray, mean_brain: np.ndarray
     return Guess(to_display(made)[0], w[0])
 
 
+def core_of(mask: np.ndarray, voxel_mm: tuple[float, float, float]) -> np.ndarray:
+    """A brain (X, Y, Z) without its border, where a shift by a voxel looks like a lesion."""
+    steps = max(1, round(CORE_MM / max(voxel_mm)))
+    core: np.ndarray = ndimage.binary_erosion(mask, iterations=steps)
+    return core if np.count_nonzero(core) >= LEAST_VOXELS else mask
+
+
 def measure_signs(
     prior: LatentPrior,
     guess: Guess,
@@ -88,12 +95,9 @@ def measure_signs(
 ) -> dict[str, float]:
     """The `SIGNS` of one scan; the latent distance only if there is an encoder."""
     deep = mask & ndimage.binary_erosion(mean_brain > 0.3, iterations=2)
-    if np.count_nonzero(deep) < 100:
+    if np.count_nonzero(deep) < LEAST_VOXELS:
         deep = mask
-    steps = max(1, round(BORDER_MM / max(voxel_mm)))
-    core = ndimage.binary_erosion(mask, iterations=steps)
-    if np.count_nonzero(core) < 100:
-        core = mask
+    core = core_of(mask, voxel_mm)
     difference = np.where(core, volume - guess.volume, 0).astype(np.float32)
     sigma = SPOT_MM / np.array(voxel_mm)
     weight = ndimage.gaussian_filter(core.astype(np.float32), sigma)

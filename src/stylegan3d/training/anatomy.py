@@ -610,11 +610,7 @@ def images_of(fit: FittedAnatomy, anatomy: Anatomy) -> Tensor:
     config = fit.synthesis.config
     grid = config.grid(config.num_levels - 1)
     const = resize(torch.from_numpy(anatomy.template)[None, None] * 2 - 1, grid)
-    rows = []
-    for volume in anatomy.canonical:
-        image = as_input(volume)[None]
-        rows.append(resize(image, grid) - const)
-    images = torch.cat(rows)
+    images = torch.cat([resize(as_input(v)[None], grid) - const for v in anatomy.canonical])
     return torch.cat([images, images.flip(2)]) if fit.settings.mirror else images
 
 

@@ -641,19 +641,15 @@ class _Stopped(Exception):
     """A search that was asked to stop."""
 
 
+@dataclass(eq=False)
 class _Search:
     """Gauss-Newton steps; what they reach is judged on the same brains each time."""
 
-    def __init__(
-        self,
-        drawing: _Drawing,
-        measures: Sequence[BrainMeasure],
-        settings: MatchSettings,
-        state: _State,
-        asked: Callable[[], bool],
-    ) -> None:
-        self.drawing, self.measures, self.settings, self.state = drawing, measures, settings, state
-        self.asked = asked
+    drawing: _Drawing
+    measures: Sequence[BrainMeasure]
+    settings: MatchSettings
+    state: _State
+    asked: Callable[[], bool]
 
     def run(self, folder: Path, key: str, report: Callable[[str], None]) -> MatchedFlow:
         state, start = self.state, self.state.differences.start

@@ -13,7 +13,7 @@ its own errors.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Unpack
 
@@ -166,13 +166,8 @@ class Crops:
 
     def to(self, device: torch.device) -> Crops:
         """The same on another device."""
-        return Crops(
-            self.volumes.to(device),
-            self.tissues.to(device),
-            self.regions.to(device),
-            self.contrasts.to(device),
-            self.places,
-        )
+        names = ("volumes", "tissues", "regions", "contrasts")
+        return replace(self, **{name: getattr(self, name).to(device) for name in names})
 
 
 def draw(people: PaintedPeople, settings: TranslationSettings, step: int, multiple: int) -> Crops:
