@@ -23,7 +23,7 @@ from stylegan3d.cli.common import (
 )
 
 if TYPE_CHECKING:
-    from stylegan3d.cohort import Item, Outcome
+    from stylegan3d.cohort import Item
     from stylegan3d.cohort.run import Table, Work
     from stylegan3d.model.generator import Generator
     from stylegan3d.projection.settings import Choices
@@ -161,9 +161,12 @@ def _run(
     jobs: int,
     scheduler: str | None = None,
 ) -> None:
-    """Work on every item and say what became of it; exit status 2 if one failed."""
+    """Work on every item and say what became of it; exit status 2 if one failed.
+
+    The summary goes to stdout, failures and warnings to stderr.
+    """
     from stylegan3d.cohort import run_cohort
-    from stylegan3d.cohort.run import FAILED
+    from stylegan3d.cohort.run import DONE, FAILED, KEPT
 
     with progress(words[0]) as report:
         outcome = run_cohort(
@@ -177,17 +180,6 @@ def _run(
             jobs=jobs,
             scheduler=scheduler,
         )
-    _emit_many(outcome, out, table, words[1], about, as_json=options.as_json)
-    if outcome.count(FAILED):
-        raise typer.Exit(2)
-
-
-def _emit_many(
-    outcome: Outcome, out: Path, table: Table, done: str, about: Json, *, as_json: bool
-) -> None:
-    """Summary on stdout; failures and warnings on stderr."""
-    from stylegan3d.cohort.run import DONE, FAILED, KEPT
-
     for row in outcome.rows:
         print_doubts(row.get("doubts", []), row["name"])
         if "error" in row:
@@ -195,7 +187,7 @@ def _emit_many(
     counts = {status: outcome.count(status) for status in (DONE, KEPT, FAILED)}
     lines = [
         str(out / table.file),
-        f"{counts[DONE]} of {len(outcome.rows)} scans {done}, {counts[KEPT]} were done before, "
+        f"{counts[DONE]} of {len(outcome.rows)} scans {words[1]}, {counts[KEPT]} were done before, "
         f"{counts[FAILED]} failed, in {outcome.seconds:.0f} s",
     ]
     result = {
@@ -205,4 +197,6 @@ def _emit_many(
         "scans": outcome.rows,
         **about,
     }
-    emit(result, lines, as_json=as_json)
+    emit(result, lines, as_json=options.as_json)
+    if counts[FAILED]:
+        raise typer.Exit(2)

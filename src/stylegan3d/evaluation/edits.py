@@ -737,20 +737,16 @@ def conditions(material: Material) -> Json:
     judges = Judges(material, [entry["name"] for entry in usable])
     found = []
     for entry in followed(usable, material.report, "Labels"):
-        name = entry["name"]
-        if name in judges.of and _blind(judges.of[name]):
-            missing[name] = (
-                f"Its estimate in real subjects has r = {judges.of[name].r:.2f} only, which may be "
+        judge = judges.of.get(entry["name"])
+        # Less than two standard errors from 0.
+        if judge is not None and judge.r < LEAST_ERRORS / judge.n_test**0.5:
+            missing[entry["name"]] = (
+                f"Its estimate in real subjects has r = {judge.r:.2f} only, which may be "
                 "chance, so it cannot be judged in synthetic brains."
             )
-        elif name in judges.of:
+        elif judge is not None:
             found.append(_label(material, judges, schema, entry))
     return {"brains": CONDITIONED_BRAINS, "labels": found, "missing": missing | judges.missing}
-
-
-def _blind(judge: AttributeJudge) -> bool:
-    """Whether a predictor's correlation with the truth is less than two standard errors from 0."""
-    return judge.r < LEAST_ERRORS / judge.n_test**0.5
 
 
 def _label(material: Material, judges: Judges, schema: list[Any], entry: JsonView) -> Json:

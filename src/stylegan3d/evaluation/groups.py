@@ -469,11 +469,9 @@ def group_files(
         for name, title in MAPS.items():
             if column and name != "effect":
                 continue
-            middle = f"contrast-{_plain(contrast)}_" if len(contrasts(found)) > 1 else ""
-            path = (
-                folder
-                / f"{middle if name == 'effect' else ''}stat-{name.replace('_', '')}_statmap.nii.gz"
-            )
+            several = name == "effect" and len(contrasts(found)) > 1
+            middle = f"contrast-{_plain(contrast)}_" if several else ""
+            path = folder / f"{middle}stat-{name.replace('_', '')}_statmap.nii.gz"
             files |= volume_files(
                 path,
                 make_image(found.volume(name, column), found.space.affine),

@@ -34,8 +34,8 @@ FIGURES = {
 }
 #: Spreads from which an estimate is mentioned.
 NOTABLE = 3.0
-# Intensities are matched after smoothing, so that noise and misplaced folds do not count; shading is
-# smoother than any anatomy.
+# Intensities are matched after smoothing, so that noise and misplaced folds do not count; shading
+# is smoother than any anatomy.
 MATCH_MM, EXPECTED_MM, SHADING_MM = 2.0, 1.0, 24.0
 CURVE_PERCENTILES = np.linspace(0.5, 99.5, 34)
 SHADING_RANGE = (0.75, 1.33)

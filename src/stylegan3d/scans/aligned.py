@@ -171,9 +171,7 @@ class AlignedScan:
         ValueError
             If the scan was not prepared by `Scan.align`.
         """
-        if self.prepared is None:
-            raise ValueError("Only what Scan.align made can be moved.")
-        start, prepared = perf_counter(), self.prepared
+        start, prepared = perf_counter(), self._movable()
         rigid = refined_rigid(prepared.brain, prepared.space, prepared.target, self.rigid)
         move = rigid @ np.linalg.inv(self.rigid)
         middle = centroid(self.brain_mask, self.space)
@@ -192,11 +190,15 @@ class AlignedScan:
         ValueError
             If the scan was not prepared by `Scan.align`.
         """
-        if self.prepared is None:
-            raise ValueError("Only what Scan.align made can be moved.")
+        prepared = self._movable()
         kept = tuple(step for step in self.record if step.name != "grid")
         record = (*kept, PreparationStep("nudge", (text,), seconds))
-        return on_grid(self.scan, self.prepared, rigid, record)
+        return on_grid(self.scan, prepared, rigid, record)
+
+    def _movable(self) -> PreparedBrain:
+        if self.prepared is None:
+            raise ValueError("Only what Scan.align made can be moved.")
+        return self.prepared
 
     def to_native(self, volume: np.ndarray, *, signed: bool = False) -> nib.Nifti1Image:
         """Resample a model-space volume (X, Y, Z) to the scan's own grid and units.
@@ -372,9 +374,7 @@ def halfway(first: AlignedScan, second: AlignedScan) -> Halfway:
 
 def _between(first: AlignedScan, second: AlignedScan) -> np.ndarray:
     """(4, 4) of the second brain onto the first, both as aligned to the model."""
-    prepared = second.prepared
-    if prepared is None:
-        raise ValueError("Only what Scan.align made can be moved.")
+    prepared = second._movable()
     target = Template(first.space, first.volume)
     rigid = refined_rigid(
         prepared.brain, prepared.space, target, second.rigid, levels_mm=LEVELS_OF_ONE_MM
