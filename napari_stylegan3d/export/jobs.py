@@ -354,7 +354,7 @@ def save_picture(
     picture: QImage | Callable[[], Any],
 ) -> SavedFiles:
     """Write a picture, made in the window or drawn here by a function, and its JSON sidecar."""
-    from stylegan3d.render.figures import SYNTHETIC, png_bytes
+    from stylegan3d.render.figures import SYNTHETIC, png_bytes, with_source_type
 
     recipe = shown.recipe
     moved, files = _latents(target, [] if recipe is None else [recipe])
@@ -364,6 +364,8 @@ def save_picture(
         png = _png(picture, marked)
     else:
         png = png_bytes(picture(), description=marked)
+    if shown.synthetic:
+        png = with_source_type(png, recipe)
     if recipe is not None:
         shown = dataclasses.replace(shown, recipe=_lasting(recipe, moved))
     told = shown.sidecar(target.path.parent, loaded.generator)

@@ -1,6 +1,8 @@
 """`render picture`, `film` and `report`: files with recipes beside them, and what is refused."""
 
 import json
+import shutil
+import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +24,12 @@ def test_pictures_of_seeds(run, model, tmp_path, listing):
     assert listing(tmp_path) == sorted(name + end for name in names for end in ("", ".json"))
     recipe = Recipe(Source("seed", 1), Truncation(0.5))
     assert read_recipe(tmp_path / f"{names[0]}.json") == recipe
-    assert "Synthetic - not for diagnosis" in Image.open(tmp_path / names[0]).text["Description"]
+    image = Image.open(tmp_path / names[0])
+    assert "Synthetic - not for diagnosis" in image.text["Description"]
+    assert "/trainedAlgorithmicMedia<" in image.info["XML:com.adobe.xmp"]
+    if exiftool := shutil.which("exiftool"):
+        asked = [exiftool, "-s3", "-DigitalSourceType", tmp_path / names[0]]
+        assert b"trainedAlgorithmicMedia" in subprocess.check_output(asked)
     again = run("render", "picture", *words, "-o", tmp_path)
     assert again.status == 2
     assert "exists already" in again.err

@@ -7,6 +7,8 @@ is up or at the left and the head upright; letters mark the sides.
 from __future__ import annotations
 
 import io
+import struct
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cache
@@ -28,6 +30,7 @@ from stylegan3d.geometry.slicing import (
     cut,
 )
 from stylegan3d.geometry.space import Space
+from stylegan3d.recipe.recipe import Recipe
 
 SYNTHETIC = "Synthetic - not for diagnosis"
 MM_PER_INCH = 25.4
@@ -218,6 +221,28 @@ def beside(pictures: Sequence[Image.Image]) -> Image.Image:
         row.paste(picture, (left, 0))
         left += picture.width
     return row
+
+
+_XMP = (
+    '<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF '
+    'xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#"><rdf:Description rdf:about="" '
+    'xmlns:Iptc4xmpExt="http://iptc.org/std/Iptc4xmpExt/2008-02-29/">'
+    "<Iptc4xmpExt:DigitalSourceType>http://cv.iptc.org/newscodes/digitalsourcetype/{}"
+    "</Iptc4xmpExt:DigitalSourceType></rdf:Description></rdf:RDF></x:xmpmeta>"
+)
+
+
+def with_source_type(png: bytes, recipe: Recipe | None) -> bytes:
+    """A PNG of a synthetic brain, or of an edited scan, with IPTC's DigitalSourceType in its XMP.
+
+    By it other programs know what it is: https://cv.iptc.org/newscodes/digitalsourcetype
+    """
+    edited = recipe is not None and recipe.worn_detail is not None
+    kind = "compositeWithTrainedAlgorithmicMedia" if edited else "trainedAlgorithmicMedia"
+    chunk = b"iTXtXML:com.adobe.xmp\0\0\0\0\0" + _XMP.format(kind).encode()
+    told = struct.pack(">I", len(chunk) - 4) + chunk + struct.pack(">I", zlib.crc32(chunk))
+    first = 33  # the signature and the header
+    return png[:first] + told + png[first:]
 
 
 def png_bytes(picture: Image.Image, *, dpi: float = 0.0, description: str = "") -> bytes:
