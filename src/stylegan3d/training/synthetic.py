@@ -211,7 +211,8 @@ class SyntheticBrains:
     def example(self, index: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """See `TrainingBrains`: a whole head at 2 mm or a part of one at 1 mm."""
         seed = int(torch.randint(2**62, (), generator=generator))
-        return ImageMaker(seed, self.device).make(self.head(index), *IMAGES[seed % 2])
+        images = IMAGES if self.device.type == "cpu" else ON_GPU
+        return ImageMaker(seed, self.device).make(self.head(index), *images[seed % 2])
 
     def pair(self, index: int) -> tuple[Tensor, Tensor]:
         """See `HeldOut`: always the same image of one of them."""
@@ -245,6 +246,8 @@ class SyntheticBrains:
 
 #: What a network learns from by turns: a whole head, and a part of one, with a voxel's size in mm.
 IMAGES = (((80, 112, 96), 2.0), ((96, 128, 96), 1.0))
+#: Not a part but most of a head, as scans are labelled, where that takes no minute.
+ON_GPU = (IMAGES[0], ((160, 192, 160), 1.0))
 #: One in so many maps is held out.
 HELD_OUT = 6
 
