@@ -63,6 +63,12 @@ STOPPED = "stopped before its end; continue with --resume"
 RunOption = Annotated[Path, typer.Option("--out", "-o", help="Folder of the run.")]
 
 
+def _likeness(figures: dict[str, float]) -> list[str]:
+    """How closely held-out subjects are reconstructed, in words."""
+    text = f"SSIM {figures['ssim']:.3f}, PSNR {figures['psnr']:.2f} dB"
+    return [f"  held-out subjects: {text} inside the brain"]
+
+
 @dataclass(frozen=True)
 class PreparedTraining:
     """One training that a kind has prepared.
@@ -81,7 +87,7 @@ class PreparedTraining:
 
     train: Callable[..., Run[Any]]
     export: Callable[[Run[Any], Progress], object]
-    lines: Callable[[dict[str, float]], list[str]]
+    lines: Callable[[dict[str, float]], list[str]] = _likeness
     more: Json = field(default_factory=dict)
 
 
@@ -503,10 +509,6 @@ class TrainAutoencoder(WithLabels):
         return PreparedTraining(
             partial(train_autoencoder, pack, self.out, shape, settings),
             lambda run, bar: export_autoencoder(run, pack, **self.exporting(), progress=bar),
-            lambda figures: [
-                f"  held-out subjects: SSIM {figures['ssim']:.3f}, PSNR {figures['psnr']:.2f} dB "
-                "inside the brain"
-            ],
         )
 
 
@@ -576,10 +578,6 @@ class TrainEncoder(Training, _WithModel):
             lambda run, _: export_encoder(
                 run, self.model, pack, self.target, overwrite=self.overwrite
             ),
-            lambda figures: [
-                f"  held-out subjects: SSIM {figures['ssim']:.3f}, PSNR {figures['psnr']:.2f} dB "
-                "inside the brain"
-            ],
         )
 
 

@@ -15,13 +15,13 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Self, Unpack, cast
+from typing import Unpack, cast
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from stylegan3d.base import SILENT, Json, ModelError, Progress, followed
+from stylegan3d.base import SILENT, ModelError, Progress, followed
 from stylegan3d.checkpoints.folder import check_target, read_folder
 from stylegan3d.dataset.pack import Pack
 from stylegan3d.devices import fast_dtype
@@ -214,6 +214,7 @@ class DiffusionTask(TrainingTask[LatentDiffusion, Latents]):
     kind = "diffusion"
     options = DiffusionSettings
     shapes = DiffusionConfig
+    kept = ("stage",)
 
     def check_stage(self, stage: Generator, pack: Pack) -> None:
         """Raise ModelError if the run was started with another autoencoder or data set."""
@@ -274,15 +275,6 @@ class DiffusionTask(TrainingTask[LatentDiffusion, Latents]):
             loss = _loss(average, held, noisy, linear, sigma)
             found[f"at {strength:g}"] = float(loss.mean())
         return found
-
-    def to_dict(self) -> Json:
-        """For a checkpoint."""
-        return super().to_dict() | {"stage": self.stage}
-
-    @classmethod
-    def from_dict(cls, data: dict[str, Any]) -> Self:
-        """Inverse of `to_dict`."""
-        return cls(**cls._known(data), stage=data["stage"])
 
 
 DiffusionRun = Run[DiffusionTask]

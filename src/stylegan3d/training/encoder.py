@@ -10,13 +10,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self, Unpack
+from typing import Unpack
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from stylegan3d.base import Json, ModelError, Progress
+from stylegan3d.base import ModelError, Progress
 from stylegan3d.checkpoints.folder import check_target, read_folder
 from stylegan3d.dataset.pack import Pack
 from stylegan3d.geometry.space import to_display
@@ -72,6 +72,7 @@ class EncoderTask(TrainingTask[Encoder, EncoderData]):
     kind = "encoder"
     options = EncoderSettings
     shapes = EncoderConfig
+    kept = ("model",)
 
     def network(self) -> Encoder:
         """A new network."""
@@ -116,15 +117,6 @@ class EncoderTask(TrainingTask[Encoder, EncoderData]):
             made, real = (to_display(x)[0] for x in (data.generator.synthesize(w, "none"), volume))
             scores.append(similarity(made, real, real > 0.05))
         return {k: float(np.median([s[k] for s in scores])) for k in ("psnr", "ssim") if scores}
-
-    def to_dict(self) -> Json:
-        """For a checkpoint."""
-        return super().to_dict() | {"model": self.model}
-
-    @classmethod
-    def from_dict(cls, data: Json) -> Self:
-        """Inverse of `to_dict`."""
-        return cls(**cls._known(data), model=data["model"])
 
 
 EncoderRun = Run[EncoderTask]

@@ -25,7 +25,7 @@ import json
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Self, Unpack, cast
+from typing import Self, Unpack, cast
 
 import numpy as np
 import torch
@@ -423,6 +423,7 @@ class FlowTask(TrainingTask[Flow, Cubes]):
     kind = "flow"
     options = FlowSettings
     fused = False
+    kept = ("grid", "begun_with")
     settings: FlowSettings
 
     def __init__(
@@ -519,16 +520,6 @@ class FlowTask(TrainingTask[Flow, Cubes]):
             velocity = network.velocity(haar(start), start.new_zeros(len(start)), places)
         missed = VELOCITY_GAIN * (velocity - haar(end - start))
         return ((missed.square() + HUBER**2).sqrt() - HUBER).mean()
-
-    def to_dict(self) -> Json:
-        """For a checkpoint."""
-        return super().to_dict() | {"grid": self.grid, "begun_with": self.begun_with}
-
-    @classmethod
-    def from_dict(cls, data: dict[str, Any]) -> Self:
-        """Inverse of `to_dict`."""
-        x, y, z = data["grid"]
-        return cls(**cls._known(data), grid=(x, y, z), begun_with=data.get("begun_with"))
 
 
 FlowRun = Run[FlowTask]

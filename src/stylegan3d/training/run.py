@@ -229,6 +229,8 @@ class TrainingTask(ABC, Generic[N, D]):
     #: Classes of the settings and, if the network has one, of its shape.
     options: ClassVar[type[TrainingSettings]] = RunSettings
     shapes: ClassVar[Any] = None
+    #: What else of it a checkpoint holds, by name.
+    kept: ClassVar[tuple[str, ...]] = ()
     averaged: ClassVar[tuple[str, ...]] = (NETWORK,)
     settings: TrainingSettings
 
@@ -318,18 +320,15 @@ class TrainingTask(ABC, Generic[N, D]):
     def to_dict(self) -> Json:
         """Entries for a checkpoint: the settings and, of networks that have one, the shape."""
         shape = {} if self.shapes is None else {"shape": vars(self)["shape"].to_dict()}
-        return shape | {"config": asdict(self.settings)}
+        kept = {name: getattr(self, name) for name in self.kept}
+        return shape | kept | {"config": asdict(self.settings)}
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Self:
         """Inverse of `to_dict`."""
-        return cls(**cls._known(data))
-
-    @classmethod
-    def _known(cls, data: dict[str, Any]) -> dict[str, Any]:
-        """Shape and settings of a checkpoint."""
         shape = {} if cls.shapes is None else {"shape": cls.shapes.from_dict(data["shape"])}
-        return shape | {"settings": cls.options.from_dict(data["config"])}
+        kept = {name: data.get(name) for name in cls.kept}
+        return cls(**(shape | kept | {"settings": cls.options.from_dict(data["config"])}))
 
 
 class Run(Generic[R]):
