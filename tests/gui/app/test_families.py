@@ -10,6 +10,9 @@ from napari_stylegan3d.core.panel import why_not
 from stylegan3d.model import family as families
 from stylegan3d.recipe.recipe import Edit, Mix, Source
 
+#: What is asked is what is shown, but where a test paints.
+UNPAINTED = True
+
 TABS = ("Browse", "Project", "Mix", "Directions", "Compare", "Export")
 
 

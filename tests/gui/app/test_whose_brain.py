@@ -15,6 +15,9 @@ from qtpy.QtWidgets import QAbstractButton, QComboBox, QLabel, QLineEdit, QWidge
 
 from stylegan3d.session.case import Choice
 
+#: What is asked is what is shown, but where a test paints.
+UNPAINTED = True
+
 NAMES = ("alpha", "beta", "gamma")
 #: What speaks of several patients, or of what was done: lists, offers and messages.
 OF_SEVERAL = (

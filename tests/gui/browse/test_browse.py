@@ -20,6 +20,9 @@ from stylegan3d.directions import latent_map
 from stylegan3d.model.random_latents import random_w
 from stylegan3d.recipe.recipe import Edit, Mix, Recipe, Source, Truncation
 
+#: What is asked is what is shown, but where a test paints.
+UNPAINTED = True
+
 OFFICIAL = Path(__file__).parents[2] / "checkpoints" / "data"
 LEFT = Qt.MouseButton.LeftButton
 

@@ -21,6 +21,9 @@ from stylegan3d.recipe import latents
 from stylegan3d.recipe.description import read_recipe
 from stylegan3d.recipe.recipe import Edit, Recipe, Source
 
+#: What is asked is what is shown, but where a test paints.
+UNPAINTED = True
+
 
 @pytest.fixture
 def export(window, tmp_path):
@@ -54,6 +57,7 @@ def picture(window, folder: Path, view: str, size: str = "screen") -> np.ndarray
 
 
 def test_a_view_is_saved_as_it_is_seen(window, export, tmp_path):
+    window.paint()
     seen = window.pixels("Axial")
     saved_picture = picture(window, tmp_path, "Axial")
     assert saved_picture.shape == seen.shape
