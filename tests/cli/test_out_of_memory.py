@@ -122,6 +122,7 @@ cli.main(sys.argv[1:])
 """
 
 
+@pytest.mark.soak
 @pytest.mark.skipif(not os.path.exists("/proc/self/statm"), reason="needs the limits of Linux")
 def test_a_real_limit_of_the_system_ends_in_a_sentence(tmp_path):
     """The bundled generator, with 20 MiB left when it begins to draw."""
