@@ -32,7 +32,7 @@ def test_packages_import_those_below_them_and_nothing_in_a_circle():
 
 #: The budget: what was reached, with little to spare.
 MOST = {
-    "lines of code": 63_950,
+    "lines of code": 63_960,
     "lines of the plugin": 21_000,
     "files": 300,
     "class names defined more than once": 0,

@@ -132,10 +132,11 @@ def segment(
             )
         _find_lesions(volumes[0], out, reading)
         return
-    if structures and any((regions, visits, years, site, age, sex, norms)):
+    whole = reading.skull != "auto"  # with or without its skull, the scan is taken as it is
+    if structures and any((whole, regions, visits, years, site, age, sex, norms)):
         raise typer.BadParameter(
-            "--regions, --longitudinal, --years, --site, --age, --sex and --norms do not go with "
-            "--structures."
+            "--skull, --regions, --longitudinal, --years, --site, --age, --sex and --norms do not "
+            "go with --structures."
         )
     local = None if norms is None else read_norms(norms)
     wanted = Wanted(age, None if sex is None else sex.value, local, regions)

@@ -6,6 +6,7 @@ contrast, with and without a skull (`training.synthetic`).
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,7 +20,15 @@ from stylegan3d.scans.intensity import PERCENTILE
 from stylegan3d.scans.notes import CT
 from stylegan3d.scans.resampling import isotropic_space, nearest, resample, with_geometry
 from stylegan3d.scans.scan import Scan
-from stylegan3d.segmentation.classes import FREESURFER, LESION, STRUCTURES, region_title, volumes_ml
+from stylegan3d.segmentation.classes import (
+    FREESURFER,
+    LESION,
+    SIDES,
+    STRUCTURES,
+    asymmetry_percent,
+    region_title,
+    volumes_ml,
+)
 from stylegan3d.segmentation.inference import Segmenter, load_structures
 from stylegan3d.segmentation.scans import map_files
 from stylegan3d.storage.files import table_text
@@ -29,6 +38,9 @@ NAMED = "Labelling structures"
 MM, MARGIN_MM = 1.0, 6.0
 #: Slices that are thicker leave small structures to guesswork.
 THICK_MM = 3.0
+# In 30 scans of people, some of them sick, halves differ by 12 % at most, and the cerebellar cortex
+# has 71 ml and more. One head turned by 30 to 180 degrees in 12 ways is beyond in 11.
+APART_PERCENT, CEREBELLUM_ML = 20.0, 60.0
 #: Of a table: millilitres of each, and how sure the network is. Lesions, which are told from tissue
 #: but not found reliably, have no volume.
 COLUMNS = (*(f"{name}_ml" for name in STRUCTURES.classes[1:] if name != LESION), "confidence")
@@ -128,9 +140,28 @@ def structures_of_scan(
     image = with_geometry(native, scan.affine, scan.geometry)
     volumes = volumes_ml(labels, space, STRUCTURES)
     del volumes[LESION]
+    notes += _implausible(volumes)
     assert found.confidence is not None
     progress(1.0, text=NAMED)
     return StructuresOfScan(image, volumes, found.confidence, notes)
+
+
+def _implausible(volumes: Mapping[str, float]) -> list[Note]:
+    """A doubt if the halves or the cerebellum are not as in people: nothing else finds a turn."""
+    pairs = [
+        [volumes[f"{side}_{name}"] for side in SIDES]
+        for name in ("cerebellar_cortex", "cerebral_white", "cerebral_cortex")
+    ]
+    apart, cerebellum = max(abs(asymmetry_percent(*pair)) for pair in pairs), sum(pairs[0])
+    if apart <= APART_PERCENT and cerebellum >= CEREBELLUM_ML:
+        return []
+    text = (
+        f"The halves of the brain differ by up to {apart:.0f} %, and {cerebellum:.0f} ml of "
+        "cerebellar cortex were found: the head may be turned against its axes, or a part is "
+        "missing or diseased. Look at the labels before you use them."
+    )
+    figures = {"asymmetry_percent": round(apart, 1), "cerebellar_cortex_ml": round(cerebellum, 1)}
+    return [Doubt("turned", "ask", text, figures)]
 
 
 def structure_files(

@@ -204,6 +204,7 @@ def test_a_brain_is_reconstructed_where_it_lies_and_no_function_drops_a_doubt(
     monkeypatch.setattr(structures, "load_structures", WhiteMatter)
     of_white = called(viewer, "Segment structures (any contrast)", scan=scan)
     assert set(np.unique(of_white.data)) == {0, 41}
+    assert "turned" in {doubt.kind for doubt in of_white.metadata[DOUBTS]}  # half a brain only
     assert 41 in list(of_white.features["index"])
     aligned = called(viewer, "To model space", scan=scan, brain_extraction="keep")
     made = called(viewer, "Reconstruct scan", scan=scan, brain_extraction="keep")
