@@ -184,7 +184,7 @@ def _segment_one(
     from stylegan3d.scans import read_scan
     from stylegan3d.segmentation.classes import REGION_MEASURES
     from stylegan3d.segmentation.inference import load_segmenter
-    from stylegan3d.segmentation.numbers import lines_of
+    from stylegan3d.segmentation.numbers import COLUMNS, lines_of
     from stylegan3d.segmentation.scans import label_files, result_of, segment_scan, table_text
     from stylegan3d.storage.formats import scan_stem
 
@@ -195,7 +195,9 @@ def _segment_one(
     name = scan_stem(volume)
     files = {} if out is None else label_files(out, found, scan, segmenter)
     if table is not None:
-        files[table] = table_text(table, name, found).encode()
+        cells = found.numbers.cells()
+        row = {column: cells.get(column) for column in COLUMNS}
+        files[table] = table_text(table, result_of(name, found), row).encode()
     write_together(files, overwrite=reading.overwrite)
     hidden = () if wanted.regions else REGION_MEASURES
     lines = [
@@ -216,6 +218,7 @@ def _label_structures(
     from stylegan3d.scans import read_scan
     from stylegan3d.segmentation.classes import region_title
     from stylegan3d.segmentation.inference import load_structures
+    from stylegan3d.segmentation.scans import table_text
     from stylegan3d.segmentation.structures import structure_files, structures_of_scan
     from stylegan3d.storage.formats import scan_stem
 
@@ -224,8 +227,9 @@ def _label_structures(
         scan = read_scan(volume, reading.index, reading.series, reading.orientation)
         found = structures_of_scan(scan, segmenter, progress=report)
     files = {} if out is None else structure_files(out, found, scan, segmenter)
+    result = {"name": scan_stem(volume), **found.to_dict()}
     if table is not None:
-        files[table] = found.table(table, scan_stem(volume)).encode()
+        files[table] = table_text(table, result, found.measures).encode()
     write_together(files, overwrite=reading.overwrite)
     lines = [
         *(f"{region_title(name)}: {ml:.1f} ml" for name, ml in found.volumes.items()),
@@ -233,8 +237,7 @@ def _label_structures(
         *planned,
     ]
     print_doubts(found.doubts)
-    result = {"name": scan_stem(volume), **found.to_dict(), "files": planned}
-    emit(result, lines, as_json=reading.as_json)
+    emit({**result, "files": planned}, lines, as_json=reading.as_json)
 
 
 def _planned(out: Path | None, table: Path | None, reading: ReadingOptions) -> list[str]:

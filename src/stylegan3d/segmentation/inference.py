@@ -267,6 +267,12 @@ def load_structures(path: str | Path | None = None, device: str = "auto") -> Seg
 
 
 @lru_cache(maxsize=1)
+def bundled_structures() -> Segmenter:
+    """The network of structures that ships with the package, opened once in a process."""
+    return load_structures()
+
+
+@lru_cache(maxsize=1)
 def bundled_lesions() -> Segmenter:
     """The lesion network that ships with the package, opened once in a process, on the CPU."""
     return load_lesions(device="cpu")

@@ -18,7 +18,7 @@ from stylegan3d.scans.scan import Scan
 from stylegan3d.segmentation.classes import TISSUES, TITLES, Scheme, region_title
 from stylegan3d.segmentation.inference import Segmenter, bundled_regions
 from stylegan3d.segmentation.norms import Norms
-from stylegan3d.segmentation.numbers import COLUMNS, Labelled, Numbers, label_brain
+from stylegan3d.segmentation.numbers import Labelled, Numbers, label_brain
 from stylegan3d.storage.about import PROGRAM, Origin, version
 from stylegan3d.storage.bids import OWN_GRID, source_uri
 from stylegan3d.storage.files import table_text as text_of_rows
@@ -245,13 +245,13 @@ def result_of(name: str, labelled: LabelledScan) -> Json:
     }
 
 
-def table_text(path: Path, name: str, labelled: LabelledScan) -> str:
-    """The numbers as CSV or JSON, by the ending of `path`.
+def table_text(path: Path, result: JsonView, cells: JsonView) -> str:
+    """A result as JSON, or its name, cells and doubts as CSV, by the ending of `path`.
 
     The CSV has a header and one row, so that the rows of many scans can be put together.
     """
     if path.suffix == ".json":
-        return to_json(result_of(name, labelled))
-    cells = labelled.numbers.cells()
-    row = [name, *map(cells.get, COLUMNS), " | ".join(map(str, labelled.doubts))]
-    return text_of_rows([["name", *COLUMNS, "doubts"], row])
+        return to_json(result)
+    doubts = " | ".join(map(str, result["doubts"]))
+    row = {"name": result["name"], **cells, "doubts": doubts}
+    return text_of_rows([list(row), list(row.values())])

@@ -29,10 +29,8 @@ from stylegan3d.segmentation.classes import (
     region_title,
     volumes_ml,
 )
-from stylegan3d.segmentation.inference import Segmenter, load_structures
+from stylegan3d.segmentation.inference import Segmenter, bundled_structures
 from stylegan3d.segmentation.scans import map_files
-from stylegan3d.storage.files import table_text
-from stylegan3d.storage.jsontext import to_json
 
 NAMED = "Labelling structures"
 MM, MARGIN_MM = 1.0, 6.0
@@ -86,14 +84,6 @@ class StructuresOfScan:
         """`measures` and doubts, for JSON and tables."""
         return {**self.measures, "doubts": self.doubts}
 
-    def table(self, path: Path, name: str) -> str:
-        """`to_dict` as JSON, or as CSV with a header and a row, by the ending of a path."""
-        row = {"name": name, **self.to_dict()}
-        if path.suffix == ".json":
-            return to_json(row)
-        row["doubts"] = " | ".join(map(str, self.doubts))
-        return table_text([list(row), list(row.values())])
-
 
 def structures_of_scan(
     scan: Scan, network: Segmenter | None = None, *, progress: Progress = SILENT
@@ -116,7 +106,7 @@ def structures_of_scan(
         raise ScanError(
             f"{scan.path.name} is a CT; structures are labelled in MR images, of any contrast."
         )
-    network = network or load_structures()
+    network = network or bundled_structures()
     progress(0.0, text=NAMED)
     data = np.asarray(scan.data, np.float32) - np.float32(background(scan.data))
     shown = data > 0.01 * np.percentile(data, PERCENTILE)
@@ -129,14 +119,15 @@ def structures_of_scan(
     found = network.segment(volume, space, dtype=fast_dtype(network.device), confidence=True)
     # Where an extracted brain's surroundings are empty nothing can be known.
     labels = found.labels * largest_piece((found.labels > 0) & (volume > 0))
-    brain = (labels > 0) & (labels != STRUCTURES.classes.index("csf"))
-    check_brain_size(brain, space)
-    notes = [*scan.notes, *edge_notes(nearest(brain, space, scan.space, np.eye(4)), scan.space)]
+    fluid = STRUCTURES.classes.index("csf")
+    check_brain_size((labels > 0) & (labels != fluid), space)
+    codes = np.array([_CODES[i] for i in range(len(_CODES))], np.uint8)[labels]
+    native = nearest(codes, space, scan.space, np.eye(4))
+    own = (native > 0) & (native != _CODES[fluid])
+    notes = [*scan.notes, *edge_notes(own, scan.space)]
     if (thick := max(scan.space.voxel_size)) > THICK_MM:
         said = f"Slices of {thick:.1f} mm are too thick to measure small structures by."
         notes.append(Doubt("resolution", "tell", said, {"mm": round(thick, 2)}))
-    codes = np.array([_CODES[i] for i in range(len(_CODES))], np.uint8)[labels]
-    native = nearest(codes, space, scan.space, np.eye(4))
     image = with_geometry(native, scan.affine, scan.geometry)
     volumes = volumes_ml(labels, space, STRUCTURES)
     del volumes[LESION]

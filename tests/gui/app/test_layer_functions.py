@@ -201,7 +201,7 @@ def test_a_brain_is_reconstructed_where_it_lies_and_no_function_drops_a_doubt(
     notifications.clear()
     labels = called(viewer, "Segment tissues", scan=scan)
     assert said_in(" ".join(notifications)) == KINDS
-    monkeypatch.setattr(structures, "load_structures", WhiteMatter)
+    monkeypatch.setattr(structures, "bundled_structures", WhiteMatter)
     of_white = called(viewer, "Segment structures (any contrast)", scan=scan)
     assert set(np.unique(of_white.data)) == {0, 41}
     assert "turned" in {doubt.kind for doubt in of_white.metadata[DOUBTS]}  # half a brain only
