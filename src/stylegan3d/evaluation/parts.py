@@ -642,7 +642,8 @@ def _drawing(generator: Generator, inside: np.ndarray) -> Callable[[torch.Tensor
 
 def _counts(most: int) -> list[int]:
     """Powers of two below `most`, and `most`; empty for 0."""
-    return [2**power for power in range(most.bit_length()) if 2**power < most] + [most][:most]
+    powers = [2**power for power in range(most.bit_length()) if 2**power < most]
+    return [*powers, most] if most else []
 
 
 def distance(a: np.ndarray, b: np.ndarray) -> float:

@@ -55,9 +55,10 @@ def least_by_person(distances: np.ndarray, person: Sequence[object] | None) -> n
     """
     if person is None:
         return distances
-    names = np.array(person)
-    each = (distances[:, names == name].min(axis=1) for name in dict.fromkeys(person))
-    return np.stack([*each], axis=1)
+    codes = {name: code for code, name in enumerate(dict.fromkeys(person))}
+    least = np.full((len(codes), len(distances)), np.inf, distances.dtype)
+    np.minimum.at(least, [codes[name] for name in person], distances.T)
+    return least.T
 
 
 @dataclass(frozen=True)

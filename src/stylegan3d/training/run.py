@@ -327,7 +327,7 @@ class TrainingTask(ABC, Generic[N, D]):
     def from_dict(cls, data: dict[str, Any]) -> Self:
         """Inverse of `to_dict`."""
         shape = {} if cls.shapes is None else {"shape": cls.shapes.from_dict(data["shape"])}
-        kept = {name: data.get(name) for name in cls.kept}
+        kept = {name: data[name] for name in cls.kept if name in data}
         return cls(**(shape | kept | {"settings": cls.options.from_dict(data["config"])}))
 
 
