@@ -12,8 +12,9 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+import numpy as np
 from napari.components import ViewerModel
-from napari.layers import Shapes
+from napari.layers import Image, Shapes
 from napari.qt import QtViewer
 from qtpy.QtCore import QEvent, QObject, QRectF, Qt, QTimer, Signal
 from qtpy.QtGui import QHideEvent, QPaintEvent, QPalette, QShortcut, QShowEvent
@@ -37,7 +38,7 @@ from napari_stylegan3d.app.viewing import ViewsController
 from napari_stylegan3d.browse.panel import BrowseController, BrowsePanel
 from napari_stylegan3d.compare.controller import CompareController
 from napari_stylegan3d.compare.panel import ComparePanel
-from napari_stylegan3d.core.jobs import Loaded, latent_of
+from napari_stylegan3d.core.jobs import latent_of
 from napari_stylegan3d.core.panel import Context, ExplorerPanel, Tabs
 from napari_stylegan3d.core.rendering import DisplayController, Rendering, SharpenController
 from napari_stylegan3d.core.scans import Dropped, Parking, files_in, what_are
@@ -67,8 +68,6 @@ from stylegan3d.session.case import Choice
 from stylegan3d.session.provenance import brain_of
 
 if TYPE_CHECKING:
-    from concurrent.futures import Future
-
     import napari
 
     from napari_stylegan3d.views.four import FourViews
@@ -445,9 +444,8 @@ class Explorer(Docked):
     ----------
     napari_viewer : napari.viewer.Viewer
         Injected by napari.
-    model : Path, Generator, Future or None
-        A model folder, an official checkpoint (.pkl), or a generator that is loaded or being loaded
-        (`jobs.load_ahead`); None for the bundled one.
+    model : Path, Generator or None
+        A model folder, an official checkpoint (.pkl), or a generator; None for the bundled one.
     frame : str or None
         Voxel orientation and size of a checkpoint, such as "LIA:2".
     """
@@ -458,7 +456,7 @@ class Explorer(Docked):
     def __init__(
         self,
         napari_viewer: napari.viewer.Viewer,
-        model: Path | Generator | Future[Loaded] | None = None,
+        model: Path | Generator | None = None,
         frame: str | None = None,
     ) -> None:
         refuse_broken_binding()  # as a plugin: napari shows why it does not open
@@ -725,6 +723,8 @@ class Explorer(Docked):
     def _on_model(self, generator: Generator) -> None:
         self.header.set_model(generator)
         self.tabs.setEnabled(True)
+        # While a brain is drawn: napari reads what units there are with its first image in some.
+        Image(np.zeros((1, 1, 1)), units=("mm",) * 3)
         # A scan that was not projected has no picture of the model to wait for.
         if self.session.recipe is None and self.rendering.loaded is not None:
             self.models.warm_up(self.rendering.loaded, self.session.brain)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from concurrent.futures import Future
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -59,13 +58,11 @@ class ModelController(QObject):
         self.warming.progressed.connect(self._on_warming)
         self.warming.runningChanged.connect(self._warm_next)
 
-    def open(
-        self, model: Path | Generator | Future[Loaded] | None, frame: Frame | str | None = None
-    ) -> None:
+    def open(self, model: Path | Generator | None, frame: Frame | str | None = None) -> None:
         """Load a model folder or an official checkpoint; None for the bundled model.
 
-        `frame` is the voxel orientation and size of a checkpoint. A model that is already being
-        loaded is awaited. Ignored while another one is loading.
+        `frame` is the voxel orientation and size of a checkpoint. Ignored while another
+        model is loading.
         """
         if self.loading.running:
             return
@@ -162,10 +159,8 @@ class ModelController(QObject):
             self.warming.start(warm_up, loaded, recipe)
 
 
-def name_of(model: Path | Generator | Future[Loaded] | None) -> str:
+def name_of(model: Path | Generator | None) -> str:
     """Name of a model before it is loaded."""
-    if isinstance(model, Future):
-        return "the model"
     return "the bundled model" if model is None else model.name
 
 

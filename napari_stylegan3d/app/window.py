@@ -109,7 +109,7 @@ def has_display() -> bool:
 def open_window(
     model: Path | None = None, size: tuple[int, int] = SIZE, frame: str | None = None
 ) -> tuple[napari.Viewer, Explorer]:
-    """A napari window with the explorer docked; the model is loaded in parallel.
+    """A napari window with the explorer docked; the model is loaded once it is shown.
 
     Raises
     ------
@@ -117,16 +117,15 @@ def open_window(
         If the Qt binding cannot be used; Qt is not imported then.
     """
     refuse_broken_binding()
-    from napari_stylegan3d.core.jobs import SELDOM, load_ahead
+    from napari_stylegan3d.core.jobs import SELDOM
 
     gc.set_threshold(*SELDOM)
-    loading = load_ahead(model, frame)
     import napari
 
     from napari_stylegan3d.app.explorer import Explorer
 
     viewer = napari.Viewer(title=TITLE, show=False, show_welcome_screen=False)
-    explorer = Explorer(viewer, loading)
+    explorer = Explorer(viewer, model, frame)
     viewer.window.add_dock_widget(
         explorer, name="Explorer", area="right", add_vertical_stretch=False
     )

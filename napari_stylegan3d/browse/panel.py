@@ -29,6 +29,7 @@ from stylegan3d.recipe.label import middle_of, number_range
 from stylegan3d.recipe.model import TRUNCATION
 from stylegan3d.recipe.recipe import Label, Recipe, Truncation
 from stylegan3d.scans.person import SEXES
+from stylegan3d.storage.places import PRIVACY
 
 if TYPE_CHECKING:
     from napari_stylegan3d.core.jobs import DisplayVolume
@@ -741,10 +742,8 @@ class PrivacyCheck(QObject):
         context.render.shown.connect(self._on_picture)
 
     def _on_model(self, generator: Generator) -> None:
-        from stylegan3d.evaluation.privacy_index import FILE
-
         self._forget()
-        path = generator.folder / FILE if generator.folder is not None else None
+        path = generator.folder / PRIVACY if generator.folder is not None else None
         self._index = path if path is not None and path.is_file() else None
         self.box.offer(self._index is not None)
 

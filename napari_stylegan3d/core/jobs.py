@@ -7,7 +7,6 @@ is built.
 from __future__ import annotations
 
 import dataclasses
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -15,8 +14,8 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from napari_stylegan3d.views.display import DisplayArray, enlarge, upright
-from stylegan3d.base import SILENT, Progress, effort
-from stylegan3d.memory import give_back, is_out_of_memory
+from stylegan3d.base import Progress, effort
+from stylegan3d.memory import give_back
 from stylegan3d.render.recipes import render_recipe
 
 if TYPE_CHECKING:
@@ -55,45 +54,17 @@ class Loaded:
     previews_help: bool = True
 
 
-def load_ahead(model: Path | Generator | None, frame: Frame | str | None = None) -> Future[Loaded]:
-    """Import torch and load a model in a thread while the window is being created.
-
-    For programs that open their own window, before they import napari. The first brain is rendered
-    too, so that it can be shown immediately.
-    """
-    import stylegan3d.render.renderer  # noqa: F401
-
-    def load() -> Loaded:
-        from stylegan3d.recipe.recipe import Recipe
-
-        loaded = load_model(SILENT, model, frame)
-        try:
-            render_recipe(loaded.renderer, Recipe())
-        except Exception as error:
-            if not is_out_of_memory(error):  # otherwise the window shows a preview first
-                raise
-        return loaded
-
-    executor = ThreadPoolExecutor(1, "stylegan3d-ahead")
-    future = executor.submit(load)
-    executor.shutdown(wait=False)
-    return future
-
-
 def load_model(
     report: Progress,
-    model: Path | Generator | Future[Loaded] | None,
+    model: Path | Generator | None,
     frame: Frame | str | None = None,
 ) -> Loaded:
     """Load a generator from its folder or an official checkpoint; None for the bundled one.
 
-    `frame` is the voxel orientation and size of a checkpoint, such as "LIA:2"; a model that is
-    already being loaded (`load_ahead`) is awaited. Reports one step of two once torch is imported.
+    `frame` is the voxel orientation and size of a checkpoint, such as "LIA:2". Reports one step of
+    two once torch is imported.
     """
     report(0, 2, "Loading the model")
-    if isinstance(model, Future):
-        report(1, 2, "Loading the model")
-        return model.result()
     from stylegan3d.model.generator import Generator
     from stylegan3d.model.loading import load
     from stylegan3d.render.renderer import Renderer

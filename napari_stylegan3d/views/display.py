@@ -116,17 +116,27 @@ def put(layer: Layer, data: Any, scale: npt.ArrayLike, translate: npt.ArrayLike)
     One after the other, napari would slice, draw and count its slider's steps anew for each of
     them, the new data in the old place among them.
     """
+    events, reach, moved = layer.events, layer._extent_data, False
     if layer.ndim != np.size(scale):
         layer.data = data
-    events = layer.events
-    moved = not (np.allclose(layer.scale, scale) and np.allclose(layer.translate, translate))
-    if moved:
+    if not (np.allclose(layer.scale, scale) and np.allclose(layer.translate, translate)):
+        moved = True
         with events.scale.blocker(), events.translate.blocker():
             layer.scale, layer.translate = np.asarray(scale), np.asarray(translate)
     if data is not layer.data:
         layer.data = data
-    elif moved:
+    if moved or not np.array_equal(reach, layer._extent_data):
         events.translate()
+
+
+def insert(model: ViewerModel, index: int, layer: Layer) -> None:
+    """Add a layer; from then on `put` tells the viewer where its grid is another.
+
+    napari sets and checks the ranges and units of its sliders with all new data, which takes longer
+    than to draw them.
+    """
+    model.layers.insert(index, layer)
+    layer.events.data.disconnect(model._on_layers_change)
 
 
 def in_3d(layer: Layer) -> tuple[Any, np.ndarray, np.ndarray]:

@@ -23,6 +23,7 @@ from napari_stylegan3d.views.display import (
     VOLUME_ORDER,
     ViewPlane,
     in_3d,
+    insert,
     keeping_point,
     put,
 )
@@ -329,7 +330,7 @@ class Follower:
             copy.blending = "translucent_no_depth"
         self._links[source] = self._make_links(source, copy)
         with keeping_active(self.model):
-            self.model.layers.insert(self._index_of(source), copy)
+            insert(self.model, self._index_of(source), copy)
         order = self.plane.order if self.plane else VOLUME_ORDER
         if self.model.dims.ndim == 3 and tuple(self.model.dims.order) != order:
             self.model.dims.order = order

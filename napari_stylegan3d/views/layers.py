@@ -22,6 +22,7 @@ from napari_stylegan3d.views.display import (
     UNIT,
     DisplayArray,
     enlarge,
+    insert,
     keeping_point,
     place,
     put,
@@ -163,7 +164,7 @@ class OwnLayer:
         if spare is None or spare not in layers:
             self.layer = layer
             with keeping_active(self.viewer):
-                layers.insert(index, layer)
+                insert(self.viewer, index, layer)
             return
         if (at := layers.index(spare)) not in (index, index - 1):
             layers.move(at, index)

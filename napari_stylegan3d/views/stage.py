@@ -15,6 +15,7 @@ from napari_stylegan3d.views.display import (
     FLAT,
     KEY,
     DisplayArray,
+    insert,
     keeping_point,
     place,
     put,
@@ -408,7 +409,7 @@ class Stage(QObject, OwnLayer):
             **volume.layer_kwargs(),
         )
         self.layer.events.contrast_limits.connect(self._on_limits)
-        self.viewer.layers.insert(self.above_pictures, self.layer)
+        insert(self.viewer, self.above_pictures, self.layer)
 
     def _set_limits(self) -> None:
         if self.layer is not None:

@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 
 from stylegan3d.dataset.pack import write_pack
-from stylegan3d.evaluation.privacy_index import FILE, load_index
+from stylegan3d.evaluation.privacy_index import load_index
 from stylegan3d.geometry.space import Space
 from stylegan3d.metrics import features
 from stylegan3d.model.generator import RandomBrains
 from stylegan3d.model.loading import load
+from stylegan3d.storage.places import PRIVACY
 
 
 @pytest.fixture
@@ -34,7 +35,7 @@ def test_an_index_is_written_beside_the_model(run, data) -> None:
     result = run(*words, "--json")
     assert result.status == 0, result.err
     assert (result.json["people"], result.json["strangers"]) == (4, 5)
-    index = load_index(data / "model" / FILE)
+    index = load_index(data / "model" / PRIVACY)
     generator = load(data / "model")
     assert index.model_hash == generator.hash
     assert index.check(RandomBrains(generator, [2]).stack()[0], generator.space).farther_than == 0
@@ -48,4 +49,4 @@ def test_what_does_not_fit_is_refused(run, data) -> None:
     result = run("model", "privacy-index", data / "else", "--model", data / "model")
     assert result.status == 2
     assert "not on the same grid" in result.err
-    assert not (data / "model" / FILE).exists()
+    assert not (data / "model" / PRIVACY).exists()

@@ -341,20 +341,6 @@ def _no_thumbnails() -> None:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _dims_set_when_changed() -> None:
-    """With each new volume napari sets, and checks, the same ranges and units of sliders again."""
-    dims = importlib.import_module("napari.components.dims").Dims
-    plain = dims.__setattr__
-
-    def changed(self: Any, name: str, value: Any) -> None:
-        told = name in ("ndim", "range", "units", "axis_labels")
-        if not (told and getattr(self, name) == value):
-            plain(self, name, value)
-
-    dims.__setattr__ = changed
-
-
-@pytest.fixture(scope="session", autouse=True)
 def _measured_once() -> None:
     """Most tests show the same few brains."""
     module = vars(importlib.import_module("stylegan3d.measures.tissue_volumes"))

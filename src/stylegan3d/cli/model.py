@@ -241,7 +241,8 @@ def privacy_index(
     Example: stylegan3d model privacy-index prepared --model my-model
     """
     from stylegan3d.dataset.pack import load_pack
-    from stylegan3d.evaluation.privacy_index import FILE, build_index, write_index
+    from stylegan3d.evaluation.privacy_index import build_index, write_index
+    from stylegan3d.storage.places import PRIVACY
 
     pack = load_pack(data)
     generator = open_model(model)
@@ -255,7 +256,7 @@ def privacy_index(
             f"{pack.path} and {generator.name} are not on the same grid; give the data set that "
             "the model was trained on."
         )
-    check_output([generator.folder / FILE], overwrite)
+    check_output([generator.folder / PRIVACY], overwrite)
     work = generator.folder / WORK
     with only_run(work):
         with progress("Computing features") as report:

@@ -28,10 +28,10 @@ from stylegan3d.metrics import features
 from stylegan3d.metrics.features import DESCRIPTOR_SIZE, describe
 from stylegan3d.storage.files import atomic_write_bytes
 from stylegan3d.storage.jsontext import from_json
+from stylegan3d.storage.places import PRIVACY
 from stylegan3d.storage.tensorfiles import pack as pack_tensors
 from stylegan3d.storage.tensorfiles import read_bytes, unpack
 
-FILE = "privacy.safetensors"
 KIND = "privacy index"
 NETWORK = "encoder of deepbet's LinkNet3d"
 #: Brains per stored piece of an interrupted index.
@@ -221,7 +221,7 @@ def index_of(
 
 def write_index(folder: Path, index: PrivacyIndex, overwrite: bool = False) -> Path:
     """Write an index to a model's folder; OutputError if that fails."""
-    path = folder / FILE
+    path = folder / PRIVACY
     atomic_write_bytes(path, index.to_bytes(), overwrite=overwrite, suffixes=(".safetensors",))
     return path
 

@@ -25,6 +25,8 @@ TEMPLATE, DIRECTIONS = "template.nii.gz", "directions.safetensors"
 #: Label features learned after training, see `training.labels`. In a separate file:
 #: without a label the model is the same one, and so is its hash.
 LABELS = "labels.safetensors"
+#: Features of the training subjects, see `evaluation.privacy_index`.
+PRIVACY = "privacy.safetensors"
 
 
 #: A wheel of its own with the other families, so that the product's wheel stays small.

@@ -5,12 +5,13 @@ import pytest
 
 from napari_stylegan3d.browse.panel import MISSING, UNCHECKED, in_words
 from stylegan3d.checkpoints.folder import write_folder
-from stylegan3d.evaluation.privacy_index import FILE, Nearness, index_of, write_index
+from stylegan3d.evaluation.privacy_index import Nearness, index_of, write_index
 from stylegan3d.metrics import features
 from stylegan3d.metrics.features import describe
 from stylegan3d.model.generator import packed_synthesis
 from stylegan3d.model.loading import load
 from stylegan3d.recipe.recipe import Recipe, Source
+from stylegan3d.storage.places import PRIVACY
 
 TRAINING = range(8)
 
@@ -110,14 +111,14 @@ def test_what_is_out_of_date_is_not_shown(window_with_index):
 
 def test_a_damaged_index_is_said_in_a_sentence(window_with_index, indexed):
     window = window_with_index
-    whole = (indexed / FILE).read_bytes()
+    whole = (indexed / PRIVACY).read_bytes()
     window.explorer.browsing.privacy._work._function._read = None
-    (indexed / FILE).write_bytes(whole[:100])
+    (indexed / PRIVACY).write_bytes(whole[:100])
     try:
         window.click("browse.privacy_check")
         window.wait(lambda: "damaged" in told(window))
     finally:
-        (indexed / FILE).write_bytes(whole)
+        (indexed / PRIVACY).write_bytes(whole)
     assert window.find("browse.privacy_check").isEnabled()
 
 
