@@ -116,7 +116,7 @@ def put(layer: Layer, data: Any, scale: npt.ArrayLike, translate: npt.ArrayLike)
     One after the other, napari would slice, draw and count its slider's steps anew for each of
     them, the new data in the old place among them.
     """
-    events, reach, moved = layer.events, layer._extent_data, False
+    events, shape, moved = layer.events, np.shape(layer.data), False
     if layer.ndim != np.size(scale):
         layer.data = data
     if not (np.allclose(layer.scale, scale) and np.allclose(layer.translate, translate)):
@@ -125,7 +125,7 @@ def put(layer: Layer, data: Any, scale: npt.ArrayLike, translate: npt.ArrayLike)
             layer.scale, layer.translate = np.asarray(scale), np.asarray(translate)
     if data is not layer.data:
         layer.data = data
-    if moved or not np.array_equal(reach, layer._extent_data):
+    if moved or shape != np.shape(layer.data):
         events.translate()
 
 
