@@ -47,7 +47,7 @@ from napari_stylegan3d.widgets.theme import is_outlined
 from stylegan3d.base import SessionError
 from stylegan3d.recipe.description import describe_recipe
 from stylegan3d.recipe.recipe import Recipe
-from stylegan3d.scans.verdicts import unsuitable
+from stylegan3d.scans.verdicts import withheld
 from stylegan3d.session.provenance import (
     GENERATED,
     ComparedPair,
@@ -838,8 +838,9 @@ class CompareController(QObject):
         session, second = self.session, self.session.state.second
         if isinstance(second, Recipe):
             second = session.find_projected(second.source)
-        judged = session.judged, {} if second is None else second.assessment
-        return next(filter(None, map(unsuitable, judged)), "")
+        return session.withheld or (
+            "" if second is None else withheld(second.known_doubts, second.assessment)
+        )
 
 
 def _measure(request: tuple[Any, ...]) -> Any:

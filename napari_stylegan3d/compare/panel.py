@@ -227,9 +227,8 @@ class FiguresBox(QWidget):
         """Write them; None while there are none. Volumes may be `withheld`, with the reason."""
         for key, text in in_words(figures, withheld).items():
             self.labels[key].setText(text)
-        controls.show_text(
-            self.how, "" if figures is None else withheld or f"Volumes {figures.how}."
-        )
+        told = "" if figures is None else f"Volumes {withheld or figures.how}."
+        controls.show_text(self.how, told)
 
 
 def in_words(figures: PairFigures | None, withheld: str = "") -> dict[str, str]:

@@ -317,6 +317,7 @@ class DirectionsController(QObject):
             attribute,
             threading.Event(),
             self._made_of,
+            self.session.withheld,
         )
         self.panel.effect.show_waiting(at_work=True)
         self.measuring.submit(self._request)

@@ -84,6 +84,8 @@ class EffectRequest:
         Set when the result is no longer needed.
     made_of : Hashable
         Equal for all requests that would find the same.
+    withheld : str
+        See `read_tissues`.
     """
 
     recipe: Recipe
@@ -93,6 +95,7 @@ class EffectRequest:
     attribute: str
     stop: threading.Event
     made_of: Hashable = None
+    withheld: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -237,7 +240,13 @@ class EffectMeasurer:
         check = Progress(cancelled=request.stop.is_set).check
         before = self._rendered(request)
         effect = measure_effect(
-            before, request.after, generator.space, request.attribute, check, screen_dtype()
+            before,
+            request.after,
+            generator.space,
+            request.attribute,
+            check,
+            screen_dtype(),
+            request.withheld,
         )
         check()
         back = way_back(request.recipe, generator, before, request.after, request.direction)

@@ -41,7 +41,7 @@ from napari_stylegan3d.widgets.controls import Chooser
 from stylegan3d.base import Progress, facts_in
 from stylegan3d.recipe.recipe import Recipe
 from stylegan3d.scans.person import SEXES
-from stylegan3d.scans.verdicts import unsuitable
+from stylegan3d.scans.verdicts import NO_FIGURES
 from stylegan3d.segmentation.changes import cells_of, summary_of
 from stylegan3d.segmentation.classes import Person
 from stylegan3d.segmentation.norms import Norms, repeats_names
@@ -647,8 +647,8 @@ class MeasureController(QObject):
         session, view = self.session, self.comparison.view
         if session.state.what == "search":
             return ""
-        if why := unsuitable(session.judged):
-            return why
+        if why := session.withheld:
+            return NO_FIGURES.format(why)
         case = session.result
         unplaced = view == "unusual" and case is not None and case.aligned is None
         return UNPLACED if unplaced or (view == "scan" and session.placed is None) else None

@@ -221,7 +221,7 @@ def full_case():
         pictures=[[wide, wide], [wide, wide]],
         measures={"Scan": tissues, "Reconstruction": tissues, "Edited scan": tissues},
         measured="by a network",
-        doubts=[Doubt("contrast", "refuse", "The search was short. " * 6)],
+        doubts=[Doubt("likeness", "ask", "The search was short. " * 6)],
         assessment={**TRUST, "verdicts": lights, "findings": [found] * 9},
         model=["Model x, sha256 0."],
         numbers=numbers,

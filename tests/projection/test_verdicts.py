@@ -6,7 +6,7 @@ from phantoms import head
 from scipy import ndimage
 from tiny import tiny_generator
 
-from stylegan3d.base import ModelError
+from stylegan3d.base import Doubt, ModelError
 from stylegan3d.geometry.space import Space
 from stylegan3d.measures.attributes import FRAME_CENTER_MM, connected_fluid
 from stylegan3d.measures.lesions import lesion_clusters
@@ -208,25 +208,18 @@ def test_the_decisive_verdict_comes_first_and_each_has_its_own_reason():
     assert verdicts.judge_anatomy({"brain_ml": row(20.0)})["level"] == "red"
     cut = verdicts.judge_anatomy(rows, is_complete=False)
     assert cut["sentence"] == "It cannot be judged in an incomplete scan."
-    for red, where in (
-        ("The model was not trained on this contrast: …", "in this contrast"),
-        (
-            "The scan covers only 88 % of the brain.",
-            "in a scan that covers only a part of the brain",
-        ),
-    ):
-        acquisition = {"level": "red", "sentence": red}
-        unreadable = verdicts.unreadable(acquisition)
-        for told in (
-            verdicts.judge_anatomy(rows, unreadable),
-            verdicts.judge_focal([], unreadable),
-        ):
+    for kind, where in verdicts.WHERE.items():
+        refused = Doubt(kind, "refuse", "It is not as it should be: really.")
+        for told in (verdicts.judge_anatomy(rows, refused), verdicts.judge_focal([], refused)):
             assert told == {"level": "amber", "sentence": f"It cannot be judged {where}."}
+        acquisition = {"level": "red", "sentence": refused.sentence}
         found = {"verdicts": {"acquisition": acquisition}, "findings": [{"ml": 2.0}]}
         assert words.listed_findings(found) == ()
-        assert words.unsuitable(found).startswith("Volumes, z and apparent age are withheld: ")
-    assert verdicts.unreadable({"level": "amber", "sentence": ""}) == ""
-    assert words.unsuitable({"verdicts": {"acquisition": {"level": "amber", "sentence": ""}}}) == ""
+        why = "are withheld: the acquisition is unsuitable (it is not as it should be)"
+        assert words.withheld((), found) == words.withheld([refused]) == why
+    amber = {"acquisition": {"level": "amber", "sentence": ""}}
+    of_reconstruction = Doubt("no-better-than-mean", "refuse", "It is no better.")
+    assert words.withheld([of_reconstruction], {"verdicts": amber}) == ""
     assert words.listed_findings({"findings": [1]}) == [1]
     finding = {"place": "left frontal lobe", "ml": 2.04, "peak_z": -6.0, "unusual": 2.0}
     focal = verdicts.judge_focal([finding] * 5)
@@ -245,18 +238,23 @@ def test_the_decisive_verdict_comes_first_and_each_has_its_own_reason():
 def test_an_acquisition_is_told_by_contrast_coverage_and_scanner(person):
     mask, whole = person > 0.05, OutlineGaps({}, {})
     full = {"coverage": {"value": 1.0}}
-    alike = verdicts.judge_acquisition(full, person, person, mask, None, whole)
+    assert verdicts.refusal(full, person, person, mask) is None
+    alike = verdicts.judge_acquisition(full, None, whole)
     assert alike["level"] == "green"
     inverted = np.where(mask, 1 - person, 0)
-    assert verdicts.judge_acquisition(full, inverted, person, mask, None, whole)["level"] == "red"
     part = {"coverage": {"value": 0.7}}
-    assert "70 %" in verdicts.judge_acquisition(part, person, person, mask, None, whole)["sentence"]
+    for figures, shown, kind in ((part, inverted, "contrast"), (part, person, "coverage")):
+        refused = verdicts.refusal(figures, shown, person, mask)
+        assert (refused.kind, refused.severity) == (kind, "refuse")
+        assert set(refused.figures) == {{"contrast": "agreement"}.get(kind, kind)}
+        told = verdicts.judge_acquisition(full, None, whole, refused=refused)
+        assert told == {"level": "red", "sentence": refused.sentence}
     differs = {**full, "sharpness": {"value": 1.5, "unusual": 5.0}}
-    told = verdicts.judge_acquisition(differs, person, person, mask, None, whole)
+    told = verdicts.judge_acquisition(differs, None, whole)
     assert told["level"] == "amber"
     assert "(sharper)" in told["sentence"]
     assert "not calibrated" in told["sentence"]
-    at_site = verdicts.judge_acquisition(differs, person, person, mask, "ward 3", whole)
+    at_site = verdicts.judge_acquisition(differs, "ward 3", whole)
     assert "site 'ward 3'" in at_site["sentence"]
     assert "not calibrated" not in at_site["sentence"]
     for outline, word in (
@@ -264,11 +262,11 @@ def test_an_acquisition_is_told_by_contrast_coverage_and_scanner(person):
         (OutlineGaps({}, {"right temporal lobe": 5.0}), "5 ml at the right temporal lobe"),
         (OutlineGaps(dark={"right temporal lobe": 7.0}), "7 ml at the right temporal lobe"),
     ):
-        told = verdicts.judge_acquisition(full, person, person, mask, None, outline)
+        told = verdicts.judge_acquisition(full, None, outline)
         assert told["level"] == "amber"
         assert word in told["sentence"]
         (doubt,) = outline.doubts("ask")
         assert doubt.severity == "ask"
         assert all(f"{ml:.0f} ml at the {name}" in word for name, ml in doubt.figures.items())
-    cut = verdicts.judge_acquisition(full, person, person, mask, None, whole, "The top is cut off.")
+    cut = verdicts.judge_acquisition(full, None, whole, "The top is cut off.")
     assert cut == {"level": "amber", "sentence": "The top is cut off."}

@@ -17,7 +17,6 @@ from stylegan3d.recipe.label import Label
 from stylegan3d.recipe.model import MadeWith
 from stylegan3d.recipe.recipe import Edit, Mix, Recipe, Source
 from stylegan3d.scans.person import Person
-from stylegan3d.scans.verdicts import unsuitable
 from stylegan3d.session.annotations import (
     Annotations,
     EditedLabels,
@@ -80,6 +79,7 @@ class Scan:
     person: Person = field(default_factory=Person)
     origin: str = "acquired"
     path: Path = Path("scan.nii")
+    doubts: tuple = ()
 
 
 @dataclass(frozen=True)
@@ -89,6 +89,7 @@ class Aligned:
     scan: Scan
     space: Grid = Grid()
     by_hand: bool = False
+    doubts: tuple = ()
     rigid: np.ndarray = field(default_factory=lambda: np.eye(4), compare=False)
 
 
@@ -581,11 +582,11 @@ def test_one_age_and_sex_for_all_that_is_shown_of_a_patient(session: Watched) ->
 def test_what_was_judged_of_a_scan_holds_before_it_was_projected_too(session: Watched) -> None:
     verdicts = {"acquisition": {"level": "red", "sentence": "The scan covers only 88 %."}}
     a = session.open_case(scan_of("A"))
-    assert unsuitable(session.judged) == ""
+    assert session.withheld == ""
     session.add_projected(dataclasses.replace(projected(a), assessment={"verdicts": verdicts}))
-    assert unsuitable(session.judged).endswith("unsuitable (the scan covers only 88 %).")
+    assert session.withheld.endswith("unsuitable (the scan covers only 88 %)")
     session.undo()
     assert session.recipe is None
-    assert unsuitable(session.judged)
+    assert session.withheld
     session.open_case(scan_of("B"))
-    assert unsuitable(session.judged) == ""
+    assert session.withheld == ""

@@ -77,12 +77,13 @@ def render_to_files(
     For an edited scan in native space, the model's brain is written too. `table` is a CSV for the
     tissue volumes of all brains.
     """
-    from stylegan3d.measures.tissue_volumes import read_tissues, table_text
+    from stylegan3d.measures.tissue_volumes import table_text
     from stylegan3d.outputs.edits import edit_files, edit_names, scans_at_hand
     from stylegan3d.outputs.results import (
         edited_file,
         native_scan,
         rendered_files,
+        tissues_shown,
         volume_name,
         write_dataset_description,
     )
@@ -118,7 +119,7 @@ def render_to_files(
         ):
             report(len(volumes), len(recipes), path.name)
             rendered = render_recipe(renderer, brain)
-            found.append(read_tissues(rendered.volume, rendered.space))
+            found.append(tissues_shown(rendered.volume, rendered.space, brain))
             files = rendered_files(
                 path, rendered, brain, generator, native=native, scan=scan, tissues=found[-1]
             )

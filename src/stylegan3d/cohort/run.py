@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import math
 import multiprocessing
 import os
 import re
@@ -345,7 +346,7 @@ def write_table(out: Path, table: Table, rows: Sequence[JsonView]) -> None:
 
 
 def _cell(value: Any) -> str:
-    if value is None or value in ("", []):
+    if value is None or value in ("", []) or (isinstance(value, float) and math.isnan(value)):
         return "n/a"
     if isinstance(value, list):
         told = (Doubt.read(one) if isinstance(one, dict) else one for one in value)

@@ -77,6 +77,7 @@ def measure_effect(
     attribute: str = "",
     check: Callable[[], None] | None = None,
     dtype: torch.dtype | None = None,
+    withheld: str = "",
 ) -> EditEffect:
     """Compare a brain before and after an edit.
 
@@ -90,15 +91,15 @@ def measure_effect(
         Edited attribute, a key of `ABOUT`; others concern the whole brain.
     check : callable, optional
         Called about every quarter of a second; raises to cancel.
-    dtype : torch.dtype, optional
+    dtype, withheld : torch.dtype, str
         See `read_tissues`.
     """
     check = check or _nothing
     change = np.abs(np.subtract(after, before, dtype=np.float32))
     check()
-    tissues_before = read_tissues(before, space, dtype=dtype)
+    tissues_before = read_tissues(before, space, dtype=dtype, withheld=withheld)
     check()
-    tissues_after = read_tissues(after, space, dtype=dtype)
+    tissues_after = read_tissues(after, space, dtype=dtype, withheld=withheld)
     check()
     near = surroundings(attribute, tissues_before, tissues_after, space)
     outside = share_outside(change, near)

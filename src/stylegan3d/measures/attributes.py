@@ -104,16 +104,24 @@ def measure_volume(volume: np.ndarray, space: Space) -> dict[str, float]:
     the region that is connected to its core, so that large ventricles are included and sulci at the
     region's border are not.
     """
+    return measure_tissues(volume, space)[0]
+
+
+def measure_tissues(
+    volume: np.ndarray, space: Space
+) -> tuple[dict[str, float], dict[str, np.ndarray]]:
+    """`measure_volume` and `tissue_masks` of a brain that is found once."""
     frame = _Brain.of(volume, space)
     if frame is None:
-        return {measure.key: float("nan") for measure in MEASURES}
+        return {measure.key: float("nan") for measure in MEASURES}, {}
+    masks = _masks(frame, space)
     inside = frame.intensity[frame.mask]
     white_share = np.clip((inside - frame.grey) / (frame.white - frame.grey), 0, 1)
     pure = PURE_FLUID * frame.white
     fluid_share = np.clip((frame.grey - inside) / (frame.grey - pure), 0, 1)
     counted = {
         "brain_ml": float(np.count_nonzero(frame.mask)),
-        "ventricle_ml": float(np.count_nonzero(_ventricles(frame, space))),
+        "ventricle_ml": float(np.count_nonzero(masks["ventricles"])),
         "grey_ml": float((1 - white_share - fluid_share).sum()),
         "white_ml": float(white_share.sum()),
     }
@@ -122,12 +130,10 @@ def measure_volume(volume: np.ndarray, space: Space) -> dict[str, float]:
         for key, (offset, factor) in CALIBRATION.items()
     }
     fluid_ml = float(fluid_share.sum()) * space.voxel_ml - result["ventricle_ml"]
-    return {
-        **result,
-        **_shape(frame),
-        "fluid": fluid_ml / result["brain_ml"],
-        "contrast": (frame.white - frame.grey) / frame.white,
-    }
+    shape = _shape(frame)
+    contrast = (frame.white - frame.grey) / frame.white
+    found = {**result, **shape, "fluid": fluid_ml / result["brain_ml"], "contrast": contrast}
+    return found, masks
 
 
 def tissue_masks(volume: np.ndarray, space: Space) -> dict[str, np.ndarray]:
@@ -140,8 +146,10 @@ def tissue_masks(volume: np.ndarray, space: Space) -> dict[str, np.ndarray]:
         tissues.
     """
     brain = _Brain.of(volume, space)
-    if brain is None:
-        return {}
+    return {} if brain is None else _masks(brain, space)
+
+
+def _masks(brain: _Brain, space: Space) -> dict[str, np.ndarray]:
     middle = (brain.grey + brain.white) / 2
     tissue = brain.mask & (brain.intensity >= FLUID * brain.grey)
     return {

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from stylegan3d.base import Json, StyleGAN3DError
-from stylegan3d.measures.attributes import measure_volume, tissue_masks
+from stylegan3d.measures.attributes import measure_tissues, measure_volume
 from stylegan3d.segmentation.classes import CLASSES
 from stylegan3d.storage.files import table_text as text_of_rows
 
@@ -62,18 +62,16 @@ class Tissues:
         Millilitres by the keys of `VOLUMES`; NaN where unknown: all without a brain, subarachnoid
         CSF and brain stem if estimated from intensities.
     how : str
-        Method, to follow "Volumes": "by the tissue network tissue-t1-2mm (0123abcd)" or "by
+        Method, or why they are withheld, to follow "Volumes": "by the tissue network
+        tissue-t1-2mm (0123abcd)" or "by
         intensity alone, which is rough: …" with the reason.
     masks : mapping of str to ndarray, shape (X, Y, Z), bool
         "ventricles", "grey matter" and "white matter"; empty without a brain.
-    by_network : bool
-        Whether they come from the tissue network.
     """
 
     volumes: dict[str, float]
     how: str
     masks: Mapping[str, np.ndarray]
-    by_network: bool
 
     def to_dict(self) -> Json:
         """Plain data for a sidecar: known volumes, rounded to 0.01 ml, and the method."""
@@ -90,7 +88,9 @@ def table_text(names: Sequence[str], found: Sequence[Tissues]) -> str:
     return text_of_rows(rows)
 
 
-def read_tissues(volume: np.ndarray, space: Space, *, dtype: torch.dtype | None = None) -> Tissues:
+def read_tissues(
+    volume: np.ndarray, space: Space, *, dtype: torch.dtype | None = None, withheld: str = ""
+) -> Tissues:
     """Classify the tissues of a brain, by the tissue network where it knows the grid.
 
     Parameters
@@ -101,7 +101,11 @@ def read_tissues(volume: np.ndarray, space: Space, *, dtype: torch.dtype | None 
         Its grid.
     dtype : torch.dtype, optional
         Precision of the network, float32 by default; lower ones are for the screen.
+    withheld : str
+        Why nothing is told (`verdicts.withheld`): all is unknown, and `how` says this.
     """
+    if withheld:
+        return Tissues(dict.fromkeys(VOLUMES, np.nan), withheld, {})
     segmenter, why = _network(space)
     if segmenter is None:
         return _by_intensity(volume, space, why)
@@ -116,7 +120,7 @@ def read_tissues(volume: np.ndarray, space: Space, *, dtype: torch.dtype | None 
         name: found.labels == CLASSES.index(tissue) for name, tissue in names.items() if is_brain
     }
     how = f"by the tissue network {segmenter.name} ({segmenter.hash[:8]})"
-    return Tissues(volumes, how, masks, by_network=True)
+    return Tissues(volumes, how, masks)
 
 
 def measure_attributes(volume: np.ndarray, space: Space) -> dict[str, float]:
@@ -127,9 +131,9 @@ def measure_attributes(volume: np.ndarray, space: Space) -> dict[str, float]:
     extent, and so would an edit.
     """
     measured = measure_volume(volume, space)
-    found = read_tissues(volume, space)
-    if found.by_network:
-        measured |= {key: found.volumes[key] for key in BY_NETWORK}
+    if _network(space)[0] is not None:
+        found = read_tissues(volume, space).volumes
+        measured |= {key: found[key] for key in BY_NETWORK}
     return measured
 
 
@@ -149,9 +153,9 @@ def _network(space: Space) -> tuple[Segmenter | None, str]:
 
 def _by_intensity(volume: np.ndarray, space: Space, why: str) -> Tissues:
     """By thresholds that follow the brain's own intensities."""
-    measured = measure_volume(volume, space)
+    measured, masks = measure_tissues(volume, space)
     volumes = dict.fromkeys(VOLUMES, float("nan"))
     volumes |= {key: float(measured[key]) for key in ("ventricle_ml", "grey_ml", "white_ml")}
     volumes["brain_ml"] = volumes["grey_ml"] + volumes["white_ml"]
     how = f"{BY_INTENSITY}: {why.rstrip('.')}"
-    return Tissues(volumes, how, tissue_masks(volume, space), by_network=False)
+    return Tissues(volumes, how, masks)

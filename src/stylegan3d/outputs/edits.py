@@ -9,13 +9,14 @@ import numpy as np
 
 from stylegan3d.base import Json, JsonView, LatentError, OutputError, ScanError, facts_in
 from stylegan3d.geometry.space import Space
-from stylegan3d.measures.tissue_volumes import Tissues, read_tissues
+from stylegan3d.measures.tissue_volumes import Tissues
 from stylegan3d.model.generator import Generator
 from stylegan3d.outputs.projections import output_names
 from stylegan3d.outputs.results import (
     edited_file,
     native_scan,
     sidecar,
+    tissues_shown,
     volume_name,
     write_dataset_description,
 )
@@ -323,6 +324,6 @@ def save_edit(
     write_dataset_description(out, generator, root)
     write_together(edit_files(recipe, renderer, out, edited), overwrite=overwrite)
     shown = {"scan": edited.carried.aligned, "edited": render_recipe(renderer, recipe).volume}
-    tissues = {what: read_tissues(volume, generator.space) for what, volume in shown.items()}
+    tissues = {what: tissues_shown(v, generator.space, recipe) for what, v in shown.items()}
     files.sort(key=lambda path: path != names["Scan"])
     return SavedEdit(files, edited.movement.figures, tissues)

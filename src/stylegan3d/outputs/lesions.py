@@ -8,13 +8,12 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 
-from stylegan3d.base import SILENT, JsonView, Note, Progress, ScanError
+from stylegan3d.base import SILENT, JsonView, Note, Progress, ScanError, doubts_in
 from stylegan3d.measures.lesions import suspect_lesions
 from stylegan3d.measures.regions import find
-from stylegan3d.scans.aligned import EXPECTED_CONTRAST
 from stylegan3d.scans.alignment import load_template
-from stylegan3d.scans.intensity import contrast_agreement
 from stylegan3d.scans.scan import Scan
+from stylegan3d.scans.verdicts import withheld
 from stylegan3d.segmentation.inference import Segmenter, bundled_lesions
 from stylegan3d.segmentation.scans import OnGrid, map_files
 from stylegan3d.storage.places import TEMPLATE, bundled_model_path
@@ -71,7 +70,7 @@ def lesions_of_scan(
     placed = OnGrid.of(scan, target, skull, progress)
     volume = placed.volume
     brain = volume > 0 if placed.aligned is None else placed.aligned.brain_mask
-    if contrast_agreement(volume, target.template, brain) < EXPECTED_CONTRAST:
+    if withheld(doubts_in(placed.steps)):
         raise ScanError(
             f"{scan.path.name} does not have the contrast of a T1-weighted scan, the only one in "
             "which lesions are looked for; give a T1-weighted scan."

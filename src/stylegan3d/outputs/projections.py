@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -350,7 +351,13 @@ def save_projection(
 def projected_latent(
     generator: Generator, result: ProjectionResult, scan: JsonView | None
 ) -> Latent:
-    """The result of a projection, with changes to the generator, as stored in a latent file."""
+    """The result of a projection, with changes to the generator, as stored in a latent file.
+
+    What the projection refuses goes with the scan to all that is made from the file.
+    """
+    refused = [asdict(d) for d in result.assessment["doubts"] if d.severity == "refuse"]
+    if scan is not None and refused:
+        scan = {**scan, "doubts": [*scan["doubts"], *refused]}
     space = "W" if result.settings["space"] == "w" else "W+"
     return Latent.of(
         generator,

@@ -25,13 +25,14 @@ from stylegan3d.render.figures import SYNTHETIC, Look, draw_planes, lightbox
 from stylegan3d.render.recipes import carried_detail, render_recipe
 from stylegan3d.scans.person import SEXES, Person
 from stylegan3d.scans.verdicts import (
+    NO_FIGURES,
     SIMILARITY,
     VERDICTS,
     beside_verdicts,
     doubts_of_scan,
     listed_findings,
     similarity_text,
-    unsuitable,
+    withheld,
 )
 from stylegan3d.segmentation.classes import (
     AS_TISSUES,
@@ -142,6 +143,11 @@ class ReportCase:
     origin: Origin = "acquired"
 
     @property
+    def withheld(self) -> str:
+        """Why no figures are told (`verdicts.withheld`); empty if they are."""
+        return withheld(self.doubts, self.assessment)
+
+    @property
     def steps(self) -> list[str]:
         """The recipe in words."""
         recipe, told = self.recipe, [describe_recipe(self.recipe) + "."]
@@ -212,28 +218,28 @@ def build_case(
         volumes = volumes | {SCAN: scan} if edited else {SCAN: scan} | volumes
     if plain != recipe and not (unedited and scan is not None):  # it is the scan itself
         volumes[_changed(recipe)] = render_recipe(renderer, recipe).volume
-    told, origin = trust or {}, _origin(recipe)
-    why = unsuitable(told)
-    measured = {} if why else volumes
-    tissues = {title: read_tissues(volume, generator.space) for title, volume in measured.items()}
-    return ReportCase(
+    origin, space, person = _origin(recipe), generator.space, person or Person()
+    case = ReportCase(
         name or _name(recipe),
         recipe,
-        _pictures(volumes, generator.space, look, origin),
-        {title: found.volumes for title, found in tissues.items()},
-        "" if why else tissues[whole].how,
-        told,
-        _doubts(recipe, told),
-        about_model(generator),
-        numbers=None
-        if why
-        else _numbers(
-            volumes.get(SCAN, volumes[whole]), generator.space, person or Person(), norms
-        ),
+        _pictures(volumes, space, look, origin),
+        {},
+        assessment=trust or {},
+        doubts=_doubts(recipe, trust or {}),
+        model=about_model(generator),
         scan=_scan(recipe),
-        person=person or Person(),
+        person=person,
         unusual_z=unusual_z,
         origin=origin,
+    )
+    if case.withheld:
+        return case
+    tissues = {title: read_tissues(volume, space) for title, volume in volumes.items()}
+    return replace(
+        case,
+        measures={title: found.volumes for title, found in tissues.items()},
+        measured=tissues[whole].how,
+        numbers=_numbers(volumes.get(SCAN, volumes[whole]), space, person, norms),
     )
 
 
@@ -252,7 +258,7 @@ def _origin(recipe: Recipe) -> Origin:
 def _doubts(recipe: Recipe, told: JsonView) -> list[Doubt]:
     """Of the scan, its alignment and its assessment, without those that are verdicts."""
     found = [*doubts_of_scan(recipe.scan() or {}), *map(Doubt.read, told.get("doubts", ()))]
-    return beside_verdicts(found)
+    return beside_verdicts(found, told.get("verdicts", {}))
 
 
 def _titled(title: str, origin: Origin) -> str:
@@ -488,8 +494,8 @@ def sides_table(case: ReportCase) -> Table:
 
 def notes(case: ReportCase) -> list[str]:
     """What is marked, whom z compares with, what was read, and how it was measured."""
-    if why := unsuitable(case.assessment):
-        return [why]
+    if why := case.withheld:
+        return [NO_FIGURES.format(why)]
     lines = list(_marked(case))
     if case.numbers is not None:
         lines.append(case.numbers.among)

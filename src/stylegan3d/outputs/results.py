@@ -17,7 +17,7 @@ from stylegan3d.measures.tissue_volumes import Tissues, read_tissues
 from stylegan3d.recipe.description import marked
 from stylegan3d.recipe.recipe import Recipe, Source
 from stylegan3d.render.figures import MM_PER_INCH, SYNTHETIC, png_bytes, with_source_type
-from stylegan3d.scans.verdicts import doubts_of_scan
+from stylegan3d.scans.verdicts import doubts_of_scan, withheld
 from stylegan3d.storage import volumes
 from stylegan3d.storage.about import INTENDED_USE, NOT_ACQUIRED, PROGRAM, Origin, version
 from stylegan3d.storage.bids import OWN_GRID, describe, root_of, source_uri
@@ -27,6 +27,9 @@ from stylegan3d.storage.jsontext import to_json
 from stylegan3d.storage.volumes import VOLUME_SUFFIX
 
 if TYPE_CHECKING:
+    import numpy as np
+
+    from stylegan3d.geometry.space import Space
     from stylegan3d.model.generator import Generator
     from stylegan3d.render.renderer import Rendered
     from stylegan3d.scans import SecondImage
@@ -150,10 +153,15 @@ def rendered_files(
         described = dict(scan or native_scan(recipe))
         image = native_image(rendered.volume, rendered.space, described)
     text = sidecar(recipe, generator, folder=path.parent, native=native, scan=scan)
-    tissues = tissues or read_tissues(rendered.volume, rendered.space)
+    tissues = tissues or tissues_shown(rendered.volume, rendered.space, recipe)
     text["TissueVolumes"] = tissues.to_dict()
     description = f"{PROGRAM} {generator.name} {generator.hash[:8]}"
     return volumes.volume_files(path, image, description=description, sidecar=text)
+
+
+def tissues_shown(volume: np.ndarray, space: Space, recipe: Recipe) -> Tissues:
+    """Tissues of what a recipe shows (X, Y, Z); withheld where its scan is refused."""
+    return read_tissues(volume, space, withheld=withheld(doubts_of_scan(recipe.scan() or {})))
 
 
 def native_scan(recipe: Recipe) -> Json:

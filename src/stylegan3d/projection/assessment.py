@@ -306,7 +306,11 @@ QUANTITIES = {
 #: the scanner's own offset is not known; coverage from which a scan is cut.
 UNUSUAL, EXTREME, WIDER = 3.5, 8.0, 1.5
 LEAST_COVERAGE = 0.9
-COVERS = "The scan covers only"
+#: How "It cannot be judged" ends, by the kind of the doubt that refuses a scan.
+WHERE = {
+    "contrast": "in this contrast",
+    "coverage": "in a scan that covers only a part of the brain",
+}
 #: Kinds of a scan's doubts that say where its brain ends too early.
 CUT = ("cut", "field-of-view")
 # Times the limit from which a finding is large.
@@ -376,25 +380,38 @@ def _from_scale(name: str, values: Any) -> Any:
     return np.exp(values) if name == "ventricle_ml" else values
 
 
-def judge_acquisition(
+def refusal(
     figures: Mapping[str, Mapping[str, float]],
     volume: np.ndarray,
     template: np.ndarray,
     mask: np.ndarray,
+) -> Doubt | None:
+    """Why nothing else can be judged in a scan; None if it can be."""
+    agreement = float(contrast_agreement(volume, template, mask))
+    coverage = figures["coverage"]["value"]
+    if agreement < EXPECTED_CONTRAST:
+        text = "The model was not trained on this contrast: do not interpret the reconstruction."
+        return Doubt("contrast", "refuse", text, {"agreement": agreement})
+    if coverage < LEAST_COVERAGE:
+        text = f"The scan covers only {100 * coverage:.0f} % of the brain."
+        return Doubt("coverage", "refuse", text, {"coverage": coverage})
+    return None
+
+
+def judge_acquisition(
+    figures: Mapping[str, Mapping[str, float]],
     site: str | None,
     outline: OutlineGaps,
     cut: str = "",
+    refused: Doubt | None = None,
 ) -> Verdict:
-    """Contrast, resolution, coverage, extraction; `cut` says where the brain ends too early."""
-    if contrast_agreement(volume, template, mask) < EXPECTED_CONTRAST:
-        return _told(
-            "red",
-            "The model was not trained on this contrast: do not interpret the reconstruction.",
-        )
+    """Contrast, resolution, coverage, extraction.
+
+    `cut` says where the brain ends too early; for `refused` see `refusal`.
+    """
+    if refused is not None:
+        return _told("red", refused.sentence)
     words = scanner_in_words(figures)
-    if figures["coverage"]["value"] < LEAST_COVERAGE:
-        share = f"{100 * figures['coverage']['value']:.0f} %"
-        return _told("red", f"{COVERS} {share} of the brain.")
     known = f"those of the site '{site}'" if site else "the training scans"
     for amounts, text in (
         (outline.missing, "Brain is missing, at least {}."),
@@ -418,11 +435,11 @@ def _in_regions(amounts: Mapping[str, float]) -> str:
 
 
 def judge_anatomy(
-    rows: Mapping[str, Mapping[str, float]], unreadable: str = "", is_complete: bool = True
+    rows: Mapping[str, Mapping[str, float]], refused: Doubt | None = None, is_complete: bool = True
 ) -> Verdict:
-    """Where size, ventricles and shape lie among people; unknown in a scan that is unreadable."""
-    if unreadable or not is_complete:
-        return _unknown(unreadable)
+    """Where size, ventricles and shape lie among people; unknown in a scan that is refused."""
+    if refused is not None or not is_complete:
+        return _unknown(refused)
     odd = sorted(
         (name for name, row in rows.items() if _away(name, row) >= UNUSUAL),
         key=lambda name: -_away(name, rows[name]),
@@ -442,25 +459,16 @@ def judge_anatomy(
     return _told("red" if extreme else "amber", f"Unusual among the reference subjects: {words}.")
 
 
-def unreadable(acquisition: Verdict) -> str:
-    """Where nothing else can be judged, as the end of a sentence; empty if it can be."""
-    if acquisition["level"] != "red":
-        return ""
-    if acquisition["sentence"].startswith(COVERS):
-        return "in a scan that covers only a part of the brain"
-    return "in this contrast"
+def _unknown(refused: Doubt | None) -> Verdict:
+    """What cannot be judged in a scan that is refused, or in an incomplete one."""
+    where = "in an incomplete scan" if refused is None else WHERE[refused.kind]
+    return _told("amber", f"It cannot be judged {where}.")
 
 
-def _unknown(unreadable: str) -> Verdict:
-    """What cannot be judged in an unreadable scan, or in an incomplete one."""
-    why = unreadable or "in an incomplete scan"
-    return _told("amber", f"It cannot be judged {why}.")
-
-
-def judge_focal(findings: Sequence[Finding] | None, unreadable: str = "") -> Verdict:
+def judge_focal(findings: Sequence[Finding] | None, refused: Doubt | None = None) -> Verdict:
     """What is in the scan and not in the model's brain, and how large it is."""
-    if findings is None or unreadable:
-        return _unknown(unreadable)
+    if findings is None or refused is not None:
+        return _unknown(refused)
     if not findings:
         return _told(
             "green",
@@ -745,21 +753,21 @@ def judge_scan(
     ventricles = seen.matched.core & ~seen.judged
     dark = find_dark(volume, seen.expected, mask, ventricles, seen.fluid, generator.space)
     outline = replace(outline, dark=dark)
-    acquisition = judge_acquisition(
-        figures, volume, generator.template, mask, yardstick.site, outline, cut
-    )
-    where = unreadable(acquisition)
-    # Of a scan that was masked or cut on request, a part is missing as it should.
-    judged["doubts"] = [] if where else outline.doubts("ask" if is_complete else "tell")
-    if is_complete:
-        z = residual_z(seen, usual)
-        found = _findings(seen, usual, z, volume, mask, generator.space, known)
-        judged["findings"] = None if where else found
+    refused = refusal(figures, volume, generator.template, mask)
+    if refused is not None:
+        judged["quantities"] = {}
+    else:
+        # Of a scan that was masked or cut on request, a part is missing as it should.
+        judged["doubts"] = outline.doubts("ask" if is_complete else "tell")
+        if is_complete:
+            z = residual_z(seen, usual)
+            space = generator.space
+            judged["findings"] = _findings(seen, usual, z, volume, mask, space, known)
     judged["verdicts"] = decisive_first(
         {
-            "acquisition": acquisition,
-            "anatomy": judge_anatomy(quantities, where, is_complete),
-            "focal": judge_focal(judged["findings"], where),
+            "acquisition": judge_acquisition(figures, yardstick.site, outline, cut, refused),
+            "anatomy": judge_anatomy(quantities, refused, is_complete),
+            "focal": judge_focal(judged["findings"], refused),
         }
     )
     judged["headline"] = headline(judged["verdicts"])

@@ -58,6 +58,7 @@ from stylegan3d.render.renderer import Renderer
 from stylegan3d.scans import Scan, read_scan
 from stylegan3d.scans.aligned import AlignedScan
 from stylegan3d.scans.pose import NO_POSE, Pose
+from stylegan3d.scans.verdicts import withheld
 from stylegan3d.storage.jsontext import short_repr
 
 # Budgets of a projection and its estimated duration.
@@ -658,9 +659,10 @@ def search_again(
 def tissues_of(projected: ProjectionRun, made: np.ndarray) -> dict[str, Tissues]:
     """Tissues of "scan" and "reconstruction"; `made` (X, Y, Z) is the volume that is written.
 
-    A partial scan has no volumes.
+    A partial scan has no volumes, nor has one that a doubt refuses, and its reconstruction.
     """
     volumes = {"scan": projected.aligned.volume, "reconstruction": made}
     if projected.operator is not None:
         del volumes["scan"]
-    return {name: read_tissues(v, projected.generator.space) for name, v in volumes.items()}
+    space, why = projected.generator.space, withheld(projected.doubts)
+    return {name: read_tissues(v, space, withheld=why) for name, v in volumes.items()}

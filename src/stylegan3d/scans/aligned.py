@@ -259,23 +259,29 @@ def on_grid(
     )
 
 
-def _judged(
-    prepared: PreparedBrain, volume: np.ndarray, mask: np.ndarray, quality: float, contrast: str
-) -> tuple[Doubt, ...]:
-    """Doubts about a brain on the model's grid, what explains the others first.
+def contrast_doubts(
+    volume: np.ndarray, template: np.ndarray, mask: np.ndarray, contrast: str
+) -> list[Doubt]:
+    """A doubt that refuses a brain (X, Y, Z) on the model's grid without the contrast of T1.
 
     `contrast` is that of the scan according to its name or timing.
     """
+    agreement = contrast_agreement(volume, template, mask)
+    if agreement >= EXPECTED_CONTRAST:
+        return []
+    looks = contrast_in_brain(volume, template, mask) if contrast in ("", T1) else contrast
+    text = "The contrast is not that of a T1-weighted scan, which the model expects" + (
+        f"; it looks like {looks}." if looks else "."
+    )
+    return [Doubt("contrast", "refuse", text, {"agreement": float(agreement)})]
+
+
+def _judged(
+    prepared: PreparedBrain, volume: np.ndarray, mask: np.ndarray, quality: float, contrast: str
+) -> tuple[Doubt, ...]:
+    """Doubts about a brain on the model's grid, what explains the others first."""
     target = prepared.target
-    found = []
-    agreement = contrast_agreement(volume, target.template, mask)
-    if agreement < EXPECTED_CONTRAST:
-        looks = contrast_in_brain(volume, target.template, mask)
-        looks = looks if contrast in ("", T1) else contrast
-        text = "The contrast is not that of a T1-weighted scan, which the model expects" + (
-            f"; it looks like {looks}." if looks else "."
-        )
-        found.append(Doubt("contrast", "refuse", text, {"agreement": float(agreement)}))
+    found = contrast_doubts(volume, target.template, mask, contrast)
     lost = 1 - mask.sum() * abs(np.linalg.det(target.space.affine)) / (
         prepared.mask.sum() * abs(np.linalg.det(prepared.space.affine))
     )

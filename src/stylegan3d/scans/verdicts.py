@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from typing import Any
 
 from stylegan3d.base import Doubt, JsonView, Severity
@@ -16,6 +16,10 @@ VERDICTS = {
 }
 #: What a level was called where it is about the reconstruction, in files of earlier versions.
 FORMER_LEVELS = {"close": "green", "outside what this model knows": "red"}
+#: Kinds that refuse a reconstruction alone: what is measured in its scan stands.
+OF_RECONSTRUCTION = ("reconstruction", "no-better-than-mean")
+#: What `withheld` says, in a sentence.
+NO_FIGURES = "Volumes, z and apparent age {}."
 #: Figures of similarity (`measures.similarity`): name, how the number is written, meaning.
 SIMILARITY = {
     "ssim": ("SSIM", "{:.3f}", "Structural similarity inside the brain; 1 is identical."),
@@ -41,9 +45,9 @@ def doubts_of(verdicts: Mapping[str, Any]) -> list[Doubt]:
     return found
 
 
-def beside_verdicts(doubts: Iterable[Doubt]) -> list[Doubt]:
-    """Those that no verdict says, each once: where the verdicts are told, too."""
-    return [doubt for doubt in dict.fromkeys(doubts) if doubt.kind not in VERDICTS]
+def beside_verdicts(doubts: Iterable[Doubt], told: Container[str] = VERDICTS) -> list[Doubt]:
+    """Those that no verdict says, each once: where these verdicts are told, too."""
+    return [doubt for doubt in dict.fromkeys(doubts) if doubt.kind not in told]
 
 
 def doubts_of_scan(described: JsonView) -> list[Doubt]:
@@ -66,19 +70,22 @@ def as_now(assessment: JsonView) -> JsonView:
     return {**told, "doubts": doubts}
 
 
-def unsuitable(assessment: JsonView) -> str:
-    """Why nothing is measured in a scan or judged of it, in a sentence; empty if it can be."""
-    told = assessment.get("verdicts", {}).get("acquisition", {})
-    if told.get("level") != "red":
-        return ""
-    why = str(told["sentence"]).partition(":")[0].rstrip(".")
-    why = f"{why[:1].lower()}{why[1:]}"
-    return f"Volumes, z and apparent age are withheld: the acquisition is unsuitable ({why})."
+def withheld(doubts: Iterable[Doubt], assessment: JsonView | None = None) -> str:
+    """Why no figure of a scan is told, as words to follow "Volumes"; empty if they are.
+
+    This alone decides it, wherever figures are shown or written: one of the doubts, or of the
+    verdicts of an assessment, refuses the scan.
+    """
+    for doubt in [*doubts, *doubts_of((assessment or {}).get("verdicts", {}))]:
+        if doubt.severity == "refuse" and doubt.kind not in OF_RECONSTRUCTION:
+            why = doubt.sentence.partition(":")[0].rstrip(".")
+            return f"are withheld: the acquisition is unsuitable ({why[:1].lower()}{why[1:]})"
+    return ""
 
 
 def listed_findings(assessment: JsonView) -> Sequence[JsonView]:
     """What stands out in a scan; nothing where that cannot be judged."""
-    return () if unsuitable(assessment) else assessment.get("findings") or ()
+    return () if withheld((), assessment) else assessment.get("findings") or ()
 
 
 def similarity_text(key: str, value: float) -> str:

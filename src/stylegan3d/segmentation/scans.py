@@ -10,11 +10,12 @@ import nibabel as nib
 import numpy as np
 
 from stylegan3d.base import SILENT, Doubt, Json, JsonView, Note, Progress, doubts_in, facts_in
-from stylegan3d.scans.aligned import AlignedScan
+from stylegan3d.scans.aligned import AlignedScan, contrast_doubts
 from stylegan3d.scans.alignment import Target, load_template
 from stylegan3d.scans.intensity import to_unit
 from stylegan3d.scans.person import Person
 from stylegan3d.scans.scan import Scan
+from stylegan3d.scans.verdicts import NO_FIGURES, withheld
 from stylegan3d.segmentation.classes import TISSUES, TITLES, Scheme, region_title
 from stylegan3d.segmentation.inference import Segmenter, bundled_regions
 from stylegan3d.segmentation.norms import Norms
@@ -41,7 +42,7 @@ class LabelledScan:
         The labels as the networks gave them, on the grid of the bundled generator; what the
         measures are counted on.
     numbers : Numbers
-        Measures, and where they lie among people.
+        Measures, and where they lie among people; none of a scan that a doubt refuses.
     steps : list of str or Doubt
         What was done to the scan, and what is in doubt.
     scheme : Scheme
@@ -118,7 +119,11 @@ def segment_scan(
     placed = OnGrid.of(scan, target, skull, progress)
     labelled = label_brain(placed.volume, target.space, segmenter, confidence=True)
     found = labelled.regions if wanted.regions else labelled.tissues
-    numbers = labelled.numbers(wanted.person(scan), wanted.norms)
+    person = wanted.person(scan)
+    if why := withheld(doubts_in(placed.steps)):
+        numbers = Numbers({}, person, among=NO_FIGURES.format(why))
+    else:
+        numbers = labelled.numbers(person, wanted.norms)
     image = placed.on_scan(found.labels)
     return LabelledScan(image, labelled, numbers, placed.steps, found.scheme, scan.origin)
 
@@ -136,7 +141,9 @@ class OnGrid:
     def of(cls, scan: Scan, target: Target, skull: str, progress: Progress) -> OnGrid:
         """Aligned unless it lies on the grid of the target already."""
         if scan.space.same_as(target.space):
-            return cls(scan, to_unit(scan), None, scan.notes)
+            volume = to_unit(scan)
+            notes = contrast_doubts(volume, target.template, volume > 0, scan.contrast)
+            return cls(scan, volume, None, [*scan.notes, *notes])
         aligned = scan.align(target, skull=skull, progress=progress)
         return cls(scan, aligned.volume, aligned, aligned.notes)
 

@@ -17,9 +17,9 @@ from stylegan3d.base import SILENT, Doubt, Json, Note, Progress, ScanError, doub
 from stylegan3d.devices import fast_dtype
 from stylegan3d.scans.extraction import background, check_brain_size, edge_notes, largest_piece
 from stylegan3d.scans.intensity import PERCENTILE
-from stylegan3d.scans.notes import CT
 from stylegan3d.scans.resampling import isotropic_space, nearest, resample, with_geometry
 from stylegan3d.scans.scan import Scan
+from stylegan3d.scans.verdicts import withheld
 from stylegan3d.segmentation.classes import (
     FREESURFER,
     LESION,
@@ -100,11 +100,12 @@ def structures_of_scan(
     Raises
     ------
     ScanError
-        If it is a CT, shows nothing, or what is found is no brain.
+        If it is a CT or a phase, shows nothing, or what is found is no brain.
     """
-    if scan.contrast == CT:
+    if withheld(scan.doubts):
         raise ScanError(
-            f"{scan.path.name} is a CT; structures are labelled in MR images, of any contrast."
+            f"{scan.path.name} is a CT or the phase of an MR scan; structures are labelled in "
+            "images of tissue by MR, of any contrast."
         )
     network = network or bundled_structures()
     progress(0.0, text=NAMED)

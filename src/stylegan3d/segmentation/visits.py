@@ -22,12 +22,12 @@ from stylegan3d.base import SILENT, Doubt, Json, Note, Progress, ScanError, doub
 from stylegan3d.geometry.space import Space
 from stylegan3d.networks.deformation import determinant, exponential, resize, warp
 from stylegan3d.networks.registration import SQUARINGS, Demons, register
-from stylegan3d.scans.aligned import EXPECTED_CONTRAST, AlignedScan, Halfway, halfway
+from stylegan3d.scans.aligned import AlignedScan, Halfway, halfway
 from stylegan3d.scans.alignment import load_template
-from stylegan3d.scans.intensity import contrast_agreement
 from stylegan3d.scans.person import Person
 from stylegan3d.scans.scan import Scan
 from stylegan3d.scans.scan_data import ScanData
+from stylegan3d.scans.verdicts import withheld
 from stylegan3d.segmentation.changes import Change, expected_changes, row_of, summary_of
 from stylegan3d.segmentation.classes import ALL_MEASURES, BRAIN, HEAD
 from stylegan3d.segmentation.inference import Segmentation
@@ -213,7 +213,11 @@ def visits_of(
     """As `visits_of_scans`, of scans aligned to one model whose grid the networks know."""
     check_pair(first.scan, second.scan)
     for aligned in (first, second):
-        _check_contrast(aligned)
+        if withheld(aligned.doubts):
+            raise ScanError(
+                f"{aligned.scan.path.name} does not have the contrast of a T1-weighted scan, which "
+                "the volumes need; give two T1-weighted scans."
+            )
     asked = person or Person()
     known = first.scan.person
     at_first = Person(
@@ -284,18 +288,6 @@ def check_pair(first: ScanData, second: ScanData) -> None:
         raise ScanError(
             f"{two} was taken at {ages[1]:g} years, before {one} at {ages[0]:g}; give the earlier "
             "scan first."
-        )
-
-
-def _check_contrast(aligned: AlignedScan) -> None:
-    prepared = aligned.prepared
-    if prepared is None:
-        raise ValueError("Only what Scan.align made can be compared.")
-    alike = contrast_agreement(aligned.volume, prepared.target.template, aligned.brain_mask)
-    if alike < EXPECTED_CONTRAST:
-        raise ScanError(
-            f"{aligned.scan.path.name} does not have the contrast of a T1-weighted scan, which the "
-            "volumes need; give two T1-weighted scans."
         )
 
 

@@ -18,6 +18,7 @@ from stylegan3d.recipe.history import History
 from stylegan3d.recipe.model import MadeWith, Model
 from stylegan3d.recipe.recipe import Detail, Edit, Mix, Recipe, Source
 from stylegan3d.scans.person import SEXES, Person
+from stylegan3d.scans.verdicts import withheld
 from stylegan3d.session.annotations import NOTHING, Annotations, EditedLabels
 from stylegan3d.session.case import Case
 from stylegan3d.session.state import (
@@ -351,6 +352,11 @@ class Workspace:
         known = [one for one in self.projected if one.key == case.key]
         found = [case, *reversed(known)]
         return next((one.assessment for one in found if one.assessment), {})
+
+    @property
+    def withheld(self) -> str:
+        """Why no figures of the patient on the screen are shown (`verdicts.withheld`)."""
+        return withheld(() if self.case is None else self.case.known_doubts, self.judged)
 
     def with_source(self, source: Source) -> Recipe:
         """The current recipe of another brain: of a projected scan with its own detail.
