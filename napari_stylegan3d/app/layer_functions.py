@@ -389,7 +389,7 @@ def _structures(scan: Image) -> list[LayerDataTuple]:
         **shown.layer_kwargs(),
         "name": f"{scan.name}: structures",
         "features": {"index": list(TITLES), "name": list(TITLES.values())},
-        "metadata": {"stylegan3d-measures": found.measures, DOUBTS: found.doubts},
+        "metadata": {"stylegan3d-measures": found.cells, DOUBTS: found.doubts},
     }
     return [(np.ascontiguousarray(shown.data), meta, "labels")]
 

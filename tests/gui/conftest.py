@@ -344,19 +344,16 @@ def _no_thumbnails() -> None:
 def _measured_once() -> None:
     """Most tests show the same few brains."""
     module = vars(importlib.import_module("stylegan3d.measures.tissue_volumes"))
+    measure, known = module["measure_tissues"], {}
 
-    def once(measure: Callable[..., dict[str, Any]]) -> Callable[..., dict[str, Any]]:
-        known: dict[bytes, dict[str, Any]] = {}
+    def measured(volume: np.ndarray, space: Any) -> tuple[dict[str, float], dict[str, np.ndarray]]:
+        key = hashlib.sha256(volume.tobytes() + space.affine.tobytes()).digest()
+        if key not in known:
+            known[key] = measure(volume, space)
+        figures, masks = known[key]
+        return dict(figures), dict(masks)
 
-        def measured(volume: np.ndarray, space: Any) -> dict[str, Any]:
-            key = hashlib.sha256(volume.tobytes() + space.affine.tobytes()).digest()
-            if key not in known:
-                known[key] = measure(volume, space)
-            return dict(known[key])
-
-        return measured
-
-    module |= {name: once(module[name]) for name in ("measure_volume", "tissue_masks")}
+    module["measure_tissues"] = measured
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from stylegan3d.base import doubts_in, facts_in
+from stylegan3d.base import facts_in
 from stylegan3d.cli.common import (
     AgeOption,
     JobsOption,
@@ -21,8 +21,6 @@ from stylegan3d.cli.common import (
 )
 from stylegan3d.cli.many import segment_many
 from stylegan3d.storage.files import check_output, write_together
-
-NO_LESIONS = "No lesion was found; small or faint ones may be missed."
 
 if TYPE_CHECKING:
     from stylegan3d.segmentation.scans import Wanted
@@ -130,7 +128,7 @@ def segment(
                 "--table, --regions, --structures, --longitudinal, --years, --site, --age, --sex "
                 "and --norms do not go with --lesions."
             )
-        _find_lesions(volumes[0], out, reading)
+        _label_one(volumes[0], out, None, reading, None, lesions=True)
         return
     whole = reading.skull != "auto"  # with or without its skull, the scan is taken as it is
     if structures and any((whole, regions, visits, years, site, age, sex, norms)):
@@ -169,75 +167,46 @@ def segment(
             volumes, out, reading, local, regions=regions, structures=structures, jobs=jobs
         )
         return
-    if structures:
-        _label_structures(volumes[0], out, table, reading)
-        return
-    _segment_one(volumes[0], out, wanted, table, reading)
+    _label_one(volumes[0], out, table, reading, None if structures else wanted)
 
 
-def _segment_one(
-    volume: Path, out: Path | None, wanted: Wanted, table: Path | None, reading: ReadingOptions
+def _label_one(
+    volume: Path,
+    out: Path | None,
+    table: Path | None,
+    reading: ReadingOptions,
+    wanted: Wanted | None,
+    *,
+    lesions: bool = False,
 ) -> None:
-    """Tissues or regions of one volume, with their numbers."""
+    """Lesions of one volume; or what is wanted of its tissues; by default its structures."""
     planned = _planned(out, table, reading)
 
+    from stylegan3d.outputs.lesions import LesionsOfScan, lesions_of_scan
     from stylegan3d.scans import read_scan
-    from stylegan3d.segmentation.classes import REGION_MEASURES
-    from stylegan3d.segmentation.inference import load_segmenter
-    from stylegan3d.segmentation.numbers import COLUMNS, lines_of
-    from stylegan3d.segmentation.scans import label_files, result_of, segment_scan, table_text
+    from stylegan3d.segmentation.inference import load_lesions, load_segmenter, load_structures
+    from stylegan3d.segmentation.scans import LabelledScan, segment_scan, table_text
+    from stylegan3d.segmentation.structures import StructuresOfScan, structures_of_scan
     from stylegan3d.storage.formats import scan_stem
 
-    with progress("Segmenting") as report:
-        segmenter = load_segmenter(reading.network)
+    found: LesionsOfScan | LabelledScan | StructuresOfScan
+    with progress("Labelling") as report:
+        load = load_lesions if lesions else load_segmenter if wanted else load_structures
+        network = load(reading.network)
         scan = read_scan(volume, reading.index, reading.series, reading.orientation)
-        found = segment_scan(segmenter, scan, wanted, skull=reading.skull, progress=report)
-    name = scan_stem(volume)
-    files = {} if out is None else label_files(out, found, scan, segmenter)
-    if table is not None:
-        cells = found.numbers.cells()
-        row = {column: cells.get(column) for column in COLUMNS}
-        files[table] = table_text(table, result_of(name, found), row).encode()
-    write_together(files, overwrite=reading.overwrite)
-    hidden = () if wanted.regions else REGION_MEASURES
-    lines = [
-        *([] if found.numbers.doubts else [found.numbers.among]),
-        *lines_of(found.numbers, hidden),
-        *planned,
-    ]
-    print_doubts(found.doubts)
-    emit({**result_of(name, found), "files": planned}, lines, as_json=reading.as_json)
-
-
-def _label_structures(
-    volume: Path, out: Path | None, table: Path | None, reading: ReadingOptions
-) -> None:
-    """Structures of one volume of any contrast."""
-    planned = _planned(out, table, reading)
-
-    from stylegan3d.scans import read_scan
-    from stylegan3d.segmentation.classes import region_title
-    from stylegan3d.segmentation.inference import load_structures
-    from stylegan3d.segmentation.scans import table_text
-    from stylegan3d.segmentation.structures import structure_files, structures_of_scan
-    from stylegan3d.storage.formats import scan_stem
-
-    with progress("Labelling structures") as report:
-        segmenter = load_structures(reading.network)
-        scan = read_scan(volume, reading.index, reading.series, reading.orientation)
-        found = structures_of_scan(scan, segmenter, progress=report)
-    files = {} if out is None else structure_files(out, found, scan, segmenter)
+        if lesions:
+            found = lesions_of_scan(scan, network, skull=reading.skull, progress=report)
+        elif wanted:
+            found = segment_scan(network, scan, wanted, skull=reading.skull, progress=report)
+        else:
+            found = structures_of_scan(scan, network, progress=report)
+    files = {} if out is None else found.files(out, scan, network)
     result = {"name": scan_stem(volume), **found.to_dict()}
     if table is not None:
-        files[table] = table_text(table, result, found.measures).encode()
+        files[table] = table_text(table, result, found.cells).encode()
     write_together(files, overwrite=reading.overwrite)
-    lines = [
-        *(f"{region_title(name)}: {ml:.1f} ml" for name, ml in found.volumes.items()),
-        f"Confidence: {found.confidence:.2f}",
-        *planned,
-    ]
     print_doubts(found.doubts)
-    emit({**result, "files": planned}, lines, as_json=reading.as_json)
+    emit({**result, "files": planned}, [*found.lines, *planned], as_json=reading.as_json)
 
 
 def _planned(out: Path | None, table: Path | None, reading: ReadingOptions) -> list[str]:
@@ -251,34 +220,6 @@ def _planned(out: Path | None, table: Path | None, reading: ReadingOptions) -> l
     planned = [*([] if out is None else [out, sidecar_path(out)]), *filter(None, [table])]
     check_output(planned, reading.overwrite)
     return list(map(str, planned))
-
-
-def _find_lesions(volume: Path, out: Path | None, reading: ReadingOptions) -> None:
-    """Where lesions may be in one volume."""
-    from stylegan3d.outputs.lesions import lesion_files, lesions_of_scan
-    from stylegan3d.scans import read_scan
-    from stylegan3d.segmentation.inference import load_lesions
-
-    planned = _planned(out, None, reading)
-    with progress("Looking for lesions") as report:
-        segmenter = load_lesions(reading.network)
-        scan = read_scan(volume, reading.index, reading.series, reading.orientation)
-        found = lesions_of_scan(scan, segmenter, skull=reading.skull, progress=report)
-    files = {} if out is None else lesion_files(out, found, scan, segmenter)
-    write_together(files, overwrite=reading.overwrite)
-    doubts = doubts_in(found.steps)
-    print_doubts(doubts)
-    lines = [
-        *(
-            f"{place['place']}: {place['ml']:.1f} ml, {place['unusual']:.1f} times the size that "
-            "counts"
-            for place in found.places
-        ),
-        *([] if found.places else [NO_LESIONS]),
-        *planned,
-    ]
-    result = {"lesions": found.places, "lesion_ml": found.ml, "doubts": doubts}
-    emit({**result, "files": planned}, lines, as_json=reading.as_json)
 
 
 def _segment_visits(

@@ -22,7 +22,7 @@ from stylegan3d.segmentation import structures
 from stylegan3d.segmentation.inference import Segmenter, load_segmenter, load_structures
 from stylegan3d.segmentation.norms import Norms
 from stylegan3d.segmentation.numbers import COLUMNS
-from stylegan3d.segmentation.scans import Wanted, label_files, made_by, segment_scan
+from stylegan3d.segmentation.scans import Wanted, made_by, segment_scan
 from stylegan3d.storage.bids import describe
 from stylegan3d.storage.files import check_output, write_together
 from stylegan3d.storage.formats import scan_stem
@@ -299,17 +299,17 @@ def segment_item(
     what = "_desc-structures" if of_any else ""
     labels = folder / f"{scan_stem(item.path)}{what}_dseg.nii.gz"
     check_output([labels, sidecar_path(labels)], overwrite)
-    if of_any:
-        marked = structures.structures_of_scan(scan, segmenter)
-        files, row = structures.structure_files(labels, marked, scan, segmenter), marked.to_dict()
-    else:
-        wanted = Wanted(norms=norms, regions=settings["regions"])
-        found = segment_scan(segmenter, scan, wanted, skull=settings["skull"])
-        files = label_files(labels, found, scan, segmenter)
-        row = {**found.numbers.cells(), "doubts": found.doubts}
+    wanted, skull = Wanted(norms=norms, regions=settings["regions"]), settings["skull"]
+    found = (
+        structures.structures_of_scan(scan, segmenter)
+        if of_any
+        else segment_scan(segmenter, scan, wanted, skull=skull)
+    )
+    files = found.files(labels, scan, segmenter)
     describe(item.root(folder), made_by(segmenter))
     write_together(files, overwrite=overwrite)
-    return [labels, sidecar_path(labels)], {**row, "labels": labels}
+    row = {**found.cells, "doubts": found.doubts, "labels": labels}
+    return [labels, sidecar_path(labels)], row
 
 
 @lru_cache(maxsize=1)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import nibabel as nib
 import numpy as np
 
-from stylegan3d.base import SILENT, JsonView, Note, Progress, ScanError, doubts_in
+from stylegan3d.base import SILENT, Doubt, Json, JsonView, Note, Progress, ScanError, doubts_in
 from stylegan3d.measures.lesions import suspect_lesions
 from stylegan3d.measures.regions import find
 from stylegan3d.scans.alignment import load_template
@@ -17,6 +18,8 @@ from stylegan3d.scans.verdicts import withheld
 from stylegan3d.segmentation.inference import Segmenter, bundled_lesions
 from stylegan3d.segmentation.scans import OnGrid, map_files
 from stylegan3d.storage.places import TEMPLATE, bundled_model_path
+
+NO_LESIONS = "No lesion was found; small or faint ones may be missed."
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,6 +42,31 @@ class LesionsOfScan:
     places: list[JsonView]
     ml: float
     steps: list[Note]
+    cells: ClassVar[JsonView] = {}  # they have no table
+
+    @property
+    def doubts(self) -> list[Doubt]:
+        """What is in doubt."""
+        return doubts_in(self.steps)
+
+    @property
+    def lines(self) -> list[str]:
+        """A line of text for each place."""
+        return [
+            f"{place['place']}: {place['ml']:.1f} ml, {place['unusual']:.1f} times the size that "
+            "counts"
+            for place in self.places
+        ] or [NO_LESIONS]
+
+    def to_dict(self) -> Json:
+        """For JSON."""
+        return {"lesions": self.places, "lesion_ml": self.ml, "doubts": self.doubts}
+
+    def files(self, path: Path, scan: Scan, network: Segmenter) -> dict[Path, bytes]:
+        """The mask and its sidecar, not yet written: name to content."""
+        titles, more = {0: "Background", 1: "Lesion"}, {"Lesions": self.places}
+        what = "Possible lesions"
+        return map_files(path, self.image, scan, network, what, titles, more, self.steps)
 
 
 def lesions_of_scan(
@@ -86,14 +114,3 @@ def lesions_of_scan(
     places: list[JsonView] = [{k: v for k, v in one.items() if k in kept} for one in findings]
     ml = round(float(mask.sum()) * target.space.voxel_ml, 2)
     return LesionsOfScan(placed.on_scan(mask), places, ml, placed.steps)
-
-
-def lesion_files(
-    path: Path, found: LesionsOfScan, scan: Scan, network: Segmenter
-) -> dict[Path, bytes]:
-    """The mask and its sidecar, not yet written: name to content."""
-    titles = {0: "Background", 1: "Lesion"}
-    more = {"Lesions": found.places}
-    return map_files(
-        path, found.image, scan, network, "Possible lesions", titles, more, found.steps
-    )

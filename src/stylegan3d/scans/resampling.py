@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import math
 import zlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +16,9 @@ from scipy import ndimage
 from stylegan3d.base import Json, ScanError
 from stylegan3d.geometry.space import Space, checked_space
 from stylegan3d.storage.volumes import LARGE
+
+#: Slices of a large grid at a time.
+SLAB = 16
 
 
 def resample(
@@ -38,23 +42,50 @@ def resample(
         Shape of `target`; 0 outside the source.
     """
     pose = np.eye(4) if to_source is None else to_source
-    voxels = np.linalg.inv(source.affine) @ pose @ target.affine
-    smooth = smoothed(np.asarray(data, dtype=np.float32), footprint_sigma(voxels[:3, :3]))
-    matrix, found = voxels[:3, :3], np.zeros(target.shape, np.float32)
-    box = tuple(map(slice, target.shape))
-    if math.prod(target.shape) > LARGE and smooth.any():  # most of it may be outside the data
-        filled = np.argwhere(smooth)
-        ends = np.array(
-            np.meshgrid(*np.transpose([filled.min(axis=0) - 1, filled.max(axis=0) + 1]))
+    to_voxels = np.linalg.inv(source.affine) @ pose
+    sigma = footprint_sigma((to_voxels @ target.affine)[:3, :3])
+    smooth, found = (
+        smoothed(np.asarray(data, np.float32), sigma),
+        np.zeros(target.shape, np.float32),
+    )
+    for box, part in parts(target, smooth, to_voxels):
+        voxels = to_voxels @ part.affine
+        # Linear, and 0 outside the data.
+        ndimage.affine_transform(
+            smooth, voxels[:3, :3], voxels[:3, 3], output=found[box], order=1, mode="constant"
         )
-        there = nib.affines.apply_affine(np.linalg.inv(voxels), ends.reshape(3, -1).T)
-        low, high = np.floor(there.min(axis=0)).astype(int), np.ceil(there.max(axis=0)).astype(int)
-        box = tuple(slice(max(a, 0), max(b + 1, 0)) for a, b in zip(low, high, strict=True))
-    start = [part.start or 0 for part in box]
-    offset = voxels[:3, 3] + matrix @ start if any(start) else voxels[:3, 3]
-    # Linear, and 0 outside the data.
-    ndimage.affine_transform(smooth, matrix, offset, output=found[box], order=1, mode="constant")
     return found
+
+
+def parts(
+    target: Space, data: np.ndarray, to_voxels: np.ndarray
+) -> Iterator[tuple[tuple[slice, ...], Space]]:
+    """The parts of a grid that show anything of data, one after the other.
+
+    Those of a large grid, most of which may be outside the data, are slabs; a small one is whole.
+
+    Parameters
+    ----------
+    data : ndarray, shape (I, J, K)
+        0 where there is nothing.
+    to_voxels : ndarray
+        (4, 4) RAS millimetres of the target to voxels of the data.
+    """
+    if math.prod(target.shape) <= LARGE:
+        yield (slice(None),) * 3, target
+    elif data.any():
+        filled = np.argwhere(data)
+        ends = np.meshgrid(*np.transpose([filled.min(axis=0) - 1, filled.max(axis=0) + 1]))
+        back = np.linalg.inv(to_voxels @ target.affine)
+        there = nib.affines.apply_affine(back, np.reshape(ends, (3, -1)).T)
+        low = np.clip(np.floor(there.min(axis=0)).astype(int), 0, target.shape)
+        high = np.clip(np.ceil(there.max(axis=0)).astype(int) + 1, low, target.shape)
+        for first in range(low[0], high[0], SLAB):
+            start = np.array([first, *low[1:]])
+            stop = np.array([min(first + SLAB, high[0]), *high[1:]])
+            x, y, z = map(int, stop - start)
+            affine = target.affine @ nib.affines.from_matvec(np.eye(3), start)
+            yield tuple(map(slice, start, stop)), Space((x, y, z), affine)
 
 
 def nearest(labels: np.ndarray, source: Space, target: Space, to_source: np.ndarray) -> np.ndarray:
@@ -186,7 +217,9 @@ class NativeTransform:
                 "choose the same ones again, or project the scan again."
             )
         # Resampling to the scan's grid needs scan mm -> model mm.
-        inside = resample(mask.astype(np.float32), space, own, rigid) > 0.5
+        inside, known = np.zeros(own.shape, bool), mask.astype(np.float32)
+        for box, part in parts(own, mask, np.linalg.inv(space.affine) @ rigid):
+            inside[box] = resample(known, space, part, rigid) > 0.5
         return cls(own, space, rigid, scale, inside, mask)
 
     def on_model_grid(self, data: np.ndarray) -> np.ndarray:

@@ -14,12 +14,13 @@ from stylegan3d.scans.aligned import AlignedScan, contrast_doubts
 from stylegan3d.scans.alignment import Target, load_template
 from stylegan3d.scans.intensity import to_unit
 from stylegan3d.scans.person import Person
+from stylegan3d.scans.resampling import parts, resample, with_geometry
 from stylegan3d.scans.scan import Scan
 from stylegan3d.scans.verdicts import NO_FIGURES, withheld
-from stylegan3d.segmentation.classes import TISSUES, TITLES, Scheme, region_title
+from stylegan3d.segmentation.classes import REGION_MEASURES, TISSUES, TITLES, Scheme, region_title
 from stylegan3d.segmentation.inference import Segmenter, bundled_regions
 from stylegan3d.segmentation.norms import Norms
-from stylegan3d.segmentation.numbers import Labelled, Numbers, label_brain
+from stylegan3d.segmentation.numbers import COLUMNS, Labelled, Numbers, label_brain, lines_of
 from stylegan3d.storage.about import PROGRAM, Origin, version
 from stylegan3d.storage.bids import OWN_GRID, source_uri
 from stylegan3d.storage.files import table_text as text_of_rows
@@ -62,6 +63,35 @@ class LabelledScan:
     def doubts(self) -> list[Doubt]:
         """What is in doubt, and why an age has no percentiles."""
         return [*doubts_in(self.steps), *self.numbers.doubts]
+
+    @property
+    def cells(self) -> Json:
+        """A row of a table, by `COLUMNS`."""
+        return dict.fromkeys(COLUMNS) | self.numbers.cells()
+
+    @property
+    def lines(self) -> list[str]:
+        """Whom the numbers compare with, and a line of text for each."""
+        hidden = REGION_MEASURES if self.scheme is TISSUES else ()
+        among = [] if self.numbers.doubts else [self.numbers.among]
+        return [*among, *lines_of(self.numbers, hidden)]
+
+    def to_dict(self) -> Json:
+        """For JSON."""
+        networks, known = list(self.labelled.networks), self.numbers.to_dict()
+        return {"origin": self.origin, **known, "networks": networks, "doubts": self.doubts}
+
+    def files(self, path: Path, scan: Scan, segmenter: Segmenter) -> dict[Path, bytes]:
+        """The label map and its sidecar, not yet written: name to content."""
+        tissues = self.scheme is TISSUES
+        kind, network = ("Tissue", segmenter) if tissues else ("Region", bundled_regions())
+        titles = {0: "Background"} | {
+            i: TITLES[name] if tissues else region_title(name)
+            for i, name in enumerate(self.scheme.classes)
+            if i > 0
+        }
+        more, what = {"Measures": self.numbers.measures}, f"{kind} labels"
+        return map_files(path, self.image, scan, network, what, titles, more, self.steps)
 
 
 @dataclass(frozen=True)
@@ -161,40 +191,25 @@ def native_labels(labels: np.ndarray, aligned: AlignedScan) -> nib.Nifti1Image:
     it: edges come out smoother than by nearest neighbour. A voxel that is less than half
     labelled is background.
     """
-    found = np.zeros(aligned.scan.data.shape, np.uint8)
-    most, total = (np.zeros(found.shape, np.float32) for _ in range(2))
-    # Without any label, 1 stands for all: it is nowhere.
-    for index in np.unique(labels[labels > 0]) if labels.any() else (1,):
-        image = aligned.to_native((labels == index).astype(np.float32))
-        share = np.asarray(image.dataobj, np.float32) / np.float32(aligned.intensity_scale)
-        found[share > most] = index
-        np.maximum(most, share, out=most)
-        total += share
-    found[total < 0.5] = 0
-    result = nib.Nifti1Image(found, image.affine, image.header)
-    result.set_data_dtype(np.uint8)
-    return result
+    scan, rigid, space = aligned.scan, aligned.rigid, aligned.space
+    found = np.zeros(scan.data.shape, np.uint8)
+    # A part after the other: a grid of 0.3 mm has 200 million voxels.
+    for box, part in parts(scan.space, labels, np.linalg.inv(space.affine) @ rigid):
+        most, total = (np.zeros(part.shape, np.float32) for _ in range(2))
+        for index in np.unique(labels[labels > 0]):
+            share = resample(labels == index, space, part, rigid)
+            found[box][share > most] = index
+            np.maximum(most, share, out=most)
+            total += share
+        inside = resample(aligned.brain_mask, space, part, rigid) > 0.5
+        found[box][~inside | (total < 0.5)] = 0
+    return with_geometry(found, scan.affine, scan.geometry)
 
 
 def made_by(network: Segmenter) -> Json:
     """BIDS' GeneratedBy: this program and the network."""
     described = f"network {network.name}, sha256 {network.hash}"
     return {"GeneratedBy": [{"Name": PROGRAM, "Version": version(), "Description": described}]}
-
-
-def label_files(path: Path, labelled: LabelledScan, scan: Scan, segmenter: Segmenter) -> dict:
-    """The label map and its sidecar, not yet written: name to content."""
-    tissues = labelled.scheme is TISSUES
-    kind = "Tissue" if tissues else "Region"
-    network = segmenter if tissues else bundled_regions()
-    titles = {0: "Background"} | {
-        i: TITLES[name] if tissues else region_title(name)
-        for i, name in enumerate(labelled.scheme.classes)
-        if i > 0
-    }
-    more = {"Measures": labelled.numbers.measures}
-    what = f"{kind} labels"
-    return map_files(path, labelled.image, scan, network, what, titles, more, labelled.steps)
 
 
 def map_files(
@@ -239,17 +254,6 @@ def map_files(
         sidecar=sidecar,
         synthetic=scan.origin != "acquired",
     )
-
-
-def result_of(name: str, labelled: LabelledScan) -> Json:
-    """What is known of a labelled scan, for JSON."""
-    return {
-        "name": name,
-        "origin": labelled.origin,
-        **labelled.numbers.to_dict(),
-        "networks": list(labelled.labelled.networks),
-        "doubts": labelled.doubts,
-    }
 
 
 def table_text(path: Path, result: JsonView, cells: JsonView) -> str:

@@ -18,7 +18,7 @@ from stylegan3d.devices import fast_dtype
 from stylegan3d.scans.extraction import background, check_brain_size, edge_notes, largest_piece
 from stylegan3d.scans.intensity import PERCENTILE
 from stylegan3d.scans.resampling import isotropic_space, nearest, resample, with_geometry
-from stylegan3d.scans.scan import Scan
+from stylegan3d.scans.scan import Scan, averaged
 from stylegan3d.scans.verdicts import withheld
 from stylegan3d.segmentation.classes import (
     FREESURFER,
@@ -75,14 +75,25 @@ class StructuresOfScan:
         return doubts_in(self.notes)
 
     @property
-    def measures(self) -> dict[str, float]:
-        """Rounded, by `COLUMNS`."""
+    def cells(self) -> dict[str, float]:
+        """Rounded measures, by `COLUMNS`."""
         volumes = {f"{name}_ml": round(ml, 3) for name, ml in self.volumes.items()}
         return {**volumes, "confidence": round(self.confidence, 4)}
 
     def to_dict(self) -> Json:
-        """`measures` and doubts, for JSON and tables."""
-        return {**self.measures, "doubts": self.doubts}
+        """`cells` and doubts, for JSON and tables."""
+        return {**self.cells, "doubts": self.doubts}
+
+    @property
+    def lines(self) -> list[str]:
+        """A line of text for each volume."""
+        volumes = [f"{region_title(name)}: {ml:.1f} ml" for name, ml in self.volumes.items()]
+        return [*volumes, f"Confidence: {self.confidence:.2f}"]
+
+    def files(self, path: Path, scan: Scan, network: Segmenter) -> dict[Path, bytes]:
+        """The label map and its sidecar, not yet written: name to content."""
+        more = {"Measures": self.cells}
+        return map_files(path, self.image, scan, network, "Structures", TITLES, more, self.notes)
 
 
 def structures_of_scan(
@@ -109,12 +120,13 @@ def structures_of_scan(
         )
     network = network or bundled_structures()
     progress(0.0, text=NAMED)
-    data = np.asarray(scan.data, np.float32) - np.float32(background(scan.data))
+    seen = averaged(scan)
+    data = np.asarray(seen.data, np.float32) - np.float32(background(seen.data))
     shown = data > 0.01 * np.percentile(data, PERCENTILE)
     if not shown.any():
         raise ScanError(f"{scan.path.name} shows nothing: its voxels all have one value.")
-    space = isotropic_space(shown, scan.space, MM, MARGIN_MM)
-    volume = resample(data, scan.space, space)
+    space = isotropic_space(shown, seen.space, MM, MARGIN_MM)
+    volume = resample(data, seen.space, space)
     volume = np.clip(volume / np.percentile(volume[volume > 0], PERCENTILE), 0, 1)
     progress(0.2, text=NAMED)
     found = network.segment(volume, space, dtype=fast_dtype(network.device), confidence=True)
@@ -124,8 +136,9 @@ def structures_of_scan(
     check_brain_size((labels > 0) & (labels != fluid), space)
     codes = np.array([_CODES[i] for i in range(len(_CODES))], np.uint8)[labels]
     native = nearest(codes, space, scan.space, np.eye(4))
-    own = (native > 0) & (native != _CODES[fluid])
-    notes = [*scan.notes, *edge_notes(own, scan.space)]
+    own = native if seen is scan else nearest(codes, space, seen.space, np.eye(4))
+    own = (own > 0) & (own != _CODES[fluid])
+    notes = [*scan.notes, *edge_notes(own, seen.space)]
     if (thick := max(scan.space.voxel_size)) > THICK_MM:
         said = f"Slices of {thick:.1f} mm are too thick to measure small structures by."
         notes.append(Doubt("resolution", "tell", said, {"mm": round(thick, 2)}))
@@ -154,11 +167,3 @@ def _implausible(volumes: Mapping[str, float]) -> list[Note]:
     )
     figures = {"asymmetry_percent": round(apart, 1), "cerebellar_cortex_ml": round(cerebellum, 1)}
     return [Doubt("turned", "ask", text, figures)]
-
-
-def structure_files(
-    path: Path, found: StructuresOfScan, scan: Scan, network: Segmenter
-) -> dict[Path, bytes]:
-    """The label map and its sidecar, not yet written: name to content."""
-    more = {"Measures": found.measures}
-    return map_files(path, found.image, scan, network, "Structures", TITLES, more, found.notes)
