@@ -838,9 +838,8 @@ class CompareController(QObject):
         session, second = self.session, self.session.state.second
         if isinstance(second, Recipe):
             second = session.find_projected(second.source)
-        return session.withheld or (
-            "" if second is None else withheld(second.known_doubts, second.assessment)
-        )
+        other = () if second is None else (second.known_doubts, second.assessment)
+        return session.withheld or withheld(*other or ((),))
 
 
 def _measure(request: tuple[Any, ...]) -> Any:

@@ -78,14 +78,12 @@ class EffectRequest:
         What is shown, and its volume at full resolution.
     direction : str or None
         Reference of the edit that is taken away; None for all.
-    attribute : str
-        What that edit is about, see `edit_effects.ABOUT`.
+    attribute, withheld : str
+        What that edit is about, see `edit_effects.ABOUT`; see `read_tissues`.
     stop : threading.Event
         Set when the result is no longer needed.
     made_of : Hashable
         Equal for all requests that would find the same.
-    withheld : str
-        See `read_tissues`.
     """
 
     recipe: Recipe
@@ -239,15 +237,8 @@ class EffectMeasurer:
 
         check = Progress(cancelled=request.stop.is_set).check
         before = self._rendered(request)
-        effect = measure_effect(
-            before,
-            request.after,
-            generator.space,
-            request.attribute,
-            check,
-            screen_dtype(),
-            request.withheld,
-        )
+        space, about, dtype = generator.space, request.attribute, screen_dtype()
+        effect = measure_effect(before, request.after, space, about, check, dtype, request.withheld)
         check()
         back = way_back(request.recipe, generator, before, request.after, request.direction)
         return MeasuredEffect(effect, back, request.after - before)

@@ -405,10 +405,7 @@ def judge_acquisition(
     cut: str = "",
     refused: Doubt | None = None,
 ) -> Verdict:
-    """Contrast, resolution, coverage, extraction.
-
-    `cut` says where the brain ends too early; for `refused` see `refusal`.
-    """
+    """Resolution, extraction, or why it is `refused`; `cut` says where the brain ends too early."""
     if refused is not None:
         return _told("red", refused.sentence)
     words = scanner_in_words(figures)

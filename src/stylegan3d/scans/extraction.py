@@ -167,12 +167,15 @@ EDGE_CM2, STEM_CM2 = 1.0, 10.0
 # outermost slice of a brain that was cut is larger by `FLAT_CM2`: of 94 whole brains by 3.7 at
 # most, of those without 10 ml by 10.6 and more, whichever side is cut.
 BALL_MM, CAP_CM2_PER_MM, FLAT_CM2 = 70.0, 4.4, 7.5
-EXTRACTED = "Brain extracted with deepbet."
-TILTED = "Brain extracted with deepbet, after the air around the head was cut off."
+KEPT, EXTRACTED, TILTED = range(3)
+FOUND = (
+    "The brain was extracted already and was kept as it is.",
+    "Brain extracted with deepbet.",
+    "Brain extracted with deepbet, after the air around the head was cut off.",
+)
 # Rotations in degrees about the right, anterior and superior axes that are tried if extraction
 # fails. Up to 30 degrees about each axis it mostly succeeds without.
 TILTS = ((0, 0, 0), (30, 0, 0), (-30, 0, 0), (0, 30, 0), (0, -30, 0))
-KEPT = "The brain was extracted already and was kept as it is."
 _WORDS = ("on the right", "on the left", "in front", "at the back", "at the top", "at the bottom")
 SIDES = dict(zip("RLAPSI", _WORDS, strict=True))
 
@@ -182,8 +185,8 @@ def find_brain(
     skull: str,
     upright: np.ndarray | None = None,
     near: tuple[np.ndarray, Space] | None = None,
-) -> tuple[np.ndarray, str]:
-    """Brain mask, bool (I, J, K), and a sentence on how it was found.
+) -> tuple[np.ndarray, int]:
+    """Brain mask, bool (I, J, K), and how it was found, of `FOUND`.
 
     `upright` (4, 4) rotates the head upright, and `near` is an approximate brain mask, if known.
     """

@@ -50,7 +50,6 @@ def resample(
     )
     for box, part in parts(target, smooth, to_voxels):
         voxels = to_voxels @ part.affine
-        # Linear, and 0 outside the data.
         ndimage.affine_transform(
             smooth, voxels[:3, :3], voxels[:3, 3], output=found[box], order=1, mode="constant"
         )

@@ -39,7 +39,7 @@ from stylegan3d.base import (
 from stylegan3d.geometry.space import RAS_TO_LPS, Space
 from stylegan3d.scans.aligned import AlignedScan, PreparationStep, PreparedBrain, on_grid
 from stylegan3d.scans.alignment import Target, Template, align_rigid, centred_rigid, standard_brain
-from stylegan3d.scans.extraction import EXTRACTED, KEPT, TILTED, edge_notes, find_brain
+from stylegan3d.scans.extraction import EXTRACTED, FOUND, KEPT, TILTED, edge_notes, find_brain
 from stylegan3d.scans.intensity import correlation
 from stylegan3d.scans.label_maps import looks_like_labels
 from stylegan3d.scans.resampling import cropped, isotropic_space, nearest, resample
@@ -238,11 +238,10 @@ def align_scan(
     image = "" if cache.folder is None else key_of("image", seen.data, seen.space)
     work = _Work(seen, target, options, cache, image, progress)
     first = _prepared(work)
-    record, prepared, rigid = first
+    record, prepared, rigid, found = first
     # deepbet misses parts of heads whose header is wrong about the pose.
-    found = record[0].notes[0]
     if found == TILTED or (found == EXTRACTED and _lies_oddly(scan.affine, rigid)):
-        record, prepared, rigid = _upright(work, first)
+        record, prepared, rigid, _ = _upright(work, first)
     progress(0.9, 1.0, "Resampling to the model's grid")
     if cache.problem:
         text = f"The results of the steps could not be cached: {cache.problem}"
@@ -282,7 +281,7 @@ class _Work:
     progress: Progress
 
 
-_Prepared = tuple[list[PreparationStep], PreparedBrain, np.ndarray]
+_Prepared = tuple[list[PreparationStep], PreparedBrain, np.ndarray, int]
 
 
 def _upright(work: _Work, first: _Prepared) -> _Prepared:
@@ -290,11 +289,11 @@ def _upright(work: _Work, first: _Prepared) -> _Prepared:
     sentence = "The head is in an unusual pose; the brain was extracted again, upright."
     progress = work.progress.part(0.65, 0.4, text=lambda doing: f"{doing}, again")
     try:
-        record, prepared, rigid = _prepared(replace(work, progress=progress), first[2], first[1])
+        made = _prepared(replace(work, progress=progress), first[2], first[1])
     except ScanError:
         return first
-    again = PreparationStep("brain", (sentence,), record[0].seconds)
-    return [*first[0][:1], again, *record[1:]], prepared, rigid
+    step = PreparationStep("brain", (sentence,), made[0][0].seconds)
+    return [*first[0][:1], step, *made[0][1:]], *made[1:]
 
 
 def _prepared(
@@ -306,11 +305,11 @@ def _prepared(
     """
     scan, progress = work.scan, work.progress
     progress(0.0, 1.0, "Finding the brain")
-    found, mask = _brain_step(work, upright, near)
+    step, mask, found = _brain_step(work, upright, near)
     _check_sign(scan, mask)
     brain, space = cropped(np.where(mask, scan.data, np.float32(0)), scan.space, mask)
     mask = cropped(mask, scan.space, mask)[0]
-    record = [found]
+    record = [step]
     if work.options.bias_correction:
         progress(0.4, 1.0, "Correcting the bias field")
         step, brain = _bias_step(work, brain, mask, space)
@@ -318,7 +317,7 @@ def _prepared(
     progress(0.6, 1.0, "Aligning to the model's brain")
     step, rigid = _pose_step(work, brain, space)
     target = Template(work.target.space, work.target.template)  # not a whole generator
-    return [*record, step], PreparedBrain(brain, mask, space, target), rigid
+    return [*record, step], PreparedBrain(brain, mask, space, target), rigid, found
 
 
 def _lies_oddly(affine: np.ndarray, rigid: np.ndarray) -> bool:
@@ -330,22 +329,22 @@ def _lies_oddly(affine: np.ndarray, rigid: np.ndarray) -> bool:
 
 def _brain_step(
     work: _Work, upright: np.ndarray | None, near: PreparedBrain | None
-) -> tuple[PreparationStep, np.ndarray]:
-    """Brain mask on the scan's grid."""
+) -> tuple[PreparationStep, np.ndarray, int]:
+    """Brain mask on the scan's grid, and how it was found."""
     start = perf_counter()
     scan, options, cache = work.scan, work.options, work.cache
     key = key_of("brain", work.image, options.skull, None if upright is None else upright.tolist())
-    kept = cache.get(key, {"mask": (-(-scan.data.size // 8),), "text": None})
+    kept = cache.get(key, {"mask": (-(-scan.data.size // 8),), "found": (1,)})
     if kept is not None:
         bits = np.unpackbits(kept["mask"], count=scan.data.size)
-        mask, text = bits.astype(bool).reshape(scan.data.shape), bytes(kept["text"]).decode()
+        mask, found = bits.astype(bool).reshape(scan.data.shape), int(kept["found"][0])
     else:
         known = None if near is None else (near.mask, near.space)
-        mask, text = find_brain(scan, options.skull, upright, known)
-        cache.put(key, mask=np.packbits(mask), text=_letters(text))
-    how = "cached" if kept is not None else "kept" if text == KEPT else "done"
-    notes = (text, *edge_notes(mask, scan.space))
-    return PreparationStep("brain", notes, perf_counter() - start, how), mask
+        mask, found = find_brain(scan, options.skull, upright, known)
+        cache.put(key, mask=np.packbits(mask), found=np.array([found]))
+    how = "cached" if kept is not None else "kept" if found == KEPT else "done"
+    notes = (FOUND[found], *edge_notes(mask, scan.space))
+    return PreparationStep("brain", notes, perf_counter() - start, how), mask, found
 
 
 def _check_sign(scan: ScanData, mask: np.ndarray) -> None:

@@ -18,7 +18,6 @@ VERDICTS = {
 FORMER_LEVELS = {"close": "green", "outside what this model knows": "red"}
 #: Kinds that refuse a reconstruction alone: what is measured in its scan stands.
 OF_RECONSTRUCTION = ("reconstruction", "no-better-than-mean")
-#: What `withheld` says, in a sentence.
 NO_FIGURES = "Volumes, z and apparent age {}."
 #: Figures of similarity (`measures.similarity`): name, how the number is written, meaning.
 SIMILARITY = {

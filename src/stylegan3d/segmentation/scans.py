@@ -150,10 +150,8 @@ def segment_scan(
     labelled = label_brain(placed.volume, target.space, segmenter, confidence=True)
     found = labelled.regions if wanted.regions else labelled.tissues
     person = wanted.person(scan)
-    if why := withheld(doubts_in(placed.steps)):
-        numbers = Numbers({}, person, among=NO_FIGURES.format(why))
-    else:
-        numbers = labelled.numbers(person, wanted.norms)
+    why, numbers = withheld(doubts_in(placed.steps)), labelled.numbers(person, wanted.norms)
+    numbers = Numbers({}, person, among=NO_FIGURES.format(why)) if why else numbers
     image = placed.on_scan(found.labels)
     return LabelledScan(image, labelled, numbers, placed.steps, found.scheme, scan.origin)
 
