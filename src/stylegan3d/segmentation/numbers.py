@@ -221,6 +221,19 @@ def bundled_reader() -> Reader:
         ) from error
 
 
+#: What a page has room for.
+KEY_MEASURES = (
+    HEAD,
+    "brain_ml",
+    "ventricle_ml",
+    "left_temporal_horn_ml",
+    "right_temporal_horn_ml",
+    "left_hippocampus_ml",
+    "right_hippocampus_ml",
+    "hippocampus_asymmetry",
+    "left_thalamus_ml",
+    "right_thalamus_ml",
+)
 NO_PERSON = "Percentiles need age and sex; at least one of them is unknown."
 
 
@@ -232,13 +245,12 @@ class Numbers:
     ----------
     measures : dict of str to float
         Of `ALL_MEASURES`, those of regions only where they were labelled; "confidence" if known.
-        Empty where they are withheld.
     person : Person
         Whose brain it is, as far as known.
     scores : dict of str to Score
         By measure; empty without norms for this person.
     among : str
-        Whom the scores compare with, or why there are none, or no measures.
+        Whom the scores compare with, or why there are none.
     norms : Norms or None
         What the scores are taken from.
     reading : Reading or None
@@ -255,7 +267,7 @@ class Numbers:
     @property
     def doubts(self) -> list[Doubt]:
         """Why a known person has no scores."""
-        without = self.person.is_known and self.measures and not self.scores
+        without = self.person.is_known and not self.scores
         return [Doubt("norms", "tell", self.among)] if without else []
 
     def to_dict(self) -> Json:
@@ -451,3 +463,14 @@ def lines_of(numbers: Numbers, hidden: Collection[str] = ()) -> Iterator[str]:
         yield line
     if numbers.reading is not None:
         yield f"Reading: {numbers.reading}"
+
+
+def summary_of(numbers: Numbers) -> list[str]:
+    """Sentences: the key measures, whom their z compare with, and what was read."""
+    lines = []
+    for name in KEY_MEASURES:
+        words = f"{title_of(name)} {value_text(name, numbers.measures[name])} {unit_of(name)}"
+        score = numbers.scores.get(name)
+        lines.append(words if score is None else f"{words} (z {score.words[0]})")
+    read = [] if numbers.reading is None else [f"Reading: {numbers.reading}."]
+    return ["; ".join(lines) + ".", numbers.among, *read]

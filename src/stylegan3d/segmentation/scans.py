@@ -62,7 +62,11 @@ class LabelledScan:
     @property
     def doubts(self) -> list[Doubt]:
         """What is in doubt, and why an age has no percentiles."""
-        return [*doubts_in(self.steps), *self.numbers.doubts]
+        return [*doubts_in(self.steps), *self._without_norms]
+
+    @property
+    def _without_norms(self) -> list[Doubt]:
+        return self.numbers.doubts if self.numbers.measures else []
 
     @property
     def cells(self) -> Json:
@@ -73,7 +77,7 @@ class LabelledScan:
     def lines(self) -> list[str]:
         """Whom the numbers compare with, and a line of text for each."""
         hidden = REGION_MEASURES if self.scheme is TISSUES else ()
-        among = [] if self.numbers.doubts else [self.numbers.among]
+        among = [] if self._without_norms else [self.numbers.among]
         return [*among, *lines_of(self.numbers, hidden)]
 
     def to_dict(self) -> Json:
