@@ -221,19 +221,6 @@ def bundled_reader() -> Reader:
         ) from error
 
 
-#: What a page has room for.
-KEY_MEASURES = (
-    HEAD,
-    "brain_ml",
-    "ventricle_ml",
-    "left_temporal_horn_ml",
-    "right_temporal_horn_ml",
-    "left_hippocampus_ml",
-    "right_hippocampus_ml",
-    "hippocampus_asymmetry",
-    "left_thalamus_ml",
-    "right_thalamus_ml",
-)
 NO_PERSON = "Percentiles need age and sex; at least one of them is unknown."
 
 
@@ -463,14 +450,3 @@ def lines_of(numbers: Numbers, hidden: Collection[str] = ()) -> Iterator[str]:
         yield line
     if numbers.reading is not None:
         yield f"Reading: {numbers.reading}"
-
-
-def summary_of(numbers: Numbers) -> list[str]:
-    """Sentences: the key measures, whom their z compare with, and what was read."""
-    lines = []
-    for name in KEY_MEASURES:
-        words = f"{title_of(name)} {value_text(name, numbers.measures[name])} {unit_of(name)}"
-        score = numbers.scores.get(name)
-        lines.append(words if score is None else f"{words} (z {score.words[0]})")
-    read = [] if numbers.reading is None else [f"Reading: {numbers.reading}."]
-    return ["; ".join(lines) + ".", numbers.among, *read]
