@@ -115,6 +115,24 @@ install_torch() {
     rm -rf "$venv/wheels"
 }
 
+# All of it, in two halves beside each other, since one pip works on one core.
+install_all() {
+    halves=$(mktemp -d)
+    awk -v to="$halves" '/^[a-z0-9]/ { half = !half } { print > (to "/" half) }' locks/run.lock
+    # What runs in the background does not hear Ctrl-C.
+    trap 'trap - INT; kill 0' INT
+    (install_torch; install_locked "$halves/0" ${PIP_ARGS:-}) &
+    first=$!
+    (install_locked "$halves/1" ${PIP_ARGS:-}) &
+    second=$!
+    failed=
+    wait $first || failed=1
+    wait $second || failed=1
+    trap - INT
+    rm -r "$halves"
+    [ -z "$failed" ]
+}
+
 # torch's ordinary build for Linux loads CUDA's libraries, its CPU build has no use for them.
 torch_needs_cuda() {
     "$venv/bin/python" - <<'PY'
@@ -131,11 +149,12 @@ install_system_packages
 make_venv
 drop_half_installed
 say "installing the locked Python packages (minutes, and 2 GB or more, the first time)"
-install_torch
-install_locked locks/run.lock ${PIP_ARGS:-}
+install_all
 if torch_needs_cuda; then install_locked locks/cuda.lock ${PIP_ARGS:-}; fi
 "$venv/bin/python" -m pip install --disable-pip-version-check --quiet ${PIP_ARGS:-} \
     --no-deps --no-build-isolation --editable .
 "$venv/bin/python" -m pip check --disable-pip-version-check
-# On all cores, where pip compiles on one. Some packages bring files that are no Python.
-"$venv/bin/python" -m compileall -q -j 0 -x '/tests?/' "$venv/lib" >/dev/null || :
+# On all cores, where pip compiles on one; large packages that neither window nor tests import are
+# compiled when they are used. Some packages bring files that are no Python.
+"$venv/bin/python" -m compileall -q -j 0 -x '/(tests?|debugpy|mypyc?|networkx|pip|sphinx|sqlalchemy)/' \
+    "$venv/lib" >/dev/null || :
