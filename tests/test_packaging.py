@@ -52,6 +52,8 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
         shutil.copy(ROOT / name, source)
     config = setup_cfg()
     config["address"]["url"] = ADDRESS
+    # Weights hardly become smaller, and take long.
+    config["bdist_wheel"] = {"compression": "stored"}
     with (source / "setup.cfg").open("w", encoding="utf-8") as file:
         config.write(file)
     for name in ("napari_stylegan3d", "src", "weights", "docs", "tests"):

@@ -165,7 +165,19 @@ def test_a_cut_is_handed_to_naparis_planes_in_the_order_of_the_screen(four):
     assert not len(copy.experimental_clipping_planes)
 
 
-def test_renderings_draw_something_else(four, qtbot):
+@pytest.fixture
+def small(four):
+    """A small window: drawing the 3D view in software takes long."""
+    window = four.window()
+    size = window.size()
+    window.resize(size * 0.6)
+    QTest.qWait(100)
+    yield
+    window.resize(size)
+    QTest.qWait(100)
+
+
+def test_renderings_draw_something_else(four, small, qtbot):
     def image() -> np.ndarray:
         four.view("3D").follower.settle()
         qtbot.wait(50)
@@ -183,6 +195,7 @@ def test_renderings_draw_something_else(four, qtbot):
 
 
 def test_the_surface_lies_where_it_is_asked(four, stage):
+    four.window().setUpdatesEnabled(False)
     four.looks.change(rendering="iso", surface=0.5)
     four.view("3D").follower.settle()
     copy = four.view("3D").model.layers[0]
