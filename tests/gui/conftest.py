@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 # A busy machine needs its time; nothing is slower for it where all is well.
 PATIENCE_MS = 60_000
+#: Of the window: smaller than a person's, since drawing it takes a third of these tests' time.
+SIZE = (1000, 640)
 #: What came of projections, by model, name and content of the scan's file: (case, latent).
 PROJECTED: dict[tuple[str, str, str], tuple[Any, bytes]] = {}
 #: What a model says of its direction Age.
@@ -46,7 +48,7 @@ AGEING = {
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Of a folder, the files that share one window come first, so that it is opened once.
+    """Files that share one window come first, so that it is opened once.
 
     Files with `make_napari_viewer` come last of all: after it napari cannot open a viewer without
     it. (It clears the memory of which plugins are registered, but not the registry.)
@@ -63,7 +65,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if "make_napari_viewer" in names:
             factory.add(item.path)
     items.sort(
-        key=lambda item: (item.path in factory, first[item.path.parent], item.path not in sharing)
+        key=lambda item: (item.path in factory, item.path not in sharing, first[item.path.parent])
     )
 
 
@@ -300,8 +302,7 @@ def open_window(viewer: Any, model: Any) -> Window:
 
     explorer = Explorer(viewer, model)
     viewer.window.add_dock_widget(explorer, name="Explorer", area="right")
-    # Smaller than a person's: drawing it takes a third of these tests' time.
-    viewer.window.resize(1000, 640)
+    viewer.window.resize(*SIZE)
     wait_until(lambda: is_warm(explorer))
     return Window(viewer, explorer)
 
@@ -434,7 +435,7 @@ class OneWindow:
         self.of: tuple[Path, Any] | None = None
 
     def get(self, place: Path, model: Any, opened: Callable[[Any, Any], Any] = open_window) -> Any:
-        """The window of the tests of a folder or file with a model."""
+        """The window of all tests with this model, or of those of a file."""
         import napari
 
         if self.window is None or self.of != (place, model):
@@ -472,12 +473,12 @@ def _no_other_window(request: pytest.FixtureRequest, one_window: OneWindow) -> N
 
 @pytest.fixture(scope="module")
 def shared_window(request: pytest.FixtureRequest, one_window: OneWindow, model: Any) -> Window:
-    """One explorer for all tests of a folder; for those of a file with `OWN_WINDOW`.
+    """One explorer for all tests; for those of a file with `OWN_WINDOW`.
 
     Not for files that use `make_napari_viewer`, which allows no other viewer beside its own.
     """
     own = hasattr(request.module, "OWN_WINDOW")
-    return one_window.get(request.path if own else request.path.parent, model)
+    return one_window.get(request.path if own else Path(), model)
 
 
 @pytest.fixture
@@ -492,7 +493,8 @@ def window(request: pytest.FixtureRequest, shared_window: Window) -> Window:
 
     explorer = shared_window.explorer
     main = shared_window.viewer.window._qt_window
-    main.setUpdatesEnabled(not hasattr(request.module, "UNPAINTED"))
+    main.setUpdatesEnabled(False)
+    main.resize(*SIZE)
     for told in shared_window.views.findChildren(NapariQtNotification):
         told.close()
     explorer.exporting.job.cancel()
@@ -500,11 +502,17 @@ def window(request: pytest.FixtureRequest, shared_window: Window) -> Window:
     wait_until(lambda: not (explorer.exporting.job.running or explorer.projecting.job.running))
     explorer.rendering.request()
     shared_window.begin_anew()
+    # A projection is named after those that are there.
+    for latent in explorer.session.folder.glob("*_latent.safetensors"):
+        latent.unlink()
     explorer.directions.show_directions(shared_window.session.generator)
     explorer.panel("Browse")
+    for part in (explorer.measuring, explorer.relabelling):
+        part.box.unfold(False)
     shared_window.find("project.outline").setChecked(True)
     shared_window.settle()
     shared_window.views.set_convention("radiological")
+    main.setUpdatesEnabled(not hasattr(request.module, "UNPAINTED"))
     QTest.qWait(30)
     return shared_window
 

@@ -23,11 +23,13 @@ from stylegan3d.recipe.recipe import Edit, Recipe, Source
 
 #: What is asked is what is shown, but where a test paints.
 UNPAINTED = True
+#: How tall the window can be at least depends on all that was ever opened in it.
+OWN_WINDOW = True
 
 
 @pytest.fixture
 def export(window, tmp_path):
-    """The Export tab, saving to an empty folder."""
+    """The Export tab, saving to an empty folder; as it comes for other files' tests."""
     window.explorer.panel("Export")
     window.find("export.folder").setText(str(tmp_path))
     window.find("export.overwrite").setChecked(False)
@@ -35,7 +37,9 @@ def export(window, tmp_path):
     window.choose("export.film_kind", ".gif")
     window.set("export.film_seconds", 0.5)
     window.set("export.film_fps", 4)
-    return window.explorer.export
+    yield window.explorer.export
+    for name in ("export.overwrite", "export.dicom"):
+        window.find(name).setChecked(False)
 
 
 def saved(window) -> str:

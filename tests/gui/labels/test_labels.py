@@ -38,6 +38,8 @@ from stylegan3d.translation.network import CONTRAST, TranslationConfig, Translat
 from stylegan3d.translation.painter import Painter
 
 UNPAINTED = True
+#: How tall the window can be at least depends on all that was ever opened in it.
+OWN_WINDOW = True
 VENTRICLE = 4
 OFFICIAL = Path(__file__).parents[2] / "checkpoints" / "data" / "official_tiny.pkl"
 

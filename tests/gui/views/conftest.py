@@ -52,7 +52,7 @@ def four(request: pytest.FixtureRequest, shared_window: PhantomWindow) -> FourVi
     For files with `UNPAINTED` they are painted only when a picture is asked for.
     """
     views, stage = shared_window.views, shared_window.stage
-    views.window().setUpdatesEnabled(not hasattr(request.module, "UNPAINTED"))
+    views.window().setUpdatesEnabled(False)
     views.stage = stage
     stage.overlay.hide()
     for layer in [layer for layer in views.viewer.layers if layer is not stage.layer]:
@@ -62,5 +62,6 @@ def four(request: pytest.FixtureRequest, shared_window: PhantomWindow) -> FourVi
     stage.reset_levels()
     views.reset()
     views.view("3D").follower.settle()
+    views.window().setUpdatesEnabled(not hasattr(request.module, "UNPAINTED"))
     QTest.qWait(50)
     return views
