@@ -8,7 +8,6 @@ import pytest
 from stylegan3d.base import StyleGAN3DError
 from stylegan3d.dataset.pack import load_pack, write_pack
 from stylegan3d.evaluation.privacy_index import (
-    FILE,
     PrivacyIndex,
     build_index,
     index_of,
@@ -17,6 +16,7 @@ from stylegan3d.evaluation.privacy_index import (
 )
 from stylegan3d.geometry.space import Space
 from stylegan3d.metrics import features
+from stylegan3d.storage.places import PRIVACY
 
 PEOPLE, SET_ASIDE = 7, 3
 
@@ -66,7 +66,7 @@ def test_scans_of_one_person_are_not_unrelated(space: Space) -> None:
 
 def test_it_is_written_and_read(index: PrivacyIndex, tmp_path: Path) -> None:
     path = write_index(tmp_path, index)
-    assert path.name == FILE
+    assert path.name == PRIVACY
     again = load_index(path)
     assert again.to_bytes() == index.to_bytes() == path.read_bytes()
     assert again.straight.dtype == np.float16

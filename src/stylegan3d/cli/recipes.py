@@ -119,7 +119,7 @@ def render_to_files(
         ):
             report(len(volumes), len(recipes), path.name)
             rendered = render_recipe(renderer, brain)
-            found.append(tissues_shown(rendered.volume, rendered.space, brain))
+            found.append(tissues_shown(rendered.volume, rendered.space, scan or brain.scan()))
             files = rendered_files(
                 path, rendered, brain, generator, native=native, scan=scan, tissues=found[-1]
             )

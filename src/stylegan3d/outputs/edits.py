@@ -324,6 +324,7 @@ def save_edit(
     write_dataset_description(out, generator, root)
     write_together(edit_files(recipe, renderer, out, edited), overwrite=overwrite)
     shown = {"scan": edited.carried.aligned, "edited": render_recipe(renderer, recipe).volume}
-    tissues = {what: tissues_shown(v, generator.space, recipe) for what, v in shown.items()}
+    known = recipe.scan()
+    tissues = {what: tissues_shown(v, generator.space, known) for what, v in shown.items()}
     files.sort(key=lambda path: path != names["Scan"])
     return SavedEdit(files, edited.movement.figures, tissues)

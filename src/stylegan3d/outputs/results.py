@@ -153,15 +153,15 @@ def rendered_files(
         described = dict(scan or native_scan(recipe))
         image = native_image(rendered.volume, rendered.space, described)
     text = sidecar(recipe, generator, folder=path.parent, native=native, scan=scan)
-    tissues = tissues or tissues_shown(rendered.volume, rendered.space, recipe)
+    tissues = tissues or tissues_shown(rendered.volume, rendered.space, scan or recipe.scan())
     text["TissueVolumes"] = tissues.to_dict()
     description = f"{PROGRAM} {generator.name} {generator.hash[:8]}"
     return volumes.volume_files(path, image, description=description, sidecar=text)
 
 
-def tissues_shown(volume: np.ndarray, space: Space, recipe: Recipe) -> Tissues:
-    """Tissues of what a recipe shows (X, Y, Z); withheld where its scan is refused."""
-    return read_tissues(volume, space, withheld=withheld(doubts_of_scan(recipe.scan() or {})))
+def tissues_shown(volume: np.ndarray, space: Space, scan: JsonView | None) -> Tissues:
+    """Tissues of what a recipe shows (X, Y, Z); withheld where the scan behind it is refused."""
+    return read_tissues(volume, space, withheld=withheld(doubts_of_scan(scan or {})))
 
 
 def native_scan(recipe: Recipe) -> Json:
