@@ -32,8 +32,8 @@ def test_packages_import_those_below_them_and_nothing_in_a_circle():
 
 #: The budget: what was reached, with little to spare.
 MOST = {
-    "lines of code": 63_960,
-    "lines of the plugin": 21_000,
+    "lines of code": 63_951,
+    "lines of the plugin": 20_974,
     "files": 300,
     "class names defined more than once": 0,
     "modules with one importer": 42,
