@@ -18,8 +18,9 @@ ENGINE, PLUGIN = "stylegan3d", "napari_stylegan3d"
 FOLDERS = {ENGINE: ROOT / "src" / ENGINE, PLUGIN: ROOT / PLUGIN}
 #: Extras that bring what the program uses where it is there.
 OPTIONAL = ("train", "mp4", "cluster", "dicom")
-#: The one file that uses what vispy keeps to itself: it draws a canvas larger than its window.
-PRIVATES = {"canvases.py", "display.py"}
+#: The one file that uses what vispy and napari keep to themselves: it draws a canvas larger than
+#: its window, and spares the sliders.
+PRIVATES = "display.py"
 
 
 def test_packages_import_those_below_them_and_nothing_in_a_circle():
@@ -32,7 +33,7 @@ def test_packages_import_those_below_them_and_nothing_in_a_circle():
 
 #: The budget: what was reached, with little to spare.
 MOST = {
-    "lines of code": 63_951,
+    "lines of code": 63_950,
     "lines of the plugin": 20_974,
     "files": 300,
     "class names defined more than once": 0,
@@ -159,7 +160,7 @@ def test_torch_is_loaded_when_it_is_needed():
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
-def test_privates_of_others_are_used_in_two_files():
+def test_privates_of_others_are_used_in_one_file():
     found = set()
     for file, written in nodes(PLUGIN).items():
         for node in written:
@@ -170,7 +171,7 @@ def test_privates_of_others_are_used_in_two_files():
             ours = isinstance(called, ast.Name) and called.id in ("self", "cls", "super")
             if not node.attr.endswith("__") and not ours:
                 found.add(file.name)
-    assert found <= PRIVATES
+    assert found <= {PRIVATES}
 
 
 def bare_tolerances(source: str) -> list[int]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -21,9 +21,8 @@ from qtpy.QtCore import QCoreApplication, QEvent, QObject, Qt, Signal
 from qtpy.QtGui import QImage, QRegion
 from qtpy.QtWidgets import QMainWindow, QSplitter, QWidget
 from vispy import gloo
-from vispy.scene import SceneCanvas
 
-from napari_stylegan3d.views.display import OVERLAY, ViewPlane, orient_volume
+from napari_stylegan3d.views.display import OVERLAY, ViewPlane, drawn_at, orient_volume
 from napari_stylegan3d.views.follower import Follower
 from napari_stylegan3d.views.glass import (
     SIZE_PX,
@@ -158,29 +157,6 @@ def finish_in_own_context(canvas: QtViewer) -> None:
                 finish()
 
     scene.context.finish = in_own
-
-
-@contextmanager
-def drawn_at(scene: SceneCanvas, width: int, height: int) -> Iterator[None]:
-    """Let a canvas draw at another size than its window's for the length of the block.
-
-    `SceneCanvas.render` takes a size, but draws into it with a viewport of the window's physical
-    size, which vispy asks of its backend and offers no public way to set.
-
-    Parameters
-    ----------
-    scene : SceneCanvas
-        The canvas.
-    width, height : int
-        Size in pixels.
-    """
-    backend = scene._backend
-    backend._vispy_get_physical_size = lambda: (width, height)
-    try:
-        yield
-    finally:
-        del backend._vispy_get_physical_size
-        scene.update()
 
 
 #: Pixels drawn while turning, and the smallest share of a side: smaller ones would be a mere blur.

@@ -4,7 +4,8 @@ napari's 2D views cannot slice obliquely, and fail on affines with permuted axes
 reordered to RAS (a strided view, without copying) and, only if its axes are oblique, resampled to a
 grid along the world axes with the same voxel size that contains all of it.
 
-Also what a layer's metadata say of its picture, and how the planes face.
+Also what a layer's metadata say of its picture, how the planes face, and the two things that napari
+and vispy offer no public way to (`insert`, `drawn_at`).
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     from napari.components import ViewerModel
     from napari.layers import Image, Layer
+    from vispy.scene import SceneCanvas
 
     from stylegan3d.geometry import slicing
 
@@ -116,11 +118,11 @@ def put(layer: Layer, data: Any, scale: npt.ArrayLike, translate: npt.ArrayLike)
     One after the other, napari would slice, draw and count its slider's steps anew for each of
     them, the new data in the old place among them.
     """
-    events, shape, moved = layer.events, np.shape(layer.data), False
+    events, shape = layer.events, np.shape(layer.data)
     if layer.ndim != np.size(scale):
         layer.data = data
-    if not (np.allclose(layer.scale, scale) and np.allclose(layer.translate, translate)):
-        moved = True
+    moved = not (np.allclose(layer.scale, scale) and np.allclose(layer.translate, translate))
+    if moved:
         with events.scale.blocker(), events.translate.blocker():
             layer.scale, layer.translate = np.asarray(scale), np.asarray(translate)
     if data is not layer.data:
@@ -137,6 +139,29 @@ def insert(model: ViewerModel, index: int, layer: Layer) -> None:
     """
     model.layers.insert(index, layer)
     layer.events.data.disconnect(model._on_layers_change)
+
+
+@contextmanager
+def drawn_at(scene: SceneCanvas, width: int, height: int) -> Iterator[None]:
+    """Let a canvas draw at another size than its window's for the length of the block.
+
+    `SceneCanvas.render` takes a size, but draws into it with a viewport of the window's physical
+    size, which vispy asks of its backend and offers no public way to set.
+
+    Parameters
+    ----------
+    scene : SceneCanvas
+        The canvas.
+    width, height : int
+        Size in pixels.
+    """
+    backend = scene._backend
+    backend._vispy_get_physical_size = lambda: (width, height)
+    try:
+        yield
+    finally:
+        del backend._vispy_get_physical_size
+        scene.update()
 
 
 def in_3d(layer: Layer) -> tuple[Any, np.ndarray, np.ndarray]:

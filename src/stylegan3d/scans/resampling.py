@@ -44,10 +44,8 @@ def resample(
     pose = np.eye(4) if to_source is None else to_source
     to_voxels = np.linalg.inv(source.affine) @ pose
     sigma = footprint_sigma((to_voxels @ target.affine)[:3, :3])
-    smooth, found = (
-        smoothed(np.asarray(data, np.float32), sigma),
-        np.zeros(target.shape, np.float32),
-    )
+    smooth = smoothed(np.asarray(data, np.float32), sigma)
+    found = np.zeros(target.shape, np.float32)
     for box, part in parts(target, smooth, to_voxels):
         voxels = to_voxels @ part.affine
         ndimage.affine_transform(

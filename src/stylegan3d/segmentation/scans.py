@@ -154,8 +154,9 @@ def segment_scan(
     labelled = label_brain(placed.volume, target.space, segmenter, confidence=True)
     found = labelled.regions if wanted.regions else labelled.tissues
     person = wanted.person(scan)
-    why, numbers = withheld(doubts_in(placed.steps)), labelled.numbers(person, wanted.norms)
-    numbers = Numbers({}, person, among=NO_FIGURES.format(why)) if why else numbers
+    why = withheld(doubts_in(placed.steps))
+    none = Numbers({}, person, among=NO_FIGURES.format(why))
+    numbers = none if why else labelled.numbers(person, wanted.norms)
     image = placed.on_scan(found.labels)
     return LabelledScan(image, labelled, numbers, placed.steps, found.scheme, scan.origin)
 
