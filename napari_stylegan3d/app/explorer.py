@@ -326,6 +326,8 @@ def _look(text: str) -> ViewLook | None:
         return None
 
 
+#: After the first brain, a layer for a second volume is made.
+RESERVE_MS = 1000
 #: Delay before the busy line appears.
 PATIENCE_MS = 300
 #: Interval of the animation. Every step repaints the whole window, which is expensive without a
@@ -612,6 +614,9 @@ class Explorer(Docked):
         self.opening.sessionDropped.connect(self.sessions.open)
         self.opening.scanDropped.connect(self.open_scan)
         self.ready.connect(self.guidance.greet)
+        reserving = controls.single_shot(self, self.stage.overlay.reserve, RESERVE_MS)
+        self.ready.connect(reserving.start)
+        self.context.links.callback(reserving.stop)
         self.projecting.job.runningChanged.connect(self.guidance.done)
         self.comparison.viewChanged.connect(self._on_view)
         self.history.pinRequested.connect(self._pin)

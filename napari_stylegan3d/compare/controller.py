@@ -189,7 +189,7 @@ class SwipeLayer(OwnLayer):
         moved = not self.there or self._volume is None or self._volume.data is not volume.data
         self._volume = volume
         if not self.there:
-            self.add(overlaid(volume, name=SWIPE_NAME, contrast_limits=limits, visible=visible))
+            self.add(overlaid(volume, name=SWIPE_NAME, contrast_limits=limits, visible=False))
         self.layer.metadata = {OVERLAY: True, KEY: provenance}
         self.set_limits(limits)
         if moved or curtain != self._curtain:
@@ -394,6 +394,8 @@ def side_of(recipe: Recipe, letter: str, provenance: Provenance = GENERATED) -> 
 
 
 DIFFERENCE_LABEL = "B − A"
+#: Modes that show A over B.
+VEILED = ("curtain", "flicker")
 #: Defaults of the threshold and the rate.
 THRESHOLD, RATE_HZ, CURTAIN_AT = 0.05, 1.0, 0.5
 
@@ -435,7 +437,7 @@ class ComparedViews(QObject):
         if a.shown is None:
             return
         if mode != self.mode:
-            self.clear()
+            self.clear(keep_veil=mode in VEILED)
             self.mode = mode
         if mode == "side":
             self._show_beside(a.shown, a.side)
@@ -455,13 +457,14 @@ class ComparedViews(QObject):
                 overlay.layer.metadata = {OVERLAY: True, KEY: pair}
         self.views.refresh()
 
-    def clear(self) -> None:
-        """B alone, as it was seen before."""
+    def clear(self, *, keep_veil: bool = False) -> None:
+        """B alone, as it was seen before; A stays over it where the next mode shows it, too."""
         self._flicker.stop()
         for line in self._lines:
             line.links.close()
         self._lines.clear()
-        self.veil.hide()
+        if not keep_veil:
+            self.veil.hide()
         if self.mode == "side":
             self.views.show_row([])
         legend = self.stage.overlay.legend
@@ -557,7 +560,7 @@ class ComparedViews(QObject):
         return (high - low) / 2
 
     def _follow_levels(self) -> None:
-        if self.mode in ("curtain", "flicker"):
+        if self.mode in VEILED:
             self.veil.set_limits(self.stage.limits)
         elif self.mode == "side" and self._beside is not None:
             self._beside.contrast_limits = self.stage.limits

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
+from itertools import takewhile
 from typing import Any
 
 import numpy as np
@@ -313,8 +314,9 @@ class Follower:
 
     def _index_of(self, source: Layer) -> int:
         """Where its copy belongs."""
-        layers = self.main.layers
-        return sum(layer in self._copies for layer in layers[: layers.index(source)])
+        # A part of napari's list would be another list with all its events.
+        above = takewhile(lambda layer: layer is not source, self.main.layers)
+        return sum(layer in self._copies for layer in above)
 
     def _add(self, source: Layer) -> None:
         if self.plane is None and OVERLAY in source.metadata:

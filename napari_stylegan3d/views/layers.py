@@ -145,12 +145,12 @@ TAKEN = (
 class OwnLayer:
     """What keeps a layer among a viewer's, until it takes it away or the user deletes it there.
 
-    A layer that was taken away stays as an empty one, hidden: to insert one takes half a second.
+    A layer that was taken away stays as an empty one, hidden, for the next that is needed: to
+    insert one takes half a second. Labels stay their owner's, who listens to their brush.
     """
 
     viewer: ViewerModel
     layer: Any = None
-    _spare: Any = None
 
     @property
     def there(self) -> bool:
@@ -159,9 +159,10 @@ class OwnLayer:
 
     def add(self, layer: Layer, index: int | None = None) -> None:
         """Put a layer above the others, or at a place; the active one stays active."""
-        layers, spare, self._spare = self.viewer.layers, self._spare, None
+        layers, use = self.viewer.layers, self._use_of(layer)
         index = len(layers) if index is None else index
-        if spare is None or spare not in layers:
+        spare = next((one for one in layers if one.metadata.get(SPARE) is use), None)
+        if spare is None:
             self.layer = layer
             with keeping_active(self.viewer):
                 insert(self.viewer, index, layer)
@@ -174,6 +175,16 @@ class OwnLayer:
             if hasattr(layer, name):
                 setattr(spare, name, getattr(layer, name))
         self.layer = spare
+
+    def reserve(self) -> None:
+        """Have a layer for the first volume that is shown over the picture, while nobody waits."""
+        if not self.there:
+            nothing = np.zeros((1, 1, 1), np.float32)
+            self.add(overlaid(upright(nothing, np.eye(4)), visible=False))
+            self.remove()
+
+    def _use_of(self, layer: Layer) -> object:
+        return Image if type(layer) is Image else self
 
     @property
     def above_pictures(self) -> int:
@@ -190,14 +201,14 @@ class OwnLayer:
     def remove(self) -> None:
         """Take it away; the crosshair stays, on a grid of any size."""
         if self.there:
-            layer = self._spare = self.layer
+            layer = self.layer
             self.layer = None  # what follows is no edit of it
             selection = self.viewer.layers.selection
             if selection.active is layer:
                 selection.active = None
             # What cannot be edited forgets the strokes that could be undone.
+            layer.metadata = {OVERLAY: True, SPARE: self._use_of(layer)}
             layer.visible, layer.editable, layer.name = False, False, "Empty"
-            layer.metadata = {OVERLAY: True, SPARE: True}
             with keeping_point(self.viewer):  # nor does it change where and how slices are counted
                 nothing = np.zeros((1, 1, 1), layer.data.dtype)
                 put(layer, nothing, (SPARE_MM,) * 3, self.viewer.dims.point[-3:])
