@@ -112,6 +112,21 @@ def _threads() -> None:
     torch.set_num_threads(int(_THREADS))
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _brief_bias(request: pytest.FixtureRequest) -> None:
+    """The bias field of a scan takes N4 nearly two seconds, and few tests are about it."""
+    if not request.config.getoption("soak"):
+        from stylegan3d.scans import scan
+
+        scan.ITERATIONS = (1,)
+
+
+@pytest.fixture
+def whole_bias(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As users have it."""
+    monkeypatch.setattr("stylegan3d.scans.scan.ITERATIONS", (10, 10, 10))
+
+
 PRIORITY = os.getpriority(os.PRIO_PROCESS, 0) if hasattr(os, "getpriority") else 0
 
 

@@ -175,3 +175,23 @@ def test_workers_share_the_cores_and_give_them_back(two_threads: None) -> None:
     torch.set_num_threads(1)
     with devices.workers() as mapped:
         assert mapped is map
+
+
+@pytest.mark.parametrize("kind", [torch.optim.Adam, torch.optim.AdamW])
+def test_an_optimiser_without_torchs_compiler_steps_alike(kind):
+    """What it was saved with goes on, too."""
+    ways = []
+    for made in (kind, devices.eager(kind)):
+        weight = torch.nn.Parameter(torch.linspace(-1, 1, 7))
+        optimiser = made([weight], lr=0.1)
+        for again in (False, True):
+            if again:
+                state = optimiser.state_dict()
+                optimiser = made([weight], lr=0.3)
+                optimiser.load_state_dict(state)
+            (weight**3).sum().backward()
+            optimiser.step()
+            optimiser.zero_grad()
+            assert weight.grad is None
+        ways.append(weight.detach())
+    assert torch.equal(*ways)

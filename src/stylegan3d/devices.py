@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import multiprocessing
 import platform
 import time
@@ -12,7 +13,7 @@ from contextlib import contextmanager
 from functools import cache
 from operator import length_hint
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import torch
 import torch.nn.functional as F
@@ -21,6 +22,7 @@ from stylegan3d.base import SILENT, ModelError, Progress, StyleGAN3DError
 from stylegan3d.memory import keep_large_blocks
 
 R = TypeVar("R")
+K = TypeVar("K", bound=torch.optim.Optimizer)
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
@@ -83,8 +85,7 @@ def _convolution_seconds(device: torch.device, dtype: torch.dtype) -> float:
     """Shortest time of three convolutions of typical size."""
     layout = torch.channels_last_3d
     x = torch.ones(1, 32, 20, 28, 24, device=device, dtype=dtype).contiguous(memory_format=layout)
-    weight = torch.ones(32, 32, 3, 3, 3, device=device, dtype=dtype)
-    weight = weight.contiguous(memory_format=layout)
+    weight = torch.ones(32, 32, 3, 3, 3, device=device, dtype=dtype).to(memory_format=layout)
     times = []
     for _ in range(4):
         started = time.perf_counter()
@@ -107,11 +108,8 @@ def _cpu_multiplies(dtype: torch.dtype) -> bool:
     if dtype == torch.float16:  # AVX-512 FP16, AMX FP16, ARM
         return _cpu_has("avx512_fp16", "amx_fp16", "fphp", "asimdhp")
     # Known for x86; elsewhere (ARM bf16) it is measured.
-    return dtype != torch.bfloat16 or not _is_x86() or cpu_has_bfloat16()
-
-
-def _is_x86() -> bool:
-    return platform.machine().lower() in ("x86_64", "amd64")
+    is_x86 = platform.machine().lower() in ("x86_64", "amd64")
+    return dtype != torch.bfloat16 or not is_x86 or cpu_has_bfloat16()
 
 
 def choose_device(name: str) -> torch.device:
@@ -132,11 +130,21 @@ def choose_device(name: str) -> torch.device:
 
 def choose_dtype(name: str) -> torch.dtype:
     """A torch precision from its name; "auto" is float32."""
-    if name == "auto":
-        return torch.float32
+    name = "float32" if name == "auto" else name
     if name not in DTYPES:
         raise ModelError(f"The precision '{name}' is unknown; choose one of {', '.join(DTYPES)}.")
     return DTYPES[name]
+
+
+@cache
+def eager(optimiser: type[K]) -> type[K]:
+    """A kind of optimiser that leaves torch's compiler, which takes over a second to import, alone.
+
+    The same numbers: torch decorates these methods for what is compiled, and nothing is here.
+    """
+    names = ("add_param_group", "zero_grad", "state_dict", "load_state_dict", "step")
+    plain = {name: torch.no_grad()(inspect.unwrap(getattr(optimiser, name))) for name in names}
+    return cast(type[K], type(optimiser.__name__, (optimiser,), plain))
 
 
 @contextmanager

@@ -360,9 +360,8 @@ def _measured_once() -> None:
 @pytest.fixture(scope="session", autouse=True)
 def prepared_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Brain mask, bias field and pose of a scan are found once for all windows, and soon."""
-    # The eggs have no bias, and are smooth.
-    preparation = vars(importlib.import_module("stylegan3d.scans.scan"))
-    preparation |= {"ITERATIONS": (1,), "LEVELS_MM": (8.0, 6.0, 4.0)}
+    # The eggs are smooth.
+    vars(importlib.import_module("stylegan3d.scans.scan"))["LEVELS_MM"] = (8.0, 6.0, 4.0)
     folder = tmp_path_factory.mktemp("prepared")
     for module in ("napari_stylegan3d.project.jobs", "napari_stylegan3d.measure.controller"):
         # Absolute, so that it takes the place of the session's own.

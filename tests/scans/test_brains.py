@@ -188,7 +188,7 @@ def test_noise_is_refused_by_the_alignment(target, tmp_path):
         read_scan(tmp_path / "slab.nii.gz").align(target, skull="keep", bias_correction=False)
 
 
-def test_bias_correction_takes_out_a_gradient(phantom):
+def test_bias_correction_takes_out_a_gradient(phantom, whole_bias):
     space = phantom.space
     data = resample(phantom.brain.template, phantom.brain.space, space) * 600
     mask = data > 60

@@ -91,7 +91,15 @@ def test_oblique_anisotropic_and_sheared(angles, spacing, shear, phantom, target
     assert phantom.distances(native).max() < max(spacing)
 
 
-@pytest.mark.parametrize("angles", [(180, 0, 0), (0, 0, 120), (70, 40, -30), (-90, 0, 90)])
+@pytest.mark.parametrize(
+    "angles",
+    [
+        (180, 0, 0),
+        (70, 40, -30),
+        pytest.param((0, 0, 120), marks=pytest.mark.soak),
+        pytest.param((-90, 0, 90), marks=pytest.mark.soak),
+    ],
+)
 def test_a_head_that_lies_oddly_is_found(angles, phantom, target, tmp_path):
     """The header's world is turned: the brain really lies askew in it, and is turned upright."""
     pose = nib.affines.from_matvec(
@@ -140,20 +148,12 @@ def test_a_network_that_shows_no_brain_gets_the_scan_in_the_middle(phantom, tmp_
     np.testing.assert_allclose(inside, (np.array(space.shape) - 1) / 2, atol=1)
 
 
-def test_the_same_scan_gives_the_same_result(phantom, target, tmp_path):
-    nib.save(phantom.image(), tmp_path / "scan.nii.gz")
-    scan = read_scan(tmp_path / "scan.nii.gz")
-    first, second = (scan.align(target, skull="keep") for _ in range(2))
-    np.testing.assert_array_equal(first.volume, second.volume)
-    np.testing.assert_array_equal(first.rigid, second.rigid)
-
-
-@pytest.fixture
-def aligned(phantom, target, tmp_path):
+@pytest.fixture(scope="module")
+def aligned(phantom, target, tmp_path_factory):
     image = phantom.image()
     image.set_sform(image.affine, 1)
     image.set_qform(image.affine, 3)
-    return there_and_back(image, target, tmp_path)[1]
+    return there_and_back(image, target, tmp_path_factory.mktemp("there"))[1]
 
 
 def test_native_keeps_units_and_codes_and_is_empty_outside_the_brain(aligned, phantom):

@@ -23,7 +23,7 @@ from sklearn.preprocessing import StandardScaler
 from torch import Tensor, nn
 
 from stylegan3d.base import SILENT, Json, Progress, StyleGAN3DError
-from stylegan3d.devices import workers
+from stylegan3d.devices import eager, workers
 from stylegan3d.metrics.comparison import Interval, Z, bootstrap, wilson
 
 
@@ -389,7 +389,7 @@ def _trained(x: Tensor, y: Tensor, seed: int) -> CubeJudge:
     for layer in judge.modules():
         if isinstance(layer, (nn.Conv3d, nn.Linear)) and layer.bias is not None:
             nn.init.zeros_(layer.bias)
-    optimiser = torch.optim.AdamW(judge.parameters(), lr=RATE, weight_decay=DECAY)
+    optimiser = eager(torch.optim.AdamW)(judge.parameters(), lr=RATE, weight_decay=DECAY)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, RATE, total_steps=STEPS)
     for _ in range(STEPS):
         rows = torch.randperm(len(x), generator=source)[:BATCH]

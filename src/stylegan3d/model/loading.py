@@ -21,7 +21,7 @@ from stylegan3d.checkpoints.folder import (
     write_folder,
 )
 from stylegan3d.checkpoints.official import frame_entry, is_official, read_official
-from stylegan3d.devices import choose_device, choose_dtype
+from stylegan3d.devices import DTYPES, choose_device, choose_dtype
 from stylegan3d.geometry.space import Frame, checked_space
 from stylegan3d.model.card import card_text
 from stylegan3d.model.family import Parts, family_of
@@ -126,9 +126,6 @@ def _labelled(files: ModelFiles, parts: Parts) -> LabelledMapping:
     assert files.labels is not None
     sizes = [len(entry["average"]) for entry in files.card["labels"]]
     return LabelledMapping(parts.mapping, sizes, files.labels, parts.config.w_dim)
-
-
-DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 
 
 def convert(

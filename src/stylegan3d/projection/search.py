@@ -39,6 +39,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from stylegan3d.base import Json, Progress
+from stylegan3d.devices import eager
 from stylegan3d.geometry.space import to_display
 from stylegan3d.model.generator import Generator, network_of, with_state
 from stylegan3d.networks.anatomy import AnatomyNetwork
@@ -117,7 +118,7 @@ class Search:
         groups: list[Json] = [{"params": [problem.u], "rate": size}]
         if problem.fitted_noise:
             groups.append({"params": problem.fitted_noise, "rate": NOISE_RATE})
-        optimiser = torch.optim.Adam(groups, lr=size, betas=(0.9, 0.99))
+        optimiser = eager(torch.optim.Adam)(groups, lr=size, betas=(0.9, 0.99))
         step = 0
         while step < len(self.plan):
             level = self.plan[step]
@@ -237,7 +238,7 @@ class OriginalSearch:
     def __iter__(self) -> Iterator[SearchStep]:
         problem, count = self.problem, self.count
         fitted = [self.w, *problem.fitted_noise]
-        optimiser = torch.optim.Adam(fitted, lr=ORIGINAL_RATE, betas=(0.9, 0.999), eps=1e-8)
+        optimiser = eager(torch.optim.Adam)(fitted, lr=ORIGINAL_RATE, betas=(0.9, 0.999), eps=1e-8)
         random = torch.Generator().manual_seed(NOISE_SEED)
         for step in range(count):
             t = step / count
@@ -450,7 +451,7 @@ class Tuning:
         before = last_level(network)
         leaves = {k: nn.Parameter(v.detach().clone()) for k, v in before.items()}
         network = with_state(network, leaves)
-        optimiser = torch.optim.Adam(leaves.values(), lr=WEIGHT_RATE, betas=(0.9, 0.99))
+        optimiser = eager(torch.optim.Adam)(leaves.values(), lr=WEIGHT_RATE, betas=(0.9, 0.99))
         for step in range(WEIGHT_STEPS):
             optimiser.param_groups[0]["lr"] = WEIGHT_RATE * rate(step, WEIGHT_STEPS, WEIGHT_STEPS)
             optimiser.zero_grad(set_to_none=True)

@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from stylegan3d.base import SILENT, Json, ModelError, Progress
+from stylegan3d.devices import eager
 from stylegan3d.storage.files import atomic_file, only_run, output_errors
 from stylegan3d.training.options import RunSettings, TrainingSettings
 from stylegan3d.training.team import Team
@@ -248,13 +249,8 @@ class TrainingTask(ABC, Generic[N, D]):
         assert isinstance(settings, RunSettings)
         weights = [*networks[NETWORK].parameters()]
         fused = self.fused and weights[0].device.type in ("cpu", "cuda")
-        made = torch.optim.AdamW(
-            weights,
-            settings.learning_rate,
-            betas=self.betas,
-            weight_decay=settings.weight_decay,
-            fused=fused,
-        )
+        rate, decay = settings.learning_rate, settings.weight_decay
+        made = eager(torch.optim.AdamW)(weights, rate, self.betas, weight_decay=decay, fused=fused)
         return {NETWORK: made}
 
     def extra(self, device: torch.device) -> Json:
