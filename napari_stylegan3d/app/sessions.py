@@ -29,7 +29,7 @@ from napari_stylegan3d.labels.controller import (
     of_scan,
     relabelled,
 )
-from napari_stylegan3d.project.jobs import align_scan, open_scan
+from napari_stylegan3d.project.controller import align_scan, open_scan
 from napari_stylegan3d.project.label_maps import LabelMap
 from napari_stylegan3d.project.result import operator_of
 from napari_stylegan3d.widgets import controls, dialogs

@@ -363,7 +363,7 @@ def prepared_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     # The eggs are smooth.
     vars(importlib.import_module("stylegan3d.scans.scan"))["LEVELS_MM"] = (8.0, 6.0, 4.0)
     folder = tmp_path_factory.mktemp("prepared")
-    for module in ("napari_stylegan3d.project.jobs", "napari_stylegan3d.measure.controller"):
+    for module in ("napari_stylegan3d.project.controller", "napari_stylegan3d.measure.controller"):
         # Absolute, so that it takes the place of the session's own.
         vars(importlib.import_module(module))["STEPS_FOLDER"] = str(folder)
     return folder

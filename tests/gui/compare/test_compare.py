@@ -13,7 +13,7 @@ from qtpy.QtWidgets import QApplication, QWidget
 
 from napari_stylegan3d.compare.controller import SWIPE_NAME, left_part, side_of
 from napari_stylegan3d.compare.panel import in_words
-from napari_stylegan3d.project.jobs import align_scan, open_scan
+from napari_stylegan3d.project.controller import align_scan, open_scan
 from napari_stylegan3d.views.display import DisplayArray
 from napari_stylegan3d.views.layers import SPARE
 from napari_stylegan3d.views.slices import Panes

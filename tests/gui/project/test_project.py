@@ -21,7 +21,7 @@ from tolerances import FLOAT32, LAYERS, QFORM_MM, SUMS
 
 from napari_stylegan3d.core.jobs import DisplayVolume
 from napari_stylegan3d.project import controller
-from napari_stylegan3d.project import jobs as scan_jobs
+from napari_stylegan3d.project import controller as scan_jobs
 from napari_stylegan3d.project.regions import RegionPainter, mask_of
 from napari_stylegan3d.project.result import VerdictRow
 from napari_stylegan3d.views.display import enlarge
