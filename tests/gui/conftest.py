@@ -188,7 +188,7 @@ class Window:
 
     def patients(self) -> dict[str, str]:
         """What the list says of each patient, by name."""
-        from napari_stylegan3d.app.patients import STATUS
+        from napari_stylegan3d.app.explorer import STATUS
 
         patients = self.find("patients.list")
         items = [patients.item(row) for row in range(1, patients.count())]
