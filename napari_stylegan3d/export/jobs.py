@@ -306,7 +306,7 @@ def save_edited(
     report: Progress, loaded: Loaded, target: ExportTarget, recipe: Recipe
 ) -> SavedFiles:
     """Write an edited scan on its own grid, its change and its movement, or nothing."""
-    from stylegan3d.outputs.edits import edit_files, edit_names
+    from stylegan3d.outputs.projections import edit_files, edit_names
     from stylegan3d.storage.volumes import sidecar_path
 
     moved, files = _latents(target, [recipe])

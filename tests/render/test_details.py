@@ -15,7 +15,7 @@ from tolerances import FLOAT32, LAYERS, SUMS
 from stylegan3d.base import OutputError, RecipeError, ScanError
 from stylegan3d.geometry.space import Space
 from stylegan3d.networks.deformation import add_identity, read_at
-from stylegan3d.outputs.edits import edit_names
+from stylegan3d.outputs.projections import edit_names
 from stylegan3d.outputs.results import sidecar, volume_name
 from stylegan3d.projection import project
 from stylegan3d.recipe.description import describe_recipe

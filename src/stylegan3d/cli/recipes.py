@@ -78,7 +78,7 @@ def render_to_files(
     tissue volumes of all brains.
     """
     from stylegan3d.measures.tissue_volumes import table_text
-    from stylegan3d.outputs.edits import edit_files, edit_names, scans_at_hand
+    from stylegan3d.outputs.projections import edit_files, edit_names, scans_at_hand
     from stylegan3d.outputs.results import (
         edited_file,
         native_scan,

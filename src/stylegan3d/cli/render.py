@@ -76,7 +76,7 @@ def _opened(
     """The generator, for which the recipes are right, and its renderer with the scans."""
     generator = written.open()
     checked(recipes, generator)
-    from stylegan3d.outputs.edits import scans_at_hand
+    from stylegan3d.outputs.projections import scans_at_hand
     from stylegan3d.render.renderer import Renderer
 
     return generator, Renderer(generator, scans_at_hand(*scans or ()))
@@ -125,7 +125,7 @@ def picture(
     paths = [written.out / picture_name(r, what, scan=edited_file(r)) for r in chosen]
     check_output([*paths, *map(json_path, paths)], written.overwrite)
     generator, renderer = _opened(written, chosen, scan)
-    from stylegan3d.outputs.edits import second_over
+    from stylegan3d.outputs.projections import second_over
 
     with progress("Drawing") as report:
         for number, (path, recipe) in enumerate(zip(paths, chosen, strict=True)):

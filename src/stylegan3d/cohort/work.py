@@ -11,8 +11,13 @@ from stylegan3d.base import SILENT, Json, JsonView, ModelError, Progress, StyleG
 from stylegan3d.cohort.run import FIRST, LAST, LISTS, RECORDS, Item, Table, lines_of, named
 from stylegan3d.measures.tissue_volumes import TOLD
 from stylegan3d.model.generator import Generator
-from stylegan3d.outputs.edits import save_edit, scan_for
-from stylegan3d.outputs.projections import all_files, file_names, save_projection
+from stylegan3d.outputs.projections import (
+    all_files,
+    file_names,
+    save_edit,
+    save_projection,
+    scan_for,
+)
 from stylegan3d.projection.forward import Mask
 from stylegan3d.projection.projector import Choices, loss_of, place, search, search_again
 from stylegan3d.scans.pose import parse_pose
