@@ -561,15 +561,13 @@ class BusyLine(QProgressBar):
         return self._steps is not None
 
     def set_busy(self, busy: bool) -> None:
-        """Set whether something is running."""
-        if busy:
-            if not self._timer.isActive():
-                self._timer.start(PATIENCE_MS)
-            return
+        """Set whether something is running, from now on: what came so far is on the screen."""
         self._timer.stop()
         if self.moves:
             self._steps = None
             self.update()
+        if busy:
+            self._timer.start(PATIENCE_MS)
 
     def paintEvent(self, event: QPaintEvent) -> None:
         """Draw the line and the segment."""
@@ -861,6 +859,7 @@ class Explorer(Docked):
 
     def _on_picture(self, recipe: Any, picture: Any) -> None:
         self.comparison.set_picture(recipe, picture)
+        self.header.set_busy(self.rendering.busy)
         if self._seen_of is not self.rendering.renders:
             self._seen_of = self.rendering.renders
             QTimer.singleShot(0, self._on_first_brain)

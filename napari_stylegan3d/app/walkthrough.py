@@ -169,9 +169,8 @@ FIRST_STEPS = (
         "Project",
         "",
         "Drop a scan",
-        "Drop a T1-weighted scan (NIfTI or DICOM folder) on the window, or open a "
-        "sample, and press Project: the program searches for the most similar "
-        "synthetic brain.",
+        "Drop a T1-weighted scan (NIfTI or DICOM folder) on the window, or open a sample, and "
+        "press Project: the program searches for the most similar synthetic brain.",
     ),
     GuideStep(
         "Directions",

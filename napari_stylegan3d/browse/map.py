@@ -208,11 +208,9 @@ class LatentPlot(QWidget):
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
         self.setCursor(Qt.CursorShape.CrossCursor)
         self.setToolTip(
-            "The latent map, in standard deviations (sd) of random brains from the "
-            "average.\n"
-            "Click or drag to move the brain; arrow keys move by 0.1 sd, with Shift by "
-            "0.5 sd.\n"
-            "Click a star or a triangle to go to that brain."
+            "The latent map, in standard deviations (sd) of random brains from the average.\nClick "
+            "or drag to move the brain; arrow keys move by 0.1 sd, with Shift by 0.5 sd.\nClick a "
+            "star or a triangle to go to that brain."
         )
 
     def sizeHint(self) -> QSize:

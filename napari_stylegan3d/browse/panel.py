@@ -416,9 +416,8 @@ class PrivacyBox(QWidget):
         self.check = controls.push_button(
             "Check",
             "browse.privacy_check",
-            "Compare the features of the current brain with those of the training "
-            "brains.\n"
-            "Takes about a second.",
+            "Compare the features of the current brain with those of the training brains.\nTakes "
+            "about a second.",
         )
         controls.stack(controls.row(self.told, self.check, stretch=0), on=self, spacing=-1)
         self.offer(False)
@@ -451,10 +450,8 @@ def details(found: Nearness) -> str:
     image = "the mirror image of one of them" if found.mirrored else "one of them"
     return (
         f"Feature distance {found.distance:.3f}, to {image}. Unrelated subjects are real subjects "
-        "compared with\n"
-        "all training subjects except themselves. A copy would be closer than all of them; "
-        "a few per cent\n"
-        "is not unusual."
+        "compared with\nall training subjects except themselves. A copy would be closer than all "
+        "of them; a few per cent\nis not unusual."
     )
 
 

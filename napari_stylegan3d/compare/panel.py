@@ -77,6 +77,10 @@ class RowBox(QWidget):
         controls.show_text(self.note, why_not)
 
 
+#: What a column keeps of a picture, beside its voxels.
+KEPT = ("scale", "translate", "colormap", "contrast_limits")
+
+
 class RowController(QObject):
     """Holds the columns that were added, and shows them with the current picture.
 
@@ -113,19 +117,9 @@ class RowController(QObject):
         if current is None or self._why_not():
             return
         layer = current.layer
-        self._kept.append(
-            Pane(
-                Image(
-                    layer.data,
-                    scale=layer.scale,
-                    translate=layer.translate,
-                    colormap=layer.colormap,
-                    contrast_limits=layer.contrast_limits,
-                    metadata={KEY: current.provenance},
-                ),
-                current.title,
-            )
-        )
+        look = {name: getattr(layer, name) for name in KEPT}
+        kept = Image(layer.data, metadata={KEY: current.provenance}, **look)
+        self._kept.append(Pane(kept, current.title))
         self._follow()
 
     def remove(self, place: int) -> None:

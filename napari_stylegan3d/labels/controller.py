@@ -134,9 +134,8 @@ class LabelsBox(Fold):
         self.paint = controls.push_button(
             "Paint",
             "labels.paint",
-            "Paint the tissue with a spherical brush, in any plane. napari's own tools "
-            "also work on\n"
-            "the layer: fill, polygon, eraser.",
+            "Paint the tissue with a spherical brush, in any plane. napari's own tools also work "
+            "on\nthe layer: fill, polygon, eraser.",
             checkable=True,
         )
         self.form = Form(LabelTools, "labels.")

@@ -459,8 +459,7 @@ def _valued(
         low, high = (value_text(measure, limit) for limit in (score.low, score.high))
         tip = (
             f"95 % of people of this age, sex and head size have {low} to {high} "
-            f"{unit_of(measure)}.\n"
-            f"Another scanner may shift z by {score.shift}."
+            f"{unit_of(measure)}.\nAnother scanner may shift z by {score.shift}."
         )
         words[z_cell] = (score.words[0], tip, abs(score.z) > beyond)
     return words

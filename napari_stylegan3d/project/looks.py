@@ -41,8 +41,7 @@ SEGMENTS = (
         "Inpainted",
         (
             "The scan with missing parts, such as a masked region, filled in by the model. "
-            "Edits\n"
-            "change only the filled-in parts."
+            "Edits\nchange only the filled-in parts."
         ),
         "",
     ),

@@ -220,8 +220,7 @@ class SearchBox(QWidget):
         self.site = controls.combo(
             "project.site",
             "Scanner site that the scan comes from, calibrated with healthy people's scans "
-            "by\n"
-            "stylegan3d model site. Without it, the verdicts' ranges are wider.",
+            "by\nstylegan3d model site. Without it, the verdicts' ranges are wider.",
         )
         column = controls.stack(on=self, spacing=-1)
         rows = self.form.layout()
@@ -270,10 +269,8 @@ class SearchBox(QWidget):
         box = controls.combo(
             "project.loss",
             "How the scan is degraded. The search degrades the brain in the same way "
-            "before\n"
-            "comparing it, and restores the detail from the model. Further kinds, such "
-            "as\n"
-            "undersampled k-space: stylegan3d project --operator.",
+            "before\ncomparing it, and restores the detail from the model. Further kinds, such "
+            "as\nundersampled k-space: stylegan3d project --operator.",
             losses(None),
         )
         return box

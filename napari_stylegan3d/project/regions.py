@@ -278,18 +278,15 @@ class PaintBox(QWidget):
         self.fill = controls.check(
             "Mask a region and inpaint it",
             "project.fill",
-            "For a lesion, a resection or an artefact. The search ignores the region, "
-            "and the model\n"
-            "fills it in with what such a brain usually looks like, not with what this "
-            "one looked like.",
+            "For a lesion, a resection or an artefact. The search ignores the region, and the "
+            "model\nfills it in with what such a brain usually looks like, not with what this one "
+            "looked like.",
         )
         self.source = controls.combo(
             "project.region",
-            "Paint the region in any plane of the aligned scan (Ctrl+Z undoes a "
-            "stroke); correct the\n"
-            "alignment first, if necessary. Or use a Labels layer: all of its labels "
-            "count. Choose\n"
-            "whether it was drawn on the aligned or on the original scan.",
+            "Paint the region in any plane of the aligned scan (Ctrl+Z undoes a stroke); correct "
+            "the\nalignment first, if necessary. Or use a Labels layer: all of its labels count. "
+            "Choose\nwhether it was drawn on the aligned or on the original scan.",
         )
         self.source.addItem(PAINTED, None)
         self.brush = controls.number(

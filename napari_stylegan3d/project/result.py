@@ -70,9 +70,8 @@ class ResultBox(QWidget):
         self.save_filled = controls.push_button(
             "Save inpainted scan…",
             "project.save_filled",
-            "Save the scan with missing parts filled in from the current brain, on its "
-            "own grid\n"
-            "and on the model's. The files are marked as partly synthetic.",
+            "Save the scan with missing parts filled in from the current brain, on its own "
+            "grid\nand on the model's. The files are marked as partly synthetic.",
         )
         self.saved = controls.hint(name="project.saved")
         self.figures: dict[str, QLabel] = {}

@@ -288,8 +288,9 @@ class CameraTurner(QObject):
         return self._picture[1]
 
 
-#: Maximum delay, so that controls follow the mouse.
-PATIENCE_MS = 40
+#: Maximum delay, so that controls follow the mouse; while it drags, as long as a preview takes, for
+#: the whole window is put together anew for the smallest of them.
+PATIENCE_MS, LIVE_MS = 40, 100
 #: Delay of repaints between two pictures of a drag, and how recent the drag must be.
 AFTERMATH_MS, LATELY_S = 120, 0.25
 #: Priority of Qt's own update requests: after pending input.
@@ -334,7 +335,7 @@ class RepaintPacer(QObject):
         if live:
             self._moving_until = time.monotonic() + LATELY_S
         if not self._due:
-            self._wait(self.patience_ms)
+            self._wait(max(self.patience_ms, LIVE_MS) if live else self.patience_ms)
 
     def release(self) -> None:
         """Repaint: the picture is ready or has failed."""

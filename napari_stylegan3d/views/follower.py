@@ -35,12 +35,8 @@ from stylegan3d.session.provenance import Provenance
 
 #: Synchronised tool settings.
 TOOLS = (
-    "brush_size",
-    "n_edit_dimensions",
-    "contiguous",
-    "preserve_labels",
-    "selected_label",
-    "mode",
+    *("brush_size", "n_edit_dimensions", "contiguous"),
+    *("preserve_labels", "selected_label", "mode"),
 )
 #: Modes that transform the layer, which copies follow separately.
 NOT_SHARED = ("transform",)

@@ -107,9 +107,8 @@ class ReadoutBar(QWidget):
             "",
             "",
             "views.intensity",
-            "Intensity at the crosshair. For synthetic brains 0 is background and 1 "
-            "the brightest\n"
-            "tissue (99.5th percentile inside the brain).",
+            "Intensity at the crosshair. For synthetic brains 0 is background and 1 the "
+            "brightest\ntissue (99.5th percentile inside the brain).",
         )
         self.levels = self._make_levels()
         self.tools = controls.push_button(
@@ -139,9 +138,8 @@ class ReadoutBar(QWidget):
             QToolButton(),
             "views.levels",
             "Window (W): the range of intensities from black to white. Level (L): middle "
-            "grey.\n"
-            "Drag with the right mouse button on a view to change them,\n"
-            "double-click with it to reset them; click here for presets.",
+            "grey.\nDrag with the right mouse button on a view to change them,\ndouble-click with "
+            "it to reset them; click here for presets.",
         )
         button.setProperty("role", "menu")
         button.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
@@ -268,10 +266,9 @@ class ReadoutBar(QWidget):
         self.clipped.setVisible(share >= MUCH_CLIPPED)
         self.clipped.setText(f"{100 * share:.0f} % clipped")
         self.clipped.setToolTip(
-            f"{100 * share:.0f} % of this volume is brighter than 1.5 times the brightest "
-            "tissue and is\n"
-            "clipped: the model's intensities are not in the range 0 to 1, or it is "
-            "not trained."
+            f"{100 * share:.0f} % of this volume is brighter than 1.5 times the brightest tissue "
+            "and is\nclipped: the model's intensities are not in the range 0 to 1, or it is not "
+            "trained."
         )
 
     def show_levels(self, stage: Stage) -> None:
@@ -331,13 +328,11 @@ def intensity_in_words(model: ViewerModel, point_mm: tuple[float, ...], roomy: b
 def value_at(model: ViewerModel, point_mm: tuple[float, ...]) -> float | None:
     """Intensity of the topmost visible image at a point in mm; None outside."""
     for layer in reversed(model.layers):
-        if not (isinstance(layer, Image) and layer.visible and layer.ndim == 3):
-            continue
-        if OVERLAY in layer.metadata:
-            continue
-        value = voxel_at(layer, point_mm)
-        if value is not None:
-            return value
+        is_picture = isinstance(layer, Image) and OVERLAY not in layer.metadata
+        if is_picture and layer.visible and layer.ndim == 3:
+            value = voxel_at(layer, point_mm)
+            if value is not None:
+                return value
     return None
 
 

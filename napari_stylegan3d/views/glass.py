@@ -18,6 +18,7 @@ from qtpy.QtGui import (
     QPainter,
     QPaintEvent,
     QPen,
+    QPixmap,
     QPolygonF,
 )
 from qtpy.QtWidgets import QApplication, QToolTip, QWidget
@@ -294,6 +295,8 @@ class Labels(Glass):
         self.provenance: Provenance | None = None
         #: The slab, and the value under the pointer.
         self.slab = self.pointed = ""
+        #: What was painted last, and of what.
+        self._painted: tuple[object, QPixmap] | None = None
         super().__init__(canvas, model, (model.scene.camera.events.zoom,))
         self._grab: Any = getattr(canvas, "grabFramebuffer", None)
         if self._grab is not None:
@@ -389,9 +392,23 @@ class Labels(Glass):
         return end <= self.width() // 2 - scaled(LETTER_PX)
 
     def paintEvent(self, event: QPaintEvent) -> None:
-        """Paint them."""
+        """Paint them, as they were painted last where nothing changed."""
+        visible = any(layer.visible for layer in self.model.layers)
+        told = (self.letters, self.lettered, self.scale_bar, self.slice, self.below_slice)
+        of = (QApplication.font(), self.size(), self.model.scene.camera.zoom, visible, told)
         with painting(self, smooth=False) as painter:
-            self.paint(painter)
+            scale = self.devicePixelRatioF()
+            if painter.deviceTransform().m11() != scale:  # for a file
+                self.paint(painter)
+                return
+            if self._painted is None or self._painted[0] != (scale, self.provenance, *of):
+                sheet = QPixmap(self.size() * scale)
+                sheet.setDevicePixelRatio(scale)
+                sheet.fill(Qt.GlobalColor.transparent)
+                with painting(sheet, smooth=False) as over:
+                    self.paint(over)
+                self._painted = (scale, self.provenance, *of), sheet
+            painter.drawPixmap(0, 0, self._painted[1])
 
     def paint(self, painter: QPainter) -> None:
         """Paint everything into a view's rectangle."""

@@ -520,19 +520,15 @@ class OverlayBar(QWidget):
         self.colors.currentIndexChanged.connect(
             lambda _: self._change(colors=self.colors.currentData())
         )
-        self.black = controls.number(
-            "second.black",
-            "Intensity shown black, 0 to 95 % of the overlay's brightest tissue.",
-            (0, 100 - NARROWEST, 5),
-            " %",
-            width=54,
-        )
-        self.white = controls.number(
-            "second.white",
-            "Intensity shown white, 5 to 100 % of the overlay's brightest tissue.",
-            (NARROWEST, 100, 5),
-            " %",
-            width=54,
+        self.black, self.white = (
+            controls.number(
+                f"second.{name}",
+                f"Intensity shown {name}, {low:g} to {high:g} % of the overlay's brightest tissue.",
+                (low, high, 5),
+                " %",
+                width=54,
+            )
+            for name, low, high in (("black", 0, 100 - NARROWEST), ("white", NARROWEST, 100))
         )
         self.black.valueChanged.connect(
             lambda value: self._change(black=value, white=max(self.look.white, value + NARROWEST))

@@ -193,15 +193,8 @@ CAPTION_PX = 20
 #: Room for the colour bar at the right edge.
 BAR_PX = 100
 FOLLOWED = (
-    "data",
-    "contrast_limits",
-    "colormap",
-    "visible",
-    "opacity",
-    "gamma",
-    "scale",
-    "translate",
-    "labels_update",
+    *("data", "scale", "translate", "visible", "opacity"),
+    *("contrast_limits", "colormap", "gamma", "labels_update"),
 )
 #: Undoing a stroke only emits that the slice was redrawn.
 FOLLOWED_LABELS = (*FOLLOWED, "set_data")
