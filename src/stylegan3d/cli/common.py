@@ -239,7 +239,6 @@ def described(settings: type, name: str, show_default: str | bool = True) -> Any
 ModelOption = Annotated[
     Path | None,
     typer.Option(
-        "--model",
         help="Model to use: a model folder, the name of a bundled model such as vae-t1-2mm, or a "
         "network file (.pkl) of the original 3D-StyleGAN.",
         show_default="the bundled brain generator",
@@ -248,7 +247,6 @@ ModelOption = Annotated[
 FrameOption = Annotated[
     str | None,
     typer.Option(
-        "--frame",
         help="Axes and voxel size (mm) of a network file of the original 3D-StyleGAN, which does "
         "not record them, such as LIA:2 or RAS:1x1x1.5.",
         show_default="LIA, FreeSurfer's orientation",
@@ -262,25 +260,21 @@ JsonOption = Annotated[
 TruncationOption = Annotated[
     float,
     typer.Option(
-        "--truncation",
-        help="Truncation psi of random brains: 0 is the average brain, 1 the full variety.",
+        help="Truncation psi of random brains: 0 is the average brain, 1 the full variety."
     ),
 ]
 NoiseOption = Annotated[
-    str, typer.Option("--noise", help="Layer noise: fixed, none, or a seed for random noise.")
+    str, typer.Option(help="Layer noise: fixed, none, or a seed for random noise.")
 ]
 LabelOption = Annotated[
     str | None,
     typer.Option(
-        "--label",
         help="Labels of random brains, for a conditional model: values such as age=70,sex=F, or "
-        "the label's numbers, such as 0,1.",
+        "the label's numbers, such as 0,1."
     ),
 ]
 ChannelOption = Annotated[int, described(Choices, "channel")]
-SeedsOption = Annotated[
-    str | None, typer.Option("--seeds", help="Random brains by seed, such as 0-3,7.")
-]
+SeedsOption = Annotated[str | None, typer.Option(help="Random brains by seed, such as 0-3,7.")]
 NativeOption = Annotated[
     bool,
     typer.Option(
@@ -291,15 +285,13 @@ NativeOption = Annotated[
 ScanOption = Annotated[
     Path | None,
     typer.Option(
-        "--scan",
         help="Edit this scan itself, the one that was projected: its own detail moves along. Also "
-        "writes what changed, the map of movement and the edited reconstruction, in native space.",
+        "writes what changed, the map of movement and the edited reconstruction, in native space."
     ),
 ]
 DetailOption = Annotated[
     float | None,
     typer.Option(
-        "--detail",
         min=0.0,
         max=1.0,
         help="How much of the scan's own detail is shown: 0 is the model's brain, 1 the edited "
@@ -310,17 +302,15 @@ DetailOption = Annotated[
 DetailOfOption = Annotated[
     Path | None,
     typer.Option(
-        "--detail-of",
         help="Latent file of a projected scan; the brain gets its detail. The scan lies beside "
-        "it, or is given with --scan.",
+        "it, or is given with --scan."
     ),
 ]
 ScansOption = Annotated[
     list[Path] | None,
     typer.Option(
-        "--scan",
         help="The scan whose own detail recipes show, if it does not lie beside its latent file; "
-        "may be repeated.",
+        "may be repeated."
     ),
 ]
 SkullOption = Annotated[str, described(Choices, "skull")]
@@ -334,7 +324,6 @@ JobsOption = Annotated[
 CacheOption = Annotated[
     Path | None,
     typer.Option(
-        "--cache",
         help="Cache of results computed from scans (brain masks, bias fields, alignments, "
         "features), to speed up later runs. Treat it as patient data.",
         show_default="no cache",
@@ -342,9 +331,7 @@ CacheOption = Annotated[
 ]
 NetworkOption = Annotated[
     Path | None,
-    typer.Option(
-        "--network", help="Folder of a network you trained.", show_default="the bundled network"
-    ),
+    typer.Option(help="Folder of a network you trained.", show_default="the bundled network"),
 ]
 
 
@@ -358,7 +345,6 @@ class Sex(StrEnum):
 AgeOption = Annotated[
     float | None,
     typer.Option(
-        "--age",
         min=0,
         max=120,
         help="Age in years, for percentiles (18 to 80).",
@@ -367,14 +353,11 @@ AgeOption = Annotated[
 ]
 SexOption = Annotated[
     Sex | None,
-    typer.Option(
-        "--sex", case_sensitive=False, help="Sex, for percentiles.", show_default="as for --age"
-    ),
+    typer.Option(case_sensitive=False, help="Sex, for percentiles.", show_default="as for --age"),
 ]
 NormsOption = Annotated[
     Path | None,
     typer.Option(
-        "--norms",
         help="Norms of your own: a table of people (.csv, .tsv) with age, sex and the measures of "
         "`stylegan3d segment`, or a .json file of norms.",
         show_default="those of the bundled networks",

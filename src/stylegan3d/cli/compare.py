@@ -29,9 +29,7 @@ def compare(
             "brain it is."
         ),
     ],
-    by: Annotated[
-        str, typer.Option("--by", help="Column that is compared: groups (words) or a number.")
-    ],
+    by: Annotated[str, typer.Option(help="Column that is compared: groups (words) or a number.")],
     written: Result,
     settings: GroupSettings,
     hold_fixed: Annotated[

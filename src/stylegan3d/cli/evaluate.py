@@ -44,15 +44,13 @@ def evaluate(
     only: Annotated[
         str,
         typer.Option(
-            "--only",
             help=f"Parts to measure, joined by commas: {', '.join(keys())}; or all, without "
-            f"{' and '.join(key for key in keys() if key not in usual())}, such as all,speed.",
+            f"{' and '.join(key for key in keys() if key not in usual())}, such as all,speed."
         ),
     ] = "all",
     cache: CacheOption = None,
     montage: Annotated[
-        Path | None,
-        typer.Option("--montage", help="Also write a picture of synthetic and real brains, .png."),
+        Path | None, typer.Option(help="Also write a picture of synthetic and real brains, .png.")
     ] = None,
     out: Annotated[
         Path | None,
@@ -73,7 +71,6 @@ def evaluate(
     names: Annotated[
         str | None,
         typer.Option(
-            "--names",
             help="With --compare: names of the models, joined by commas.",
             show_default="as in the reports",
         ),

@@ -153,7 +153,7 @@ def site(
         Path,
         typer.Argument(help="Scans of 5 to 20 healthy people of one scanner, a folder or list."),
     ],
-    name: Annotated[str, typer.Option("--name", help="Name of the site, for project --site NAME.")],
+    name: Annotated[str, typer.Option(help="Name of the site, for project --site NAME.")],
     model: ModelOption = None,
     frame: FrameOption = None,
     cache: CacheOption = None,
@@ -288,9 +288,8 @@ def convert(
     dtype: Annotated[
         Precision,
         typer.Option(
-            "--dtype",
             help="Precision of the stored weights: float32 keeps images identical bit for bit, the "
-            "others take half the space.",
+            "others take half the space."
         ),
     ] = Precision.FLOAT32,
     overwrite: OverwriteOption = False,

@@ -49,15 +49,12 @@ def project(
     written: Written,
     mask: Annotated[
         Path | None,
-        typer.Option(
-            "--mask", help="Region to fill in, such as a lesion: a NIfTI mask in the scan's space."
-        ),
+        typer.Option(help="Region to fill in, such as a lesion: a NIfTI mask in the scan's space."),
     ] = None,
     cache: CacheOption = None,
     jobs: JobsOption = 1,
     scheduler: Annotated[
-        str | None,
-        typer.Option("--scheduler", help="Address of a Dask cluster to project many scans on."),
+        str | None, typer.Option(help="Address of a Dask cluster to project many scans on.")
     ] = None,
 ) -> None:
     """Find the latent that reproduces a scan, and write the reconstruction in the scan's space.
@@ -157,7 +154,6 @@ def prepare(
     template: Annotated[
         Path | None,
         typer.Option(
-            "--template",
             help="Mean brain to align to; the data set takes its grid.",
             show_default="template*.nii.gz in FOLDER, else the model's",
         ),

@@ -185,21 +185,15 @@ def generate(
     recipe: Annotated[
         str | None,
         typer.Option(
-            "--recipe",
-            help="Instead, a recipe: JSON text, a link, a JSON file, or a volume's sidecar.",
+            help="Instead, a recipe: JSON text, a link, a JSON file, or a volume's sidecar."
         ),
     ] = None,
     truncation_layers: Annotated[
         int | None,
-        typer.Option(
-            "--truncation-layers",
-            help="Truncate only this many of the coarsest layers.",
-            show_default="all",
-        ),
+        typer.Option(help="Truncate only this many of the coarsest layers.", show_default="all"),
     ] = None,
     table: Annotated[
-        Path | None,
-        typer.Option("--table", help="Also write the tissue volumes (ml) of all brains, .csv."),
+        Path | None, typer.Option(help="Also write the tissue volumes (ml) of all brains, .csv.")
     ] = None,
 ) -> None:
     """Write synthetic brains as NIfTI files, with recipes and tissue volumes beside them.
@@ -216,21 +210,19 @@ def generate(
 
 @grouped
 def mix(
-    a: Annotated[str, typer.Option("--a", help="First brain: a seed or a latent file.")],
-    b: Annotated[str, typer.Option("--b", help="Second brain: a seed or a latent file.")],
+    a: Annotated[str, typer.Option(help="First brain: a seed or a latent file.")],
+    b: Annotated[str, typer.Option(help="Second brain: a seed or a latent file.")],
     drawn: LabelledOptions,
     written: Volumes,
     strength: Annotated[
         str | None,
         typer.Option(
-            "--strength",
             help="Share of the second brain, 0 to 1; or one per layer, such as 1,1,0.5,0.",
             show_default="0.5, or 1 with --layers",
         ),
     ] = None,
     layers: Annotated[
-        str | None,
-        typer.Option("--layers", help="Mix only these layers, such as 0-3; 0 is the coarsest."),
+        str | None, typer.Option(help="Mix only these layers, such as 0-3; 0 is the coarsest.")
     ] = None,
 ) -> None:
     """Mix two brains layer by layer: coarse layers hold shape, fine layers texture.
@@ -260,28 +252,25 @@ def edit(
         ),
     ] = None,
     age_by: Annotated[
-        float | None,
-        typer.Option("--age-by", help="Age the brain by this many years; negative for younger."),
+        float | None, typer.Option(help="Age the brain by this many years; negative for younger.")
     ] = None,
     to_age: Annotated[
-        float | None, typer.Option("--to-age", help="Age the brain to this age in years.")
+        float | None, typer.Option(help="Age the brain to this age in years.")
     ] = None,
     age: Annotated[
         float | None,
         typer.Option(
-            "--age",
             help="With --age-by or --to-age: how old the brain is.",
             show_default="as old as it looks to the model",
         ),
     ] = None,
-    seed: Annotated[int | None, typer.Option("--seed", help="Random brain to edit.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Random brain to edit.")] = None,
     latent: Annotated[
         Path | None,
         typer.Option(
-            "--latent",
             help="Instead, the brain of this latent file. Or many: a folder of projections, or a "
             "text file with one latent file per line and, after a tab, its scan; --scan is then "
-            "the folder of the scans.",
+            "the folder of the scans."
         ),
     ] = None,
     jobs: JobsOption = 1,
@@ -394,47 +383,42 @@ def directions(
     ctx: typer.Context,
     written: Result,
     components: Annotated[
-        int | None, typer.Option("--components", min=1, help="Compute this many components again.")
+        int | None, typer.Option(min=1, help="Compute this many components again.")
     ] = None,
     samples: Annotated[
-        int, typer.Option("--samples", min=2, help="Random brains to compute components from.")
+        int, typer.Option(min=2, help="Random brains to compute components from.")
     ] = SAMPLES,
     fit: Annotated[
         Path | None,
         typer.Option(
-            "--fit",
             help="Fit directions of attributes to the subjects of this prepared data set, check "
-            "them on its validation subjects, and describe the principal components.",
+            "them on its validation subjects, and describe the principal components."
         ),
     ] = None,
     attributes: Annotated[
         str | None,
         typer.Option(
-            "--attributes",
             help="With --fit: only these, such as age,ventricle_ml; age, sex, brain_ml, "
-            "ventricle_ml, grey_ml, white_ml, or another column of participants.tsv.",
+            "ventricle_ml, grey_ml, white_ml, or another column of participants.tsv."
         ),
     ] = None,
     between: Annotated[
         str | None,
         typer.Option(
-            "--between",
             help='Find the direction from one group of brains to another, such as "1,2,3:7,8,9"; '
-            "seeds or latent files. Checked on pairs left out.",
+            "seeds or latent files. Checked on pairs left out."
         ),
     ] = None,
     values: Annotated[
         Path | None,
         typer.Option(
-            "--values",
             help="Find the direction along which a value of this table (CSV, TSV) grows. Its first "
             "column holds brains: seeds or latent files. Checked by cross-validation of subjects: "
-            "participant_id, if there is such a column, else the sub-… of the latents' names.",
+            "participant_id, if there is such a column, else the sub-… of the latents' names."
         ),
     ] = None,
     column: Annotated[
-        str | None,
-        typer.Option("--column", help="With --values: the column, if there are several."),
+        str | None, typer.Option(help="With --values: the column, if there are several.")
     ] = None,
     hold_fixed: Annotated[
         str | None,
@@ -447,13 +431,11 @@ def directions(
         ),
     ] = None,
     name: Annotated[
-        str | None,
-        typer.Option("--name", help="With --between or --values: name of the new direction."),
+        str | None, typer.Option(help="With --between or --values: name of the new direction.")
     ] = None,
     truncation: TruncationOption = TRUNCATION,
     save: Annotated[
-        Path | None,
-        typer.Option("--save", help="Save the listed directions to this .safetensors file."),
+        Path | None, typer.Option(help="Save the listed directions to this .safetensors file.")
     ] = None,
 ) -> None:
     """List the directions of a model, or find new ones: of attributes, groups or values.

@@ -52,13 +52,10 @@ RecipesArgument = Annotated[
         help="Recipes: JSON texts, JSON files, or sidecars of saved volumes.", show_default=False
     ),
 ]
-PlanesOption = Annotated[
-    str, typer.Option("--planes", help="Planes shown side by side, joined by commas.")
-]
+PlanesOption = Annotated[str, typer.Option(help="Planes shown side by side, joined by commas.")]
 PointOption = Annotated[
     str | None,
     typer.Option(
-        "--at",
         help="Point (RAS, mm) that the slices pass through, such as 0,-20,10.",
         show_default="the centre",
     ),
@@ -97,7 +94,6 @@ def picture(
     overlay: Annotated[
         Path | None,
         typer.Option(
-            "--overlay",
             help="FLAIR, T2, earlier T1 or label map of the scan that the recipe was projected "
             "from: aligned to it and drawn over the planes. Edits do not move it.",
             show_default=False,
@@ -199,7 +195,7 @@ def report(
     seeds: SeedsOption = None,
     scan: ScansOption = None,
     name: Annotated[
-        str, typer.Option("--name", help="Title of the case.", show_default="the recipe in words")
+        str, typer.Option(help="Title of the case.", show_default="the recipe in words")
     ] = "",
     age: AgeOption = None,
     sex: SexOption = None,
@@ -266,7 +262,6 @@ def dicom(
     reference: Annotated[
         Path | None,
         typer.Option(
-            "--reference",
             help="DICOM folder of the scan: the files join its patient and study, and name its "
             "images as their source.",
             show_default="a study of their own",

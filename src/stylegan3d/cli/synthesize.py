@@ -62,50 +62,41 @@ def synthesize(
     resize: Annotated[
         list[str] | None,
         typer.Option(
-            "--resize",
             help="Grow or shrink a tissue first, by moving its border: csf, grey, white, ventricle "
-            "or other (the brain stem), and mm, such as ventricle=4; may be repeated.",
+            "or other (the brain stem), and mm, such as ventricle=4; may be repeated."
         ),
     ] = None,
     base: Annotated[
         Path | None,
         typer.Option(
-            "--base",
             help="The brain whose labels were edited, on the model's grid; kept where no "
-            "label changed.",
+            "label changed."
         ),
     ] = None,
     contrast_from: Annotated[
-        Path | None,
-        typer.Option("--contrast-from", help="T1-weighted scan whose contrast is copied."),
+        Path | None, typer.Option(help="T1-weighted scan whose contrast is copied.")
     ] = None,
     seed: Annotated[
         int | None,
         typer.Option(
-            "--seed",
             min=0,
             help="Seed of a random contrast, as scanners differ.",
             show_default="the mean contrast",
         ),
     ] = None,
     codes: Annotated[
-        Codes,
-        typer.Option("--codes", help="Meaning of the labels; auto decides by which there are."),
+        Codes, typer.Option(help="Meaning of the labels; auto decides by which there are.")
     ] = Codes.AUTO,
     pose: Annotated[
         MapPose,
-        typer.Option(
-            "--pose", help="auto aligns the map to the model's brains if needed, keep leaves it."
-        ),
+        typer.Option(help="auto aligns the map to the model's brains if needed, keep leaves it."),
     ] = MapPose.AUTO,
     grid: Annotated[
-        OutputGrid, typer.Option("--grid", help="Write on the map's own grid or the model's.")
+        OutputGrid, typer.Option(help="Write on the map's own grid or the model's.")
     ] = OutputGrid.OWN,
     labels_out: Annotated[
         Path | None,
-        typer.Option(
-            "--labels-out", help="Also write the tissue labels used, on the same grid, .nii.gz."
-        ),
+        typer.Option(help="Also write the tissue labels used, on the same grid, .nii.gz."),
     ] = None,
     network: NetworkOption = None,
     overwrite: OverwriteOption = False,
