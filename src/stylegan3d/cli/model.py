@@ -5,9 +5,8 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -20,6 +19,7 @@ from stylegan3d.cli.common import (
     ModelOption,
     OutOption,
     OverwriteOption,
+    Result,
     emit,
     grouped,
     log,
@@ -45,14 +45,6 @@ app = typer.Typer(
     "network.\n\n"
     "Example: stylegan3d model calibrate prepared --model my-model"
 )
-
-
-class Precision(StrEnum):
-    """Precision of stored weights."""
-
-    FLOAT32 = "float32"
-    FLOAT16 = "float16"
-    BFLOAT16 = "bfloat16"
 
 
 @app.command("labels")
@@ -148,17 +140,15 @@ def calibrate_model(
 
 
 @app.command()
+@grouped
 def site(
     folder: Annotated[
         Path,
         typer.Argument(help="Scans of 5 to 20 healthy people of one scanner, a folder or list."),
     ],
     name: Annotated[str, typer.Option(help="Name of the site, for project --site NAME.")],
-    model: ModelOption = None,
-    frame: FrameOption = None,
+    written: Result,
     cache: CacheOption = None,
-    overwrite: OverwriteOption = False,
-    as_json: JsonOption = False,
 ) -> None:
     """Calibrate a site: learn what is usual for its scanner from scans of healthy people.
 
@@ -184,8 +174,8 @@ def site(
         )
     twice = [scans[:2] for scans in subjects if len(scans) > 1]
     learns = len(twice) >= norms.LEAST
-    check_output([site_path(name), *([repeats_path(name)] if learns else [])], overwrite)
-    generator = open_model(model, frame)
+    check_output([site_path(name), *([repeats_path(name)] if learns else [])], written.overwrite)
+    generator = written.open()
     people, pairs, left_out = [], [], {}
     networks: tuple[str, ...] = ()
     steps = len(subjects) + (len(twice) if learns else 0)
@@ -208,12 +198,12 @@ def site(
             report(done, steps)
     for scan, why in left_out.items():
         log.warning("%s was left out: %s", scan, why)
-    path = save_site(generator, name, people, overwrite=overwrite)
+    path = save_site(generator, name, people, overwrite=written.overwrite)
     lines = [str(path), f"'{name}' is calibrated with {len(people)} scans: project --site '{name}'"]
     result = {"file": str(path), "people": len(people), "repeats": len(pairs), "left_out": left_out}
     if learns:
         found = norms.learn_repeats(pairs, name, networks)
-        kept = norms.save_site_repeats(name, found, overwrite=overwrite)
+        kept = norms.save_site_repeats(name, found, overwrite=written.overwrite)
         lines += [
             str(kept),
             f"its error is that of {found.name}: segment --longitudinal --site '{name}'",
@@ -223,7 +213,7 @@ def site(
             f"{len(twice)} people were scanned twice; from {norms.LEAST} people on the "
             "test-retest error of the site is learned."
         )
-    emit({**result, "model": model_entry(generator)}, lines, as_json=as_json)
+    emit({**result, "model": model_entry(generator)}, lines, as_json=written.as_json)
 
 
 @app.command()
@@ -286,12 +276,12 @@ def convert(
     out: OutOption,
     frame: FrameOption = None,
     dtype: Annotated[
-        Precision,
+        Literal["float32", "float16", "bfloat16"],
         typer.Option(
             help="Precision of the stored weights: float32 keeps images identical bit for bit, the "
             "others take half the space."
         ),
-    ] = Precision.FLOAT32,
+    ] = "float32",
     overwrite: OverwriteOption = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -307,11 +297,11 @@ def convert(
 
     given = None if frame is None else Frame.parse(frame)
     with progress("Converting"):
-        convert(network, out, frame=given, dtype=dtype.value, overwrite=overwrite)
+        convert(network, out, frame=given, dtype=dtype, overwrite=overwrite)
     generator = open_model(out)
     size = " x ".join(map(str, generator.shape))
     emit(
-        {"folder": str(out), "dtype": dtype.value, "model": model_entry(generator)},
+        {"folder": str(out), "dtype": dtype, "model": model_entry(generator)},
         [f"{out}: {generator.name}, {size} voxels, frame {generator.frame}"],
         as_json=as_json,
     )

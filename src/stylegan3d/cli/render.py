@@ -170,13 +170,11 @@ def film(
     frames = chosen_recipes(ctx, recipes, seeds, drawn.recipe())
     from stylegan3d.outputs.films import Film, check_suffix, film_files
     from stylegan3d.outputs.results import json_path
-    from stylegan3d.recipe.keyframes import check_key_frames
 
     planned = Film(tuple(frames), settings, parse_planes(planes), parse_point(at), _look(scale))
     check_suffix(out)
     check_output([out, json_path(out)], written.overwrite)
     generator, renderer = _opened(written, frames, scan)
-    check_key_frames(planned.recipes, generator)
     with progress("Rendering") as report:
         files = film_files(out, planned, generator, renderer, report)
     write_together(files, overwrite=written.overwrite)

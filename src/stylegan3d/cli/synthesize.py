@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -24,29 +23,6 @@ if TYPE_CHECKING:
     from stylegan3d.scans.scan import Scan
     from stylegan3d.translation.files import PlacedMap
     from stylegan3d.translation.painter import Painter
-
-
-class Codes(StrEnum):
-    """Meaning of the labels."""
-
-    AUTO = "auto"
-    TISSUES = "tissues"
-    REGIONS = "regions"
-    STRUCTURES = "structures"
-
-
-class MapPose(StrEnum):
-    """Whether to align the map."""
-
-    AUTO = "auto"
-    KEEP = "keep"
-
-
-class OutputGrid(StrEnum):
-    """Grid of the result."""
-
-    OWN = "own"
-    MODEL = "model"
 
 
 def synthesize(
@@ -85,15 +61,16 @@ def synthesize(
         ),
     ] = None,
     codes: Annotated[
-        Codes, typer.Option(help="Meaning of the labels; auto decides by which there are.")
-    ] = Codes.AUTO,
+        Literal["auto", "tissues", "regions", "structures"],
+        typer.Option(help="Meaning of the labels; auto decides by which there are."),
+    ] = "auto",
     pose: Annotated[
-        MapPose,
+        Literal["auto", "keep"],
         typer.Option(help="auto aligns the map to the model's brains if needed, keep leaves it."),
-    ] = MapPose.AUTO,
+    ] = "auto",
     grid: Annotated[
-        OutputGrid, typer.Option(help="Write on the map's own grid or the model's.")
-    ] = OutputGrid.OWN,
+        Literal["own", "model"], typer.Option(help="Write on the map's own grid or the model's.")
+    ] = "own",
     labels_out: Annotated[
         Path | None,
         typer.Option(help="Also write the tissue labels used, on the same grid, .nii.gz."),
@@ -126,7 +103,7 @@ def synthesize(
     with progress("Synthesizing"):
         painter = load_painter(network)
         source = read_scan(labels)
-        placed = place_map(source, painter, kind=codes.value, pose=pose.value)
+        placed = place_map(source, painter, kind=codes, pose=pose)
         other = base or contrast_from
         reference = None if other is None else read_scan(other)
         made = _made(placed, painter, edits, reference, base is not None, seed)
@@ -198,14 +175,14 @@ def _files(
     made: dict[str, Any],
     source: Scan,
     reference: Scan | None,
-    grid: OutputGrid,
+    grid: str,
     edits: list[Any],
 ) -> dict[Path, bytes]:
     """Output files: name to content."""
     from stylegan3d.storage.volumes import make_image, volume_files
     from stylegan3d.translation.files import LABELS, contrast_entry, painted_files
 
-    own = grid is OutputGrid.OWN
+    own = grid == "own"
     space = placed.space if own else painter.space
     volume: np.ndarray = placed.to_native(made["volume"], painter) if own else made["volume"]
     about = {
