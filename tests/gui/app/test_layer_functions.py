@@ -223,6 +223,18 @@ def test_a_brain_is_reconstructed_where_it_lies_and_no_function_drops_a_doubt(
     assert {doubt["kind"] for doubt in sidecar["Doubts"]} >= KINDS
 
 
+def test_no_figures_are_told_of_a_scan_that_is_refused(viewer):
+    generator = stylegan3d.load(device="cpu")
+    brain = next(iter(RandomBrains(generator, [1], truncation=0.7))) / np.float32(255)
+    of_t2 = np.where(brain > 0.05, 1.05 - brain, 0)
+    scan = viewer.add_image(of_t2, affine=generator.affine, units="mm")
+    labels = called(viewer, "Segment tissues", scan=scan, brain_extraction="keep")
+    assert labels.data.any()
+    assert labels.metadata["stylegan3d-measures"] == {}
+    doubts = {doubt.kind: doubt.severity for doubt in labels.metadata[DOUBTS]}
+    assert doubts["contrast"] == "refuse"
+
+
 def test_the_unit_of_a_layer_counts_and_pixels_are_in_doubt(scan):
     in_mm = _scan_of(scan)
     assert "unit" not in {doubt.kind for doubt in in_mm.doubts}

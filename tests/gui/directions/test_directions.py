@@ -292,6 +292,24 @@ def test_what_an_edit_changed_goes_with_its_brain_and_is_back_with_it(window, pa
     assert written(window)[1] not in (told[1], "Measuring when the slider stops…")
 
 
+def test_no_volume_is_told_of_an_edit_where_the_acquisition_is_unsuitable(
+    window, panel, monkeypatch
+):
+    directing, strength = window.explorer.directing, "directions.strength.0"
+    window.set(strength, 2.0)
+    window.wait(lambda: directing.measured is not None)
+    assert any(char.isdigit() for char in "".join(written(window)[0]))
+    red = {"level": "red", "sentence": "Contrast is not T1-weighted: it is another."}
+    judged = property(lambda _session: {"verdicts": {"acquisition": red}})
+    monkeypatch.setattr(type(window.session), "judged", judged)
+    window.set(strength, 1.0)
+    window.wait(lambda: directing.measured is not None)
+    assert set(written(window)[0]) == {"–"}
+    window.click("directions.effect_more")
+    assert "contrast is not T1-weighted" in window.find("directions.effect_text").text()
+    window.click("directions.effect_more")
+
+
 def test_previews_go_with_their_brain(window, panel, scan_file):
     window.click("directions.preview.0")
     strip = window.explorer.directing.strip
