@@ -537,10 +537,10 @@ RESERVE_MS = 1000
 #: Delay before the busy line appears.
 PATIENCE_MS = 300
 #: Interval of the animation. Every step repaints the whole window, which is expensive without a
-#: graphics card: Qt's own bar, at up to 60 frames a second, used most of a core.
-STEP_MS = 125
+#: graphics card and keeps waiting whom it is to console.
+STEP_MS = 500
 #: Length of the moving segment, and its step, as shares of the line.
-PIECE, PACE = 0.3, 0.1
+PIECE, PACE = 0.3, 0.2
 
 
 class BusyLine(QProgressBar):
@@ -580,7 +580,7 @@ class BusyLine(QProgressBar):
             painter.fillRect(piece, self.palette().color(QPalette.ColorRole.Highlight))
 
     def _step(self) -> None:
-        self._steps = 0 if self._steps is None else self._steps + 1
+        self._steps = 1 + (self._steps or 0)
         self._timer.setInterval(STEP_MS)
         self.update()
 

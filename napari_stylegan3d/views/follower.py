@@ -194,7 +194,8 @@ PLACE = ("scale", "translate")
 
 #: Ray casting is slow without a graphics card: the 3D view is updated after this pause.
 SETTLE_MS = 150
-#: The same during a drag, when the next change is imminent.
+#: The same during a drag, and after a preview, when the next change is imminent: to cast rays
+#: meanwhile would hold up the full volume.
 DRAG_MS = 500
 
 
@@ -225,7 +226,7 @@ class Follower:
         #: Painted labels, and the crosshair when they were last drawn.
         self._strokes: set[Layer] = set()
         self._drawn_at: dict[Layer, tuple[float, ...]] = {}
-        self._settle = single_shot(None, self.settle, SETTLE_MS)
+        self._settle, self._dragged = single_shot(None, self.settle), False
         if plane is None:
             self.model.dims.ndisplay = 3
         for layer in main.layers:
@@ -256,7 +257,8 @@ class Follower:
     def redraw(self, source: Layer) -> None:
         """Redraw a layer whose voxels changed in place."""
         if self.plane is None:
-            self._on_stroke(source)
+            self._strokes.add(source)
+            self._wait_for(source, DRAG_MS)
         elif source in self._copies:
             self._copies[source].refresh(thumbnail=False, highlight=False, extent=False)
 
@@ -276,7 +278,7 @@ class Follower:
     def restyle(self) -> None:
         """Apply new settings of the 3D view."""
         self._stale.update(self._copies)
-        self._settle.start()
+        self._settle.start(SETTLE_MS)
 
     def _empty(self) -> None:
         """It follows no longer."""
@@ -368,14 +370,17 @@ class Follower:
 
     def set_dragged(self, dragged: bool) -> None:
         """During a drag, delay slow drawing."""
-        self._settle.setInterval(DRAG_MS if dragged else SETTLE_MS)
+        self._dragged = dragged
 
     def _on_data(self, source: Layer) -> None:
         if self.plane is None and source.visible:
-            self._stale.add(source)
-            self._settle.start()
+            self._wait_for(source, DRAG_MS if self._dragged else SETTLE_MS)
         else:
             self._update(source)
+
+    def _wait_for(self, source: Layer, pause_ms: int) -> None:
+        self._stale.add(source)
+        self._settle.start(pause_ms)
 
     def _on_stroke(self, source: Layer) -> None:
         self._strokes.add(source)
