@@ -361,6 +361,7 @@ class SharpenController(QObject):
             data = enlarge(unsharp.volume, data.shape) + np.float32(unsharp.strength) * (
                 data - enlarge(coarse, data.shape)
             )
+        give_back()  # what this and the previews before it have freed: the hand rests
         return upright(data, fine.space.affine)
 
     def _on_ready(self, unsharp: SharpenRequest, shown: DisplayArray | None) -> None:

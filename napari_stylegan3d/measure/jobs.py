@@ -114,6 +114,7 @@ class Measurer:
 
         network = segmenter()
         with beside_the_window():
+            give_back()  # what edits have freed, before the networks take more
             found = label_brain(subject.volume, subject.space)
             before = self._before(subject)
             give_back()
