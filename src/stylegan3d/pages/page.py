@@ -29,19 +29,24 @@ def page(template: str, **content: object) -> str:
     return _templates().get_template(f"{template}.html").render(**content)
 
 
+def markdown(template: str, **content: object) -> str:
+    """As `page`, of a template of Markdown; nothing is escaped."""
+    return _templates().get_template(f"{template}.md").render(**content) + "\n"
+
+
 @cache
 def _templates() -> Environment:
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     found = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
+        autoescape=lambda name: str(name).endswith(".html"),
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
     found.filters["uri"] = data_uri
-    found.globals["marks"] = MARKS
+    found.globals |= {"marks": MARKS, "tuple": tuple}
     return found
 
 
