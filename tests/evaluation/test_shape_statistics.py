@@ -15,6 +15,7 @@ from stylegan3d.evaluation import parts as module
 from stylegan3d.evaluation.evaluation import _curves
 from stylegan3d.evaluation.parts import LatentModel, VoxelModel, shape_statistics
 from stylegan3d.evaluation.table import figures, plain_words
+from stylegan3d.storage.jsontext import to_plain
 
 PLACES = np.linspace(-1, 1, 80)
 
@@ -88,7 +89,7 @@ def test_the_three_measures_stand_beside_those_of_voxels(monkeypatch: pytest.Mon
     first = rows["1 component: error in held-out subjects (n = 6)"]
     assert first.reached
     assert first.real.startswith("PCA of voxels")
-    [(_, answer)] = plain_words({"shape_statistics": found})
+    [(_, answer)] = plain_words({"shape_statistics": to_plain(found)})
     assert f"{counts[-1]} components" in answer
     assert "".join(_curves({"shape_statistics": found})).count("<svg") == 3
 

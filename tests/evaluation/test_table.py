@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +15,7 @@ import numpy as np
 import pytest
 from blobs import Stored
 
+from stylegan3d import pages
 from stylegan3d.dataset.pack import Pack
 from stylegan3d.evaluation import table
 from stylegan3d.evaluation.evaluation import (
@@ -41,15 +43,21 @@ TOY = table.Metric(
     "Are they as bright?",
     measure="own.measure:brightness",
     title="Toy metric",
-    answer=lambda found: f"They reach {found['mean_brightness']['synthetic']:.0f}.",
     warnings=lambda found: ["They glow."] if found["mean_brightness"]["synthetic"] > 1 else [],
 )
+
+
+def told(template: str, macro: str, found: dict[str, Any]) -> str:
+    """What a macro for it would say."""
+    assert (template, macro) == ("answers", "toy")
+    return f"They reach {found['mean_brightness']['synthetic']:.0f}."
 
 
 @pytest.fixture
 def report(pack: Pack, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     monkeypatch.setattr(table, "METRICS", (*table.METRICS, TOY))
     monkeypatch.setitem(sys.modules, "own.measure", sys.modules[__name__])
+    monkeypatch.setattr(table, "filled", told)
     settings = EvaluationSettings(parts=("toy",), samples=8, privacy_samples=8)
     made = Stored(pack.volumes[:8], pack.space)
     return evaluate_material(Material(made, pack, settings, lambda *_: None))
@@ -81,6 +89,8 @@ def test_a_new_metric_is_measured_and_reported_everywhere(
 
 def test_every_measure_of_the_table_is_there() -> None:
     assert len(set(table.keys())) == len(table.METRICS)
+    answers = Path(pages.__file__).with_name("answers.md").read_text("utf-8")
+    macros = set(re.findall(r"macro (\w+)\(part\)", answers))
+    assert macros == {metric.key for metric in table.METRICS if metric.question}
     for metric in table.METRICS:
         assert callable(metric.function())
-        assert bool(metric.question) == (metric.answer is not None)

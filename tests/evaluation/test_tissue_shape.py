@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from stylegan3d.evaluation import anatomy as module
-from stylegan3d.evaluation import rows, table
+from stylegan3d.evaluation import rows
 from stylegan3d.evaluation.material import Material
+from stylegan3d.evaluation.table import plain_words
 from stylegan3d.measures.tissue_shape import TISSUE_SHAPE
 from stylegan3d.pages.page import distributions
 from stylegan3d.storage.jsontext import to_plain
@@ -36,6 +37,11 @@ def compared(
     return module.tissue_shape(material)
 
 
+def shaped(part: dict[str, Any]) -> str:
+    """What the part's answer says."""
+    return plain_words({"tissue_shape": part})[0][1]
+
+
 def test_a_shifted_measure_is_found_and_named(monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(0)
     made, people = rng.normal(size=(40, COUNT)), rng.normal(size=(80, COUNT))
@@ -49,8 +55,8 @@ def test_a_shifted_measure_is_found_and_named(monkeypatch: pytest.MonkeyPatch) -
     # Random people; a deviation estimated from them.
     assert found["measures"][key]["shift"] == pytest.approx(3, abs=0.5)
     assert abs(found["measures"][key]["held_out_shift"]) < 1
-    assert name in table.shaped(found)
-    assert "above real brains" in table.shaped(found)
+    assert name in shaped(found)
+    assert "above real brains" in shaped(found)
     told = list(rows.tissue_shape(found))
     assert [row.reached for row in told[:4]] == [False] * 4
     assert len(told) == 4 + COUNT
@@ -63,7 +69,7 @@ def test_few_held_out_people_are_left_out(monkeypatch: pytest.MonkeyPatch) -> No
     assert "held_out_accuracy" not in found
     assert len(list(rows.tissue_shape(found))) == 2 + COUNT
     few = compared(monkeypatch, rng.normal(size=(4, COUNT)), people, held_out=5)
-    assert "needs 10" in table.shaped(few)
+    assert "needs 10" in shaped(few)
     assert not list(rows.tissue_shape(few))
 
 
@@ -78,7 +84,7 @@ def test_brains_without_tissues_are_counted_and_not_average_ones(
     assert found["unmeasured"]["synthetic"] == {"count": missing, "n": 40}
     assert found["unmeasured"]["real"] == {"count": 1, "n": 80}
     assert found["accuracy"]["synthetic"] > 0.95
-    assert f"{missing} of 40 synthetic brains cannot be measured" in table.shaped(found)
+    assert f"{missing} of 40 synthetic brains cannot be measured" in shaped(found)
     told = {row.name.strip(): row for row in rows.tissue_shape(found)}
     row = told["tissue shape cannot be measured"]
     assert (row.synthetic, row.real) == (f"{missing} of 40", "1 of 80")
@@ -100,5 +106,5 @@ def test_without_any_brain_that_can_be_measured_it_is_left_out(
     }[whose]
     rows[:] = np.nan
     found = compared(monkeypatch, made, people, held_out=20)
-    assert f"in {len(rows)} of {len(rows)} {whose}" in table.shaped(found)
+    assert f"in {len(rows)} of {len(rows)} {whose}" in shaped(found)
     assert set(found) == {"left_out"}

@@ -34,6 +34,12 @@ def markdown(template: str, **content: object) -> str:
     return _templates().get_template(f"{template}.md").render(**content) + "\n"
 
 
+def filled(template: str, macro: str, *values: object) -> str:
+    """What a macro of a template of Markdown says of values, on one line."""
+    said = getattr(_templates().get_template(f"{template}.md").module, macro)
+    return " ".join(said(*values).split())
+
+
 @cache
 def _templates() -> Environment:
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
