@@ -62,7 +62,7 @@ bench: $(READY)  ## Measure speed on this machine
 lint: $(READY)  ## Check style, types and the order of the packages
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy
+	$(BIN)/mypy --num-workers 2
 	$(BIN)/lint-imports
 
 docs: $(READY)  ## Pictures and notebooks of the documents anew, then their site in build/site

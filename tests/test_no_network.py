@@ -79,15 +79,25 @@ def test_the_guard_hears_what_asks(tmp_path):
     assert len(asked) >= 2
 
 
-def test_the_engine_asks_nobody(tmp_path):
-    """Import, open a model, make a brain, edit it, project a scan, label tissues."""
+#: What the command line, Python and a cluster do without.
+WINDOW = ("magicgui", "napari", "qtpy", "superqt", "vispy", "PyQt5", "PyQt6", "PySide6")
+
+
+def test_the_engine_asks_nobody_and_needs_no_package_of_the_window(tmp_path):
+    """Import all of it, open a model, make a brain, edit it, project a scan, label tissues."""
     scan = Path(__file__).parent / "scans/mean-brain-4mm.nii.gz"
     asked = run(
         f"""
-        import sys
+        import contextlib, importlib, io, pkgutil
+
+        sys.modules.update(dict.fromkeys({WINDOW!r}))
+        import stylegan3d
         from stylegan3d.cli import main
         from stylegan3d.scans import scan
 
+        for module in pkgutil.walk_packages(stylegan3d.__path__, "stylegan3d."):
+            if not module.name.endswith("__main__"):
+                importlib.import_module(module.name)
         scan.ITERATIONS = (1,)  # of N4, which asks nobody and takes two seconds
         for words in (
             ["edit", "--seed", "1", "--edit", "PC 1=1", "--out", "made"],
@@ -99,8 +109,19 @@ def test_the_engine_asks_nobody(tmp_path):
             except SystemExit as end:
                 assert not end.code, (words, end.code)
         assert "torch._dynamo" not in sys.modules  # takes long to import, and nothing is compiled
+
+        from napari_stylegan3d.app.window import main
+
+        with contextlib.redirect_stderr(io.StringIO()) as told:
+            try:
+                sys.exit(main([]))
+            except SystemExit as end:
+                assert end.code == 2, end.code
+        assert told.getvalue().startswith("The window needs napari")
+        assert told.getvalue().count("\\n") == 1
         """,
         tmp_path,
+        DISPLAY=":77",
     )
     assert asked == [[], []]
     assert list(tmp_path.glob("made/*.nii.gz"))

@@ -217,35 +217,3 @@ def test_no_tracked_file_names_a_machine_or_a_registry() -> None:
         if b"\0" not in content and (match := forbidden.search(content)):
             found[str(path.relative_to(ROOT))] = match.group().decode()
     assert found == {}
-
-
-#: Imports every module of the engine where the window's packages are not installed.
-ALONE = """
-import importlib, pkgutil, sys
-sys.modules.update(dict.fromkeys(WINDOW))
-import stylegan3d, stylegan3d.cli
-for module in pkgutil.walk_packages(stylegan3d.__path__, "stylegan3d."):
-    if not module.name.endswith("__main__"):
-        importlib.import_module(module.name)
-try:
-    from napari_stylegan3d.app.window import main
-    sys.exit(main([]))
-except SystemExit as end:
-    assert end.code == 2, end.code
-"""
-
-
-def test_the_engine_works_without_the_packages_of_the_window() -> None:
-    """The command line, Python and a cluster need no display libraries."""
-    window = ("magicgui", "napari", "qtpy", "superqt", "vispy", "PyQt5", "PyQt6", "PySide6")
-    environment = os.environ | {"DISPLAY": ":77"}
-    done = subprocess.run(
-        [sys.executable, "-c", f"WINDOW = {window!r}\n{ALONE}"],
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    assert done.stderr.startswith("The window needs napari")
-    assert done.stderr.count("\n") == 1
