@@ -404,10 +404,22 @@ class FitAnatomy(Named):
 class TrainStyleGAN(Named):
     """Train a StyleGAN2 in three dimensions.
 
+    With a teacher it has that model's latents, so seeds and rows of w mean the same, first learns
+    to draw its brains and the people at their latents, and keeps its coarse content afterwards.
+
     Started by torchrun or srun, several processes train together.
 
     Example: stylegan3d train stylegan prepared --out runs/gan --export my-gan
     """
+
+    teacher: Annotated[
+        str | None,
+        typer.Option(
+            "--teacher",
+            help="Anatomy model to learn from: a folder, or the name of a bundled one; with "
+            "--resume, the same as before.",
+        ),
+    ] = None
 
     preset: Annotated[str | None, _preset("stylegan")] = None
     config: Annotated[Path | None, ConfigOption] = None
@@ -430,6 +442,7 @@ class TrainStyleGAN(Named):
 
     def plan(self, settings: Any) -> PreparedTraining:
         """See `Kind.plan`."""
+        from stylegan3d.model.loading import load
         from stylegan3d.training.export import export_stylegan
         from stylegan3d.training.stylegan import train_stylegan
         from stylegan3d.training.team import join_team
@@ -438,6 +451,7 @@ class TrainStyleGAN(Named):
         flags = {k: getattr(self, k) for k in ("steps", "accumulate", "precision")}
         with _leader_speaks(team):
             pack = self.pack()
+            teacher = load(self.teacher, device=str(team.device)) if self.teacher else None
             if self.resume:
                 changes = changed_settings(StyleGANSettings, self.words or []) | _given(flags)
             else:
@@ -452,6 +466,7 @@ class TrainStyleGAN(Named):
                         pack,
                         self.out,
                         None if self.resume else settings,
+                        teacher=teacher,
                         tensorboard=self.tensorboard,
                         **(how | {"team": team, "changes": changes}),
                     )

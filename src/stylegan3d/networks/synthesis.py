@@ -619,6 +619,12 @@ class SynthesisNetwork(LeveledSynthesis):
         *_, (x, _) = self._walk(inputs, self.config.num_levels - 2)
         return x
 
+    def images(self, w: Tensor, stop: int, dtype: torch.dtype) -> list[Tensor]:
+        """Images of the levels up to `stop`, without noise; the last of a Haar head are bands."""
+        inputs = Inputs(w, self.noise_maps("none"), dtype, NoMemo())
+        made = enumerate(image for _, image in self._walk(inputs, stop))
+        return [self._with_constant(image, i) for i, image in made if image is not None]
+
     def _canonical(self, inputs: Inputs, stop: int, *, draft: bool) -> Tensor:
         *_, (_, image) = self._walk(inputs, stop, draft=draft)
         assert image is not None

@@ -67,6 +67,12 @@ class StyleGANSettings(TrainingSettings):
         Probability of each operation.
     d_augment_images : int
         For "adaptive": number of volumes in which the probability can go from 0 to 1.
+    teacher_steps : int
+        How many of the first steps are spent on learning to draw a teacher's volumes and people,
+        if there is a teacher; see `stylegan.Lesson`.
+    anchor : float
+        After these: weight of the mean absolute difference from the teacher's volumes of the same
+        latents, in what is coarser than the grid of the second level (16 mm).
     """
 
     __pydantic_config__ = STRICT
@@ -91,6 +97,8 @@ class StyleGANSettings(TrainingSettings):
     d_augment: Literal["none", "fixed", "adaptive"] = "none"
     d_augment_p: float = 0.0
     d_augment_images: int = 500_000
+    teacher_steps: int = 6_000
+    anchor: float = 20.0
     precision: Annotated[
         Literal["auto", "bfloat16", "float32"],
         Option(

@@ -88,7 +88,11 @@ def export_stylegan(
         "discriminator": settings.discriminator.to_dict(),
     }
     told = asdict(settings)
-    training = {
+    teacher = {}
+    if run.task.teacher:
+        lessons = min(run.steps, settings.teacher_steps)
+        teacher = {"teacher": {"hash": run.task.teacher, "images": lessons * settings.batch}}
+    training = teacher | {
         "images_seen": run.steps * settings.batch,
         "steps_done": run.steps,
         "settings": {k: v for k, v in told.items() if k not in architecture},

@@ -6,6 +6,10 @@ Non-saturating logistic loss, lazy R1 and path length regularisation, style-mixi
 Every term is a mean over the whole batch: microbatches are weighted by their share, and gradients
 summed over microbatches and processes. Random brains are monitored: their diversity beside that of
 subjects.
+
+A StyleGAN may have a teacher, a generator with an encoder: it takes over its latents, first learns
+to draw its volumes and the people at their latents (`Lesson`), and is held to its coarse content
+afterwards.
 """
 
 from __future__ import annotations
@@ -34,19 +38,24 @@ from stylegan3d.geometry.space import as_packed, to_display
 from stylegan3d.memory import keep_large_blocks
 from stylegan3d.metrics.distances import Moments, expected_bmmd2, real_bmmd2
 from stylegan3d.metrics.diversity import pair_correlation, pair_ms_ssim, random_pairs
+from stylegan3d.model.generator import Generator
+from stylegan3d.model.labelled_mapping import LabelledMapping
 from stylegan3d.networks.config import GeneratorConfig
 from stylegan3d.networks.discriminator import Discriminator
 from stylegan3d.networks.resampling import haar
 from stylegan3d.networks.synthesis import MappingNetwork, SynthesisNetwork, set_gaussian
 from stylegan3d.recipe.label import encode_rows, label_dim, schema_of
+from stylegan3d.recipe.model import seed_latents
 from stylegan3d.storage.files import atomic_write_text
 from stylegan3d.training.augment import AugmentProbability, augmented
 from stylegan3d.training.config import SETTINGS, StyleGANSettings, stylegan_2mm
 from stylegan3d.training.data import (
     Batches,
     Purpose,
+    as_input,
     check_fit,
     check_mirror,
+    fixed_volumes,
     generators_for,
     normal,
 )
@@ -127,6 +136,8 @@ class Subjects:
         Measures the run, in the first process.
     tensorboard, board : bool, Board or None
         Whether and what writes for TensorBoard, from the first measurement on.
+    teacher : Teacher or None
+        Whom the network learns from.
     latest : dict of str to float
         Figures of the last step.
     stream : iterator or None
@@ -139,6 +150,7 @@ class Subjects:
     labels: Tensor | None
     monitor: Monitor | None
     tensorboard: bool
+    teacher: Teacher | None = None
     board: Board | None = None
     latest: dict[str, float] = field(default_factory=dict)
     stream: Iterator[Tensor] | None = None
@@ -152,10 +164,13 @@ class StyleGANTask(TrainingTask[SynthesisNetwork, Subjects]):
     ----------
     schema : list of dict
         Its labels, see `stylegan3d.recipe.label`; empty for an unconditional generator.
+    teacher : str
+        Hash of its teacher; empty if it has none.
     """
 
     settings: StyleGANSettings
     schema: list[Json]
+    teacher: str = ""
     kind = "stylegan"
     options = StyleGANSettings
     averaged = ("mapping", "synthesis")
@@ -163,13 +178,13 @@ class StyleGANTask(TrainingTask[SynthesisNetwork, Subjects]):
     def networks(self) -> dict[str, nn.Module]:
         """Mapping, synthesis and discriminator."""
         return {
-            "mapping": MappingNetwork(self.settings.generator),
+            "mapping": MappingNetwork(self.settings.generator).requires_grad_(not self.teacher),
             "synthesis": SynthesisNetwork(self.settings.generator),
             "discriminator": Discriminator(self.settings.discriminator),
         }
 
     def optimisers(self, networks: dict[str, nn.Module]) -> dict[str, torch.optim.Optimizer]:
-        """One for all that makes the volume, one for the discriminator."""
+        """One for all that makes the volume, one for the discriminator, one for lessons."""
         image: list[nn.Parameter] = []
         equalised: list[nn.Parameter] = []
         for name, parameter in networks["synthesis"].named_parameters():
@@ -182,7 +197,8 @@ class StyleGANTask(TrainingTask[SynthesisNetwork, Subjects]):
         ]
         adam = partial(torch.optim.Adam, lr=self.settings.learning_rate, betas=(0.0, 0.99))
         discriminator = [{"params": [*networks["discriminator"].parameters()]}]
-        return {"generator": adam(groups), "discriminator": adam(discriminator)}
+        lessons = {"lessons": lesson_optimiser(networks["synthesis"])} if self.teacher else {}
+        return {"generator": adam(groups), "discriminator": adam(discriminator), **lessons}
 
     def extra(self, device: torch.device) -> Json:
         """Mean of w, mean path length, and how much the discriminator's inputs are augmented."""
@@ -194,10 +210,15 @@ class StyleGANTask(TrainingTask[SynthesisNetwork, Subjects]):
         }
 
     def prepare(
-        self, source: tuple[Pack, Team, bool], folder: Path, progress: Progress
+        self, source: tuple[Pack, Team, bool, Teacher | None], folder: Path, progress: Progress
     ) -> Subjects:
         """Batches of a data set for a process of a team; the leader also measures the run."""
-        pack, team, tensorboard = source
+        pack, team, tensorboard, teacher = source
+        if self.teacher != (teacher.generator.hash if teacher else ""):
+            raise ModelError(
+                f"The run in '{folder}' was begun with another teacher, or without one; give the "
+                "same --teacher as then."
+            )
         check_fit(self.settings.generator, pack)
         samples = np.concatenate(team.microbatches(self.settings))
         batches = Batches(pack, self.settings, samples)
@@ -211,7 +232,7 @@ class StyleGANTask(TrainingTask[SynthesisNetwork, Subjects]):
             atomic_write_text(
                 folder / SETTINGS, json.dumps(asdict(self.settings), indent=2), overwrite=True
             )
-        return Subjects(pack, folder, batches, labels, monitor, tensorboard)
+        return Subjects(pack, folder, batches, labels, monitor, tensorboard, teacher)
 
     def dtype(self, device: torch.device) -> torch.dtype:
         """Precision of the feature maps; "auto" is bfloat16 where the hardware multiplies it."""
@@ -229,17 +250,24 @@ class StyleGANTask(TrainingTask[SynthesisNetwork, Subjects]):
         synthesis, config = run.networks["synthesis"], self.settings.generator
         mean = torch.from_numpy(data.pack.template.copy())[None, None] * 2 - 1
         if config.image_const:
-            mean = torch.where(mean < DARK, mean - DARKER, mean)
+            if data.teacher is None:
+                mean = torch.where(mean < DARK, mean - DARKER, mean)
             synthesis.image_const.copy_((haar(mean) if config.head == "haar" else mean)[0])
             for rgb in synthesis.image_layers:
                 rgb.conv.weight.mul_(LAYERS_SHARE)
         else:
             synthesis.image_layers[0].bias.fill_(float(mean.mean()))
+        if data.teacher is not None:
+            run.extra["teacher"] = data.teacher.introduce(run.networks["mapping"], data.pack)
+            return
         root = torch.eye(config.w_dim)
         set_gaussian(run.networks["mapping"], torch.zeros(config.w_dim), root)
 
     def step(self, run: Run[Any], data: Subjects) -> dict[str, float]:
-        """One step of the generator and one of the discriminator."""
+        """A lesson, or one step of the generator and one of the discriminator."""
+        if self.teacher and run.steps < self.settings.teacher_steps:
+            data.latest = Lesson(run, data).train()
+            return data.latest
         if data.stream is None:
             # A GPU is faster than one thread that augments; on a CPU more would be in its way.
             data.stream = data.batches.stream(run.steps, 1 if run.device.type == "cpu" else AHEAD)
@@ -247,13 +275,15 @@ class StyleGANTask(TrainingTask[SynthesisNetwork, Subjects]):
         if data.labels is not None:
             rows = data.batches.indices(run.steps)
             labels = data.labels[np.searchsorted(data.batches.rows, rows)]
-        data.latest = Step(run, next(data.stream), labels, data.labels).train()
+        data.latest = Step(run, next(data.stream), labels, data.labels, data.teacher).train()
         return data.latest
 
     def figures(self, run: Run[Any], data: Subjects, *, last: bool) -> dict[str, float]:
         """How much random brains differ, beside subjects; see `Monitor.measure`."""
         assert data.monitor is not None
         measured = data.monitor.measure(run, data.labels)
+        if self.teacher:
+            measured |= explained(run, data.pack)
         if data.tensorboard:
             data.board = data.board or Board(data.folder, run.steps)
             data.board.write(run, data.latest | measured, data.monitor)
@@ -272,12 +302,13 @@ class StyleGANTask(TrainingTask[SynthesisNetwork, Subjects]):
 
     def to_dict(self) -> Json:
         """For a checkpoint."""
-        return super().to_dict() | {"labels": self.schema}
+        return super().to_dict() | {"labels": self.schema, "teacher": self.teacher}
 
     @classmethod
     def from_dict(cls, data: Json) -> Self:
         """Inverse of `to_dict`."""
-        return cls(StyleGANSettings.from_dict(data["config"]), data["labels"])
+        settings = StyleGANSettings.from_dict(data["config"])
+        return cls(settings, data["labels"], data.get("teacher", ""))
 
 
 StyleGANRun = Run[StyleGANTask]
@@ -288,6 +319,7 @@ def train_stylegan(
     folder: Path,
     settings: StyleGANSettings | None = None,
     *,
+    teacher: Generator | None = None,
     tensorboard: bool = False,
     **how: Unpack[How],
 ) -> StyleGANRun:
@@ -303,6 +335,9 @@ def train_stylegan(
         Folder of the run.
     settings : StyleGANSettings or None
         Settings of a new run; by default those of the preset stylegan-2mm.
+    teacher : Generator or None
+        Whom it learns from, also when the run is resumed. It needs an encoder, and a mapping
+        network with a linear output and no labels of its training.
     tensorboard : bool
         Also write TensorBoard logs to the folder `tensorboard` in `folder`.
     how : Unpack
@@ -313,9 +348,12 @@ def train_stylegan(
         Board.check()
     team = how.get("team") or Team(how.get("device") or torch.device("cpu"))
     how["team"] = team
+    known = None if teacher is None else Teacher(teacher)
 
     def begin() -> StyleGANTask:
         chosen = settings or stylegan_2mm()
+        if known is not None:
+            chosen = known.pupil(chosen)
         team.microbatches(chosen)
         check_fit(chosen.generator, pack)
         check_mirror(pack, chosen.mirror)
@@ -326,9 +364,9 @@ def train_stylegan(
             generator=replace(chosen.generator, label_dim=dim),
             discriminator=replace(chosen.discriminator, label_dim=dim),
         )
-        return StyleGANTask(chosen, schema)
+        return StyleGANTask(chosen, schema, teacher.hash if teacher else "")
 
-    return train(StyleGANTask, begin, (pack, team, tensorboard), folder, **how)
+    return train(StyleGANTask, begin, (pack, team, tensorboard, known), folder, **how)
 
 
 @dataclass(frozen=True)
@@ -366,6 +404,8 @@ class Step:
         Labels of `real`, if the generator is conditional.
     people : Tensor, shape (n, label_dim), or None
         Labels of all training subjects, from which those of random brains are drawn.
+    teacher : Teacher or None
+        Whose coarse content random brains are held to.
     """
 
     def __init__(
@@ -374,8 +414,9 @@ class Step:
         real: Tensor,
         labels: Tensor | None = None,
         people: Tensor | None = None,
+        teacher: Teacher | None = None,
     ) -> None:
-        self.run, self.people = run, people
+        self.run, self.people, self.teacher = run, people, teacher
         self.settings: StyleGANSettings = run.task.settings
         self.mapping, self.synthesis = run.networks["mapping"], run.networks["synthesis"]
         self.discriminator = run.networks["discriminator"]
@@ -500,6 +541,13 @@ class Step:
         seen = self._seen(fake, part.samples, Purpose.AUGMENT_GENERATOR)
         loss = generator_logistic(self.scores(seen, labels))
         self._add("generator", loss, part.share)
+        if self.teacher is not None:
+            grid = self.settings.generator.grid(1)
+            taught = self.teacher.volumes(rows, self.run, level=-2)
+            coarse, wanted = (F.adaptive_avg_pool3d(x, grid) for x in (fake, taught))
+            away = (coarse - wanted).abs().mean()
+            self._add("anchor", away, part.share)
+            loss = loss + self.settings.anchor * away
         (part.share * loss).backward()
         return fake.detach(), labels
 
@@ -558,6 +606,215 @@ class Step:
                 self._add("r1", penalty, part.share)
         self.run.team.sum_gradients(self.discriminator.parameters())
         optimiser.step()
+
+
+#: Learning rates in lessons, relative to the others': of most weights, and of those that add to
+#: the image directly.
+LESSON_SHARE, LESSON_IMAGE_SHARE = 5.0, 1.0
+#: Errors are squared in this unit; those of the detail bands, which are small, count more, and
+#: those of coarser images than the one that is learned less.
+LESSON_UNIT, DETAIL_WEIGHT, COARSER_WEIGHT = 0.2, 9.0, 0.5
+LESSON_CLIP, LAST_LESSON = 10.0, 0.01
+#: Random brains that say how far the teacher's latents spread.
+SPREAD = 512
+
+
+@dataclass(frozen=True)
+class Teacher:
+    """A generator from which a StyleGAN takes over its latents.
+
+    The pupil's w is the teacher's in standard deviations from the mean. What is needed of it is in
+    the run, as `extra["teacher"]`: "centre" and "scale" [w_dim], and the pupil's w of the training
+    subjects and then of their mirror images, "people" [2 n, w_dim], and of those that were set
+    aside, "held_out".
+    """
+
+    generator: Generator
+
+    def __post_init__(self) -> None:
+        generator = self.generator
+        generator.require("encode")
+        if not isinstance(generator.config, GeneratorConfig) or not (
+            generator.config.mapping_linear_output and not generator.config.label_dim
+        ):
+            raise ModelError(
+                f"'{generator.name}' cannot teach a StyleGAN: that takes a mapping network with a "
+                "linear output, trained without labels, such as an anatomy model's."
+            )
+
+    def pupil(self, settings: StyleGANSettings) -> StyleGANSettings:
+        """Settings of a StyleGAN with the teacher's latents; ModelError if it cannot have them."""
+        known, generator = self.generator.config, settings.generator
+        assert isinstance(known, GeneratorConfig)
+        if settings.conditions:
+            raise ModelError(
+                "With a teacher no labels are trained: leave out conditions, and learn labels "
+                "afterwards with `stylegan3d model labels`."
+            )
+        if generator.num_layers != known.num_layers or generator.wiring != "skip":
+            raise ModelError(
+                f"The teacher has {known.num_layers} rows of w, the StyleGAN {generator.num_layers}"
+                ": choose a preset of the same grid, with the `skip` wiring."
+            )
+        shared = ("z_dim", "w_dim", "size_curves", "normalize_z")
+        names = (*shared, *(n for n in vars(known) if n.startswith("mapping_")))
+        taken = {name: getattr(known, name) for name in names}
+        return replace(settings, generator=replace(generator, **taken))
+
+    def introduce(self, mapping: MappingNetwork, pack: Pack) -> dict[str, Tensor]:
+        """Let a mapping network give the teacher's w, standardised; returns what the run keeps."""
+        teacher = self.generator
+        centre = teacher.w_avg.cpu()
+        spread = seed_latents(teacher, range(SPREAD))[:, 0].cpu()
+        scale = spread.std(dim=0).clamp(min=1e-3)
+        own = teacher.mapping
+        state = (own.mapping if isinstance(own, LabelledMapping) else own).state_dict()
+        state = {name: value.cpu().clone() for name, value in state.items()}
+        last = f"layers.{len(mapping.typed_layers) - 1}"
+        state[f"{last}.weight"] /= scale[:, None]
+        rate = mapping.typed_layers[-1].lr_multiplier
+        state[f"{last}.bias"] = (state[f"{last}.bias"] - centre / rate) / scale
+        if mapping.curves is not None:
+            state["curves.centre"] = (state["curves.centre"] - centre) / scale
+            state["curves.read"] *= scale[:, None]
+            state["curves.write"] /= scale
+        mapping.load_state_dict(state)
+
+        def latents(split: str, *, flipped: bool = False) -> Tensor:
+            encoder, found = teacher.encoder, []
+            assert encoder is not None
+            for row in pack.indices(split):
+                volume = as_input(pack.volumes[row])[None]
+                volume = volume.flip(2 + pack.space.sideways) if flipped else volume
+                found.append(encoder(volume.to(teacher.device))[0].mean(dim=0).cpu())
+            return (torch.stack(found) - centre) / scale if found else centre[:0]
+
+        found = {
+            "centre": centre,
+            "scale": scale,
+            "people": torch.cat([latents("train"), latents("train", flipped=True)]),
+            "held_out": latents("validation"),
+        }
+        device = next(mapping.parameters()).device
+        return {name: value.to(device) for name, value in found.items()}
+
+    @torch.no_grad()
+    def volumes(self, rows: Tensor, run: StyleGANRun, level: int = -1) -> Tensor:
+        """The teacher's volumes, or those of a coarser level, of the pupil's w."""
+        shared = run.extra["teacher"]
+        made = self.generator.synthesize(rows * shared["scale"] + shared["centre"], "none", level)
+        return made.to(rows.device)
+
+
+def lesson_optimiser(synthesis: nn.Module) -> torch.optim.Optimizer:
+    """Of all weights but the constant image, which is the mean brain."""
+    image: list[nn.Parameter] = []
+    others: list[nn.Parameter] = []
+    for name, parameter in synthesis.named_parameters():
+        if name == "image_const":
+            continue
+        direct = name.startswith("to_rgb") and "style" not in name
+        (image if direct else others).append(parameter)
+    groups = [
+        {"params": others, "share": LESSON_SHARE},
+        {"params": image, "share": LESSON_IMAGE_SHARE},
+    ]
+    return torch.optim.Adam(groups, betas=(0.9, 0.99))
+
+
+class Lesson(Step):
+    """One step of a StyleGAN that learns to draw what its teacher draws, and people.
+
+    Half of the batch are people at the latents that the teacher's encoder finds, the others the
+    teacher's random brains, some with style mixing, so that rows of w mean the same to both. The
+    squared error is learned level by level, coarse to fine (distillation: Hinton et al. 2015, arXiv
+    1503.02531).
+    """
+
+    def __init__(self, run: StyleGANRun, data: Subjects) -> None:
+        settings, pack = run.task.settings, data.pack
+        rows, samples = data.batches.indices(run.steps), data.batches.samples
+        place = np.searchsorted(data.batches.rows, rows)
+        real = as_input(pack.volumes[rows]).transpose(0, 1)
+        generators = generators_for(settings.seed, run.steps, Purpose.DATA, samples)
+        for i, generator in enumerate(generators):
+            if settings.mirror and float(torch.rand((), generator=generator)) < 0.5:
+                real[i], place[i] = (
+                    real[i].flip(1 + pack.space.sideways),
+                    place[i] + len(data.batches.rows),
+                )
+        self.place = dict(zip(samples.tolist(), place.tolist(), strict=True))
+        super().__init__(run, real, teacher=data.teacher)
+
+    def train(self) -> dict[str, float]:
+        """Do it; returns its figures."""
+        run, optimiser = self.run, self.run.optimisers["lessons"]
+        done = run.steps / self.settings.teacher_steps
+        for group in optimiser.param_groups:
+            group["lr"] *= max(LAST_LESSON, (1 + math.cos(math.pi * done)) / 2)
+        last = self.settings.generator.num_levels - 1
+        stop = min(last, 1 + int(done * last))
+        optimiser.zero_grad(set_to_none=True)
+        for part in self.parts:
+            rows, wanted = self._examples(part, level=-1 if stop == last else -2)
+            loss = self._error(self.synthesis.images(rows, stop, self.dtype), wanted)
+            (loss * part.share).backward()
+            self._add("lesson", loss, part.share)
+        parameters = [p for group in optimiser.param_groups for p in group["params"]]
+        run.team.sum_gradients(parameters)
+        nn.utils.clip_grad_norm_(parameters, LESSON_CLIP)
+        optimiser.step()
+        return self._figures()
+
+    def _examples(self, part: Part, level: int) -> tuple[Tensor, Tensor]:
+        """w [N, num_layers, w_dim], and the volumes at a level that it should give."""
+        rows, _, _ = self.random_rows(part.samples)
+        known = torch.from_numpy(part.samples % 2 == 0)
+        assert self.teacher is not None
+        wanted = part.real if level == -1 else F.avg_pool3d(part.real, 2)
+        if not known.all():
+            wanted[~known] = self.teacher.volumes(rows[~known], self.run, level).clamp(-1, 1)
+        place = [self.place[int(sample)] for sample in part.samples[known.numpy()]]
+        rows[known] = self.run.extra["teacher"]["people"][place][:, None]
+        return rows, wanted
+
+    def _error(self, images: Sequence[Tensor], wanted: Tensor) -> Tensor:
+        """Squared error of the images of all levels, of which the last is compared in all bands."""
+        last = images[-1]
+        if last.shape[1] > 1:
+            bands = haar(wanted)
+            low, detail = bands[:, :1], bands[:, 1:]
+            loss = DETAIL_WEIGHT * (last[:, 1:] - detail).square().mean()
+        else:
+            low, loss = wanted, last.new_zeros(())
+        for image in images:
+            x, y, z = image.shape[2:]
+            aim = F.adaptive_avg_pool3d(low, (x, y, z))
+            error = (image[:, :1] - aim).square().mean()
+            loss = loss + error * (1.0 if image is last else COARSER_WEIGHT)
+        return loss / LESSON_UNIT**2
+
+
+@torch.no_grad()
+def explained(run: StyleGANRun, pack: Pack) -> dict[str, float]:
+    """Share of the variance about the mean brain that is right in people who were set aside.
+
+    At the latents that the teacher's encoder finds: "explained_coarse" at four times the voxel
+    size, "explained_low" at twice, "explained_detail" of what is finer.
+    """
+    synthesis, shared = run.averages["synthesis"], run.extra["teacher"]
+    mean = haar(torch.from_numpy(pack.template.copy())[None, None] * 2 - 1)
+    sums = np.zeros((3, 2))
+    layers = run.task.settings.generator.num_layers
+    for w, volume in zip(shared["held_out"], fixed_volumes(pack, "validation"), strict=True):
+        made = synthesis(w.expand(1, layers, -1), "none", -1, run.task.dtype(run.device))
+        drawn, person = haar(made.float().cpu().clamp(-1, 1)) - mean, haar(volume[None]) - mean
+        coarse = [F.avg_pool3d(x[:, :1], 2) for x in (drawn, person)]
+        pairs = (coarse, (drawn[:, :1], person[:, :1]), (drawn[:, 1:], person[:, 1:]))
+        sums += [[float((a - b).square().sum()), float(b.square().sum())] for a, b in pairs]
+    names = ("explained_coarse", "explained_low", "explained_detail")
+    shares = 1 - sums[:, 0] / sums[:, 1].clip(1e-9)
+    return dict(zip(names, shares.tolist(), strict=True))
 
 
 def at_once(device: torch.device, generator: GeneratorConfig, count: int) -> int:

@@ -1,0 +1,115 @@
+"""A StyleGAN learns from a teacher: it has its latents, draws its brains, and goes on as itself."""
+
+import shutil
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from small_anatomy import small_anatomy
+
+from stylegan3d.base import ModelError
+from stylegan3d.recipe.model import seed_latents
+from stylegan3d.training.anatomy import fit_anatomy
+from stylegan3d.training.config import tiny
+from stylegan3d.training.export import export_anatomy, export_stylegan
+from stylegan3d.training.stylegan import train_stylegan
+
+pytestmark = pytest.mark.usefixtures("few_brains")
+LESSONS = 150
+
+
+@pytest.fixture(scope="module")
+def teacher(pack, anatomy_folder, few_brains, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("teacher")
+    shutil.copytree(anatomy_folder, folder / "fit")
+    fit = fit_anatomy(pack, folder / "fit", small_anatomy(calibrate=False))
+    return export_anatomy(fit, pack, folder / "model", "teacher")
+
+
+def settings(**changes):
+    known = {"steps": LESSONS, "teacher_steps": LESSONS, "validate_every": LESSONS}
+    network = replace(tiny().generator, base_input="dense")
+    return replace(tiny(), **({"generator": network} | known | changes))
+
+
+@pytest.fixture(scope="module")
+def taught(pack, teacher, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("taught")
+    return train_stylegan(pack, folder, settings(), teacher=teacher)
+
+
+def test_it_draws_its_teachers_brains_and_people_who_were_set_aside(pack, teacher, taught):
+    pupil = lambda w: taught.averages["synthesis"](w, "none")  # noqa: E731
+    z = torch.from_numpy(np.random.RandomState(5).randn(8, teacher.z_dim)).float()
+    rows = taught.averages["mapping"](z)[:, None].expand(-1, 4, -1)
+    with torch.no_grad():
+        made, wanted = pupil(rows), teacher.synthesize(teacher.map(z), "none").clamp(-1, 1)
+        average = pupil(torch.zeros_like(rows[:1]))
+    # Seed by seed, against one who draws the same brain for all.
+    assert (made - wanted).square().mean() < 0.85 * (average - wanted).square().mean()
+    assert taught.measured["explained_coarse"] > 0.3
+
+
+def test_its_latents_are_its_teachers(pack, teacher, taught, tmp_path):
+    made = export_stylegan(taught, pack, tmp_path / "model", "pupil")
+    shared = taught.extra["teacher"]
+    w, known = (seed_latents(g, range(4)) for g in (made, teacher))
+    torch.testing.assert_close(w * shared["scale"] + shared["centre"], known, atol=1e-4, rtol=1e-4)
+    assert (
+        f"{4 * LESSONS} from which it learned to draw what another generator"
+        in (tmp_path / "model" / "README.md").read_text()
+    )
+
+
+def test_it_is_held_to_its_teachers_coarse_content_afterwards(pack, teacher, tmp_path):
+    away = {}
+    for anchor in (0.0, 1000.0):
+        told = []
+        chosen = settings(steps=40, teacher_steps=0, anchor=anchor, validate_every=40)
+        run = train_stylegan(
+            pack,
+            tmp_path / f"{anchor:g}",
+            chosen,
+            teacher=teacher,
+            progress=lambda done, total, figures, told=told: told.append(figures["anchor"]),
+        )
+        away[anchor] = np.mean(told[-8:])
+        assert not any(p.requires_grad for p in run.networks["mapping"].parameters())
+    assert away[1000.0] < 0.9 * away[0.0]
+
+
+@pytest.mark.parametrize("cut", [3, 7])
+def test_a_run_goes_on_with_its_own_teacher_alone(pack, teacher, tmp_path, cut):
+    short = settings(steps=9, teacher_steps=5, validate_every=9)
+    whole = train_stylegan(pack, tmp_path / "whole", short, teacher=teacher)
+    left = iter([False] * cut)
+    stop = lambda: next(left, True)  # noqa: E731
+    train_stylegan(pack, tmp_path / "cut", short, teacher=teacher, should_stop=stop)
+    with pytest.raises(ModelError, match="give the same --teacher"):
+        train_stylegan(pack, tmp_path / "cut", resume=True)
+    resumed = train_stylegan(pack, tmp_path / "cut", teacher=teacher, resume=True)
+    for name, network in whole.networks.items():
+        for key, value in network.state_dict().items():
+            assert torch.equal(resumed.networks[name].state_dict()[key], value), (name, key)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"conditions": ("age",)}, "model labels"),
+        ({"generator": replace(tiny().generator, channels=(8,), head="image")}, "rows of w"),
+    ],
+)
+def test_what_cannot_be_taught_is_said(pack, teacher, tmp_path, change, words):
+    wrong = settings()
+    for name, value in change.items():
+        object.__setattr__(wrong, name, value)
+    with pytest.raises(ModelError, match=words):
+        train_stylegan(pack, tmp_path / "run", wrong, teacher=teacher)
+
+
+def test_a_generator_without_an_encoder_does_not_teach(pack, taught, tmp_path):
+    made = export_stylegan(taught, pack, tmp_path / "model", "no encoder")
+    with pytest.raises(ModelError, match="encode"):
+        train_stylegan(pack, tmp_path / "run", settings(), teacher=made)
