@@ -189,6 +189,19 @@ def test_the_citation_names_the_address_and_no_version() -> None:
     assert citation.get("repository-code", "") == about["address"]["url"]
     assert citation["license"] == about["metadata"]["license"]
     assert "version" not in citation, "the tag says it"
+    zenodo, codemeta = (
+        json.loads((ROOT / n).read_text()) for n in (".zenodo.json", "codemeta.json")
+    )
+    assert zenodo["title"] == citation["title"]
+    assert zenodo["license"] == codemeta["license"].rpartition("/")[2] == citation["license"]
+    assert codemeta.get("codeRepository", "") == about["address"]["url"]
+    paper = (ROOT / "paper/paper.md").read_text()
+    assert citation["title"] in paper
+    cited = set(re.findall(r"@(\w+)", paper))
+    assert cited == set(re.findall(r"^@\w+{(\w+),", (ROOT / "paper/paper.bib").read_text(), re.M))
+    # Its figures are those of the first page.
+    told = set(re.findall(r"\d+\.\d+", paper)) - set(re.findall(r"arXiv:\d+\.\d+", paper))
+    assert told <= set(re.findall(r"\d+\.\d+", (ROOT / "README.md").read_text()))
 
 
 def tracked_files() -> list[Path]:
