@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from string import Template
 from typing import Any
 
 from napari.components import ViewerModel
@@ -96,67 +98,10 @@ def kind_of(theme: str) -> str:
 
 
 def style(colors: Palette) -> str:
-    """The style sheet for a palette."""
-    c = colors
-    return f"""
-QLabel {{ padding: 0; margin: 0; }}
-QLabel[role="heading"] {{ font-weight: 600; font-size: {scaled(13)}px; color: {c.strong}; }}
-QLabel[role="hint"] {{ color: {c.hint}; }}
-QLabel[role="error"] {{ color: {c.error}; }}
-QLabel[role="good"] {{ color: {c.good}; font-weight: 600; }}
-QLabel[role="caution"] {{ color: {c.caution}; font-weight: 600; }}
-QLabel[role="model"] {{ font-weight: 600; font-size: {scaled(14)}px; }}
-QLabel[role="figure"] {{ font-weight: 600; }}
-QFrame[role="line"] {{ background: {c.line}; border: none; }}
-QFrame[role="drop"] {{
-    border: 1px dashed {c.drop_line}; border-radius: 6px; background: transparent;
-}}
-QFrame#views\\.settings {{ border: 1px solid {c.drop_line}; }}
-QDialog#views\\.toast {{
-    border: 1px solid {c.drop_line}; border-radius: 4px; background: {c.drop};
-}}
-QPushButton {{ padding: 5px 10px; border-radius: 4px; min-height: 16px; }}
-QDialog#views\\.toast QPushButton#expand_button,
-QDialog#views\\.toast QPushButton#close_button {{ padding: 0; }}
-QPushButton[role="primary"] {{ background-color: {c.accent}; color: white; font-weight: 600; }}
-QPushButton[role="primary"]:hover {{ background-color: {c.accent_hover}; }}
-QPushButton[role="primary"]:disabled {{ background-color: {c.off}; color: {c.off_text}; }}
-QPushButton:disabled {{ color: {c.off_text}; }}
-QPushButton[role="link"], QPushButton[role="link"]:checked {{
-    background: transparent; color: {c.hint}; padding: 0 2px; text-decoration: underline;
-}}
-QPushButton[role="link"]:hover {{ color: {c.strong}; }}
-QWidget#project\\.looks QPushButton {{ padding: 5px; }}
-QPushButton[role="segment"] {{ border-radius: 0; margin: 0; }}
-QPushButton[role="segment"]:checked {{ background-color: {c.accent}; color: white; }}
-QToolButton {{ border: none; background: transparent; padding: 2px; }}
-QToolButton:hover {{ background: {c.hover}; border-radius: 3px; }}
-QCheckBox::indicator {{ width: {scaled(16)}px; height: {scaled(16)}px; }}
-QLineEdit, QComboBox, QSpinBox, QDoubleSpinBox {{ min-height: 20px; }}
-QDoubleSpinBox {{ min-width: 0; padding: 1px 5px; }}
-QDoubleSpinBox[role="caution"] {{ color: {c.caution}; font-weight: 600; }}
-QTabBar {{ background: transparent; border: none; }}
-QTabBar::tab {{
-    background: transparent; border: none; border-bottom: 2px solid transparent;
-    padding: 7px 5px 6px 5px; margin: 0; color: {c.hint};
-}}
-QTabBar::tab:hover {{ color: {c.strong}; background: transparent; }}
-QTabBar::tab:selected {{
-    background: transparent; color: {c.strong}; border-bottom: 2px solid {c.accent};
-}}
-QTabWidget::pane {{ border: none; border-top: 1px solid {c.line}; }}
-QToolButton[role="menu"] {{ padding: 2px 6px; color: {c.hint}; }}
-QToolButton#views\\.levels {{ padding: 2px; color: {c.strong}; }}
-QToolButton[role="menu"]:hover {{ color: {c.strong}; }}
-QToolButton[role="menu"]::menu-indicator {{ image: none; width: 0; }}
-QToolButton[role="step"] {{ font-size: {scaled(18)}px; padding: 0 4px; }}
-QScrollArea {{ border: none; background: transparent; }}
-QProgressBar {{ border-radius: 3px; text-align: center; min-height: 14px; max-height: 14px; }}
-QProgressBar::chunk {{ background-color: {c.accent}; border-radius: 3px; }}
-QProgressBar#explorer\\.busy {{
-    min-height: 3px; max-height: 3px; border: none; selection-background-color: {c.accent};
-}}
-"""
+    """The style sheet `theme.qss` in the colours of a palette and the size of the letters."""
+    sheet = Path(__file__).with_name("theme.qss").read_text("utf-8")
+    sizes = {f"px{size}": f"{scaled(size)}px" for size in (13, 14, 16, 18)}
+    return Template(sheet).substitute(asdict(colors), **sizes)
 
 
 # Two colours, since one alone is lost somewhere: the blue is seen on light, dark and black ground
