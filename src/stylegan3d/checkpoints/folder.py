@@ -24,7 +24,7 @@ from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
 import numpy as np
 import torch
@@ -34,6 +34,7 @@ from torch import Tensor, nn
 
 from stylegan3d.base import Json, JsonView, ModelError, OutputError
 from stylegan3d.checkpoints.pickle_data import printable
+from stylegan3d.pages.page import markdown
 from stylegan3d.storage import tensorfiles
 from stylegan3d.storage.files import LOCK, only_run, sha256_of, write_together
 from stylegan3d.storage.jsontext import finite_number, is_int, read_json, to_json
@@ -500,22 +501,4 @@ def page_of(card: Json, about: Sequence[str], figures: Sequence[str]) -> str:
     figures : sequence of str
         Lines on its accuracy, from the card's `validation`; may be empty.
     """
-    lines = [f"# {card['name']}", "", *about]
-    for key in ("intended_use", "limits", "labels", "licence", "attribution"):
-        if key in card:
-            lines += ["", f"## {key.replace('_', ' ').capitalize()}", "", *_paragraphs(card[key])]
-    if "training_data" in card:
-        lines += ["", "## Training data", "", "| source | subjects | licence |", "|---|---|---|"]
-        lines += [
-            f"| {row['source']} | {row['people']} | {row['licence']} |"
-            for row in card["training_data"]
-        ]
-    if figures:
-        lines += ["", "## Measured", "", *figures]
-    return "\n".join(lines) + "\n"
-
-
-def _paragraphs(entry: Any) -> list[str]:
-    if isinstance(entry, dict):
-        return [f"- {key}: {text}" for key, text in entry.items()]
-    return [f"- {text}" for text in entry] if isinstance(entry, list) else [str(entry)]
+    return markdown("network", card=card, about=about, figures=figures)

@@ -31,7 +31,7 @@ def page(template: str, **content: object) -> str:
 
 def markdown(template: str, **content: object) -> str:
     """As `page`, of a template of Markdown; nothing is escaped."""
-    return _templates().get_template(f"{template}.md").render(**content) + "\n"
+    return _templates().get_template(f"{template}.md").render(**content).rstrip() + "\n"
 
 
 def filled(template: str, macro: str, *values: object) -> str:

@@ -15,6 +15,7 @@ from stylegan3d.base import Json, StyleGAN3DError
 from stylegan3d.checkpoints.folder import LARGEST_NUMBER, MOST_LEVELS, NetworkFolder
 from stylegan3d.checkpoints.folder import page_of as page_with
 from stylegan3d.geometry.space import Space, checked_space
+from stylegan3d.pages.page import markdown
 from stylegan3d.scans.label_maps import TABLE, read_tissues
 from stylegan3d.segmentation.classes import CLASSES, TITLES
 from stylegan3d.storage.files import read_rows
@@ -156,39 +157,12 @@ def page_of(card: Json) -> str:
     """The card as a README in Markdown."""
     about = ["Generates a T1-weighted brain that matches a label map.", ""]
     about += [f"![Labels, the brain generated from them, the scan]({MONTAGE})"]
-    return page_with(card, about, figures(card["validation"]) if "validation" in card else [])
-
-
-def figures(validation: Json) -> list[str]:
-    """Image similarity and label agreement, as two tables."""
-    ways = {key: row for key, row in validation["ways"].items() if key in WAYS}
-    lines = [
-        f"In {validation['people']} held-out subjects with label maps; painted in the contrast of "
-        "the subject's own scan (14 numbers) unless stated otherwise. Compared with the scan, "
-        "inside the brain, medians:",
-        "",
-        "| painted from | SSIM | least | PSNR, dB |",
-        "|---|---|---|---|",
-    ]
-    for key, row in ways.items():
-        if "ssim" in row:
-            cells = f"{row['ssim']:.3f} | {row['ssim_least']:.3f} | {row['psnr']:.2f}"
-            lines.append(f"| {WAYS[key]} | {cells} |")
-    titles = " | ".join(TITLES[name] for name in CLASSES[1:])
-    lines += [
-        "",
-        "Dice of the requested labels and those segmented in the result by the tissue network, "
-        "means over subjects:",
-        "",
-        f"| painted from | {titles} | mean | worst subject |",
-        "|---" * (len(CLASSES) + 2) + "|",
-    ]
-    for key, row in ways.items():
-        if "dice" in row:
-            tissues = " | ".join(f"{row['dice'][name]:.3f}" for name in CLASSES[1:])
-            ends = f"{row['dice_mean']:.3f} | {row['dice_least']:.3f}"
-            lines.append(f"| {WAYS[key]} | {tissues} | {ends} |")
-    return lines
+    tissues = {name: TITLES[name] for name in CLASSES[1:]}
+    figures = []
+    if "validation" in card:
+        told = {"validation": card["validation"], "ways": WAYS, "tissues": tissues}
+        figures = [markdown("translation", **told).rstrip()]
+    return page_with(card, about, figures)
 
 
 def space_of(card: Json) -> Space:
