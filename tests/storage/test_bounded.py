@@ -27,7 +27,6 @@ OWN = {
     "src/stylegan3d/training/synthetic.py",
     "napari_stylegan3d/app/guidance.py",  # the pages that come along
     "napari_stylegan3d/export/jobs.py",
-    "napari_stylegan3d/widgets/theme.py",  # the style sheet that comes along
 }
 
 

@@ -229,12 +229,14 @@ def page(report: JsonView, pictures: Mapping[str, bytes]) -> str:
         mark=SYNTHETIC,
         warnings=warnings(record),
         answers=dict(plain_words(record)),
-        pictures=[(title, png, _pairs(record)) for title, png in pictures.items()],
+        pictures=pictures,
+        closest=CLOSEST,
+        nearest=record.get("privacy", {}).get("copies", {}).get("nearest", [])[:PAIRS],
         distributions=_distributions(record),
         curves=_curves(record),
         parts={title_of(k): [(row, bar(row)) for row in rows] for k, rows in parts.items()},
         left_out=[*left_out, *record["notes"]],
-        origin=_origin(record),
+        title_of=title_of,
     )
 
 
@@ -243,22 +245,6 @@ def bar(row: Figure) -> Markup:
     label = f"{row.name.strip()}: synthetic {row.synthetic}, real {row.real}"
     real = row.real_low, row.real_value, row.real_high
     return interval_bar(label, (row.low, row.value, row.high), real)
-
-
-def _pairs(report: Json) -> str:
-    """Caption of the closest pairs."""
-    nearest = report.get("privacy", {}).get("copies", {}).get("nearest", [])[:PAIRS]
-    rows = [
-        f"{pair['brain']} and {pair['person']}{', mirrored' * bool(pair['mirrored'])} "
-        f"({pair['ratio']:.2f})"
-        for pair in nearest
-    ]
-    return (
-        f"From top to bottom: {'; '.join(rows)}. In brackets the distance to this subject divided "
-        "by that to the fifth nearest person; 1 means no copy."
-        if rows
-        else ""
-    )
 
 
 def _distributions(report: Json) -> list[Markup]:
@@ -285,29 +271,6 @@ def _curves(report: Json) -> list[Markup]:
         for key, title in titles.items()
         if part
     ]
-
-
-def _origin(report: Json) -> dict[str, str]:
-    """Versions, hashes, seeds, settings."""
-    data, program = report["data"], report["program"]
-    grid = " x ".join(str(n) for n in data["shape"])
-    voxel = " x ".join(f"{size:g}" for size in data["voxel_mm"])
-    seconds = program.get("seconds", {})
-    each = ", ".join(f"{title_of(part).lower()} {s:.0f} s" for part, s in seconds.items())
-    time = {"Time": f"{sum(seconds.values()) / 60:.1f} min: {each}"} if seconds else {}
-    return {
-        "Model": f"{report['model']['name']}, SHA-256 {report['model']['hash']}",
-        "Real brains": f"{data['name']}, {data['volumes']}",
-        "Grid": f"{grid} voxels of {voxel} mm, axes {data['axes']}",
-        "Date": program["date"],
-        "Program": f"stylegan3d {program['version']}, measures {program['measures']}",
-        "Python": f"{program['python']}, numpy {program['numpy']}, torch {program['torch']}",
-        "Device": program["device"],
-        **time,
-        **{f"Setting {key}": str(value) for key, value in report["settings"].items()},
-        "Licence": "The figures may be quoted freely; the pictures show synthetic and real brains "
-        "under the terms of the model and of the data.",
-    }
 
 
 REPORT = "report.json"
