@@ -3,6 +3,7 @@
 import csv
 import json
 import shutil
+from dataclasses import replace
 
 import nibabel as nib
 import numpy as np
@@ -14,9 +15,25 @@ from stylegan3d.model.generator import RandomBrains
 from stylegan3d.model.loading import load
 from stylegan3d.scans import load_template
 from stylegan3d.segmentation.classes import ALL_MEASURES
-from stylegan3d.segmentation.inference import bundled_segmenter
+from stylegan3d.segmentation.inference import Segmenter, bundled_segmenter
 from stylegan3d.storage.places import TEMPLATE, bundled_model_path
 from stylegan3d.storage.volumes import write_volume
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _labelled_once():
+    """Most tests label the same brain, each network in the same way."""
+    label, known = Segmenter.segment, {}
+
+    def segment(network, volume, space, **options):
+        key = network.hash, volume.tobytes(), space.affine.tobytes(), *options.items()
+        if key not in known:
+            known[key] = label(network, volume, space, **options)
+        return replace(known[key], labels=known[key].labels.copy())
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Segmenter, "segment", segment)
+        yield
 
 
 @pytest.fixture(scope="module")

@@ -90,19 +90,19 @@ def test_a_whole_head_arrives_in_the_models_space(head, target):
     assert_contract(aligned, target)
 
 
-def test_an_extracted_brain_is_kept_as_it_is(brain, target):
+def test_an_extracted_brain_is_kept_as_it_is(coarse, target):
 
     class Model(Template):
         """As a generator, it holds much besides the two."""
 
-    aligned = brain.align(Model(target.space, target.template))
+    aligned = coarse.align(Model(target.space, target.template))
     assert type(aligned.prepared.target) is Template, "each scan would keep its model in memory"
     assert aligned.quality > 0.93
     assert aligned.steps[0].startswith("The brain was extracted already")
     assert_contract(aligned, target)
     native = aligned.to_native(aligned.volume).get_fdata()
-    inside = brain.data > 0
-    assert np.corrcoef(native[inside], brain.data[inside])[0, 1] > 0.8  # by way of 4 mm
+    inside = coarse.data > 0
+    assert np.corrcoef(native[inside], coarse.data[inside])[0, 1] > 0.8  # by way of 4 mm
 
 
 def assert_contract(aligned, target):
