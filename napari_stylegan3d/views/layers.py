@@ -171,9 +171,11 @@ class OwnLayer:
             layers.move(at, index)
         with keeping_point(self.viewer):
             put(spare, layer.data, layer.scale, layer.translate)
-        for name in TAKEN:
-            if hasattr(layer, name):
-                setattr(spare, name, getattr(layer, name))
+        for name in (one for one in TAKEN if hasattr(layer, one)):
+            wanted = getattr(layer, name)
+            # Every view follows what is set; napari cannot compare colours of labels.
+            if name == "colormap" or getattr(spare, name) != wanted:
+                setattr(spare, name, wanted)
         self.layer = spare
 
     def reserve(self) -> None:
@@ -261,7 +263,8 @@ class DifferenceOverlay(QObject, OwnLayer):
         threshold = self._thresholds.get((label, unit), THRESHOLD * limit)
         self._legend, self.field = ColorScale(label, unit, limit, threshold), field
         if not self.there:
-            self.add(overlaid(volume, opacity=self.opacity))
+            look = {"colormap": colors(self._legend), "contrast_limits": (-limit, limit)}
+            self.add(overlaid(volume, opacity=self.opacity, **look))
         self.layer.metadata = {OVERLAY: True, UNIT: unit}
         paint(self.layer, self._legend)
         place(self.layer, volume)
