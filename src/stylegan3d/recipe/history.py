@@ -35,53 +35,41 @@ class History(Generic[S]):
         position: int | None = None,
         parents: Sequence[int | None] | None = None,
     ) -> None:
-        self._states = list(states)
-        if not self._states:
+        #: All states, oldest first.
+        self.states = list(states)
+        if not self.states:
             raise ValueError("a history needs at least one state")
-        count = len(self._states)
-        self._parents = [None, *range(count - 1)] if parents is None else list(parents)
-        if not are_parents(self._parents, count):
+        count = len(self.states)
+        #: For each state the index of the one it was made from; None for the first.
+        self.parents = [None, *range(count - 1)] if parents is None else list(parents)
+        if not are_parents(self.parents, count):
             raise ValueError("every state but the first is made from one before it")
-        self._position = count - 1 if position is None else min(max(position, 0), count - 1)
+        #: Index of the current state.
+        self.position = count - 1 if position is None else min(max(position, 0), count - 1)
         #: For each state the one to redo: first the newest made from it.
-        self._next = {parent: index for index, parent in enumerate(self._parents)}
+        self._next = {parent: index for index, parent in enumerate(self.parents)}
         self._remember_way()
-
-    @property
-    def states(self) -> Sequence[S]:
-        """All states, oldest first; read-only."""
-        return self._states
-
-    @property
-    def parents(self) -> Sequence[int | None]:
-        """For each state the index of the one it was made from; None for the first."""
-        return self._parents
-
-    @property
-    def position(self) -> int:
-        """Index of the current state."""
-        return self._position
 
     @property
     def current(self) -> S:
         """The current state."""
-        return self._states[self._position]
+        return self.states[self.position]
 
     @property
     def way(self) -> list[int]:
         """Indices of the current state and of all that it was made from, newest first."""
         found: list[int] = []
-        index: int | None = self._position
+        index: int | None = self.position
         while index is not None:
             found.append(index)
-            index = self._parents[index]
+            index = self.parents[index]
         return found
 
     @property
     def ahead(self) -> list[int]:
         """Indices of the states that redo leads to, one after the other."""
         found: list[int] = []
-        index = self._next.get(self._position)
+        index = self._next.get(self.position)
         while index is not None:
             found.append(index)
             index = self._next.get(index)
@@ -89,7 +77,7 @@ class History(Generic[S]):
 
     def is_fork(self, index: int) -> bool:
         """Whether a state was made from another one than the state before it in the list."""
-        return index > 0 and self._parents[index] != index - 1
+        return index > 0 and self.parents[index] != index - 1
 
     def commit(self, state: S, *, merge: bool = False) -> bool:
         """Add a state that is made from the current one, and make it current.
@@ -108,46 +96,46 @@ class History(Generic[S]):
         """
         if state == self.current:
             return False
-        if merge and self._position and self._position not in self._next:
-            self._states[self._position] = state
+        if merge and self.position and self.position not in self._next:
+            self.states[self.position] = state
         else:
             self.append(state)
         return True
 
     def append(self, state: S) -> None:
         """Add a state that is made from the current one, even if it equals it."""
-        self._next[self._position] = len(self._states)
-        self._parents.append(self._position)
-        self._states.append(state)
-        self._position = len(self._states) - 1
+        self._next[self.position] = len(self.states)
+        self.parents.append(self.position)
+        self.states.append(state)
+        self.position = len(self.states) - 1
 
     def add_aside(self, state: S) -> None:
         """Add a state that is made from the current one, which stays current."""
-        at = self._position
+        at = self.position
         self.append(state)
         self.go_to(at)
 
     def amend(self, state: S) -> None:
         """Replace the current state."""
-        self._states[self._position] = state
+        self.states[self.position] = state
 
     def go_to(self, index: int) -> bool:
         """Make another state current; False if it already is, or does not exist."""
-        if index == self._position or not 0 <= index < len(self._states):
+        if index == self.position or not 0 <= index < len(self.states):
             return False
-        back = index == self._parents[self._position]
-        self._position = index
+        back = index == self.parents[self.position]
+        self.position = index
         if not back:
             self._remember_way()
         return True
 
     def copy(self) -> History[S]:
         """The same states, in a history of their own."""
-        return History(self._states, self._position, self._parents)
+        return History(self.states, self.position, self.parents)
 
     def map(self, change: Callable[[S], S]) -> None:
         """Replace every state by `change(state)`."""
-        self._states = [change(state) for state in self._states]
+        self.states = [change(state) for state in self.states]
 
     def _remember_way(self) -> None:
         """Redo leads back here from everything that the current state was made from."""

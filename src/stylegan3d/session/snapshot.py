@@ -10,7 +10,6 @@ import dataclasses
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
@@ -19,7 +18,6 @@ from pydantic import (
     AliasChoices,
     BeforeValidator,
     Field,
-    TypeAdapter,
     ValidationError,
     WrapValidator,
 )
@@ -59,6 +57,7 @@ from stylegan3d.session.state import (
 )
 from stylegan3d.session.workspace import Snapshot
 from stylegan3d.storage.about import Origin
+from stylegan3d.storage.checked import adapter
 from stylegan3d.storage.formats import scan_stem
 from stylegan3d.storage.jsontext import finite_number, to_plain
 
@@ -217,22 +216,17 @@ def _is_same(one: Case, other: Case) -> bool:
     return other.alignment is None if lies is None else lies.same_as(other.alignment)
 
 
-@cache
-def _adapter(kind: Any) -> TypeAdapter[Any]:
-    return TypeAdapter(kind)
-
-
 def plain_of(value: Any) -> Json:
     """A saved part as plain data, for JSON."""
     kind: Any = type(value)
-    plain: Json = to_plain(_adapter(kind).dump_python(value))
+    plain: Json = to_plain(adapter(kind).dump_python(value))
     return plain
 
 
 def read_part(kind: Any, plain: Any) -> Any:
     """Inverse of `plain_of`; None if it is invalid."""
     with suppress(ValidationError, StyleGAN3DError, TypeError):
-        return _adapter(kind).validate_python(plain)
+        return adapter(kind).validate_python(plain)
     return None
 
 

@@ -229,11 +229,6 @@ class Workspace:
         return [case for case in self._projected if self._is_mine(case.model)]
 
     @property
-    def all_projected(self) -> list[Case]:
-        """Projections of this session with any model."""
-        return list(self._projected)
-
-    @property
     def second(self) -> Source:
         """Default second brain in Mix."""
         return self._seconds.get(self._hash, Source("seed", 1))

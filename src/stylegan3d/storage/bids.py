@@ -28,20 +28,7 @@ RAW = "raw"
 #: SpatialReference of a volume in the space of its scan: on the scan's voxels, or on others.
 OWN_GRID, OWN_SPACE = "the scan's own grid", "the scan's own space"
 #: What BIDS has no names for yet; at the root lies what a folder of one's own was asked for.
-NOT_BIDS = """\
-/*-*.*
-*_latent.safetensors
-*_report.*
-*_visits.html
-*_volumes.*
-*_map.*
-*_z.*
-*_desc-*Movement_*
-*_film.*
-*.png*
-/*.tsv
-*_dicom/
-"""
+NOT_BIDS = Path(__file__).with_name("bidsignore.txt")
 
 
 def root_of(folder: str | Path) -> Path:
@@ -85,7 +72,7 @@ def describe(root: str | Path, generated_by: JsonView) -> None:
         **generated_by,
         **({"DatasetLinks": links} if links else {}),
     }
-    files = {IGNORE: NOT_BIDS, DESCRIPTION: to_json(content)}
+    files = {IGNORE: NOT_BIDS.read_text("utf-8"), DESCRIPTION: to_json(content)}
     if (root / DESCRIPTION).exists():
         return
     for name, text in files.items():

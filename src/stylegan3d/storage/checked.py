@@ -154,13 +154,14 @@ def from_plain(kind: type[T], data: Any) -> T:
     """
     told: Any = kind
     try:
-        return _adapter(told).validate_python(data)
+        return adapter(told).validate_python(data)
     except ValidationError as reason:
         raise told.error(_sentence(reason, told.called)) from None
 
 
 @cache
-def _adapter(kind: Any) -> TypeAdapter[Any]:
+def adapter(kind: Any) -> TypeAdapter[Any]:
+    """Reads and writes values of a type; made once."""
     return TypeAdapter(kind)
 
 
