@@ -52,7 +52,7 @@ def _templates() -> Environment:
         lstrip_blocks=True,
     )
     found.filters["uri"] = data_uri
-    found.globals |= {"marks": MARKS, "tuple": tuple}
+    found.globals.update(marks=MARKS, tuple=tuple)
     return found
 
 
