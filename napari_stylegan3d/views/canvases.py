@@ -32,7 +32,6 @@ from napari_stylegan3d.views.glass import (
     Labels,
     OrientationCube,
 )
-from napari_stylegan3d.views.layers import SPARE
 from napari_stylegan3d.views.look import ViewLook
 from napari_stylegan3d.views.marks import Marks, MarkSheet
 from napari_stylegan3d.views.navigation import nearest_voxel
@@ -107,12 +106,6 @@ class CanvasPlace:
         grid.put(name, self.canvas)
         self.canvas.dims.setVisible(False)
         self.canvas.show_welcome_screen = False
-
-    def list_layers(self) -> None:
-        """Leave layers that wait for being needed out of napari's list."""
-        rows = self.canvas.layers
-        for row, layer in enumerate(reversed(self.canvas.viewer.layers)):
-            rows.setRowHidden(row, SPARE in layer.metadata)
 
     def give_back(self) -> None:
         """Restore the canvas and its viewer's settings."""

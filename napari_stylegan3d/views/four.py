@@ -679,16 +679,12 @@ class FourViews(QWidget):
     def _on_layers(self, event: Any) -> None:
         if event.type == "inserted":
             self._in_mm(event.value)
-            event.value.events.visible.connect(self._on_visible)
+            event.value.events.visible.connect(self.refresh)
             if self.viewer.dims.ndim == 3 and tuple(self.viewer.dims.order) != AXIAL.order:
                 self.viewer.dims.order = AXIAL.order
         else:
-            event.value.events.visible.disconnect(self._on_visible)
+            event.value.events.visible.disconnect(self.refresh)
         self._thicken()
-        self.refresh()
-
-    def _on_visible(self, _: Any) -> None:
-        self._place.list_layers()
         self.refresh()
 
     def _on_range(self, _: Any) -> None:
