@@ -51,7 +51,7 @@ def test_a_larger_ventricle_is_found_where_it_is(space):
     assert effect.outside < 0.12
     assert effect.where[0][0] == "ventricles" or "deep" in effect.where[0][0]
     assert "of the total change is outside the ventricles" in effect_lines(effect)[0]
-    how = "by the tissue network tissue-t1-2mm" if space is SPACE else "by intensity alone"
+    how = "by the tissue network regions-t1-2mm" if space is SPACE else "by intensity alone"
     assert effect_lines(effect)[-1].startswith(f"Volumes {how}")
 
 

@@ -536,7 +536,7 @@ def tissue_folder_files() -> Files:
     from stylegan3d.segmentation.network import TissueNetwork
     from stylegan3d.storage.places import bundled_model_path
 
-    card = json.loads((bundled_model_path("tissue-t1-2mm") / "card.json").read_text())
+    card = json.loads((bundled_model_path("regions-t1-2mm") / "card.json").read_text())
     for own in ("files", "architecture", "format", "format_version", "classes"):
         card.pop(own)
     with tempfile.TemporaryDirectory() as folder:

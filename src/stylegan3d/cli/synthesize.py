@@ -31,7 +31,7 @@ def synthesize(
         typer.Argument(
             help="Label map of any orientation and voxel size, NIfTI or MGH: tissues as "
             "`stylegan3d segment` writes them (1 CSF, 2 grey, 3 white, 4 ventricles, 5 brain "
-            "stem), DLMUSE regions, or FreeSurfer's structures."
+            "stem), Neuromorphometrics regions, or FreeSurfer's structures."
         ),
     ],
     out: Annotated[Path, typer.Option("--out", "-o", help="Synthetic brain to write, .nii.gz.")],

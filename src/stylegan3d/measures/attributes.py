@@ -24,17 +24,16 @@ BACKGROUND, BRAIN, TISSUE = 0.05, 0.2, 0.45
 FLUID = 0.85
 #: Intensity of pure CSF, as a share of the white matter's.
 PURE_FLUID = 0.4
-#  Centre and spread (standard deviation of voxel positions) of the mean brain, mm, RAS+: the frame
-# of
-#: the ventricle region.
+#: Centre and spread (standard deviation of voxel positions) of the mean brain, mm, RAS+: the frame
+#: of the atlas.
 FRAME_CENTER_MM = np.array([0.0, -24.5, 12.4])
 FRAME_SPREAD_MM = np.array([30.4, 38.3, 27.7])
-#: Calibration (offset in ml, factor) to label maps; see benchmarks/measures.py.
+#: Calibration (offset in ml, factor) to label maps; see scripts/fit_atlas.py.
 CALIBRATION = {
     "brain_ml": (42.1, 1.005),
-    "ventricle_ml": (3.4, 1.016),
-    "grey_ml": (-15.8, 1.299),
-    "white_ml": (54.6, 0.820),
+    "ventricle_ml": (8.3, 0.746),
+    "grey_ml": (120.9, 1.280),
+    "white_ml": (216.6, 0.411),
 }
 #: Distance of front and back from the centre in standard deviations.
 END = 0.7

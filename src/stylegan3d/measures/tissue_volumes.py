@@ -63,7 +63,7 @@ class Tissues:
         CSF and brain stem if estimated from intensities.
     how : str
         Method, or why they are withheld, to follow "Volumes": "by the tissue network
-        tissue-t1-2mm (0123abcd)" or "by intensity alone, which is rough: …" with the reason.
+        regions-t1-2mm (0123abcd)" or "by intensity alone, which is rough: …" with the reason.
     masks : mapping of str to ndarray, shape (X, Y, Z), bool
         "ventricles", "grey matter" and "white matter"; empty without a brain.
     """

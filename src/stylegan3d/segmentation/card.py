@@ -143,18 +143,6 @@ def _check(card: Json) -> None:
             raise ValueError("no voxel size")
 
 
-def _check_with_people(card: Json) -> None:
-    """The same, and the volumes of people."""
-    _check(card)
-    people = card.get("people")
-    if not isinstance(people, dict):
-        raise ValueError("a part is missing")
-    percents, quantiles = _numbers(people.get("percents")), people.get("quantiles")
-    rows = quantiles.values() if isinstance(quantiles, dict) else [None]
-    if not percents or not all(len(_numbers(row)) == len(percents) for row in rows):
-        raise ValueError("no volumes of people")
-
-
 def _check_with_limit(card: Json) -> None:
     """The same, and from what size a cluster is a finding."""
     _check(card)
@@ -194,7 +182,7 @@ def _folder(
     )
 
 
-FOLDER = _folder(TISSUES, "tissue-t1-2mm", _check_with_people, "train segmentation")
+FOLDER = _folder(TISSUES, "", command="train segmentation")
 REGION_FOLDER = _folder(REGIONS, "regions-t1-2mm")
 LESION_FOLDER = _folder(LESIONS, "lesions-t1-2mm", _check_with_limit)
 STRUCTURE_FOLDER = _folder(STRUCTURES, "structures-1mm")

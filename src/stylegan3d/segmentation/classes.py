@@ -155,7 +155,8 @@ PAIRED = {
     "pallidum": ("pallidum", "grey"),
     "accumbens": ("accumbens", "grey"),
     "ventral": ("ventral diencephalon", "white"),  # with the basal forebrain
-    "cerebellum": ("cerebellar hemisphere", "grey"),
+    "cerebellar_cortex": ("cerebellar cortex", "grey"),
+    "cerebellar_white": ("cerebellar white matter", "white"),
     "frontal_cortex": ("frontal cortex", "grey"),
     "parietal_cortex": ("parietal cortex", "grey"),
     "temporal_cortex": ("temporal cortex", "grey"),
@@ -170,7 +171,6 @@ MIDLINE = {
     "third_ventricle": ("third ventricle", "ventricle"),
     "fourth_ventricle": ("fourth ventricle", "ventricle"),
     "brain_stem": ("brain stem", "other"),
-    "vermis": ("cerebellar vermis", "grey"),
     "corpus_callosum": ("corpus callosum", "white"),
 }
 SIDES = ("left", "right")
@@ -190,7 +190,8 @@ _PAIRS = {
     "accumbens": [(23, 30)],
     "amygdala": [(31, 32), (33, 34)],
     "caudate": [(36, 37)],
-    "cerebellum": [(38, 39), (40, 41)],
+    "cerebellar_cortex": [(38, 39)],
+    "cerebellar_white": [(40, 41)],
     "cerebral_white": [
         (44, 45),
         (63, 64),
@@ -217,7 +218,6 @@ _MIDLINE = {
     "fourth_ventricle": [11],
     "brain_stem": [35, 69],
     "csf": [1, 46],
-    "vermis": [71, 72, 73],
     "corpus_callosum": [95],
 }
 # Gyri, the right one of each pair; the left has the next number.

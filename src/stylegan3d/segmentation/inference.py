@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
@@ -56,6 +57,11 @@ class Segmentation:
     confidence: float | None = None
     scheme: Scheme = TISSUES
 
+    def as_tissues(self) -> Segmentation:
+        """The tissues of these labels."""
+        told = np.array(self.scheme.tissues, np.uint8)
+        return Segmentation(told[self.labels], self.space, self.confidence, TISSUES)
+
     @property
     def volumes(self) -> dict[str, float]:
         """Millilitres of each class, and of tissues also of "brain"; see `classes.volumes_ml`."""
@@ -85,10 +91,16 @@ class Segmenter:
         device: torch.device,
         scheme: Scheme = TISSUES,
     ) -> None:
-        self.scheme = scheme
+        self.scheme = self._drawn = scheme
         self.card, self.hash, self.device = card, hash, device
         self.name: str = card["name"]
         self._networks = AtPrecisions(network, device)
+
+    def as_tissues(self) -> Segmenter:
+        """The same network, of whose regions or structures the tissues are told."""
+        other = copy.copy(self)
+        other.scheme = TISSUES
+        return other
 
     def fits(self, space: Space) -> bool:
         """Whether volumes on this grid can be labelled: its axes run RAS, its voxels fit."""
@@ -150,7 +162,14 @@ class Segmenter:
         if confidence:
             chance = to_voxels(chances)[0][keep].cpu()
             sure = float(chance[torch.from_numpy(labels > 0)].mean()) if labels.any() else 0.0
-        return Segmentation(labels, space, sure, self.scheme)
+        drawn = Segmentation(labels, space, sure, self._drawn)
+        return drawn if self.scheme is self._drawn else drawn.as_tissues()
+
+    @property
+    def _told(self) -> np.ndarray:
+        """Label of the scheme of each label of the network, uint8."""
+        same = self.scheme is self._drawn
+        return np.array(range(len(self.scheme.classes)) if same else self._drawn.tissues, np.uint8)
 
     @torch.inference_mode()
     def probability(self, volume: np.ndarray, space: Space, name: str) -> np.ndarray:
@@ -159,10 +178,11 @@ class Segmenter:
         x = torch.from_numpy(unit(volume)).to(self.device, torch.float32)[None, None]
         network = self.network
         whole = padded(x, network.multiple)
-        index, votes = self.scheme.classes.index(name), 1 if self.scheme is TISSUES else 2
+        index = np.flatnonzero(self._told == self.scheme.classes.index(name)).tolist()
+        votes = 1 if self._drawn is TISSUES else 2
         found = to_blocks(torch.zeros_like(whole[0]))
         for at, logits in self._slabs(network, whole):
-            found[:, :, :, :, at] = (logits / votes).softmax(dim=4)[:, :, :, :, index]
+            found[:, :, :, :, at] = (logits / votes).softmax(dim=4)[:, :, :, :, index].sum(dim=4)
         keep = tuple(slice(n) for n in space.shape)
         chances: np.ndarray = to_voxels(found)[0][keep].cpu().numpy()
         return chances
@@ -181,6 +201,9 @@ class Segmenter:
             Intensities in [0, 1], on a grid that the network knows.
         """
         found = self.network(padded(image[None, None], self.network.multiple)).softmax(dim=4)
+        told, count = torch.from_numpy(self._told).long(), len(self.scheme.classes)
+        whole = found.new_zeros(*found.shape[:4], count, *found.shape[5:])
+        found = whole.index_add(4, told, found)
         keep = tuple(slice(n) for n in image.shape)
         return torch.stack([to_voxels(part)[0][keep] for part in found.unbind(dim=4)])
 
@@ -203,7 +226,7 @@ class Segmenter:
         Of all but tissues the sum with the mirror image, so that no side is favoured.
         """
         read = [network.features(whole)]
-        if self.scheme is not TISSUES:
+        if self._drawn is not TISSUES:
             read.append(network.features(whole.flip(2)).flip(2))
         for start in range(0, read[0].shape[2], SLAB):
             at = slice(start, start + SLAB)
@@ -211,7 +234,7 @@ class Segmenter:
             for turned in read[1:]:
                 # The places in a block (axis 1) run the other way, too.
                 mirrored = network.classified(turned[:, :, at]).flip(1)
-                logits += mirrored[:, :, :, :, list(self.scheme.mirrored)]
+                logits += mirrored[:, :, :, :, list(self._drawn.mirrored)]
             yield at, logits
 
 
@@ -234,12 +257,12 @@ def _opened(scheme: Scheme, path: str | Path | None, device: str) -> Segmenter:
 
 
 def load_segmenter(path: str | Path | None = None, device: str = "auto") -> Segmenter:
-    """Open a tissue network.
+    """Open a network of tissues.
 
     Parameters
     ----------
     path : path-like or None
-        Its folder; None opens the one that ships with the package.
+        Its folder; None takes the tissues of the regions that ship with the package.
     device : str
         "auto", "cpu", "cuda", "mps".
 
@@ -248,6 +271,8 @@ def load_segmenter(path: str | Path | None = None, device: str = "auto") -> Segm
     ModelError
         If there is no such network, or it is damaged.
     """
+    if path is None:
+        return load_regions(device=device).as_tissues()
     return _opened(TISSUES, path, device)
 
 
@@ -286,8 +311,8 @@ def bundled_regions() -> Segmenter:
 
 @lru_cache(maxsize=1)
 def bundled_segmenter() -> Segmenter:
-    """The tissue network that ships with the package, opened once in a process, on the CPU."""
-    return load_segmenter(device="cpu")
+    """Tissues by `bundled_regions`."""
+    return bundled_regions().as_tissues()
 
 
 def measure(

@@ -348,22 +348,21 @@ def label_brain(
     volume, space : ndarray, Space
         As for `Segmenter.segment`.
     segmenter : Segmenter or None
-        Of the tissues; the bundled one by default.
+        Of the tissues; by default they are those of the bundled network's regions.
     confidence : bool
-        Also that of the tissue labels.
+        Also that of the labels.
 
     Raises
     ------
     StyleGAN3DError
         If the grid is one that the networks do not know.
     """
-    segmenter = segmenter or inference.bundled_segmenter()
-    regions = inference.bundled_regions()
-    return Labelled(
-        segmenter.segment(volume, space, confidence=confidence),
-        regions.segment(volume, space),
-        (segmenter.hash, regions.hash),
-    )
+    network = inference.bundled_regions()
+    found = network.segment(volume, space, confidence=confidence)
+    if segmenter is None or segmenter.hash == network.hash:
+        return Labelled(found.as_tissues(), found, (network.hash, network.hash))
+    tissues = segmenter.segment(volume, space, confidence=confidence)
+    return Labelled(tissues, found, (segmenter.hash, network.hash))
 
 
 def region_measures_of(found: Segmentation) -> dict[str, float]:

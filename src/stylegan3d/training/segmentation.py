@@ -32,7 +32,6 @@ from stylegan3d.scans.label_maps import TABLE, read_tissues
 from stylegan3d.segmentation.card import write_model
 from stylegan3d.segmentation.classes import (
     CLASSES,
-    MEASURES,
     REGIONS,
     SCHEMES,
     SIDES,
@@ -45,7 +44,7 @@ from stylegan3d.segmentation.classes import (
     region_of_label,
     volumes_ml,
 )
-from stylegan3d.segmentation.inference import Segmenter, measure
+from stylegan3d.segmentation.inference import Segmenter
 from stylegan3d.segmentation.network import TissueNetwork, likeliest, padded, to_blocks
 from stylegan3d.storage.formats import label_map_of
 from stylegan3d.training.data import in_epoch
@@ -300,8 +299,7 @@ class LabelledBrains:
 
     def measured(self, segmenter: Segmenter, progress: Progress) -> Json:
         """See `DescribedBrains.measured`."""
-        found = {"validation": validation_figures(segmenter, self)}
-        return found | _people(segmenter, self, progress)
+        return {"validation": validation_figures(segmenter, self)}
 
     def card(self, run: SegmentationRun, licence: str | None) -> Json:
         """See `DescribedBrains.card`."""
@@ -623,9 +621,6 @@ def train_segmentation(
     return train(SegmentationTask, begin, brains, folder, **how)
 
 
-PERCENTS = (0, 1, 2.5, *range(5, 100, 5), 97.5, 99, 100)
-
-
 def export_segmentation(
     run: SegmentationRun,
     brains: DescribedBrains,
@@ -697,18 +692,3 @@ def _correlation(a: np.ndarray, b: np.ndarray) -> float | None:
     if len(a) < 3 or not a.std() > 0 or not b.std() > 0:
         return None
     return round(float(np.corrcoef(a, b)[0, 1]), 3)
-
-
-def _people(segmenter: Segmenter, brains: LabelledBrains, progress: Progress) -> Json:
-    """Quantiles of tissues that the network finds in all training subjects, labelled or not."""
-    if brains.scheme is not TISSUES:
-        return {}
-    pack = brains.pack
-    rows = pack.indices("train")
-    measured = measure(segmenter, [pack.volumes[row] for row in rows], pack.space, progress)
-    quantiles = {
-        name: [round(float(q), 4) for q in np.percentile([row[name] for row in measured], PERCENTS)]
-        for name in (*MEASURES, "confidence")
-    }
-    people = {"n": len(rows), "percents": list(PERCENTS), "quantiles": quantiles}
-    return {"people": people}
