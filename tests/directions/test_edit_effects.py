@@ -45,10 +45,10 @@ def test_a_larger_ventricle_is_found_where_it_is(space):
     rows = {name: (before, after) for name, before, after in rows_of(effect)}
     grown_mm3 = 4 / 3 * np.pi * (18**3 - 12**3)
     before, after = rows["Ventricles"]
-    # Ventricles are no balls.
-    assert after - before == pytest.approx(grown_mm3 / 1000, rel=0.25)
+    # Ventricles are no balls, and where nobody has one no fluid counts as theirs.
+    assert 0.5 < (after - before) / (grown_mm3 / 1000) < 1.25
     assert effect.changed_mm3 == pytest.approx(grown_mm3, rel=0.05)  # balls of voxels
-    assert effect.outside < 0.12
+    assert effect.outside < 0.15
     assert effect.where[0][0] == "ventricles" or "deep" in effect.where[0][0]
     assert "of the total change is outside the ventricles" in effect_lines(effect)[0]
     how = "by the tissue network regions-t1-2mm" if space is SPACE else "by intensity alone"

@@ -15,12 +15,14 @@ from stylegan3d.model.loading import load
 from stylegan3d.recipe.latents import find_step
 from stylegan3d.scans.aligned import AlignedScan
 from stylegan3d.scans.orientation import geometry_of
+from stylegan3d.scans.person import Person
 from stylegan3d.scans.resampling import resample
 from stylegan3d.scans.scan import Scan
 from stylegan3d.segmentation import inference
-from stylegan3d.segmentation.card import FOLDER
+from stylegan3d.segmentation.card import REGION_FOLDER
 from stylegan3d.segmentation.classes import CLASSES, MEASURES, dice_scores, volumes_ml
 from stylegan3d.segmentation.inference import bundled_segmenter, enclosed, measures_of
+from stylegan3d.segmentation.numbers import label_brain
 from stylegan3d.segmentation.scans import native_labels
 from stylegan3d.storage.places import bundled_model_path
 
@@ -42,10 +44,10 @@ def found(generator, brain):
 
 
 def test_its_card_tells_what_it_is_good_for():
-    folder = bundled_model_path(FOLDER.bundled)
+    folder = bundled_model_path(REGION_FOLDER.bundled)
     card = json.loads((folder / "card.json").read_text())
-    dice = {name: row["dice"] for name, row in card["validation"]["tissues"].items()}
-    assert min(dice["grey"], dice["white"], dice["ventricle"]) > 0.8
+    dice = {name: row["dice"] for name, row in card["validation"]["regions"].items()}
+    assert min(dice[f"left_{n}"] for n in ("frontal_cortex", "cerebral_white", "hippocampus")) > 0.8
     assert "CC BY-SA" in card["licence"]
     assert card["limits"]
     assert sum(file.stat().st_size for file in Path(folder).iterdir()) < 2e6
@@ -64,12 +66,12 @@ def test_fluid_as_dark_as_the_outside_is_counted(generator, monkeypatch):
     assert whole.volumes["ventricle"] > 1.02 * holed.volumes["ventricle"]
 
 
-def test_a_random_brain_has_the_volumes_of_people(found):
-    people = bundled_segmenter().card["people"]["quantiles"]
-    measures = measures_of(found)
-    outside = [n for n in MEASURES if not people[n][0] <= measures[n] <= people[n][-1]]
-    assert outside == []
-    assert measures["confidence"] > 0.8
+def test_a_random_brain_has_the_volumes_of_people(brain, generator, found):
+    scores = label_brain(brain, generator.space).numbers(Person(45, "F")).scores
+    z = {name: scores[name].z for name in MEASURES if name in scores}
+    assert len(z) > 5
+    assert {name for name, value in z.items() if abs(value) > 4} == set()
+    assert measures_of(found)["confidence"] > 0.7
 
 
 def test_ventricles_lie_inside_and_fluid_around(found):
@@ -137,8 +139,9 @@ def test_labels_go_back_to_an_oblique_scan_with_their_volumes(generator, brain, 
     assert image.get_data_dtype() == np.uint8
     assert np.allclose(image.affine, own)
     for name, value in volumes_ml(labels, space).items():
-        # Voxels of 1.5 mm, taken from the nearest of 2 mm.
-        assert value == pytest.approx(found.volumes[name], rel=0.08), name
+        # Voxels of 1.5 mm, taken from the nearest of 2 mm; fluid is one voxel thin, and outermost.
+        rel = 0.15 if name == "csf" else 0.08
+        assert value == pytest.approx(found.volumes[name], rel=rel), name
     # Each of its voxels has the label of the voxel of the model's grid that it lies in.
     index = np.argwhere(labels > 0)[::50]
     there = nib.affines.apply_affine(np.linalg.inv(generator.affine) @ rigid @ own, index)

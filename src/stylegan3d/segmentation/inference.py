@@ -158,6 +158,8 @@ class Segmenter:
         )
         labels = np.where(outside > 0, np.uint8(0), tissue)
         labels = np.where(enclosed(labels), tissue, labels)
+        if not np.any(volume):  # which no network has seen
+            labels[:] = 0
         sure = None
         if confidence:
             chance = to_voxels(chances)[0][keep].cpu()
