@@ -151,6 +151,7 @@ def _sentence(error: Exception) -> str | None:
         return f"The result cannot be printed ({error.strerror}): redirect it to a file."
     if hasattr(error, "format_message"):  # prefix added by the parser
         wrong = error.format_message().removeprefix("Invalid value: ").rstrip(".")
+        wrong = wrong.replace(": Value error, ", ": ")
         asked = getattr(getattr(error, "ctx", None), "command_path", "stylegan3d")
         return f"{' '.join(wrong.split())}; see `{asked} --help`."
     return None

@@ -32,7 +32,7 @@ from torch import Tensor, nn
 
 from stylegan3d.base import Json, ModelError, Progress
 from stylegan3d.dataset.pack import Pack
-from stylegan3d.devices import fast_dtype
+from stylegan3d.devices import eager, fast_dtype
 from stylegan3d.geometry.slicing import draw_montage
 from stylegan3d.geometry.space import as_packed, to_display
 from stylegan3d.memory import keep_large_blocks
@@ -195,7 +195,7 @@ class StyleGANTask(TrainingTask[SynthesisNetwork, Subjects]):
             {"params": image, "share": IMAGE_SHARE},
             {"params": [*networks["mapping"].parameters()]},
         ]
-        adam = partial(torch.optim.Adam, lr=self.settings.learning_rate, betas=(0.0, 0.99))
+        adam = partial(eager(torch.optim.Adam), lr=self.settings.learning_rate, betas=(0.0, 0.99))
         discriminator = [{"params": [*networks["discriminator"].parameters()]}]
         lessons = {"lessons": lesson_optimiser(networks["synthesis"])} if self.teacher else {}
         return {"generator": adam(groups), "discriminator": adam(discriminator), **lessons}
@@ -719,7 +719,7 @@ def lesson_optimiser(synthesis: nn.Module) -> torch.optim.Optimizer:
         {"params": others, "share": LESSON_SHARE},
         {"params": image, "share": LESSON_IMAGE_SHARE},
     ]
-    return torch.optim.Adam(groups, betas=(0.9, 0.99))
+    return eager(torch.optim.Adam)(groups, betas=(0.9, 0.99))
 
 
 class Lesson(Step):
