@@ -210,7 +210,7 @@ class OwnLayer:
                 selection.active = None
             # What cannot be edited forgets the strokes that could be undone.
             layer.metadata = {OVERLAY: True, SPARE: self._use_of(layer)}
-            layer.visible, layer.editable, layer.name = False, False, "Empty"
+            layer.visible, layer.editable, layer.name = False, False, "Overlay (none shown)"
             with keeping_point(self.viewer):  # nor does it change where and how slices are counted
                 nothing = np.zeros((1, 1, 1), layer.data.dtype)
                 put(layer, nothing, (SPARE_MM,) * 3, self.viewer.dims.point[-3:])
