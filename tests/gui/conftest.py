@@ -631,14 +631,13 @@ def segmenter() -> Iterator[Any]:
     from stylegan3d.segmentation.network import TissueNetwork
 
     torch.manual_seed(0)
-    network = TissueNetwork((8, 8))
     card = {
         "name": "tissue-tiny",
         "space": {"voxel_mm": [8.0, 8.0, 8.0]},
     }
-    tiny = Segmenter(network, card, "0123456789", torch.device("cpu"))
-    coarse = TissueNetwork((8, 8), len(REGIONS.classes))
-    regions = Segmenter(coarse, card, "9876543210", torch.device("cpu"), REGIONS)
+    network = TissueNetwork((8, 8), len(REGIONS.classes))
+    regions = Segmenter(network, card, "0123456789", torch.device("cpu"), REGIONS)
+    tiny = regions.as_tissues()
     rng = np.random.default_rng(0)
     rows = [{n: 100 * float(np.exp(rng.normal(0, 0.1))) for n in ALL_MEASURES} for _ in range(80)]
     people = [Person(19 + 0.75 * i, "FM"[i % 2]) for i in range(80)]

@@ -20,6 +20,7 @@ from tolerances import SFORM_MM
 from napari_stylegan3d.app.models import recent_models
 from napari_stylegan3d.browse.panel import NamedLabels, axis_codes
 from napari_stylegan3d.views.display import upright
+from napari_stylegan3d.views.layers import SPARE
 from stylegan3d.cli import main
 from stylegan3d.geometry.space import Frame
 from stylegan3d.model.loading import load
@@ -193,7 +194,9 @@ def test_a_checkpoint_dropped_on_the_dock_opens_and_is_remembered(window):
     assert window.viewer.open(str(ORIG), plugin=None) == []
     window.wait_for_model()
     assert window.session.generator.path == ORIG
-    assert len(window.viewer.layers) == 1
+    assert [layer for layer in window.viewer.layers if SPARE not in layer.metadata] == [
+        window.explorer.stage.layer
+    ]
 
 
 def test_a_scan_is_projected_and_goes_back_unless_the_axes_are_changed(window, tmp_path):

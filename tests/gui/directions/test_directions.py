@@ -305,9 +305,10 @@ def test_no_volume_is_told_of_an_edit_where_the_acquisition_is_unsuitable(
     window.set(strength, 1.0)
     window.wait(lambda: directing.measured is not None)
     assert set(written(window)[0]) == {"–"}
-    window.click("directions.effect_more")
-    assert "contrast is not T1-weighted" in window.find("directions.effect_text").text()
-    window.click("directions.effect_more")
+    effect = window.find("directions.effect_text")
+    if "Volumes" not in effect.text():  # folded
+        window.click("directions.effect_more")
+    assert "contrast is not T1-weighted" in effect.text()
 
 
 def test_previews_go_with_their_brain(window, panel, scan_file):
