@@ -40,12 +40,17 @@ def one_line(text: str) -> str:
 
 def brief_repr(thing: Any) -> str:
     """A dataclass in one line, for `__repr__`: of arrays their type and shape."""
-    values = {part.name: getattr(thing, part.name) for part in fields(thing)}
-    texts = [
-        f"{name}={v.dtype} {tuple(v.shape)}" if hasattr(v, "dtype") else f"{name}={short(v)}"
-        for name, v in values.items()
-    ]
+    texts = [f"{name}={text}" for name, text in brief_fields(thing).items()]
     return f"<{type(thing).__name__} {', '.join(texts)}>"
+
+
+def brief_fields(thing: Any) -> dict[str, str]:
+    """The fields of a dataclass in short: of arrays their type and shape."""
+    values = {part.name: getattr(thing, part.name) for part in fields(thing)}
+    return {
+        name: f"{v.dtype} {tuple(v.shape)}" if hasattr(v, "dtype") else short(v)
+        for name, v in values.items()
+    }
 
 
 class StyleGAN3DError(Exception):

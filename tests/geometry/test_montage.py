@@ -1,5 +1,6 @@
 """The montage shows each view the right way round, with its sides and the word synthetic."""
 
+import base64
 import io
 
 import nibabel as nib
@@ -9,6 +10,7 @@ from PIL import Image
 
 from stylegan3d.geometry.slicing import CELL, VIEWS, draw_montage, slice_of
 from stylegan3d.geometry.space import Space
+from stylegan3d.render.renderer import Rendered
 
 
 @pytest.fixture
@@ -61,3 +63,13 @@ def test_larger_pictures_show_the_same_brains(blobs: np.ndarray, space: Space) -
     apart = np.asarray(small, float)[below] - np.asarray(again, float)[:, 16:48]
     # Of 255; edges are sharper where there are more pixels.
     assert abs(apart).mean() < 10
+
+
+def test_a_notebook_shows_a_volume_with_its_fields(blobs: np.ndarray, space: Space) -> None:
+    shown = Rendered(blobs[0] / np.float32(255), space, "full", 0.25)._repr_html_()
+    start = shown.index("base64,") + len("base64,")
+    png = base64.b64decode(shown[start : shown.index('"', start)])
+    title = "synthetic - not for diagnosis"
+    assert png == draw_montage({title: [blobs[0]]}, space)
+    assert "<tr><th>volume</th><td>float32 (" in shown
+    assert "<tr><th>quality</th><td>&#x27;full&#x27;</td></tr>" in shown

@@ -205,3 +205,13 @@ def test_models_are_not_written_over_other_files(generator, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(OutputError, match="cannot be written"):
         save(generator, tmp_path / "file" / "model")
+
+
+def test_it_is_moved_to_a_device_as_modules_are(generator):
+    assert generator.to("cpu") is generator
+    # What takes no memory stands for an accelerator.
+    moved = tiny_generator().to("meta")
+    assert {str(p.device) for p in moved.synthesis.parameters()} == {"meta"}
+    assert moved.w_avg.device.type == moved.device.type == "meta"
+    with pytest.raises(ModelError, match="not available on this machine"):
+        generator.to("nowhere")

@@ -7,16 +7,18 @@ A picture of synthetic brains beside real ones, for visual inspection.
 
 from __future__ import annotations
 
+import base64
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from html import escape
+from typing import Any, Literal
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from stylegan3d.base import OutputError
-from stylegan3d.geometry.space import Space, to_ras
+from stylegan3d.base import OutputError, brief_fields
+from stylegan3d.geometry.space import Space, as_packed, to_ras
 
 Plane = Literal["axial", "coronal", "sagittal"]
 Convention = Literal["radiological", "neurological"]
@@ -241,3 +243,18 @@ def _fitted(picture: np.ndarray, space: Space, cell: int) -> Image.Image:
     fitted = Image.new("L", (cell, cell), 0)
     fitted.paste(drawn, ((cell - size[0]) // 2, (cell - size[1]) // 2))
     return fitted
+
+
+def notebook_html(thing: Any) -> str:
+    """A dataclass with a `volume`, for a notebook's `_repr_html_`: three slices, and its fields.
+
+    The grid is its `space`, or that of its `generator`; what holds no `scan` is synthetic.
+    """
+    space = getattr(thing, "space", None) or getattr(thing.generator, "space", None)
+    title = "scan" if hasattr(thing, "scan") else "synthetic - not for diagnosis"
+    rows = (f"<tr><th>{k}</th><td>{escape(v)}</td></tr>" for k, v in brief_fields(thing).items())
+    table = f"<table>{''.join(rows)}</table>"
+    if space is None:
+        return table
+    png = base64.b64encode(draw_montage({title: [as_packed(thing.volume)]}, space)).decode()
+    return f'<img alt="{title}" src="data:image/png;base64,{png}">{table}'

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from stylegan3d.base import Doubt, Json, ModelError, StyleGAN3DError
 from stylegan3d.checkpoints.official import frame_entry
+from stylegan3d.devices import choose_device
 from stylegan3d.geometry.space import Frame, Space, as_packed, to_display
 from stylegan3d.model.family import (
     LACKS,
@@ -126,6 +127,23 @@ class Generator:
     def __repr__(self) -> str:
         size = "x".join(map(str, self.shape))
         return f"<Generator {self.name} {size} on {self.device}, {str(self.dtype)[6:]}>"
+
+    def to(self, device: torch.device | str) -> Generator:
+        """Move it to another device, as torch's modules are moved; returns itself.
+
+        Raises
+        ------
+        ModelError
+            If this machine has no such device.
+        """
+        self.device = choose_device(str(device))
+        for part in (self.mapping, self.synthesis, self.discriminator, self.encoder):
+            if isinstance(part, nn.Module):
+                part.to(self.device)
+        for name in ("w_avg", "deviations", "components"):
+            if getattr(self, name) is not None:
+                setattr(self, name, getattr(self, name).to(self.device))
+        return self
 
     @property
     def name(self) -> str:

@@ -23,6 +23,7 @@ import torch
 from torch import Tensor
 
 from stylegan3d.base import SILENT, Doubt, Json, Progress, RecipeError, StyleGAN3DError, brief_repr
+from stylegan3d.geometry.slicing import notebook_html
 from stylegan3d.measures.tissue_volumes import Tissues, read_tissues
 from stylegan3d.model.generator import Generator
 from stylegan3d.networks.memo import Noise
@@ -241,6 +242,7 @@ class ProjectionResult:
     """
 
     __repr__ = brief_repr
+    _repr_html_ = notebook_html
 
     w: Tensor
     volume: np.ndarray

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from stylegan3d.base import SILENT, ModelError, Progress, brief_repr, effort
 from stylegan3d.devices import measured_dtype
+from stylegan3d.geometry.slicing import notebook_html
 from stylegan3d.geometry.space import Space, to_display
 from stylegan3d.memory import is_out_of_memory, keep_large_blocks
 from stylegan3d.model.family import HasFeatures, Synthesis, held
@@ -178,6 +179,7 @@ class Rendered:
     """
 
     __repr__ = brief_repr
+    _repr_html_ = notebook_html
 
     volume: np.ndarray
     space: Space

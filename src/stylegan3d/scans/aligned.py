@@ -12,6 +12,7 @@ from scipy.linalg import expm, logm
 from scipy.spatial.transform import Rotation
 
 from stylegan3d.base import Doubt, Json, Note, ScanError, brief_repr, doubts_in, facts_in
+from stylegan3d.geometry.slicing import notebook_html
 from stylegan3d.geometry.space import Space
 from stylegan3d.scans.alignment import LEVELS_MM, Template, centroid, refined_rigid
 from stylegan3d.scans.intensity import (
@@ -104,6 +105,7 @@ class AlignedScan:
     """
 
     __repr__ = brief_repr
+    _repr_html_ = notebook_html
 
     volume: np.ndarray
     space: Space
