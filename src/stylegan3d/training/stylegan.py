@@ -195,10 +195,11 @@ class StyleGANTask(TrainingTask[SynthesisNetwork, Subjects]):
             {"params": image, "share": IMAGE_SHARE},
             {"params": [*networks["mapping"].parameters()]},
         ]
-        adam = partial(eager(torch.optim.Adam), lr=self.settings.learning_rate, betas=(0.0, 0.99))
+        adam, rate, betas = eager(torch.optim.Adam), self.settings.learning_rate, (0.0, 0.99)
         discriminator = [{"params": [*networks["discriminator"].parameters()]}]
         lessons = {"lessons": lesson_optimiser(networks["synthesis"])} if self.teacher else {}
-        return {"generator": adam(groups), "discriminator": adam(discriminator), **lessons}
+        made = {"generator": groups, "discriminator": discriminator}
+        return {name: adam(some, rate, betas) for name, some in made.items()} | lessons
 
     def extra(self, device: torch.device) -> Json:
         """Mean of w, mean path length, and how much the discriminator's inputs are augmented."""
