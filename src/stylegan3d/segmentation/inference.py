@@ -203,7 +203,7 @@ class Segmenter:
             Intensities in [0, 1], on a grid that the network knows.
         """
         found = self.network(padded(image[None, None], self.network.multiple)).softmax(dim=4)
-        told, count = torch.from_numpy(self._told).long(), len(self.scheme.classes)
+        told, count = torch.from_numpy(self._told).long().to(found.device), len(self.scheme.classes)
         whole = found.new_zeros(*found.shape[:4], count, *found.shape[5:])
         found = whole.index_add(4, told, found)
         keep = tuple(slice(n) for n in image.shape)
