@@ -236,6 +236,8 @@ def compare(tour: Tour) -> None:
         ("difference", "The difference, in colours that colour-blind readers can distinguish."),
     ):
         tour.click(f"compare.mode.{mode}")
+        ssim = tour.explorer.comparing.panel.figures.labels["ssim"]
+        tour.wait_for(lambda ssim=ssim: ssim.text() != "–", "the figures")
         tour.shoot(f"compare-{mode}", text)
     tour.click("compare.mode.off")
 
