@@ -33,8 +33,9 @@ from torch import Tensor, nn
 from stylegan3d.base import Json, ModelError, Progress
 from stylegan3d.dataset.pack import Pack
 from stylegan3d.devices import eager, fast_dtype
+from stylegan3d.directions.people import encoded
 from stylegan3d.geometry.slicing import draw_montage
-from stylegan3d.geometry.space import as_packed, to_display
+from stylegan3d.geometry.space import as_packed, to_display, unit
 from stylegan3d.memory import keep_large_blocks
 from stylegan3d.metrics.distances import Moments, expected_bmmd2, real_bmmd2
 from stylegan3d.metrics.diversity import pair_correlation, pair_ms_ssim, random_pairs
@@ -682,12 +683,11 @@ class Teacher:
         mapping.load_state_dict(state)
 
         def latents(split: str, *, flipped: bool = False) -> Tensor:
-            encoder, found = teacher.encoder, []
-            assert encoder is not None
+            found = []
             for row in pack.indices(split):
-                volume = as_input(pack.volumes[row])[None]
-                volume = volume.flip(2 + pack.space.sideways) if flipped else volume
-                found.append(encoder(volume.to(teacher.device))[0].mean(dim=0).cpu())
+                volume = unit(pack.volumes[row])
+                volume = np.flip(volume, pack.space.sideways).copy() if flipped else volume
+                found.append(torch.from_numpy(encoded(teacher, volume)).float())
             return (torch.stack(found) - centre) / scale if found else centre[:0]
 
         found = {
