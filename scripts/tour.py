@@ -1,7 +1,7 @@
 """A tour of the explorer that operates itself and saves pictures and volumes.
 
     python scripts/tour.py --out tour-output    what `make run` does without a display
-    python scripts/tour.py --screens docs    the page of the window in pictures
+    python scripts/tour.py --gif tour.gif       the same as a film
 
 It operates the real window by the object names of its controls.
 """
@@ -18,8 +18,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tour_film import film
-from tour_page import LARGEST, SCALES
-from tour_screens import Screens, screens, sizes
 from tour_stops import STOPS, Tour, TourError
 
 from napari_stylegan3d.app.window import (
@@ -59,9 +57,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         args.out.mkdir(parents=True, exist_ok=True)
         if args.virtual or not has_display():
-            virtual_screen(LARGEST if args.screens else SIZE)
-        if args.scale:
-            os.environ["QT_SCALE_FACTOR"] = str(args.scale)
+            virtual_screen()
         walk(args)
     except (BrokenBindingError, TourError, OSError) as error:
         print(error, file=sys.stderr)
@@ -79,17 +75,6 @@ def parser() -> argparse.ArgumentParser:
     result.add_argument("--out", type=Path, default=Path(OUT), help=f"folder; default: {OUT}")
     result.add_argument(
         "--gif", type=Path, help="instead, make a film of twenty seconds, such as tour.gif"
-    )
-    result.add_argument(
-        "--screens",
-        type=Path,
-        help="instead, write the page of the window in pictures to this folder, such as docs",
-    )
-    result.add_argument(
-        "--scale",
-        type=float,
-        choices=SCALES,
-        help="with --screens: only its pictures of screens whose letters are so much larger",
     )
     add_model_options(result)
     result.add_argument(
@@ -123,11 +108,11 @@ def virtual_screen(size: tuple[int, int] = SIZE) -> None:
 
 
 def walk(args: argparse.Namespace) -> None:
-    """Open the window, run the tour or make film or page, close."""
+    """Open the window, run the tour or make the film, close."""
     started = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="stylegan3d-tour-") as home:
         as_on_the_first_day(Path(home))
-        _screens(args) if args.screens else _walk(args.out, args.model, args.frame, args.gif)
+        _walk(args.out, args.model, args.frame, args.gif)
     print(f"It took {(time.monotonic() - started) / 60:.1f} min.")
 
 
@@ -153,19 +138,6 @@ def _walk(out: Path, model: Path | None, frame: str | None, gif: Path | None) ->
         viewer.close()
     print(f"{len(tour.pictures)} pictures and the saved files are in {out};")
     print(f"open {out / 'index.html'} to look through them.")
-
-
-def _screens(args: argparse.Namespace) -> None:
-    missing = Path("no-such-model") if args.scale is None else args.model
-    viewer, explorer = open_window(missing, frame=args.frame)
-    try:
-        tour = Screens(viewer, explorer, args.screens.absolute())
-        if args.scale is None:
-            screens(tour)
-        else:
-            sizes(tour, args.scale)
-    finally:
-        viewer.close()
 
 
 def write_page(out: Path, pictures: Sequence[tuple[str, str]]) -> Path:

@@ -1,4 +1,4 @@
-"""The tour as a film of twenty seconds: `stylegan3d-tour --gif tour.gif`.
+"""The tour as a film of twenty seconds: `python scripts/tour.py --gif tour.gif`.
 
 It operates the real window like the tour, and takes a picture of it for each frame.
 """

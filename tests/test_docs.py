@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import tour_page
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = sorted(
@@ -47,13 +46,6 @@ def test_links_lead_somewhere(page: Path) -> None:
         assert linked.exists(), f"{target} does not exist"
         assert linked.is_relative_to(ROOT), f"{target} leads out of the repository"
         assert not anchor or anchor in anchors(linked), f"{target}: no such heading"
-
-
-def test_the_window_in_pictures_is_whole() -> None:
-    assert (ROOT / "docs" / tour_page.PAGE).read_text() == tour_page.page(), "make docs"
-    files = list((ROOT / "docs" / tour_page.FOLDER).iterdir())
-    assert {file.stem for file in files} == set(tour_page.names())
-    assert sum(file.stat().st_size for file in files) < 7e6
 
 
 def command_lines(program: str) -> list[tuple[str, str]]:
