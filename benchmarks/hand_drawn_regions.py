@@ -14,8 +14,9 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 
+from stylegan3d.geometry.space import Space
 from stylegan3d.scans import read_scan
-from stylegan3d.segmentation.classes import PAIRED, REGIONS, dice_scores, region_of_label
+from stylegan3d.segmentation.classes import PAIRED, REGIONS, dice_scores, halved, region_of_label
 from stylegan3d.segmentation.inference import bundled_segmenter
 from stylegan3d.segmentation.scans import LabelledScan, Wanted, segment_scan
 
@@ -33,6 +34,7 @@ def main() -> None:
         image = nib.load(path.with_name(path.name.replace("_T1w", "_dseg")))
         labels = np.asarray(image.dataobj).round().astype(int)
         truth = np.vectorize(lambda value: table.get(value, 0))(labels)
+        truth = halved(truth, Space(image.shape, image.affine))
         scores.append(dice_scores(np.asarray(labelled.image.dataobj), truth, REGIONS.classes))
         ml = abs(np.linalg.det(image.affine[:3, :3])) / 1000
         drawn.append(np.bincount(truth.ravel(), minlength=len(REGIONS.classes)) * ml)

@@ -343,7 +343,7 @@ def test_a_flow_is_matched_to_what_is_measured_of_people(
     assert made.synthesis.flow.curves.ends.tolist() == plain.synthesis.flow.curves.ends.tolist()
     with pytest.raises(ModelError, match="has no flow to match"):
         match_flow(generator, pack, tmp_path / "none", measures=[measure])
-    with pytest.raises(ModelError, match="different grids"):
+    with pytest.raises(ModelError, match="a different grid"):
         match_flow(plain, even_pack, tmp_path / "none", measures=[measure])
     for wrong in ({"rounds": 0}, {"share": 1.5}):
         with pytest.raises(ModelError, match=r"at least a round|above 0 and at most 1"):

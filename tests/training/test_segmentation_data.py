@@ -10,7 +10,8 @@ from labelled_phantoms import brain, tissues
 from tolerances import SUMS
 
 from stylegan3d.base import StyleGAN3DError
-from stylegan3d.segmentation.classes import REGIONS, region_of_label
+from stylegan3d.geometry.space import Space
+from stylegan3d.segmentation.classes import REGIONS, VERMIS, halved, region_of_label
 from stylegan3d.training import segmentation as augmentation
 from stylegan3d.training.segmentation import _window, augment_labelled, load_labelled
 
@@ -100,7 +101,7 @@ def test_a_turn_keeps_sizes_on_a_grid_with_unequal_sides(monkeypatch):
 
 def test_regions_are_read_by_their_numbers_and_change_sides_in_the_mirror(monkeypatch):
     table, names = region_of_label(), REGIONS.classes
-    assert set(table.values()) == set(range(len(names)))
+    assert set(table.values()) == {*range(len(names)), VERMIS}
     assert names[table[47]] == "right_hippocampus"
     assert names[table[201]] == "left_temporal_cortex"
     for label, mirrored in enumerate(REGIONS.mirrored):
@@ -118,6 +119,37 @@ def test_regions_are_read_by_their_numbers_and_change_sides_in_the_mirror(monkey
         assert torch.equal(its, labels)
         flipped += float(made[:10].mean()) > float(made[10:].mean())
     assert 0 < flipped < 6
+
+
+@pytest.mark.parametrize("toward", [1, -1])
+def test_the_vermis_is_divided_at_the_midline_whichever_way_the_grid_runs(toward):
+    table, names = region_of_label(), REGIONS.classes
+    affine = np.diag([2.0, 2.0 * toward, 2.0, 1.0])[[1, 0, 2, 3]]  # x runs along the second axis
+    affine[0, 3] = -5 * toward
+    codes = np.full((4, 6, 4), 72)
+    codes[0] = 11
+    found = halved(np.vectorize(table.get)(codes), Space(codes.shape, affine))
+    sides = ["left"] * 3 + ["right"] * 3
+    expected = [names.index(f"{side}_cerebellar_cortex") for side in sides[::toward]]
+    assert (found[1:] == np.array(expected)[:, None]).all()
+    assert (found[0] == names.index("fourth_ventricle")).all()
+
+
+def test_numbers_that_are_not_of_the_protocol_are_refused_without_naming_a_table(
+    labelled, tmp_path
+):
+    pack, _ = labelled
+    for number in (72, 77):
+        for row in pack.table:
+            image = nib.Nifti1Image(np.full(pack.space.shape, number, np.int16), pack.space.affine)
+            image.to_filename(tmp_path / f"{row['name']}_dseg.nii.gz")
+        if number == 72:
+            left = REGIONS.classes.index("left_cerebellar_cortex")
+            labels = load_labelled(pack, tmp_path, REGIONS).labels
+            assert (labels[:, :10] == left).all()
+            assert (labels[:, 10:] == left + 1).all()
+    with pytest.raises(StyleGAN3DError, match="value 77, which is no number of the Neuromorph"):
+        load_labelled(pack, tmp_path, REGIONS)
 
 
 def test_empty_space_around_a_brain_is_left_out_of_a_step(brains):

@@ -19,6 +19,8 @@ from stylegan3d.scans import read_scan
 from stylegan3d.scans.aligned import AlignedScan
 from stylegan3d.scans.resampling import pack_mask
 from stylegan3d.scans.scan_data import ScanData
+from stylegan3d.segmentation.classes import CLASSES, REGIONS, region_of_label
+from stylegan3d.translation.card import RegionTable
 from stylegan3d.translation.files import Relabelled, Resize, place_map, resized, save_relabelled
 from stylegan3d.translation.painter import REACH_MM, Repainted, load_painter
 
@@ -366,3 +368,26 @@ def test_a_map_elsewhere_is_refused_where_it_is_to_be_kept(painter, tmp_path):
 def test_the_means_of_people_are_those_of_the_phantoms(painter):
     # The figures come from the phantoms' people, each with a contrast of his own.
     assert painter.usual[:5] == pytest.approx(INTENSITIES[1:], abs=0.03)
+
+
+def test_a_painter_of_the_regions_takes_the_numbers_of_the_protocol(painter_folder, tmp_path):
+    """As `segment --regions` writes regions, or as the protocol has them; and no other number."""
+    painter = load_painter(painter_folder, device="cpu")
+    rows = [[i, n, CLASSES[REGIONS.tissues[i]]] for i, n in enumerate(REGIONS.classes) if i]
+    painter.regions = RegionTable.from_list(rows)
+    where = {1: 46, 2: 177, 3: 45, 4: 51, 5: 35}
+    own = {tissue: region_of_label()[number] for tissue, number in where.items()}
+    found = []
+    for codes in (own, where):
+        labels = np.array([0, *codes.values()])[tissues()]
+        found.append(place_map(read_scan(file_of(tmp_path, labels)), painter, pose="keep"))
+        assert np.array_equal(found[-1].tissues, tissues())
+        assert "5 labels, taken as regions." in found[-1].notes
+    assert np.array_equal(found[0].regions, found[1].regions)
+    assert len(np.unique(found[0].regions)) == 6
+    labels[labels == where[5]] = 72
+    vermis = place_map(read_scan(file_of(tmp_path, labels)), painter, kind="regions", pose="keep")
+    assert (vermis.tissues[tissues() == 5] == CLASSES.index("grey")).all()
+    labels[labels == 72] = 77
+    with pytest.raises(ScanError, match="contains the label 77, which is not one of the regions"):
+        place_map(read_scan(file_of(tmp_path, labels)), painter)

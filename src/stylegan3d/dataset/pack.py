@@ -30,7 +30,7 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 
-from stylegan3d.base import Doubt, Json, StyleGAN3DError
+from stylegan3d.base import Doubt, Json, ModelError, StyleGAN3DError
 from stylegan3d.geometry.space import Space, checked_space
 from stylegan3d.storage.files import atomic_file, output_errors, write_together
 from stylegan3d.storage.jsontext import read_json, to_plain
@@ -91,6 +91,14 @@ class Pack:
     def column(self, name: str) -> list[Any]:
         """One column of the table; None where missing."""
         return [row.get(name) for row in self.table]
+
+    def check_grid(self, space: Space, name: str) -> None:
+        """Raise ModelError if the volumes lie on another grid than that of the generator `name`."""
+        if not self.space.same_as(space):
+            raise ModelError(
+                f"{self.path} contains volumes with a different grid than {name}: "
+                "prepare the data with this model as the template."
+            )
 
     @property
     def template(self) -> np.ndarray:

@@ -67,11 +67,7 @@ def encode_people(generator: Generator, pack: Pack, wanted: Sequence[str] = ()) 
             "are unknown: train one with `stylegan3d train`, or request principal "
             "components only."
         )
-    if not generator.space.same_as(pack.space):
-        raise ModelError(
-            f"{pack.path} contains volumes with a different grid than {generator.name}: "
-            "prepare the data with this model as the template."
-        )
+    pack.check_grid(generator.space, generator.name)
     rows, measured = [], []
     for volume in pack.volumes:
         intensity = np.asarray(volume, dtype=np.float32) / 255

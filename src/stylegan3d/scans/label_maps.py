@@ -55,13 +55,13 @@ BACKGROUND = "background"
 UNIT = "_ml"
 
 
-def read_tissues(folder: Path) -> dict[int, str]:
+def read_tissues(folder: Path, *, needed: bool = False) -> dict[int, str]:
     """Tissue of each label in `labels.tsv` (columns index, name, tissue); empty without the file.
 
     Raises
     ------
     StyleGAN3DError
-        If the table lacks a column or has an invalid row.
+        If the table lacks a column or has an invalid row, or is `needed` and not there.
     """
     path = folder / TABLE
     tissues: dict[int, str] = {}
@@ -78,6 +78,11 @@ def read_tissues(folder: Path) -> dict[int, str]:
                 "name the tissue, such as grey or white."
             )
         tissues[int(index[:LONGEST_NUMBER])] = tissue
+    if needed and not tissues:
+        raise StyleGAN3DError(
+            f"{folder} has no {TABLE} that says which tissue each label is; add one with the "
+            "columns index, name and tissue."
+        )
     return tissues
 
 

@@ -232,9 +232,21 @@ _GYRI = {
 }
 
 
+#: What the numbers of the vermis, which has no side, become first; see `halved`.
+VERMIS = len(REGIONS.classes)
+
+
+def halved(found: np.ndarray, space: Space) -> np.ndarray:
+    """Regions (X, Y, Z), `VERMIS` divided at x = 0 mm into the cerebellar cortex of each side."""
+    steps = zip(space.affine[0, :3], np.ogrid[tuple(map(slice, space.shape))], strict=True)
+    x = sum(mm * index for mm, index in steps) + space.affine[0, 3]
+    left, right = (REGIONS.classes.index(f"{side}_cerebellar_cortex") for side in SIDES)
+    return np.where(found == VERMIS, np.where(x < 0, left, right), found).astype(np.uint8)
+
+
 def region_of_label() -> dict[int, int]:
-    """Index in `REGIONS` of each number of the protocol; 0 is background."""
-    found = {0: 0}
+    """Index in `REGIONS`, or `VERMIS`, of each number of the protocol; 0 is background."""
+    found = {0: 0} | dict.fromkeys((71, 72, 73), VERMIS)
     for name, numbers in _MIDLINE.items():
         found |= dict.fromkeys(numbers, REGIONS.classes.index(name))
     pairs = [(name, pair) for name, known in _PAIRS.items() for pair in known]

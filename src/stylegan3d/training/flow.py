@@ -329,8 +329,7 @@ def check_flow(generator: Generator, pack: Pack) -> None:
                 f"'{generator.name}' cannot be given a flow: that needs an encoder, detail images "
                 "and a deformation."
             )
-    if generator.space.shape != pack.space.shape:
-        raise ModelError("The generator and the data set have different grids; prepare it again.")
+    pack.check_grid(generator.space, generator.name)
 
 
 def without_flow(generator: Generator) -> Generator:

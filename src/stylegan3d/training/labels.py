@@ -189,11 +189,7 @@ def _check(generator: Generator, pack: Pack, encodes: bool) -> None:
         )
     if encodes:
         generator.require("encode")
-    if not generator.space.same_as(pack.space):
-        raise ModelError(
-            f"{pack.path} contains volumes with a different grid than {generator.name}: "
-            "prepare the data with this model as the template."
-        )
+    pack.check_grid(generator.space, generator.name)
 
 
 def _rows(pack: Pack, people: np.ndarray, labels: Sequence[str], report: Progress) -> list[Json]:

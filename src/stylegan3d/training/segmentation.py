@@ -40,6 +40,7 @@ from stylegan3d.segmentation.classes import (
     Scheme,
     asymmetry_percent,
     dice_scores,
+    halved,
     mean_scores,
     region_of_label,
     volumes_ml,
@@ -367,7 +368,8 @@ def load_labelled(pack: Pack, folder: Path, scheme: Scheme = TISSUES) -> Labelle
             path = label_map_of(Path(pack.table[row]["file"]), folder)
             if path is None:
                 continue
-            found = read_map(path, pack.space, table)
+            found = read_map(path, pack.space, table, PROTOCOL if regions else "")
+            found = halved(found, pack.space) if regions else found
             if not one_sided(found, scheme):
                 rows.append(int(row))
                 maps.append(found)
@@ -393,12 +395,7 @@ def one_sided(labels: np.ndarray, scheme: Scheme) -> bool:
 
 def _class_of_label(folder: Path) -> dict[int, int]:
     """Index in `CLASSES` of each label of the folder's table; 0 is background."""
-    tissues = read_tissues(folder)
-    if not tissues:
-        raise StyleGAN3DError(
-            f"{folder} has no {TABLE} that says which tissue each label is; add one with the "
-            "columns index, name and tissue."
-        )
+    tissues = read_tissues(folder, needed=True)
     unknown = sorted(set(tissues.values()) - set(CLASSES))
     if unknown:
         raise StyleGAN3DError(
@@ -432,8 +429,14 @@ def classes_of(data: np.ndarray, table: Mapping[int, int]) -> tuple[np.ndarray, 
     return classes[place].reshape(data.shape), unknown
 
 
-def read_map(path: Path, space: Space, table: dict[int, int]) -> np.ndarray:
+#: What to do about a value, where no table of the folder names them.
+PROTOCOL = "is no number of the Neuromorphometrics protocol; renumber it, or learn tissues."
+
+
+def read_map(path: Path, space: Space, table: dict[int, int], otherwise: str = "") -> np.ndarray:
     """One label map on the grid `space`, each value replaced by what `table` has for it.
+
+    `otherwise` ends the sentence on a value that it lacks; by default that of the folder's table.
 
     Returns
     -------
@@ -451,10 +454,8 @@ def read_map(path: Path, space: Space, table: dict[int, int]) -> np.ndarray:
         )
     classes, unnamed = classes_of(data, table)
     if unnamed:
-        raise StyleGAN3DError(
-            f"{path} holds the value {unnamed[0]:g}, which {path.parent / TABLE} does not name; "
-            "add it to the table."
-        )
+        otherwise = otherwise or f"{path.parent / TABLE} does not name; add it to the table."
+        raise StyleGAN3DError(f"{path} holds the value {unnamed[0]:g}, which {otherwise}")
     return classes
 
 

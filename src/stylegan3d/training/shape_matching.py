@@ -526,8 +526,7 @@ def match_flow(
     flow, steps = flow_and_steps(generator)
     if flow is None:
         raise ModelError(f"'{generator.name}' has no flow to match: train one with `train flow`.")
-    if generator.space.shape != pack.space.shape:
-        raise ModelError("The generator and the data set have different grids; prepare it again.")
+    pack.check_grid(generator.space, generator.name)
     if measures is None:
         measures = (TissueShapes(pack.space), RegionFeatures(pack))
     drawing = _Drawing(generator, steps)

@@ -17,7 +17,7 @@ from stylegan3d.checkpoints.folder import page_of as page_with
 from stylegan3d.geometry.space import Space, checked_space
 from stylegan3d.pages.page import markdown
 from stylegan3d.scans.label_maps import TABLE, read_tissues
-from stylegan3d.segmentation.classes import CLASSES, TITLES
+from stylegan3d.segmentation.classes import CLASSES, REGIONS, TITLES, halved, region_of_label
 from stylegan3d.storage.files import read_rows
 from stylegan3d.storage.jsontext import finite_number, is_int
 from stylegan3d.storage.places import MONTAGE
@@ -59,6 +59,18 @@ class RegionTable:
         table = {code: places[_SIDE.sub("", name)] for code, name in self.names.items()}
         return looked_up(codes, table)
 
+    def own_code(self, codes: np.ndarray) -> dict[int, int]:
+        """Its own code of every code that a map (X, Y, Z) may hold: of its own, or, if these are
+        `REGIONS` and the map has higher ones, of the numbers of the Neuromorphometrics protocol.
+        """
+        numbers = (*self.names.values(),) == REGIONS.classes[1:] and codes.max() > len(self.names)
+        return region_of_label() if numbers else {code: code for code in self.names}
+
+    def own(self, codes: np.ndarray, space: Space) -> np.ndarray:
+        """A map (X, Y, Z) of codes that `own_code` knows, in its own."""
+        table = self.own_code(codes)
+        return halved(looked_up(codes, table), space) if 0 in table else codes
+
     def to_list(self) -> list[list[Any]]:
         """As a card holds it: rows of code, name and tissue."""
         return [[code, self.names[code], self.tissues[code]] for code in sorted(self.names)]
@@ -97,12 +109,7 @@ def read_regions(folder: Path) -> RegionTable:
     StyleGAN3DError
         If there is no usable table, or it names a tissue or a code that nothing can be done with.
     """
-    tissues = read_tissues(folder)
-    if not tissues:
-        raise StyleGAN3DError(
-            f"{folder} has no {TABLE} that says which tissue each label is; add one with the "
-            "columns index, name and tissue."
-        )
+    tissues = read_tissues(folder, needed=True)
     rows = read_rows(folder / TABLE)
     named = {int(row["index"]): (row.get("name") or "").strip() for row in rows}
     rows_of_it = [[k, named[k] or f"region_{k}", t] for k, t in tissues.items() if k != 0]

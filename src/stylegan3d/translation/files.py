@@ -188,8 +188,8 @@ def place_map(scan: Scan, painter: Painter, *, kind: str = "auto", pose: str = "
     scan : Scan
         The map as `scans.read_scan` reads it, in any orientation and of any voxel size.
     kind : str
-        Kind of `KINDS`: whether it holds `CLASSES`, codes of `painter.regions` or FreeSurfer's of
-        structures; auto tells by which codes there are.
+        Kind of `KINDS`: whether it holds `CLASSES`, codes that `painter.regions` knows or
+        FreeSurfer's of structures; auto tells by which codes there are.
     pose : str
         "auto" turns a map that does not lie as the painter's mean brain does until it does; "keep"
         takes it as it lies.
@@ -201,6 +201,7 @@ def place_map(scan: Scan, painter: Painter, *, kind: str = "auto", pose: str = "
     """
     codes = _codes(scan)
     kind, told = _kind(codes, kind, painter, scan)
+    codes = painter.regions.own(codes, scan.space) if kind == "regions" else codes
     notes: list[Note] = [*scan.doubts, told]
     groups = painter.regions.group_of(codes) if kind == "regions" else None
     if kind == "tissues":
@@ -250,7 +251,7 @@ def _kind(codes: np.ndarray, kind: str, painter: Painter, scan: Scan) -> tuple[s
         kind = "tissues" if max(values) < len(CLASSES) else kind
     known: Collection[int] = {
         "tissues": range(len(CLASSES)),
-        "regions": painter.regions.names,
+        "regions": painter.regions.own_code(codes),
         STRUCTURES.name: _TISSUE_OF_CODE,
     }[kind]
     unknown = unknown_codes(values, known)
