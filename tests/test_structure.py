@@ -39,7 +39,7 @@ MOST = {
     "class names defined more than once": 0,
     "modules with one importer": 42,
     "untyped dictionaries": 60,
-    "words of documents": 29_000,
+    "words of documents": 28_500,
 }
 UNTYPED = r"dict\[str, Any\]|Mapping\[str, Any\]"
 
