@@ -59,6 +59,7 @@ def test_older_people_have_larger_ventricles(generator):
     assert volumes[1] > 1.15 * volumes[0]
 
 
+@pytest.mark.soak
 def test_the_command_opens_it_by_name(tmp_path, capsys):
     words = ["generate", "--model", NAME, "--seeds", "3", "--label", "age=70", "--out", tmp_path]
     with pytest.raises(SystemExit) as ended:
@@ -74,6 +75,7 @@ def diffusion():
     return load(DIFFUSION)
 
 
+@pytest.mark.soak
 def test_the_diffusion_has_the_latents_of_the_autoencoder(generator, diffusion):
     scan = torch.from_numpy(generator.template)[None, None] * 2 - 1
     with torch.no_grad():

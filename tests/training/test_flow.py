@@ -296,6 +296,7 @@ def test_sizes_are_calibrated_again_from_the_start(
     torch.testing.assert_close(seed_latents(none, range(30)), seed_latents(plain, range(30)))
 
 
+@pytest.mark.soak
 def test_a_flow_is_matched_to_what_is_measured_of_people(
     generator, plain, pack, even_pack, tmp_path
 ):

@@ -274,6 +274,7 @@ def test_previews_have_no_texture(model):
     assert np.array_equal(full, to_display(model.synthesis(w[None]))[0])
 
 
+@pytest.mark.soak
 def test_a_diffusions_brains_are_varied_by_its_own_steps(stage, even_pack, tmp_path):
     shape = DiffusionConfig((4, 3, 4, 3), (8, 16), 1, 4)
     run = train_diffusion(

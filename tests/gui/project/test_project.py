@@ -393,6 +393,7 @@ def test_a_painted_region_is_left_to_the_model_and_the_filled_scan_is_saved(
     assert window.explorer.projecting.painting.region() is None, "it was cleared"
 
 
+@pytest.mark.soak
 def test_thick_slices_are_allowed_for(window, scan_file, tmp_path):
     thin, path = nib.load(scan_file), tmp_path / "sub-07_T1w.nii.gz"
     data = np.asarray(thin.dataobj).reshape(50, 64, 28, 2).mean(axis=3)
