@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QEvent, QObject, QPoint, QRect, Qt, QTimer, Signal
@@ -48,7 +48,7 @@ class GuideStep:
     target: str
     heading: str
     text: str
-    done: Callable[[Context, Any], bool] = lambda _context, _control: False
+    done: Callable[[Context, Any], bool] = field(default=lambda *_: False, kw_only=True)
 
 
 class StepCard(QFrame):
@@ -158,28 +158,7 @@ class StepCard(QFrame):
         self.move(views.width() - width - MARGIN, max(low - self.height() - MARGIN, 0))
 
 
-FIRST_STEPS = (
-    GuideStep(
-        "Browse",
-        "",
-        "Browse by seed",
-        "Each seed is a new synthetic brain. Use ◀ ▶ and Random on the right, or open the gallery.",
-    ),
-    GuideStep(
-        "Project",
-        "",
-        "Drop a scan",
-        "Drop a T1-weighted scan (NIfTI or DICOM folder) on the window, or open a sample, and "
-        "press Project: the program searches for the most similar synthetic brain.",
-    ),
-    GuideStep(
-        "Directions",
-        "",
-        "Move a slider",
-        "Make the brain older, enlarge its ventricles, change its folding. Ctrl+Z "
-        "undoes every change; F1 lists all keys.",
-    ),
-)
+FIRST_STEPS = tuple(GuideStep(*row) for row in controls.texts("first_steps"))
 
 
 class Welcome(StepCard):
@@ -265,88 +244,21 @@ def _measured(context: Context, header: Any) -> bool:
     return header.isChecked() and any(sign.isdigit() for sign in volume)
 
 
-STEPS = (
-    GuideStep(
-        "Project",
-        "project.sample",
-        "Open a patient's scan",
-        "Press Samples and choose one of the two real brains.",
-        lambda context, _: context.session.case is not None,
-    ),
-    GuideStep(
-        "Project",
-        "project.budget",
-        "Choose a short search",
-        "Choose Draft under Search: it takes a few seconds. Standard follows the scan "
-        "more closely.",
-        lambda _, box: box.currentData() == "draft",
-    ),
-    GuideStep(
-        "Project",
-        "project.start",
-        "Project",
-        "Press Project. The scan is aligned, and the program searches for the synthetic brain "
-        "that is most similar to it. The verdict says how far to trust the result.",
-        lambda context, _: context.session.result is not None,
-    ),
-    GuideStep(
-        "",
-        "project.show.model",
-        "See what the model knows",
-        "Switch to Reconstruction: this is synthetic. What is missing in it, the model "
-        "cannot show.",
-        lambda context, _: context.session.state.what == "model",
-    ),
-    GuideStep(
-        "Compare",
-        "compare.choose",
-        "Compare it with the scan",
-        "Press Choose A and choose the scan.",
-        lambda context, _: context.session.state.second is not None,
-    ),
-    GuideStep(
-        "Compare",
-        "compare.mode.curtain",
-        "Drag the swipe line",
-        "Press Swipe and drag the line in a plane: the scan is on its left.",
-        _curtain_drawn,
-    ),
-    GuideStep(
-        "Compare",
-        "compare.mode.off",
-        "End the comparison",
-        "Press Off.",
-        lambda context, _: context.session.state.comparison == "off",
-    ),
-    GuideStep(
-        "",
-        "project.show.edited",
-        "Return to the patient",
-        "Switch to Edited scan: from now on every slider moves the scan itself.",
-        lambda context, _: context.session.state.what == "recipe",
-    ),
-    GuideStep(
-        "Directions",
-        "directions.years",
-        "Make the patient older",
-        "Move the slider to about +20 years. The ventricles grow; the caption says so.",
-        _aged,
-    ),
-    GuideStep(
-        "",
-        "measure.fold",
-        "Measure",
-        "Open Measure: volumes of tissue, and how the edit changed them.",
-        _measured,
-    ),
-    GuideStep(
-        "Export",
-        "export.report",
-        "Save a report",
-        "Press Save report: one page with pictures, verdict and volumes, in the folder above.",
-        lambda context, _: "report" in _text_of(context.dock, "export.done"),
-    ),
-)
+#: Whether a step was done, by its control, from the context and the control.
+DONE: dict[str, Callable[[Context, Any], bool]] = {
+    "project.sample": lambda context, _: context.session.case is not None,
+    "project.budget": lambda _, box: box.currentData() == "draft",
+    "project.start": lambda context, _: context.session.result is not None,
+    "project.show.model": lambda context, _: context.session.state.what == "model",
+    "compare.choose": lambda context, _: context.session.state.second is not None,
+    "compare.mode.curtain": _curtain_drawn,
+    "compare.mode.off": lambda context, _: context.session.state.comparison == "off",
+    "project.show.edited": lambda context, _: context.session.state.what == "recipe",
+    "directions.years": _aged,
+    "measure.fold": _measured,
+    "export.report": lambda context, _: "report" in _text_of(context.dock, "export.done"),
+}
+STEPS = tuple(GuideStep(*row, done=DONE[row[1]]) for row in controls.texts("example"))
 END = (
     "This was a whole case. Press ? beside the tabs for the guide to a panel, and F1 for all keys."
 )

@@ -244,22 +244,7 @@ def in_words(figures: PairFigures | None, withheld: str = "") -> dict[str, str]:
     return words
 
 
-MODES = (
-    ("off", "Off", "Show B alone."),
-    (
-        "side",
-        "Side by side",
-        "A to the left of B in every plane; zoom, pan and crosshair are linked.",
-    ),
-    ("curtain", "Swipe", "A to the left of the line, B to the right; drag the line."),
-    ("flicker", "Flicker", "A and B alternately, in the planes."),
-    ("difference", "Difference", "B, with colours where it is brighter or darker than A."),
-    (
-        "row",
-        "Up to four",
-        "Up to four brains or patients in columns, with one crosshair and one zoom.",
-    ),
-)
+MODES = controls.texts("compare")
 #: A's thumbnail.
 PICTURE = 64
 NOTHING = "Nothing yet: pin the current brain, or choose one."

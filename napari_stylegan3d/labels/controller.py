@@ -41,19 +41,7 @@ if TYPE_CHECKING:
     from stylegan3d.scans import AlignedScan
     from stylegan3d.session.workspace import StateChange
 
-SHOWN = (
-    ("before", "Before", "The brain before the edits."),
-    ("after", "After", "The brain generated from the edited labels."),
-    ("difference", "Difference", "After minus before."),
-    (
-        "movement",
-        "Movement",
-        (
-            "Where the edits make tissue larger (orange) or smaller (blue), in %, and which way it "
-            "moves."
-        ),
-    ),
-)
+SHOWN = controls.texts("labels")
 START = "Segment the current brain, edit the tissue labels, and generate a matching brain."
 
 

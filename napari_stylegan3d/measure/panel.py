@@ -91,32 +91,9 @@ ACROSS = tuple(name for name in MIDLINE if name not in AS_TISSUES)
 NONE, WAITING, MEASURING = "–", "…", "Measuring…"
 #: Stands for a file of norms that is to be chosen.
 OPEN = "open"
-COLUMNS = (
-    ("ml", "Volume in millilitres."),
-    ("change", "Change in ml relative to the brain before editing or mixing."),
-    ("percent", "Change in per cent relative to the brain before editing or mixing."),
-    (
-        "z",
-        (
-            "Standard deviations from what is expected for this age, sex and head size; bold "
-            "beyond the limit below.\nAnother scanner may shift it, see the tooltip of a value."
-        ),
-    ),
-    ("percentile", "Percentile among people of this age, sex and head size; 50 is the median."),
-)
+COLUMNS = controls.texts("measures")
 HEADS = {"ml": "ml", "change": "Δ ml", "percent": "Δ %", "z": "z", "percentile": "Pctl."}
-REGION_COLUMNS = (
-    ("left", "Left", "Volume on the left in millilitres."),
-    ("left_z", "z", COLUMNS[3][1]),
-    ("right", "Right", "Volume on the right in millilitres."),
-    ("right_z", "z", COLUMNS[3][1]),
-    (
-        "asymmetry",
-        "L−R %",
-        "Left minus right in per cent of their mean; positive where the left is larger.",
-    ),
-    ("asymmetry_z", "z", COLUMNS[3][1]),
-)
+REGION_COLUMNS = controls.texts("regions")
 AGE_DECIMALS = 1
 SWATCH = 10
 NUMBER_PX = 34

@@ -19,58 +19,7 @@ from napari_stylegan3d.widgets import controls
 from stylegan3d.recipe.recipe import Detail
 
 #: Key, words, tooltip and shortcut of each picture; the first ones are brains, the others maps.
-SEGMENTS = (
-    ("scan", "Scan", "The scan as it was opened, aligned to the model.", "Ctrl+1"),
-    (
-        "edited",
-        "Edited scan",
-        (
-            "The scan with its own detail, moved and changed by the edits; without an edit it is "
-            "the\nscan itself."
-        ),
-        "Ctrl+2",
-    ),
-    (
-        "model",
-        "Reconstruction",
-        "The synthetic brain most similar to the scan, with the same edits.",
-        "Ctrl+3",
-    ),
-    (
-        "filled",
-        "Inpainted",
-        (
-            "The scan with missing parts, such as a masked region, filled in by the model. "
-            "Edits\nchange only the filled-in parts."
-        ),
-        "",
-    ),
-    (
-        "unusual",
-        "Deviation map",
-        (
-            "The scan, coloured where its residual z exceeds 2.5: blue darker, orange brighter "
-            "than\nthe model expects."
-        ),
-        "Ctrl+7",
-    ),
-    ("difference", "Edited − scan", "What the edits changed, in intensity.", "Ctrl+4"),
-    (
-        "residual",
-        "Reconstruction − scan",
-        "Where the reconstruction differs from the scan, in intensity.",
-        "Ctrl+5",
-    ),
-    (
-        "movement",
-        "Movement",
-        (
-            "Where the edits make tissue larger (orange) or smaller (blue), in %, and which way it "
-            "moves."
-        ),
-        "Ctrl+6",
-    ),
-)
+SEGMENTS = controls.texts("looks")
 #: Beside the bar, and between brains and maps.
 MARGIN_PX, GAP_PX = 8, 10
 MAPS = ("unusual", "difference", "residual", "movement")

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import random
+import tomllib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import Any, TypeVar
 
 from qtpy.QtCore import QEvent, QObject, QPoint, QRect, QSignalBlocker, QSize, Qt, QTimer, Signal
@@ -51,6 +53,12 @@ WIDE_PX, TEXT_MARGIN_PX = 300, 4
 
 #: Object name of the timers that a window stops as it closes.
 SINGLE_SHOT = "single shot"
+
+
+def texts(table: str) -> tuple[tuple[Any, ...], ...]:
+    """The rows of a table of `texts.toml`."""
+    told = tomllib.loads(Path(__file__).with_name("texts.toml").read_text("utf-8"))
+    return tuple(tuple(row) for row in told[table])
 
 
 def single_shot(parent: QObject | None, slot: Callable[[], object], ms: int = 0) -> QTimer:

@@ -34,7 +34,7 @@ from torch import Tensor, nn
 
 from stylegan3d.base import Json, JsonView, ModelError, OutputError
 from stylegan3d.checkpoints.pickle_data import printable
-from stylegan3d.pages.page import markdown
+from stylegan3d.pages.page import plain
 from stylegan3d.storage import tensorfiles
 from stylegan3d.storage.files import LOCK, only_run, sha256_of, write_together
 from stylegan3d.storage.jsontext import finite_number, is_int, read_json, to_json
@@ -491,14 +491,14 @@ class AtPrecisions(Generic[Network]):
             return self._of[dtype]
 
 
-def page_of(card: Json, about: Sequence[str], figures: Sequence[str]) -> str:
+def page_of(card: Json, about: Sequence[str], measured: str, **told: object) -> str:
     """The card as a README in Markdown; missing entries are left out.
 
     Parameters
     ----------
     about : sequence of str
         Lines that describe what the network does.
-    figures : sequence of str
-        Lines on its accuracy, from the card's `validation`; may be empty.
+    measured : str
+        Template of what is said of its accuracy, from the card's `validation` and what is `told`.
     """
-    return markdown("network", card=card, about=about, figures=figures)
+    return plain("network.md", card=card, about=about, measured=measured, **told)

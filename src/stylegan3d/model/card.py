@@ -8,7 +8,7 @@ from jinja2 import UndefinedError
 
 from stylegan3d.base import Json, ModelError
 from stylegan3d.model.family import family_name, family_of
-from stylegan3d.pages.page import markdown
+from stylegan3d.pages.page import plain
 
 if TYPE_CHECKING:
     from stylegan3d.model.generator import Generator
@@ -34,8 +34,8 @@ HEADLINES = (
 def card_text(card: Json) -> str:
     """Markdown of a generator's card, by the template `pages/card.md`."""
     figures = [row for part in card.get("evaluation", {}).values() for row in part]
-    return markdown(
-        "card",
+    return plain(
+        "card.md",
         card=card,
         family=family_name(card),
         title=family_of(card).title,

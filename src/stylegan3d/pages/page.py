@@ -29,9 +29,9 @@ def page(template: str, **content: object) -> str:
     return _templates().get_template(f"{template}.html").render(**content)
 
 
-def markdown(template: str, **content: object) -> str:
-    """As `page`, of a template of Markdown; nothing is escaped."""
-    return _templates().get_template(f"{template}.md").render(**content).rstrip() + "\n"
+def plain(template: str, **content: object) -> str:
+    """As `page`, of a template of text with its ending; nothing is escaped."""
+    return _templates().get_template(template).render(**content).rstrip() + "\n"
 
 
 def filled(template: str, macro: str, *values: object) -> str:
@@ -61,12 +61,7 @@ def data_uri(image: bytes, kind: str = "png") -> str:
     return f"data:image/{kind};base64,{base64.b64encode(image).decode('ascii')}"
 
 
-WIDTH, HEIGHT = 340, 190
-LEFT, RIGHT, TOP, BOTTOM = 10, 10, 8, 40
-WIDE, TALL, BASE = WIDTH - LEFT - RIGHT, HEIGHT - TOP - BOTTOM, HEIGHT - BOTTOM
 BINS = 24
-#: Size of an interval in a table.
-BAR_WIDTH, BAR_HEIGHT = 150, 30
 
 #: Lower end, value and upper end.
 Known = tuple[float | None, float | None, float | None]
@@ -82,27 +77,9 @@ def interval_bar(label: str, made: Known, real: Known) -> Markup:
     known = [v for v in (*made, *real) if v is not None]
     low, high = min(known), max(known)
     margin = 0.05 * (high - low) or 1.0
-    low, high = low - margin, high + margin
-
-    def x(value: float | None) -> float:
-        assert value is not None
-        return BAR_WIDTH * (value - low) / (high - low)
-
-    def whisker(ends: Known, y: int, kind: str) -> str:
-        first, middle, last = map(x, ends)
-        return (
-            f'<g class="{kind}"><path d="M{first:.1f} {y} H{last:.1f} M{first:.1f} {y - 3} v6 '
-            f'M{last:.1f} {y - 3} v6"/><circle cx="{middle:.1f}" cy="{y}" r="3.5"/></g>'
-        )
-
-    parts = whisker(made, 9, "made")
-    if None not in real:
-        parts += whisker(real, 21, "real")
-    elif real[1] is not None:
-        parts += f'<path class="chance" d="M{x(real[1]):.1f} 2 V28"/>'
-    return Markup(
-        '<svg class="bar" role="img" viewBox="0 0 {} {}" aria-label="{}"><title>{}</title>{}</svg>'
-    ).format(BAR_WIDTH, BAR_HEIGHT, label, label, Markup(parts))
+    ends = low - margin, high + margin
+    shares = [[v if v is None else _share(v, *ends) for v in of] for of in (made, real)]
+    return _drawn("bar", label, made=shares[0], real=shares[1])
 
 
 def distributions(title: str, made: Sequence[float], real: Sequence[float]) -> Markup:
@@ -121,7 +98,8 @@ def distributions(title: str, made: Sequence[float], real: Sequence[float]) -> M
         if missing := len(values) - len(finite[kind]):
             texts.append(f"{missing} of {len(values)} {names[kind]} not measured")
     low, high = _ends(sets, 1.0)
-    return _framed(title, ", ".join(texts), _areas(sets, low, high), f"{low:.4g}", f"{high:.4g}")
+    ends, label = (f"{low:.4g}", f"{high:.4g}"), f"{title}: {', '.join(texts)}"
+    return _drawn("plot", label, shown=title, ends=ends, areas=_areas(sets, low, high))
 
 
 def histogram(values: np.ndarray, far: np.ndarray, title: str, digits: int) -> Markup:
@@ -138,24 +116,19 @@ def histogram(values: np.ndarray, far: np.ndarray, title: str, digits: int) -> M
     digits : int
         Decimals of the numbers at the axis.
     """
-    sets = {"real": values}
-    low, high = _ends(sets, 10.0**-digits)
-
-    def x(value: float) -> float:
-        return LEFT + WIDE * (value - low) / (high - low)
-
-    median = float(np.median(values))
-    marks = "".join(
-        f'<path class="far" d="M{x(v):.1f} {BASE + 2} l-4 8 h8 z"/>' for v in np.unique(values[far])
+    low, high = _ends({"real": values}, 10.0**-digits)
+    middle = float(np.median(values))
+    first, last, median = (f"{value:.{digits}f}" for value in (low, high, middle))
+    return _drawn(
+        "plot",
+        f"{title}: {len(values)} values from {first} to {last}, median {median}, {int(far.sum())} "
+        "far from the rest",
+        shown=f"{title}, median {median}",
+        ends=(first, last),
+        areas=_areas({"real": values}, low, high),
+        far=[_share(v, low, high) for v in np.unique(values[far])],
+        median=_share(middle, low, high),
     )
-    line = f'<path class="median" d="M{x(median):.1f} {BASE} V{TOP}"/>'
-    text = (
-        f"{len(values)} values from {low:.{digits}f} to {high:.{digits}f}, median "
-        f"{median:.{digits}f}, {int(far.sum())} far from the rest"
-    )
-    drawn = _areas(sets, low, high) + marks + line
-    ends = f"{low:.{digits}f}", f"{high:.{digits}f}"
-    return _framed(title, text, drawn, *ends, f"{title}, median {median:.{digits}f}")
 
 
 def curves(
@@ -164,22 +137,24 @@ def curves(
     """A figure of a model and of its reference against numbers of components, on a log scale."""
     low, high = min(*made, *real), max(*made, *real)
     places = np.log(counts) / max(np.log(counts[-1]), 1e-12)
+    rows = zip(counts, made, real, strict=True)
+    text = "; ".join(f"{count}: {a:.4g}, {b:.4g}" for count, a, b in rows)
+    lines = {
+        kind: [*zip(places, (np.asarray(of) - low) / max(high - low, 1e-12), strict=True)]
+        for kind, of in (("real", real), ("made", made))
+    }
+    ends, shown = (counts[0], f"{counts[-1]} components"), f"{title}, {low:.3g} to {high:.3g}"
+    return _drawn("plot", f"{shown}: {text}", shown=shown, ends=ends, lines=lines)
 
-    def line(values: Sequence[float], kind: str) -> str:
-        heights = (np.asarray(values) - low) / max(high - low, 1e-12)
-        points = [
-            (LEFT + WIDE * x, TOP + TALL * (1 - y)) for x, y in zip(places, heights, strict=True)
-        ]
-        path = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
-        dots = "".join(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3"/>' for x, y in points)
-        return f'<g class="{kind}"><polyline class="line" points="{path}"/>{dots}</g>'
 
-    text = "; ".join(
-        f"{count}: {a:.4g}, {b:.4g}" for count, a, b in zip(counts, made, real, strict=True)
-    )
-    drawn = line(real, "real") + line(made, "made")
-    shown = f"{title}, {low:.3g} to {high:.3g}"
-    return _framed(shown, text, drawn, f"{counts[0]}", f"{counts[-1]} components")
+def _drawn(macro: str, label: str, **parts: object) -> Markup:
+    """What a macro of the template of plots draws; positions are shares of its axes."""
+    drawn: Markup = getattr(_templates().get_template("plots.html").module, macro)(label, **parts)
+    return drawn
+
+
+def _share(value: float, low: float, high: float) -> float:
+    return float((value - low) / (high - low))
 
 
 def _ends(sets: Mapping[str, np.ndarray], least: float) -> tuple[float, float]:
@@ -189,27 +164,8 @@ def _ends(sets: Mapping[str, np.ndarray], least: float) -> tuple[float, float]:
     return (low, high) if high > low else (low - least / 2, high + least / 2)
 
 
-def _areas(sets: Mapping[str, np.ndarray], low: float, high: float) -> str:
-    """Histograms of each kind, as shares of its values."""
+def _areas(sets: Mapping[str, np.ndarray], low: float, high: float) -> dict[str, np.ndarray]:
+    """Histograms of each kind, as shares of its values, relative to the highest of all."""
     counts = {k: np.histogram(v, BINS, (low, high))[0] / len(v) for k, v in sets.items()}
     highest = max(float(c.max()) for c in counts.values())
-    drawn = ""
-    for kind, shares in counts.items():
-        steps = "".join(f"V{BASE - TALL * s / highest:.1f} h{WIDE / BINS:.2f}" for s in shares)
-        drawn += f'<path class="{kind} area" d="M{LEFT} {BASE} {steps} V{BASE} Z"/>'
-    return drawn
-
-
-def _framed(
-    title: str, text: str, drawn: str, first: str, last: str, shown: str | None = None
-) -> Markup:
-    """A plot over its axis with both ends, `shown` (the title by default) below."""
-    label = f"{title}: {text}"
-    return Markup(
-        f'<svg class="plot" role="img" viewBox="0 0 {WIDTH} {HEIGHT}" aria-label="{{}}">'
-        f"<title>{{}}</title>{{}}"
-        f'<path class="axis" d="M{LEFT} {BASE} H{WIDTH - RIGHT}"/>'
-        f'<text x="{LEFT}" y="{BASE + 21}">{{}}</text>'
-        f'<text x="{WIDTH - RIGHT}" y="{BASE + 21}" text-anchor="end">{{}}</text>'
-        f'<text x="{WIDTH / 2}" y="{HEIGHT - 4}" text-anchor="middle">{{}}</text></svg>'
-    ).format(label, label, Markup(drawn), first, last, shown or title)
+    return {kind: shares / highest for kind, shares in counts.items()}

@@ -36,64 +36,10 @@ def write_model(
 
 def page_of(card: Json) -> str:
     """The card as a README in Markdown."""
-    if card.get("format") == LESION_FOLDER.format:
-        figures = _lesion_figures(card["validation"]) if "validation" in card else []
-        about = "Finds what does not belong into a brain, such as lesions, in T1-weighted MR."
-        return page_with(card, [about], figures)
-    figures = _figures(card["validation"]) if "validation" in card else []
-    about = {
-        FOLDER.format: "Labels the tissues of brains in T1-weighted MR.",
-        REGION_FOLDER.format: "Labels the regions of brains in T1-weighted MR.",
-        STRUCTURE_FOLDER.format: "Labels the structures of brains in images of any contrast.",
-    }[card["format"]]
-    return page_with(card, [about], figures)
-
-
-def _lesion_figures(validation: Json) -> list[str]:
-    """How many lesions are found, as a table."""
-    lines = [
-        f"In {validation['people']} held-out subjects, healthy, with simulated lesions "
-        f"(Dice {validation['dice']:.2f}):",
-        "",
-        "| lesion, ml | simulated | found |",
-        "|---|---|---|",
-    ]
-    lines += [
-        f"| {row['ml'][0]:g} to {row['ml'][1]:g} | {row['lesions']} | {row['found']} |"
-        for row in validation["by_size"]
-    ]
-    healthy = validation["healthy"]
-    return [
-        *lines,
-        "",
-        f"A cluster counts as a finding from {validation['limit_ml']:.2g} ml (summed probability "
-        f"above one half). {healthy['with_findings']} of {healthy['scans']} healthy scans (the "
-        f"same subjects, each also on {healthy['scanners']} simulated scanners) have one.",
-    ]
-
-
-def _figures(validation: Json) -> list[str]:
-    """Dice and volume errors as a table."""
-    scheme = next(name for name in FOLDERS if name in validation)
-    regions = scheme != TISSUES.name
-    lines = [
-        f"On {validation['people']} held-out subjects, compared with the reference labels:",
-        "",
-        f"| {scheme[:-1]} | Dice | volume, ml | mean error, ml | bias, ml | r of volumes |",
-        "|---|---|---|---|---|---|",
-    ]
-    decimals = 2 if regions else 1
-    for name, row in validation[scheme].items():
-        cells = (
-            f"{row['dice']:.3f}",
-            f"{row['volume_ml']:.{decimals - 1}f}",
-            f"{row['volume_error_ml']:.{decimals}f}",
-            f"{row['volume_bias_ml']:+.{decimals}f}",
-            "" if row.get("volume_r") is None else f"{row['volume_r']:.2f}",
-        )
-        title = region_title(name) if regions else TITLES[name]
-        lines.append(f"| {title} | {' | '.join(cells)} |")
-    return lines
+    scheme = next(name for name, folder in FOLDERS.items() if folder.format == card["format"])
+    title_of = TITLES.get if scheme == TISSUES.name else region_title
+    told = {"scheme": scheme, "title_of": title_of}
+    return page_with(card, [ABOUT[scheme]], "segmentation.md", **told)
 
 
 def read_network(path: Path) -> TissueNetwork:
@@ -192,4 +138,11 @@ FOLDERS = {
     REGIONS.name: REGION_FOLDER,
     LESIONS.name: LESION_FOLDER,
     STRUCTURES.name: STRUCTURE_FOLDER,
+}
+#: What each does, for its page.
+ABOUT = {
+    TISSUES.name: "Labels the tissues of brains in T1-weighted MR.",
+    REGIONS.name: "Labels the regions of brains in T1-weighted MR.",
+    LESIONS.name: "Finds what does not belong into a brain, such as lesions, in T1-weighted MR.",
+    STRUCTURES.name: "Labels the structures of brains in images of any contrast.",
 }

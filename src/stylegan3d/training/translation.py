@@ -354,9 +354,9 @@ def evaluate(
     Returns
     -------
     dict
-        "people", their number, and "ways": for each of `page.WAYS` medians of "ssim" and "psnr"
-        inside the brain with the least SSIM, and means of "dice" of each tissue, over tissues
-        ("dice_mean"), and the lowest of any subject ("dice_least").
+        "people", their number, and "ways": for each of those that `pages/translation.md` names
+        medians of "ssim" and "psnr" inside the brain with the least SSIM, and means of "dice" of
+        each tissue, over tissues ("dice_mean"), and the lowest of any subject ("dice_least").
     """
     rows = people.labelled("validation")
     found: Rows = {}

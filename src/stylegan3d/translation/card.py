@@ -15,7 +15,6 @@ from stylegan3d.base import Json, StyleGAN3DError
 from stylegan3d.checkpoints.folder import LARGEST_NUMBER, MOST_LEVELS, NetworkFolder
 from stylegan3d.checkpoints.folder import page_of as page_with
 from stylegan3d.geometry.space import Space, checked_space
-from stylegan3d.pages.page import markdown
 from stylegan3d.scans.label_maps import TABLE, read_tissues
 from stylegan3d.segmentation.classes import CLASSES, REGIONS, TITLES, halved, region_of_label
 from stylegan3d.storage.files import read_rows
@@ -135,19 +134,6 @@ def looked_up(codes: np.ndarray, table: dict[int, int]) -> np.ndarray:
     return lookup[codes]
 
 
-#: Names of the measures on the page; keys are those of `evaluation.evaluate`.
-WAYS = {
-    "read": "tissues read in the scan",
-    "map": "tissues of the label map",
-    "regions": "regions of the label map",
-    "usual": "tissues of the label map, in the mean contrast of subjects",
-    "plain_read": "baseline: tissues read in the scan, each in its mean, blurred",
-    "plain_map": "baseline: tissues of the label map, each in its mean, blurred",
-    "scan": "the scan itself",
-    "mean": "the mean brain",
-}
-
-
 def write_model(
     folder: Path,
     network: TranslationNetwork,
@@ -165,11 +151,7 @@ def page_of(card: Json) -> str:
     about = ["Generates a T1-weighted brain that matches a label map.", ""]
     about += [f"![Labels, the brain generated from them, the scan]({MONTAGE})"]
     tissues = {name: TITLES[name] for name in CLASSES[1:]}
-    figures = []
-    if "validation" in card:
-        told = {"validation": card["validation"], "ways": WAYS, "tissues": tissues}
-        figures = [markdown("translation", **told).rstrip()]
-    return page_with(card, about, figures)
+    return page_with(card, about, "translation.md", tissues=tissues)
 
 
 def space_of(card: Json) -> Space:
