@@ -14,6 +14,7 @@ from .geometry.space import Frame as Frame
 from .geometry.space import Space as Space
 from .measures.attributes import measure_volume as measure_volume
 from .measures.similarity import similarity as similarity
+from .model.export import export as export
 from .model.generator import Generator as Generator
 from .model.loading import convert as convert
 from .model.loading import load as load

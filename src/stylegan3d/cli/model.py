@@ -1,4 +1,4 @@
-"""`stylegan3d model`: add to a model, or convert a network of the original 3D-StyleGAN.
+"""`stylegan3d model`: add to a model, export it, or convert one of the original 3D-StyleGAN.
 
 `stylegan3d info`: describe a generator, latent, directions file, recipe, volume or scan.
 """
@@ -41,8 +41,8 @@ if TYPE_CHECKING:
 #: Name of the unfinished index in the model's folder, from which an interrupted run continues.
 WORK = ".privacy-index"
 app = typer.Typer(
-    help="Add to a model: labels, calibration, site, privacy index; or convert an original "
-    "network.\n\n"
+    help="Add to a model: labels, calibration, site, privacy index; export it for other "
+    "programs; or convert an original network.\n\n"
     "Example: stylegan3d model calibrate prepared --model my-model"
 )
 
@@ -305,6 +305,40 @@ def convert(
         [f"{out}: {generator.name}, {size} voxels, frame {generator.frame}"],
         as_json=as_json,
     )
+
+
+@app.command()
+def export(
+    to: Annotated[
+        Literal["hub", "monai", "onnx", "torch-export"],
+        typer.Option(
+            help="A folder for the Hugging Face Hub, a MONAI bundle, or networks for ONNX Runtime "
+            "or torch.export.load."
+        ),
+    ],
+    out: OutOption,
+    model: ModelOption = None,
+    overwrite: OverwriteOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Export a model as a folder that other programs open.
+
+    Recorded networks are compared with the engine first: no voxel may differ by more than 1e-4.
+
+    Example: stylegan3d model export --model my-model --to monai --out bundle
+    """
+    from stylegan3d.model.export import export
+    from stylegan3d.model.loading import load
+
+    with progress("Exporting"):
+        generator = load(model, device="cpu")
+        made = export(generator, to, out, overwrite=overwrite)
+    lines = [f"{out}: {', '.join(made.files)}"]
+    if made.difference is not None:
+        lines.append(f"differs from the engine by {made.difference:.1g} at most (seed 1)")
+    lines += [f"left out: {sentence}" for sentence in made.left_out]
+    result = {"folder": str(out), "to": to, **vars(made), "model": model_entry(generator)}
+    emit(result, lines, as_json=as_json)
 
 
 def info(

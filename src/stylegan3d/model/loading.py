@@ -28,7 +28,7 @@ from stylegan3d.model.family import Parts, family_of
 from stylegan3d.model.generator import Generator
 from stylegan3d.model.labelled_mapping import LabelledMapping
 from stylegan3d.recipe.label import check_labels
-from stylegan3d.storage.files import atomic_write_text
+from stylegan3d.storage.files import atomic_write_text, reason
 from stylegan3d.storage.places import bundled_model_path, bundled_models
 
 
@@ -45,7 +45,7 @@ def load(
     path : path-like or None
         A model folder, the name of a bundled model (`bundled_models`), or a network file (.pkl) of
         the original 3D-StyleGAN, which is read as data without executing anything in it. None loads
-        the default bundled model.
+        the default bundled model. "hf://ORGANISATION/NAME" is fetched from the Hugging Face Hub.
     device : str
         "auto", "cpu", "cuda", "cuda:1", "mps". "auto" uses a GPU if there is one.
     dtype : str
@@ -62,6 +62,8 @@ def load(
         If the model does not exist or is damaged, the device does not exist, or a frame is given
         for a model that has its own.
     """
+    if path is not None and (name := Path(path).as_posix()).startswith(HUB):
+        path = _fetched(name.removeprefix(HUB).lstrip("/"))
     place = bundled_model_path() if path is None else Path(path).expanduser()
     if not place.exists() and place.name == str(path) and str(path) in bundled_models():
         place = bundled_model_path(str(path))
@@ -83,6 +85,29 @@ def load(
             "omit --frame."
         )
     return generator.with_space(frame.space(generator.shape))
+
+
+#: Models of the Hugging Face Hub begin with it, as a path; nothing else makes the program ask a
+#: network.
+HUB = "hf:/"
+
+
+def _fetched(name: str) -> str:
+    """Folder of a model of the Hugging Face Hub, fetched or fetched earlier."""
+    try:
+        from huggingface_hub import snapshot_download
+    except ImportError:
+        raise ModelError(
+            "Models of the Hugging Face Hub need a package more: pip install "
+            "'napari-stylegan3d[hub]'. Or download the folder, and give that."
+        ) from None
+    try:
+        return str(snapshot_download(name))
+    except (OSError, ValueError) as error:  # those of huggingface_hub and its connections are these
+        raise ModelError(
+            f"The Hugging Face Hub does not give '{name}' ({reason(error)}): check its name and "
+            "the network, or download the folder elsewhere and give that."
+        ) from error
 
 
 def _build(files: ModelFiles, path: Path, device: torch.device, dtype: torch.dtype) -> Generator:

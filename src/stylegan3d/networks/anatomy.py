@@ -26,7 +26,14 @@ from stylegan3d.networks.deformation import (
 from stylegan3d.networks.flow import DetailTexture, Flow, Toe, details_between
 from stylegan3d.networks.memo import Maps, Memo, Noise, NoMemo, drawn_noise
 from stylegan3d.networks.resampling import fine_bands, upsample_image
-from stylegan3d.networks.synthesis import Fingerprint, Inputs, LeveledSynthesis, is_frozen, sum_low
+from stylegan3d.networks.synthesis import (
+    Fingerprint,
+    Inputs,
+    LeveledSynthesis,
+    is_frozen,
+    is_traced,
+    sum_low,
+)
 
 #: Names of tensors of former layers of a StyleGAN begin with these.
 FORMER = ("const", "base_dense.", "levels.", "to_rgb.")
@@ -194,7 +201,7 @@ class AnatomyNetwork(LeveledSynthesis):
         assert self.last_flow is not None
         details = self.detail_weights(w)
         gate = self.last_flow.gate(details)
-        if gate.device.type == "cpu" and not bool(gate.any()):
+        if gate.device.type == "cpu" and not is_traced() and not bool(gate.any()):
             return image
         memo = memo or NoMemo()
 

@@ -375,10 +375,17 @@ class Flow(BandUNet):
         Tensor, shape (N, 1, X, Y, Z), float32
         """
         bands, near, box = self.followed(image, noise, steps, dtype, check)
-        if self.curves is None:
-            return within(bands, near, box)
-        low, high = self.curves.ends.tolist()
-        return within(self.curves(bands), near, box, (low, high))
+        return within(bands if self.curves is None else self.curves(bands), near, box, self.ends)
+
+    @property
+    def ends(self) -> tuple[float, float]:
+        """The ends of the toe, intensities in [0, 1]."""
+        low, high = FLOOR if self.curves is None else self.curves.ends.tolist()
+        return low, high
+
+    def box(self, near: Tensor) -> tuple[slice, slice, slice]:
+        """The part of the bands' grid where it is followed, see `box_of`."""
+        return box_of(near)
 
     def followed(
         self,
@@ -397,7 +404,7 @@ class Flow(BandUNet):
             see `within`.
         """
         near = _near(image)
-        box = box_of(near)
+        box = self.box(near)
         inner = tuple(slice(2 * side.start, 2 * side.stop) for side in box)
         start = image[:, :, *inner]
         if noise is not None:

@@ -129,13 +129,18 @@ class Conv3d(nn.Module):
         return leaky_relu(y) if self.activate else y
 
 
+def is_traced() -> bool:
+    """Whether the operations are being recorded (torch.export): values are not known then."""
+    return bool(torch.compiler.is_compiling())
+
+
 def is_frozen(weight: Tensor) -> bool:
     """Whether values derived from a parameter may be cached, see `Fingerprint`.
 
     A parameter that is trained may not, even where nothing is differentiated: fused optimisers
     change it without counting. Nor are changes counted of one that was made in inference mode.
     """
-    return not (weight.requires_grad or weight.is_inference())
+    return not (weight.requires_grad or weight.is_inference() or is_traced())
 
 
 class Fingerprint:
@@ -467,7 +472,8 @@ class SynthesisLayer(nn.Module):
 
     def _is_silent(self) -> bool:
         """Whether noise has no effect; on a GPU the question would cost more than the answer."""
-        return self.noise_strength.device.type == "cpu" and not bool(self.noise_strength)
+        strength = self.noise_strength
+        return strength.device.type == "cpu" and not is_traced() and not bool(strength)
 
 
 class ToRGB(nn.Module):
@@ -705,7 +711,7 @@ class SizeCurves(nn.Module):
     def forward(self, w: Tensor) -> Tensor:
         """[N, w_dim] -> [N, w_dim]"""
         size = (w - self.centre) @ self.read
-        place = torch.searchsorted(self.knots[:, 1:-1].contiguous(), size.T.contiguous())
+        place = (self.knots[:, None, 1:-1] < size.T[..., None]).sum(dim=2)
         slopes = self.values.diff(dim=1) / self.knots.diff(dim=1)
         knot, value, slope = (
             table.gather(1, place).T for table in (self.knots, self.values, slopes)
