@@ -119,3 +119,18 @@ def test_in_all_that_a_projection_leads_to(tiny_generator, tmp_path):
     assert identity(case)
     effect = measure_effect(volume, volume, model.space, withheld=f"are {WHY}")
     assert not any(ml == ml for _name, *known in rows_of(effect) for ml in known)
+
+
+def test_no_age_is_read_from_it_to_count_from(run, generator, tmp_path):
+    refused = Doubt("acquisition", "refuse", "The scan covers only 88 % of the brain.")
+    w, assessment = Recipe(Source("seed", 3)).latent(generator), {"doubts": [refused]}
+    settings = {"space": "w+", "noise": "fixed"}
+    result = SimpleNamespace(w=w, delta=None, settings=settings, assessment=assessment)
+    path = tmp_path / "sub-01_desc-projected_latent.safetensors"
+    save_latent(path, projected_latent(generator, result, {"path": "sub-01.nii", "doubts": []}))
+    words = ("edit", "--latent", path, "--detail", "0", "--to-age", 70, "--out", tmp_path / "out")
+    told = run(*words)
+    assert told.status == 2
+    assert WHY in told.err
+    assert "--age" in told.err
+    assert run(*words, "--age", 50).status == 0

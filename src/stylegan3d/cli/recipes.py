@@ -316,10 +316,13 @@ def _aged(
 ) -> Recipe:
     """The recipe of the brain when it is older; what is expected then goes to standard error."""
     from stylegan3d.directions.trajectory import Trajectory
+    from stylegan3d.scans.verdicts import doubts_of_scan, withheld
 
     trajectory = Trajectory.needed(generator)
     text = "as given"
     if age is None:
+        if why := withheld(doubts_of_scan(recipe.scan() or {})):
+            raise RecipeError(f"Figures of this scan {why}: give the person's age with --age.")
         plain = recipe.replace(edits=())
         age, text = trajectory.apparent_age(plain.latent(generator)), "as it looks to the model"
     years = by if by is not None else (to or 0.0) - age
