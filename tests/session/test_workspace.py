@@ -10,7 +10,12 @@ import numpy as np
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    invariant,
+    rule,
+    run_state_machine_as_test,
+)
 
 from stylegan3d.recipe.history import History
 from stylegan3d.recipe.label import Label
@@ -548,7 +553,13 @@ class Doctor(RuleBasedStateMachine):
 
 
 TestDoctor = Doctor.TestCase
-TestDoctor.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+SHORT = settings(max_examples=60, stateful_step_count=40, deadline=None)
+TestDoctor.settings = SHORT
+
+
+@pytest.mark.soak
+def test_two_thousand_days() -> None:
+    run_state_machine_as_test(Doctor, settings=settings(SHORT, max_examples=2000))
 
 
 def test_one_age_and_sex_for_all_that_is_shown_of_a_patient(session: Watched) -> None:
