@@ -354,7 +354,7 @@ def save_picture(
     picture: QImage | Callable[[], Any],
 ) -> SavedFiles:
     """Write a picture, made in the window or drawn here by a function, and its JSON sidecar."""
-    from stylegan3d.render.figures import SYNTHETIC, png_bytes, with_source_type
+    from stylegan3d.render.figures import SYNTHETIC, png_bytes, source_type, with_source_type
 
     recipe = shown.recipe
     moved, files = _latents(target, [] if recipe is None else [recipe])
@@ -365,7 +365,7 @@ def save_picture(
     else:
         png = png_bytes(picture(), description=marked)
     if shown.synthetic:
-        png = with_source_type(png, recipe)
+        png = with_source_type(png, ".png", source_type(recipe))
     if recipe is not None:
         shown = dataclasses.replace(shown, recipe=_lasting(recipe, moved))
     told = shown.sidecar(target.path.parent, loaded.generator)

@@ -270,17 +270,8 @@ LEAST_PX = 3
 HANDLE_PX, TEXT_PX = 3, 13
 #: Of the table that is copied.
 COLUMNS = (
-    "brain",
-    "kind",
-    "slice",
-    "start_mm",
-    "end_mm",
-    "length_mm",
-    "angle_deg",
-    "mean",
-    "sd",
-    "area_mm2",
-    "volume_ml",
+    *("brain", "kind", "slice", "start_mm", "end_mm", "length_mm", "angle_deg", "mean", "sd"),
+    *("area_mm2", "volume_ml"),
 )
 
 

@@ -43,7 +43,7 @@ from stylegan3d.model.card import card_text
 from stylegan3d.model.generator import Generator
 from stylegan3d.pages import page as pages
 from stylegan3d.pages.page import Markup, curves, distributions, interval_bar
-from stylegan3d.render.figures import SYNTHETIC
+from stylegan3d.render.figures import COMPOSITE, SYNTHETIC, with_source_type
 from stylegan3d.storage.about import version
 from stylegan3d.storage.files import atomic_write_bytes, table_text
 from stylegan3d.storage.jsontext import read_json, to_json
@@ -225,6 +225,7 @@ def page(report: JsonView, pictures: Mapping[str, bytes]) -> str:
     left_out = [f"{title_of(part)}: {why}" for part, why in record["left_out"].items()]
     return pages.page(
         "evaluation",
+        source_type=COMPOSITE,
         report=record,
         mark=SYNTHETIC,
         warnings=warnings(record),
@@ -452,7 +453,8 @@ def report_files(
 def add_figures(generator: Generator, report: JsonView, picture: bytes) -> None:
     """Write a report's figures and a montage to the model's card."""
     assert generator.folder is not None
-    atomic_write_bytes(generator.folder / MONTAGE, picture, overwrite=True)
+    marked = with_source_type(picture, ".png", COMPOSITE)
+    atomic_write_bytes(generator.folder / MONTAGE, marked, overwrite=True)
     # Parts that were not measured this time are kept.
     found = dict(generator.card.get("evaluation", {}))
     for part in keys():

@@ -52,6 +52,8 @@ from stylegan3d.render.figures import (
     colors,
     font,
     png_bytes,
+    source_type,
+    with_source_type,
 )
 from stylegan3d.render.movement import deformation_between
 from stylegan3d.render.renderer import Renderer
@@ -756,6 +758,7 @@ def group_page(found: GroupComparison, generator: Generator | None, about: Json)
     names = contrasts(found)
     return page(
         "groups",
+        source_type=source_type(),
         by=told["by"],
         mark=SYNTHETIC,
         verdict=verdict_of(told),
@@ -836,7 +839,7 @@ def coloured_slices(
     for k, row in enumerate(rows):
         sheet.paste(row, (0, k * row.height))
     ImageDraw.Draw(sheet).text((6, sheet.height - strip + 4), caption, font=font(14), fill=CAPTION)
-    return png_bytes(sheet)
+    return with_source_type(png_bytes(sheet), ".png", source_type())
 
 
 def difference(

@@ -13,23 +13,6 @@ from stylegan3d.pages.page import plain
 if TYPE_CHECKING:
     from stylegan3d.model.generator import Generator
 
-#: How the names of the figures begin that the page shows; `card.json` has all.
-HEADLINES = (
-    "FID (",
-    "distinguished from real brains, accuracy",
-    "distinguished from held-out subjects by",
-    "cubes of 32 mm",
-    "patches of 32 mm",
-    "MS-SSIM of pairs",
-    "plausible brains",
-    "copies of training brains",
-    "membership inference by encoder, fine",
-    "membership inference by random brains nearby, features",
-    "label age",
-    "label ventricle_ml",
-    "projected in",
-)
-
 
 def card_text(card: Json) -> str:
     """Markdown of a generator's card, by the template `pages/card.md`."""
@@ -40,7 +23,6 @@ def card_text(card: Json) -> str:
         family=family_name(card),
         title=family_of(card).title,
         figures=figures,
-        headlines=HEADLINES,
         learned=[entry for entry in card.get("labels") or [] if "explained" in entry],
         steps_before=lambda flow: sum(run["steps_done"] for run in _runs(flow)[1:]),
         steps_by_kind=_steps_by_kind,

@@ -20,15 +20,16 @@ import torch
 from torch import Tensor, nn
 
 from stylegan3d.base import ModelError, StyleGAN3DError
-from stylegan3d.model.card import HEADLINES, card_text, check_card
+from stylegan3d.model.card import card_text, check_card
 from stylegan3d.networks.config import FLOW_UNIT
 from stylegan3d.networks.flow import Flow
 from stylegan3d.networks.latent_diffusion import DiffusionMapping
 from stylegan3d.networks.synthesis import MappingNetwork
 from stylegan3d.pages.page import plain
 from stylegan3d.recipe.model import seed_z
-from stylegan3d.storage.files import check_output, write_together
+from stylegan3d.storage.files import check_output, read_file, write_together
 from stylegan3d.storage.places import CARD, PAGE, PRIVACY
+from stylegan3d.storage.tensorfiles import LARGEST_FILE
 
 if TYPE_CHECKING:
     from torch.export import ExportedProgram
@@ -230,13 +231,10 @@ def _for_hub(
     check_output([out / name for name in [PAGE, *files]], overwrite)
     known = re.match(r"CC[ -]?(BY(?:-(?:NC|SA|ND))*|0)[ -]?(\d\.\d)?", card["licence"])
     kind = known and f"cc{'' if known[1] == '0' else '-'}{known[1]}-{known[2] or '1.0'}".lower()
-    rows = [row for part in card.get("evaluation", {}).values() for row in part]
-    figures = [
-        row for row in rows if row["name"].strip().startswith(HEADLINES) and row.get("value")
-    ]
+    figures = [row for part in card.get("evaluation", {}).values() for row in part]
     front = plain("hub.md", card=card, licence=kind, figures=figures, family=generator.family)
     written = {out / PAGE: (front + "\n" + card_text(card)).encode()}
-    written |= {out / name: path.read_bytes() for name, path in files.items()}
+    written |= {out / name: read_file(path, LARGEST_FILE) for name, path in files.items()}
     write_together(written, overwrite=overwrite)
     return ExportedModel((PAGE, *files), None, left_out)
 

@@ -24,7 +24,7 @@ from stylegan3d.outputs.results import doubts_entry, json_path, model_of, proven
 from stylegan3d.recipe.description import mark_of, marked, with_mark
 from stylegan3d.recipe.keyframes import count_stills, stills
 from stylegan3d.recipe.recipe import Recipe
-from stylegan3d.render.figures import Look, draw_planes
+from stylegan3d.render.figures import Look, draw_planes, source_type, with_source_type
 from stylegan3d.render.recipes import render_moment
 from stylegan3d.settings.option import KINDS, FilmSettings, check_options
 from stylegan3d.storage.about import INTENDED_USE
@@ -118,7 +118,9 @@ def film_files(
             progress(number, film.frames, "Rendering the film", f"frame {number + 1}")
             yield picture
 
-    data = encode(pictures(), path.suffix.lower(), film.settings.fps, loop=film.settings.loop)
+    suffix = path.suffix.lower()
+    data = encode(pictures(), suffix, film.settings.fps, loop=film.settings.loop)
+    data = with_source_type(data, suffix, source_type(*film.recipes))
     told = film_sidecar(film, generator, path) | doubts_entry(*(r.scan() for r in film.recipes))
     return {path: data, json_path(path): to_json(told).encode()}
 

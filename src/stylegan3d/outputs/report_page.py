@@ -23,6 +23,7 @@ from stylegan3d.outputs import report as content
 from stylegan3d.outputs.report import SUFFIX, WARNING, ReportCase, ReportPicture
 from stylegan3d.outputs.results import json_path, picture_sidecar
 from stylegan3d.pages.page import page
+from stylegan3d.render.figures import COMPOSITE, source_type, xmp
 from stylegan3d.scans.verdicts import listed_findings
 from stylegan3d.segmentation.curves import AgeCurve
 from stylegan3d.storage.jsontext import to_json
@@ -104,6 +105,7 @@ def html_report(case: ReportCase, folder: Path) -> str:
     """The same as HTML; files of the recipe are named as seen from `folder`."""
     return page(
         "report",
+        source_type=_source_type(case),
         case=case,
         about=_about(case),
         warning=WARNING,
@@ -120,8 +122,14 @@ def html_report(case: ReportCase, folder: Path) -> str:
     )
 
 
+def _source_type(case: ReportCase) -> str:
+    """Of a report's pictures; a scan stands among those of a reconstruction."""
+    return COMPOSITE if case.scan else source_type(case.recipe)
+
+
 def draw_page(case: ReportCase, folder: Path) -> bytes:
     """The PDF, one A4 page; files of the recipe are named as seen from `folder`."""
+    from reportlab.pdfbase.pdfdoc import XMP
     from reportlab.pdfgen.canvas import Canvas
 
     buffer = io.BytesIO()
@@ -131,6 +139,7 @@ def draw_page(case: ReportCase, folder: Path) -> bytes:
     canvas.setSubject(WARNING)
     canvas.setCreator("napari-stylegan3d")
     canvas.setKeywords(["synthetic", "not for diagnosis"])
+    canvas.setCatalogEntry("Metadata", XMP(creator=lambda _: xmp(_source_type(case))))
     whole = _fitting(laid_out(case, folder), INNER, ROOM)
     _, height = whole.wrapOn(canvas, INNER, ROOM)
     whole.drawOn(canvas, MARGIN, HEIGHT - MARGIN - height)

@@ -30,6 +30,7 @@ from stylegan3d.geometry.slicing import (
     cut,
 )
 from stylegan3d.geometry.space import Space
+from stylegan3d.pages.page import plain
 from stylegan3d.recipe.recipe import Recipe
 
 SYNTHETIC = "Synthetic - not for diagnosis"
@@ -223,26 +224,46 @@ def beside(pictures: Sequence[Image.Image]) -> Image.Image:
     return row
 
 
-_XMP = (
-    '<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF '
-    'xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#"><rdf:Description rdf:about="" '
-    'xmlns:Iptc4xmpExt="http://iptc.org/std/Iptc4xmpExt/2008-02-29/">'
-    "<Iptc4xmpExt:DigitalSourceType>http://cv.iptc.org/newscodes/digitalsourcetype/{}"
-    "</Iptc4xmpExt:DigitalSourceType></rdf:Description></rdf:RDF></x:xmpmeta>"
-)
+SOURCE_TYPES = "http://cv.iptc.org/newscodes/digitalsourcetype/"
+#: What shows synthetic brains beside real ones, or an edited scan.
+COMPOSITE = f"{SOURCE_TYPES}compositeWithTrainedAlgorithmicMedia"
 
 
-def with_source_type(png: bytes, recipe: Recipe | None) -> bytes:
-    """A PNG of a synthetic brain, or of an edited scan, with IPTC's DigitalSourceType in its XMP.
+def source_type(*recipes: Recipe | None) -> str:
+    """IPTC's DigitalSourceType of what shows these: synthetic brains, or edited scans.
 
     By it other programs know what it is: https://cv.iptc.org/newscodes/digitalsourcetype
     """
-    edited = recipe is not None and recipe.worn_detail is not None
-    kind = "compositeWithTrainedAlgorithmicMedia" if edited else "trainedAlgorithmicMedia"
-    chunk = b"iTXtXML:com.adobe.xmp\0\0\0\0\0" + _XMP.format(kind).encode()
+    edited = any(one is not None and one.worn_detail is not None for one in recipes)
+    return COMPOSITE if edited else f"{SOURCE_TYPES}trainedAlgorithmicMedia"
+
+
+def xmp(kind: str) -> bytes:
+    """The packet that names a `source_type` in a file of any format."""
+    return plain("xmp.xml", source_type=kind).encode()
+
+
+def with_source_type(data: bytes, suffix: str, kind: str) -> bytes:
+    """A .png, .gif, .webp or .mp4 with its `source_type` in its XMP.
+
+    Where each format has it: XMP Specification, part 3 (Adobe 2020).
+    """
+    packet = xmp(kind)
+    if suffix == ".gif":  # as sub-blocks, whatever its letters, it ends in the trailer
+        block = b"!\xff\x0bXMP DataXMP" + packet + b"\1" + bytes(range(255, -1, -1)) + b"\0"
+        return data[:-1] + block + data[-1:]
+    if suffix == ".mp4":
+        box = b"uuid" + bytes.fromhex("be7acfcb97a942e89c71999491e3afac") + packet
+        return data + struct.pack(">I", len(box) + 4) + box
+    if suffix == ".webp":
+        packet += b" " * (len(packet) % 2)
+        flags = data[20] | 4  # of the extended header, which a moving picture has
+        body = data[8:20] + bytes([flags]) + data[21:] + b"XMP " + struct.pack("<I", len(packet))
+        return b"RIFF" + struct.pack("<I", len(body) + len(packet)) + body + packet
+    chunk = b"iTXtXML:com.adobe.xmp\0\0\0\0\0" + packet
     told = struct.pack(">I", len(chunk) - 4) + chunk + struct.pack(">I", zlib.crc32(chunk))
     first = 33  # the signature and the header
-    return png[:first] + told + png[first:]
+    return data[:first] + told + data[first:]
 
 
 def png_bytes(picture: Image.Image, *, dpi: float = 0.0, description: str = "") -> bytes:

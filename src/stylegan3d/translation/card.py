@@ -15,6 +15,7 @@ from stylegan3d.base import Json, StyleGAN3DError
 from stylegan3d.checkpoints.folder import LARGEST_NUMBER, MOST_LEVELS, NetworkFolder
 from stylegan3d.checkpoints.folder import page_of as page_with
 from stylegan3d.geometry.space import Space, checked_space
+from stylegan3d.render.figures import COMPOSITE, with_source_type
 from stylegan3d.scans.label_maps import TABLE, read_tissues
 from stylegan3d.segmentation.classes import CLASSES, REGIONS, TITLES, halved, region_of_label
 from stylegan3d.storage.files import read_rows
@@ -143,7 +144,8 @@ def write_model(
     overwrite: bool = False,
 ) -> None:
     """Write weights, card, README and its picture (PNG); see `NetworkFolder.write`."""
-    FOLDER.write(folder, network, card, page_of, others={MONTAGE: montage}, overwrite=overwrite)
+    others = {MONTAGE: with_source_type(montage, ".png", COMPOSITE)}
+    FOLDER.write(folder, network, card, page_of, others=others, overwrite=overwrite)
 
 
 def page_of(card: Json) -> str:
