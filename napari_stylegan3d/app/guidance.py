@@ -241,50 +241,17 @@ class Row:
     everywhere: bool = False
 
 
-EDITING, BRAINS, SCAN, WINDOW = "Changes", "Brains", "Scan", "Window"
-FLAT, SOLID = "In a 2D view", "In the 3D view"
-TABLE = (
-    Row(EDITING, "Ctrl+Z", "undo the last change; while painting, the last stroke", "undo"),
-    Row(EDITING, "Ctrl+Shift+Z or Ctrl+Y", "redo", "redo"),
-    Row(EDITING, "Ctrl+V", "paste a recipe: a link, JSON or a command", "paste"),
-    Row(EDITING, f"{HELD}, held ({HELD_IN_VIEWS} in a view)", "show the brain pinned as A"),
-    Row(BRAINS, "Alt+Right", "next seed", "next"),
-    Row(BRAINS, "Alt+Left", "previous seed", "previous"),
-    Row(BRAINS, "Alt+R", "random brain", "dice"),
-    Row(BRAINS, "Ctrl+D", "add to favourites", "favourite"),
-    Row(BRAINS, "Ctrl+E", "save the volume", "save"),
-    *(Row(SCAN, keys, f"show {text}", f"show_{key}") for key, text, _tip, keys in SEGMENTS if keys),
-    Row(SCAN, KEYS, "patient, overlay, overlay only in turn", "turn_second"),
-    Row(WINDOW, "Alt+1 … Alt+6", "Browse, Project, Mix, Directions, Compare, Export"),
-    Row(WINDOW, "Alt+7", "open or close Measure", "measure"),
-    Row(WINDOW, "Alt+8", "open or close Labels", "labels"),
-    Row(WINDOW, "Tab", "next control; arrows and the space bar work it"),
-    Row(WINDOW, "Alt+0", "reset the views", "reset_views"),
-    Row(WINDOW, "F1", "this list", "help", everywhere=True),
-    Row(WINDOW, "Ctrl+Shift+P", "all commands by name"),
-    Row(FLAT, "Click or drag", "move the crosshair"),
-    Row(FLAT, "Wheel, or Page Up and Page Down", "scroll through the slices"),
-    Row(FLAT, "Home, End", "first, last slice of the view under the mouse"),
-    Row(FLAT, "Ctrl+wheel", "zoom"),
-    Row(FLAT, "Middle button or Shift, drag", "pan"),
-    Row(FLAT, "Right button, drag", "window and level"),
-    Row(FLAT, "Right button, double-click", "reset window and level"),
-    Row(FLAT, "F5", "window: brain", "preset_brain"),
-    Row(FLAT, "F6", "window: deep grey", "preset_deep_grey"),
-    Row(FLAT, "F7", "window: full range", "preset_full"),
-    Row(FLAT, "Alt+D", "measure a length", "tool_length"),
-    Row(FLAT, "Alt+A", "measure an angle", "tool_angle"),
-    Row(FLAT, "Alt+E", "measure an ellipse", "tool_ellipse"),
-    Row(FLAT, "Alt+T", "measure a rectangle", "tool_rectangle"),
-    Row(FLAT, "Alt+B", "measure a sphere", "tool_sphere"),
-    Row(FLAT, "Del", "delete the chosen measurement", "delete_mark"),
-    Row(FLAT, "Drag, while painting", "paint or erase; [ and ] change the brush"),
-    Row(FLAT, "Double-click", "enlarge this view, and return"),
-    Row(SOLID, "Drag", "rotate the brain"),
-    Row(SOLID, "Wheel", "zoom"),
-    Row(SOLID, "Shift, drag", "pan"),
-    Row(SOLID, "Double-click", "enlarge this view, and return"),
-)
+def _rows() -> Iterator[Row]:
+    """Of `texts.toml`; those of the pictures of a patient stand before others of the scan."""
+    named = {"held": HELD, "held_in_views": HELD_IN_VIEWS, "turn": KEYS}
+    for group, keys, *rest in controls.texts("keys"):
+        if keys == "{turn}":
+            for key, text, _tip, held in SEGMENTS:
+                yield from [Row(group, held, f"show {text}", f"show_{key}")] if held else []
+        yield Row(group, keys.format(**named), *rest)
+
+
+TABLE = tuple(_rows())
 #: Keys of the tabs by position.
 TAB_KEYS = tuple(f"Alt+{number}" for number in range(1, 7))
 
@@ -467,7 +434,7 @@ class GuideWindow(QDialog):
 SEEN = "welcome_seen"
 HELP_TITLE = "Keys and mouse"
 #: Headings of the left column; the others are on the right.
-LEFT = (EDITING, BRAINS, SCAN, WINDOW)
+LEFT = ("Changes", "Brains", "Scan", "Window")
 
 
 class Guidance(QObject):

@@ -291,3 +291,12 @@ def test_the_html_needs_nothing_else_and_holds_no_markup_of_a_name(full_case):
     )
     assert page.count("<svg") == 8
     assert page.count("data:image/jpeg;base64,") == 4
+
+
+@pytest.mark.parametrize(("count", "end"), [(0, ""), (1, "3) mm."), (9, "3) mm; and 1 more.")])
+def test_findings_are_told_in_a_sentence(count, end):
+    found = {"place": "left frontal lobe", "ml": 2.0, "peak_z": -6.0, "center_mm": [1, 2, 3]}
+    said = content.findings(small_case(assessment={**TRUST, "findings": [found] * count}))
+    assert said.endswith(end)
+    assert said.count("left frontal lobe, 2.0 ml, z -6.0 at (1, 2, 3) mm") == min(count, 8)
+    assert " ;" not in said

@@ -19,6 +19,7 @@ from stylegan3d.base import Doubt, JsonView
 from stylegan3d.geometry.slicing import Upright
 from stylegan3d.measures.tissue_volumes import TOLD, VOLUMES, read_tissues
 from stylegan3d.outputs.results import name_beside
+from stylegan3d.pages.page import filled
 from stylegan3d.recipe.description import describe_recipe, to_link
 from stylegan3d.recipe.recipe import Recipe
 from stylegan3d.render.figures import SYNTHETIC, Look, draw_planes, lightbox
@@ -413,16 +414,7 @@ def verdicts(case: ReportCase) -> list[tuple[str, str, str]]:
 
 def findings(case: ReportCase) -> str:
     """What stands out in the scan, in a sentence; empty without."""
-    found = listed_findings(case.assessment)
-    if not found:
-        return ""
-    lines = [
-        f"{one['place']}, {one['ml']:.1f} ml, z {one['peak_z']:+.1f} at "
-        f"({', '.join(f'{mm:.0f}' for mm in one['center_mm'])}) mm"
-        for one in found[:NAMED]
-    ]
-    more = len(found) - len(lines)
-    return "Stands out: " + "; ".join(lines) + (f"; and {more} more." if more > 0 else ".")
+    return filled("report", "findings", listed_findings(case.assessment), NAMED)
 
 
 def likeness(case: ReportCase) -> str:
@@ -517,15 +509,10 @@ def _marked(case: ReportCase) -> Iterator[str]:
         + f" (z {scores[name].words[0]})"
         for name in beyond[:NAMED]
     ]
-    more = f"; and {len(beyond) - NAMED} more" if len(beyond) > NAMED else ""
-    by_chance = 2 * len(scores) * float(ndtr(-limit))
     known = [score.scanner for score in scores.values() if score.scanner is not None]
     shift = f"up to {max(known):.1f}" if known else UNKNOWN_SHIFT
-    yield (
-        f"Beyond z ±{limit:g}: {'; '.join(lines) + more if lines else 'nothing'}. Of {len(scores)} "
-        f"measures about {by_chance:.0f} are in a healthy person; another scanner may shift z by "
-        f"{shift}."
-    )
+    more, by_chance = len(beyond) - len(lines), 2 * len(scores) * float(ndtr(-limit))
+    yield filled("report", "marked", limit, lines, more, len(scores), by_chance, shift)
 
 
 def _scored(case: ReportCase, key: str, *, percentile: bool = False) -> Sequence[Cell]:
