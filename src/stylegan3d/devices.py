@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import multiprocessing
+import os
 import platform
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -23,6 +24,8 @@ from stylegan3d.memory import keep_large_blocks
 
 R = TypeVar("R")
 K = TypeVar("K", bound=torch.optim.Optimizer)
+#: Environment variable that names what "auto" stands for; processes of jobs inherit it.
+DEVICE = "STYLEGAN3D_DEVICE"
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
@@ -113,7 +116,8 @@ def _cpu_multiplies(dtype: torch.dtype) -> bool:
 
 
 def choose_device(name: str) -> torch.device:
-    """A torch device from its name; "auto" for the best available one."""
+    """A torch device from its name; "auto" for the one in `DEVICE`, else the best available one."""
+    name = os.environ.get(DEVICE, "auto") if name == "auto" else name
     if name == "auto":
         if torch.cuda.is_available():
             return torch.device("cuda")

@@ -113,6 +113,7 @@ def given(model, tiny_generator, tmp_path_factory):
         "model calibrate": {"data": pack},
         "model site": {"folder": folder, "--name": "ward"},
         "model privacy-index": {"data": pack},
+        "model export": {"--to": "onnx", **made},
         "model convert": {"network": volume, **made},
         **{f"train {kind}": trained for kind in ("anatomy", "stylegan", "vae")},
         "train diffusion": {"--autoencoder": model, **trained},

@@ -12,6 +12,7 @@ import stylegan3d
 from stylegan3d import cli
 from stylegan3d.cli import common
 from stylegan3d.cli.common import progress
+from stylegan3d.devices import choose_device
 
 PROGRAM = get_command(cli.app)
 
@@ -145,6 +146,33 @@ def test_what_the_system_refuses_is_a_sentence(run, monkeypatch):
     assert told.status == 2
     assert told.err.startswith("stylegan3d: secret.safetensors cannot be used (Permission denied)")
     assert told.err.count("\n") == 1
+
+
+#: Verbs that read, convert or fit on the processor alone.
+ON_CPU = {"info", "prepare", "dicom", "convert", "export", "anatomy", "fit-statistics"}
+
+
+def test_every_verb_that_computes_is_told_where():
+    told = {
+        path[-1]: any("--device" in one.opts for one in command.params)
+        for path, command in COMMANDS.items()
+        if not hasattr(command, "commands")
+    }
+    assert {name for name in told if not told[name]} == ON_CPU
+
+
+def test_it_computes_where_it_is_told_and_only_then(run, monkeypatch, tmp_path):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    words = ("model", "labels", tmp_path, "--model", "brain-t1-2mm", "--device")
+    said = run(*words, "abacus").err
+    assert "The device 'abacus' is not available" in said
+    chosen = []
+    monkeypatch.setattr(
+        "stylegan3d.dataset.pack.load_pack", lambda _: chosen.append(choose_device("auto").type)
+    )
+    run(*words, "cpu")
+    assert chosen == ["cpu"]
+    assert choose_device("auto").type == "cuda"
 
 
 def test_version_and_nothing_at_all(run):

@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import MISSING, dataclass, fields, is_dataclass
 from enum import StrEnum
-from functools import wraps
+from functools import partial, wraps
 from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Annotated, Any, Literal, get_origin, get_type_hints
@@ -243,6 +243,20 @@ ModelOption = Annotated[
         "network file (.pkl) of the original 3D-StyleGAN.",
         show_default="the bundled brain generator",
     ),
+]
+
+
+def _use_device(ctx: typer.Context, name: str) -> str:
+    if name != "auto":
+        from stylegan3d.devices import DEVICE, choose_device
+
+        ctx.call_on_close(partial(os.environ.update, {DEVICE: os.environ.get(DEVICE, "auto")}))
+        os.environ[DEVICE] = str(choose_device(name))
+    return name
+
+
+DeviceOption = Annotated[
+    str, typer.Option("--device", callback=_use_device, help="auto, cpu, cuda or mps.")
 ]
 FrameOption = Annotated[
     str | None,
@@ -578,8 +592,9 @@ class ModelChoice:
 
 @dataclass(frozen=True)
 class Result(ModelChoice):
-    """Options for generator, overwriting and output format."""
+    """Options for generator, device, overwriting and output format."""
 
+    device: DeviceOption = "auto"
     overwrite: OverwriteOption = False
     as_json: JsonOption = False
 
@@ -630,6 +645,7 @@ class ReadingOptions:
     """How volumes are read, and labelled by which network."""
 
     network: NetworkOption = None
+    device: DeviceOption = "auto"
     skull: SkullOption = Choices.skull
     index: VolumeOption = None
     series: SeriesOption = None

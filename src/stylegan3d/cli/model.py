@@ -14,6 +14,7 @@ from stylegan3d.base import Json, StyleGAN3DError, facts_in
 from stylegan3d.cli.common import (
     CacheOption,
     DataArgument,
+    DeviceOption,
     FrameOption,
     JsonOption,
     ModelOption,
@@ -53,6 +54,7 @@ def learn(
     data: DataArgument,
     settings: LabelSettings,
     model: ModelOption = None,
+    device: DeviceOption = "auto",
     out: Annotated[
         Path | None,
         typer.Option("--out", "-o", help="Output folder.", show_default="the model's own folder"),
@@ -97,6 +99,7 @@ def learn(
 def calibrate_model(
     data: DataArgument,
     model: ModelOption = None,
+    device: DeviceOption = "auto",
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print the result without changing the card.")
     ] = False,
@@ -220,6 +223,7 @@ def site(
 def privacy_index(
     data: DataArgument,
     model: ModelOption = None,
+    device: DeviceOption = "auto",
     overwrite: OverwriteOption = False,
     as_json: JsonOption = False,
 ) -> None:

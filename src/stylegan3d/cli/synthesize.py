@@ -9,6 +9,7 @@ import typer
 
 from stylegan3d.base import Json, doubts_in, facts_in
 from stylegan3d.cli.common import (
+    DeviceOption,
     JsonOption,
     NetworkOption,
     OverwriteOption,
@@ -35,6 +36,7 @@ def synthesize(
         ),
     ],
     out: Annotated[Path, typer.Option("--out", "-o", help="Synthetic brain to write, .nii.gz.")],
+    device: DeviceOption = "auto",
     resize: Annotated[
         list[str] | None,
         typer.Option(

@@ -18,6 +18,7 @@ import typer
 from stylegan3d.base import Json, ModelError, Progress, StyleGAN3DError
 from stylegan3d.cli.common import (
     DataArgument,
+    DeviceOption,
     JsonOption,
     OverwriteOption,
     described,
@@ -122,7 +123,7 @@ class Kind:
     healthy: ClassVar[str] = "The loss should fall, fast at first, and more slowly to the end."
     data: DataArgument
     out: RunOption
-    device: str = "cpu"
+    device: DeviceOption = "auto"
     resume: Annotated[
         bool, typer.Option("--resume", help="Continue from the last checkpoint of the run.")
     ] = False
@@ -170,14 +171,7 @@ class Kind:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Training(Kind):
-    """A kind that may use an accelerator."""
-
-    device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda or mps.")] = "auto"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Licensed(Training):
+class Licensed(Kind):
     """A kind that exports weights with a licence."""
 
     licence: Annotated[
@@ -574,7 +568,7 @@ class _WithModel:
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainEncoder(Training, _WithModel):
+class TrainEncoder(Kind, _WithModel):
     """Train an encoder for a generator on its own random brains: it finds a scan in one pass.
 
     Example: stylegan3d train encoder my-gan prepared --out runs/encoder --export my-gan-encoding
@@ -597,7 +591,7 @@ class TrainEncoder(Training, _WithModel):
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainFlow(Training, _WithModel):
+class TrainFlow(Kind, _WithModel):
     """Train a flow that sharpens a generator's brains.
 
     Example: stylegan3d train flow my-model prepared --out runs/flow
@@ -699,6 +693,7 @@ class FitStatistics(Kind, _WithModel):
     """
 
     settings = MatchSettings
+    device: str = "cpu"
 
     def outcome(self, settings: Any) -> tuple[Json, list[str]]:
         """See `Kind.outcome`."""
