@@ -14,6 +14,7 @@ from tiny import tiny_generator
 
 from stylegan3d.base import ModelError, OutputError, StyleGAN3DError
 from stylegan3d.checkpoints.folder import write_folder
+from stylegan3d.cli import main
 from stylegan3d.model.export import LARGEST_DIFFERENCE, WholeFlow, export
 from stylegan3d.model.loading import load
 from stylegan3d.networks.flow import FLOOR, Flow
@@ -217,6 +218,24 @@ def test_what_cannot_be_recorded_or_differs_is_said(tmp_path, monkeypatch):
         export(generator, "onnx", tmp_path / "out")
     with pytest.raises(ModelError, match="has no card"):
         export(tiny_generator(), "hub", tmp_path / "out")
+
+
+def test_the_command_says_what_was_written_and_what_is_left_out(tmp_path, capsys):
+    generator = model_folder(tiny_generator(), tmp_path / "model")
+    words = ("model", "export", "--model", generator.folder, "--to", "torch-export")
+    with pytest.raises(SystemExit) as end:
+        main([str(word) for word in (*words, "--out", tmp_path / "out")])
+    assert not end.value.code
+    told = capsys.readouterr().out
+    assert "mapping.pt2, synthesis.pt2, README.md, metadata.json" in told
+    assert "differs from the engine by" in told
+    assert "left out: Scans cannot be projected" in told
+    with pytest.raises(SystemExit):
+        main([str(word) for word in (*words, "--out", tmp_path / "again", "--json")])
+    told = json.loads(capsys.readouterr().out)
+    assert told["to"] == "torch-export"
+    assert told["difference"] <= LARGEST_DIFFERENCE
+    assert told["files"][:2] == ["mapping.pt2", "synthesis.pt2"]
 
 
 @pytest.mark.soak
