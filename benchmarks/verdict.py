@@ -178,7 +178,7 @@ def simulate(
     `labels` are its tissues. Every level of the brain is as likely as any other.
     """
     voxel, brain = np.array(voxel_mm), volume > 0
-    levels = np.flatnonzero((labels > 0).any(axis=(0, 1)))
+    levels = np.flatnonzero(((labels > 0) & brain).any(axis=(0, 1)))
     level = levels[draw.randint(len(levels) // 12, len(levels))]
     tissue = np.isin(labels[..., level], [CLASSES.index("grey"), CLASSES.index("white")])
     places = np.argwhere(tissue if tissue.any() else brain[..., level])

@@ -107,7 +107,7 @@ def test_a_turned_map_of_other_voxels_is_painted_on_its_own_grid(run, brain, tmp
         (["--out", "x.nii.gz", "--resize", "bone=2"], "is not a change of a tissue"),
         (["--out", "x.nii.gz", "--resize", "csf=40"], "10 mm at most"),
         (["--out", "x.nii.gz", "--network", "nowhere"], "There is no translation network"),
-        (["--out", "x.nii.gz", "--codes", "regions"], "not one of the regions"),
+        (["--out", "x.nii.gz", "--codes", "structures"], "not one of the structures"),
         (["--out", "x.nii.gz", "--grid", "zz"], "'--grid': 'zz' is not one of 'own'"),
     ],
 )
