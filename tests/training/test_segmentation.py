@@ -2,6 +2,7 @@
 
 import json
 import math
+from types import SimpleNamespace
 
 import nibabel as nib
 import numpy as np
@@ -11,9 +12,17 @@ from labelled_phantoms import SPACE, brain, tissues
 
 from stylegan3d.base import ModelError, OutputError
 from stylegan3d.segmentation.card import FOLDER
-from stylegan3d.segmentation.classes import CLASSES, REGIONS, dice_scores, volumes_ml
+from stylegan3d.segmentation.classes import (
+    CLASSES,
+    LESIONS,
+    REGIONS,
+    dice_scores,
+    mean_scores,
+    volumes_ml,
+)
 from stylegan3d.segmentation.inference import load_regions, load_segmenter
 from stylegan3d.segmentation.network import TissueNetwork, to_blocks, to_voxels
+from stylegan3d.training import segmentation
 from stylegan3d.training.options import SegmentationSettings
 from stylegan3d.training.run import CHECKPOINT, Run, load_run
 from stylegan3d.training.segmentation import (
@@ -197,3 +206,18 @@ def test_regions_are_learned_each_side_by_itself_and_no_side_is_favoured(labelle
     assert (mirrored != found).mean() < 1e-3
     with pytest.raises(ModelError, match="does not describe a tissue network"):
         load_segmenter(tmp_path / "regions")
+
+
+def test_healthy_people_do_not_count_for_a_network_that_finds_no_lesion(monkeypatch):
+    ill = torch.ones(16, 16, 16, dtype=torch.uint8)
+    ill[4:8, 4:8, 4:8] = LESIONS.classes.index("lesion")
+    truths = [torch.ones_like(ill), ill, torch.ones_like(ill)]
+    brains = SimpleNamespace(
+        scheme=LESIONS,
+        validation=range(3),
+        pair=lambda index: (truths[index].float(), truths[index]),
+    )
+    monkeypatch.setattr(segmentation, "likeliest", lambda _logits: torch.ones(1, 16, 16, 16))
+    scores = mean_scores(segmentation.validate(TissueNetwork((16, 16), 3), brains))
+    assert scores["lesion"] == 0
+    assert scores["brain"] > 0.9

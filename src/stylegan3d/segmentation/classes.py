@@ -139,8 +139,9 @@ def dice_scores(
 
 
 def mean_scores(scores: list[dict[str, float]]) -> dict[str, float]:
-    """Mean over subjects."""
-    return {name: float(np.mean([s[name] for s in scores])) for name in scores[0]}
+    """Mean of each name over the subjects that have it."""
+    names = dict.fromkeys(name for one in scores for name in one)
+    return {name: float(np.mean([s[name] for s in scores if name in s])) for name in names}
 
 
 #: Regions that have one on each side, with the title and the tissue that they mostly are.

@@ -551,7 +551,7 @@ class SegmentationTask(TrainingTask[TissueNetwork, TrainingBrains]):
     def measure(
         self, average: TissueNetwork, data: TrainingBrains, *, last: bool
     ) -> dict[str, float]:
-        """Mean Dice of each class of the held-out subjects."""
+        """Mean Dice of each class over the held-out subjects that have it."""
         return mean_scores(validate(average, data))
 
 
@@ -581,7 +581,10 @@ def segmentation_loss(logits: Tensor, labels: Tensor, share: float = 1.0) -> Ten
 
 @torch.inference_mode()
 def validate(network: TissueNetwork, brains: HeldOut) -> list[dict[str, float]]:
-    """`dice_scores` of each subject set aside."""
+    """`dice_scores` of each subject set aside, of the classes that are in it.
+
+    In a healthy one a network that finds no lesion anywhere would have a Dice of 1.
+    """
     parameter = next(network.parameters())
     scores = []
     for index in brains.validation:
@@ -589,7 +592,9 @@ def validate(network: TissueNetwork, brains: HeldOut) -> list[dict[str, float]]:
         whole = padded(volume, network.multiple)[None, None].to(parameter)
         found = likeliest(network(whole))[0].cpu().numpy()
         found = found[tuple(slice(n) for n in truth.shape)]
-        scores.append(dice_scores(found, truth.numpy(), brains.scheme.classes))
+        dice = dice_scores(found, truth.numpy(), brains.scheme.classes)
+        there = {brains.scheme.classes[index] for index in np.unique(truth)}
+        scores.append({name: score for name, score in dice.items() if name in there})
     return scores
 
 
