@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from labelled_phantoms import tissues
 from tolerances import SUMS
 
@@ -10,6 +11,7 @@ from stylegan3d.geometry.space import Space
 from stylegan3d.segmentation import inference
 from stylegan3d.segmentation.classes import (
     REGIONS,
+    STRUCTURES,
     TISSUES,
     asymmetry_percent,
     count_classes,
@@ -17,7 +19,7 @@ from stylegan3d.segmentation.classes import (
     volumes_ml,
 )
 from stylegan3d.segmentation.inference import Segmenter, enclosed
-from stylegan3d.segmentation.network import TissueNetwork, likeliest, to_voxels
+from stylegan3d.segmentation.network import TissueNetwork, likeliest, padded, to_voxels
 
 
 def test_volumes_are_voxels_times_their_size():
@@ -68,3 +70,29 @@ def test_a_few_blocks_at_a_time_are_labelled_as_all_at_once(scheme, monkeypatch)
     np.testing.assert_array_equal(found.labels, expected)
     chance = to_voxels(logits.softmax(dim=4).amax(dim=4))[0].numpy()
     assert found.confidence == pytest.approx(chance[expected > 0].mean(), rel=SUMS)
+
+
+def test_structures_are_the_mean_of_two_grids_of_blocks():
+    """Each with its mirror image; the second begins a voxel further on."""
+    torch.manual_seed(0)
+    network = TissueNetwork((8, 16), len(STRUCTURES.classes)).requires_grad_(False)
+    card = {"name": "tiny", "space": {"voxel_mm": [1.0, 1.0, 1.0]}}
+    segmenter = Segmenter(network, card, "0123", torch.device("cpu"), STRUCTURES)
+    volume = np.random.default_rng(0).random((13, 10, 11), np.float32)
+    whole = padded(torch.from_numpy(volume)[None, None], network.multiple)
+
+    def told(seen):
+        logits = network(seen).unbind(dim=4)
+        return torch.stack([to_voxels(one)[0] for one in logits])
+
+    def both(seen):
+        return told(seen) + told(seen.flip(2)).flip(1)[list(STRUCTURES.mirrored)]
+
+    further = both(F.pad(whole, (1, 0, 1, 0, 1, 0))[:, :, :-1, :-1, :-1])[:, 1:, 1:, 1:]
+    keep = tuple(map(slice, volume.shape))
+    mean = (both(whole)[:, *keep] + further[:, *keep]) / 2
+    expected = (mean / 2).softmax(dim=0)
+    for name in ("left_thalamus", "right_thalamus"):
+        found = segmenter.probability(volume, Space(volume.shape, np.eye(4)), name)
+        index = STRUCTURES.classes.index(name)
+        np.testing.assert_allclose(found, expected[index].numpy(), rtol=SUMS)

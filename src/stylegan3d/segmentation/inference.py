@@ -6,10 +6,12 @@ import copy
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import product
 from pathlib import Path
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from scipy.ndimage import label
 
 from stylegan3d.base import SILENT, Json, Progress, StyleGAN3DError
@@ -225,19 +227,42 @@ class Segmenter:
     ) -> Iterator[tuple[slice, torch.Tensor]]:
         """Logits of a volume, a few blocks at a time: of all at once there would be too many.
 
-        Of all but tissues the sum with the mirror image, so that no side is favoured.
+        Of all but tissues the sum with the mirror image, so that no side is favoured. Of structures
+        the mean with those of the volume a voxel further on, whose blocks lie half across these.
         """
-        read = [network.features(whole)]
-        if self._drawn is not TISSUES:
-            read.append(network.features(whole.flip(2)).flip(2))
+        read = self._read(network, whole)
+        further = []
+        if self._drawn is STRUCTURES:
+            further = self._read(network, F.pad(whole, (1, -1) * 3))
         for start in range(0, read[0].shape[2], SLAB):
-            at = slice(start, start + SLAB)
-            logits = network.classified(read[0][:, :, at])
-            for turned in read[1:]:
-                # The places in a block (axis 1) run the other way, too.
-                mirrored = network.classified(turned[:, :, at]).flip(1)
-                logits += mirrored[:, :, :, :, list(self._drawn.mirrored)]
-            yield at, logits
+            logits = self._classified(network, read, slice(start, start + SLAB))
+            if further:
+                other = self._classified(network, further, slice(start, start + SLAB + 1))
+                for a, b, c in product(*map(range, logits.shape[1:4])):
+                    part = logits[:, a, b, c]
+                    x, y, z = part.shape[2:]
+                    back = other[:, 1 - a, 1 - b, 1 - c, :, a : a + x, b : b + y, c : c + z]
+                    x, y, z = back.shape[2:]
+                    part[..., :x, :y, :z] += back
+                logits /= 2
+            yield slice(start, start + SLAB), logits
+
+    def _read(self, network: TissueNetwork, whole: torch.Tensor) -> list[torch.Tensor]:
+        """Features of a volume, and of all but tissues those of its mirror image."""
+        turned = () if self._drawn is TISSUES else (network.features(whole.flip(2)).flip(2),)
+        return [network.features(whole), *turned]
+
+    def _classified(
+        self, network: TissueNetwork, read: list[torch.Tensor], at: slice
+    ) -> torch.Tensor:
+        parts = [network.classified(features[:, :, at]) for features in read]
+        if self._drawn is STRUCTURES:  # sums of four in bfloat16 would have ties
+            parts = [part.float() for part in parts]
+        logits = parts[0]
+        for turned in parts[1:]:
+            # The places in a block (axis 1) run the other way, too.
+            logits += turned.flip(1)[:, :, :, :, list(self._drawn.mirrored)]
+        return logits
 
 
 def enclosed(labels: np.ndarray) -> np.ndarray:
