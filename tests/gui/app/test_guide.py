@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+import tomllib
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -45,6 +46,8 @@ def texts() -> set[str]:
         *engine.rglob("settings.py"),
     }
     said = {text for path in sources for text in literals(path)}
+    tables = tomllib.loads((PACKAGE / "widgets" / "texts.toml").read_text("utf-8"))
+    said |= {str(text) for rows in tables.values() for row in rows for text in row}
     return {plain(text) for text in said if not FOR_PROGRAMS.fullmatch(text)}
 
 

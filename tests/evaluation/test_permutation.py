@@ -5,7 +5,7 @@ import pytest
 from tolerances import DOUBLE
 
 from stylegan3d.base import StyleGAN3DError
-from stylegan3d.metrics.permutation import false_discovery_rate, permuted
+from stylegan3d.evaluation.groups import false_discovery_rate, permuted
 
 
 def covariates(random, n):
