@@ -44,6 +44,7 @@ from stylegan3d.cohort.work import project_file
 from stylegan3d.devices import fast_dtype, measured_dtype
 from stylegan3d.geometry.space import Space
 from stylegan3d.memory import keep_large_blocks
+from stylegan3d.model.family import Parts
 from stylegan3d.model.generator import Generator, RandomBrains, packed_synthesis
 from stylegan3d.networks import resampling
 from stylegan3d.networks.config import AnatomyConfig, GeneratorConfig
@@ -79,7 +80,8 @@ def network(name: str) -> Generator:
         for layer in level.layers:
             torch.nn.init.constant_(layer.noise_strength, 0.1)
     w_avg = torch.zeros(OFFICIAL.w_dim)
-    return Generator(MappingNetwork(OFFICIAL), synthesis, w_avg, space, device=DEVICE)
+    parts = Parts(OFFICIAL, MappingNetwork(OFFICIAL), synthesis, w_avg)
+    return Generator(parts, space, device=DEVICE)
 
 
 @dataclass(frozen=True)
