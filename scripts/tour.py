@@ -83,8 +83,8 @@ def parser() -> argparse.ArgumentParser:
     return result
 
 
-def virtual_screen(size: tuple[int, int] = SIZE) -> None:
-    """Make a virtual screen of so many pixels the display of this process and its children.
+def virtual_screen() -> None:
+    """Make a virtual screen the display of this process and its children.
 
     It ends with its last client, not before: without it Qt would crash on the way out.
 
@@ -97,7 +97,7 @@ def virtual_screen(size: tuple[int, int] = SIZE) -> None:
     from pyvirtualdisplay.abstractdisplay import XStartError
 
     try:
-        Display(size=size, color_depth=24, extra_args=["-terminate"]).start()
+        Display(size=SIZE, color_depth=24, extra_args=["-terminate"]).start()
     except (FileNotFoundError, XStartError) as error:
         raise TourError(
             f"There is no display, and Xvfb, which draws without one, did not start ({error}): "

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
-from tour_stops import Tour
+from tour_stops import SAMPLE, Tour
 
 from stylegan3d.storage.files import atomic_file
 
@@ -18,7 +18,6 @@ from stylegan3d.storage.files import atomic_file
 WIDTH, RATE = 840, 5
 #: Colours of the palette: greys of brains, and the few of the window.
 COLOURS = 96
-SAMPLE = "ucla-sub-04"
 
 
 class Film:

@@ -6,6 +6,7 @@ import random
 import tomllib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -55,10 +56,14 @@ WIDE_PX, TEXT_MARGIN_PX = 300, 4
 SINGLE_SHOT = "single shot"
 
 
+@cache
+def _tables() -> dict[str, list[list[Any]]]:
+    return tomllib.loads(Path(__file__).with_name("texts.toml").read_text("utf-8"))
+
+
 def texts(table: str) -> tuple[tuple[Any, ...], ...]:
     """The rows of a table of `texts.toml`."""
-    told = tomllib.loads(Path(__file__).with_name("texts.toml").read_text("utf-8"))
-    return tuple(tuple(row) for row in told[table])
+    return tuple(map(tuple, _tables()[table]))
 
 
 def single_shot(parent: QObject | None, slot: Callable[[], object], ms: int = 0) -> QTimer:
