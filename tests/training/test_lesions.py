@@ -1,11 +1,14 @@
 """Simulated lesions: what is drawn into healthy brains, and where it is marked."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
+import torch
 from labelled_phantoms import tissues
 from scipy import ndimage
 
-from stylegan3d.training.lesions import VENTRICLE, WHITE, with_lesions
+from stylegan3d.training.lesions import VENTRICLE, WHITE, SimulatedLesions, with_lesions
 
 MM = np.array([2.0, 2.0, 2.0])
 
@@ -56,3 +59,14 @@ def test_a_brain_without_white_matter_or_ventricles_is_no_error(healthy, labels)
         for _ in range(6):
             image, _ = with_lesions(healthy, known, MM, rng)
             assert np.isfinite(image).all()
+
+
+def test_a_bright_lesion_makes_the_rest_of_the_brain_darker(healthy, labels):
+    pack = SimpleNamespace(space=SimpleNamespace(voxel_size=MM))
+    brains = SimulatedLesions(pack, np.arange(1), labels[None], 1)
+    object.__setattr__(brains, "volume", lambda index: healthy)
+    for seed in range(12):
+        image, found = brains.example(0, torch.Generator().manual_seed(seed))
+        # A percentile of float32.
+        assert np.percentile(image[found > 0], 99.5) == pytest.approx(1, abs=1e-3)
+        assert image.max() == 1

@@ -23,13 +23,14 @@ from stylegan3d.geometry.space import Space
 from stylegan3d.measures.lesions import lesion_clusters, lesion_probability
 from stylegan3d.measures.regions import TOUCHING, Cluster
 from stylegan3d.projection.scanner import simulate_scanner
+from stylegan3d.scans.intensity import normalise
 from stylegan3d.segmentation.classes import CLASSES, LESION, LESIONS, Scheme
 from stylegan3d.segmentation.inference import Segmenter
 from stylegan3d.training.segmentation import LabelledBrains, other_tissues
 
 #: Share of brains without a lesion; of the others, those with many small ones, with a seam along
 #: the ventricles, and with a large one.
-HEALTHY, MANY, SEAM, LARGE = 0.4, 0.7, 0.25, 0.35
+HEALTHY, MANY, SEAM, LARGE = 0.35, 0.6, 0.25, 0.5
 MOST = 10
 # Radii in mm of small lesions (in white matter) and of large ones (anywhere), and depths of a seam.
 SMALL_MM, LARGE_MM, SEAM_MM = (2.5, 9.0), (5.0, 24.0), (3.0, 12.0)
@@ -63,11 +64,12 @@ class SimulatedLesions(LabelledBrains):
         volume = torch.from_numpy(self.volume(index))
         tissues = self.labels[index]
         volume = other_tissues(volume, torch.from_numpy(tissues).long(), generator).clamp(0, 1)
-        seed = int(torch.randint(2**31, (), generator=generator))
-        rng = np.random.default_rng(seed)
+        rng = np.random.default_rng(int(torch.randint(2**31, (), generator=generator)))
         size = np.array(self.pack.space.voxel_size)
         healthy, tissues = with_wide_ventricles(volume.numpy(), tissues, size, rng)
         image, lesion = with_lesions(healthy, tissues, size, rng)
+        # As in a scan, a large bright lesion makes the rest darker.
+        image, _ = normalise(image, image > 0)
         labels = (image > 0).astype(np.uint8)
         labels[lesion] = LESIONS.classes.index(LESION)
         return torch.from_numpy(image), torch.from_numpy(labels)
@@ -174,7 +176,7 @@ def with_lesions(
         for _ in range(rng.integers(1, MOST + 1)):
             close = rng.random() < NEAR and near.any()
             _small(image, extent, near if close else white, voxel_mm, rng)
-    image = np.where(volume > 0, np.clip(image, 0.01, 1.3), 0).astype(np.float32)
+    image = np.where(volume > 0, np.clip(image, 0.01, None), 0).astype(np.float32)
     changed = ndimage.uniform_filter(np.abs(image - volume), 3)
     lesion: np.ndarray = (extent > 0.5) & (changed >= LEAST_CHANGE) & (volume > 0)
     return image, lesion
@@ -213,7 +215,7 @@ def _large(
     kept = rng.uniform(0, 0.4) if rng.random() < 0.5 else 0.0
     texture = ndimage.gaussian_filter(rng.standard_normal(part.shape), rng.uniform(0.5, 2.5))
     inside = level + rng.uniform(0, 0.12) * white * texture / max(float(texture.std()), 1e-6)
-    if rng.random() < 0.25:
+    if rng.random() < 0.4:
         # A rim that takes up contrast agent around a dark core.
         rim = np.clip(4 * share * (1 - share), 0, 1)
         inside = inside + rim * white * rng.uniform(0.2, 0.8)
@@ -247,8 +249,7 @@ def _blob_among(
     among: np.ndarray, radii_mm: tuple[float, float], voxel_mm: np.ndarray, rng: np.random.Generator
 ) -> tuple[tuple[slice, ...], np.ndarray]:
     """A `_blob` around a random voxel of a mask (X, Y, Z); small ones are the commonest."""
-    places = np.argwhere(among)
-    center = places[rng.integers(len(places))]
+    center = np.argwhere(among)[rng.integers(np.count_nonzero(among))]
     low, high = radii_mm
     radius = low * (high / low) ** rng.random()
     return _blob(among.shape, center, radius, rng.uniform(*BORDER_MM), voxel_mm, rng)
