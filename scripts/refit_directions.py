@@ -4,10 +4,9 @@
     python scripts/refit_directions.py weights/brain-t1-2mm data/brains
     python scripts/refit_directions.py weights/brain-t1-2mm data/brains --seen
 
-Principal components keep their vectors. Recipes of version 1 keep the directions of attributes that
-they were made with (`Directions.former`). Without a data set only the descriptions of components
-are written anew. With `--seen` the directions stay, and only the range of the training subjects
-along each is written.
+Principal components keep their vectors. Without a data set only the descriptions of components are
+written anew. With `--seen` the directions stay, and only the range of the training subjects along
+each is written.
 """
 
 from __future__ import annotations
@@ -16,8 +15,6 @@ import argparse
 import dataclasses
 import json
 from pathlib import Path
-
-import numpy as np
 
 from stylegan3d.dataset.pack import load_pack
 from stylegan3d.directions.attributes import checked, fit_people, seen_in_people
@@ -65,15 +62,7 @@ def refitted(folder: Path, data: Path) -> Directions:
         {before.names[k]: before.descriptions[before.names[k]] for k in kept},
     )
     after = checked(generator, fitted_now, drop_failures=True)
-    # Those that changed: a sex or a head size that stayed the same needs no former one.
-    changed = {
-        name: before.step(name)
-        for name in before.attributes
-        if name not in after.names
-        or not np.allclose(before.step(name), after.step(name), rtol=1e-3, atol=1e-6)
-    }
-    former = {**changed, **before.former}
-    return seen_in_people(dataclasses.replace(join(after, components), former=former), people)
+    return seen_in_people(join(after, components), people)
 
 
 def main() -> None:

@@ -11,7 +11,7 @@ from stylegan3d.geometry.space import Space
 from stylegan3d.model.family import Parts, family_name
 from stylegan3d.model.generator import Generator
 from stylegan3d.networks.anatomy import AnatomyNetwork
-from stylegan3d.networks.config import AnatomyConfig, config_of
+from stylegan3d.networks.config import AnatomyConfig, config_of, is_anatomy
 from stylegan3d.networks.synthesis import MappingNetwork, SynthesisNetwork
 
 
@@ -20,7 +20,8 @@ def tiny_generator(seed: int = 0, **config: Any) -> Generator:
 
     Its volumes have 20 x 28 x 24 voxels of 8 mm, the field of view of the bundled one.
     """
-    settings = {"channels": (12, 8), "z_dim": 16, "w_dim": 16, "head": "haar", **config}
+    levels = {"channels": (), "levels": 2} if is_anatomy(config) else {"channels": (12, 8)}
+    settings = {**levels, "z_dim": 16, "w_dim": 16, "head": "haar", **config}
     shape = config_of(settings)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)

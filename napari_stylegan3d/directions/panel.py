@@ -633,12 +633,8 @@ class DirectionsPanel(ExplorerPanel):
                 self.limits.own[reference] = edit.layers
         self.list.show_strengths({r: edit.strength for r, edit in used.items()})
         self._show_seen()
-        generator = self.session.generator
-        was = {} if generator is None else generator.directions.former
         for reference, row in self.rows.items():
             label = self.notes.label_of(row.entry)
-            if reference in used and used[reference].former and reference in was:
-                label = f"{label}, as in an earlier version"
             row.show_name(label, self.limits.in_words(reference), active=reference in used)
         self.ageing.show_recipe(recipe, self.session.generator, self._age_of(recipe))
         self.effect.list_edits([(r, self.notes.label_of(self.entries[r])) for r in used])

@@ -73,7 +73,8 @@ def test_a_report_of_a_projected_scan_finds_what_the_projection_left(run, model,
     aligned = tmp_path / "sub-01_space-model_desc-aligned_T1w.nii.gz"
     scan = np.ones(generator.shape, np.float32)
     write_volume(aligned, scan, generator.affine, description="x", sidecar={}, synthetic=False)
-    trust = {"verdict": "close", "sentence": "It follows the scan.", "similarity": {"ssim": 0.5}}
+    verdicts = {"reconstruction": {"level": "green", "sentence": "It follows the scan."}}
+    trust = {"verdicts": verdicts, "similarity": {"ssim": 0.5}}
     told = {"trust": trust}
     (tmp_path / "sub-01_desc-projected_report.json").write_text(json.dumps(told))
     latent = tmp_path / "sub-01_desc-projected_latent.safetensors"

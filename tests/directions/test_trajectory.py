@@ -108,14 +108,11 @@ def test_a_model_without_ages_says_so(tiny_generator):
         Trajectory.needed(tiny_generator)
 
 
-def test_files_keep_the_reading_and_the_former_directions(generator, tmp_path):
+def test_files_keep_the_reading(generator, tmp_path):
     path = tmp_path / "all.safetensors"
     save_directions(path, generator.directions)
     again = load_directions(path, generator)
     np.testing.assert_array_equal(again.age_reading, generator.directions.age_reading)
-    assert list(again.former) == list(generator.directions.former)
-    for name, step in generator.directions.former.items():
-        np.testing.assert_array_equal(again.step(name, former=True), step)
     short = generator.directions.age_reading[:-1]
     with pytest.raises(RecipeError, match="do not fit"):
         dataclasses.replace(generator.directions, age_reading=short)

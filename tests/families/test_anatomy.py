@@ -44,9 +44,6 @@ SETTINGS = {
 
 #: Of a StyleGAN.
 PLAIN = {"base": (5, 7, 6), "channels": (4, 4), "z_dim": 10, "w_dim": 10, "head": "haar"}
-#: Of a card whose model holds layers of a StyleGAN without effect, as all did that were trained
-#: before the layers were taken out.
-FORMER = {"channels": (4, 4), "levels": 4}
 
 
 def whole_network():
@@ -67,27 +64,14 @@ def whole_network():
     return network.requires_grad_(False).eval()
 
 
-def layers(rgb=0.0):
-    """Tensors of layers, whose part of the image is nothing unless a weight says otherwise."""
-    state = {"const": torch.randn(1, 4, 5, 7, 6)}
-    for level in range(2):
-        state[f"levels.{level}.plain.conv.weight"] = torch.randn(4, 4, 3, 3, 3)
-        state[f"to_rgb.{level}.conv.weight"] = torch.full((1, 4, 1, 1, 1), rgb)
-        state[f"to_rgb.{level}.conv.style.weight"] = torch.randn(4, 10)
-        state[f"to_rgb.{level}.bias"] = torch.zeros(1)
-    return state
-
-
-def save(folder, network, family=None, former=None, **architecture):
+def save(folder, network, family=None, **architecture):
     """A model's folder as it was written before the family had a name, if none is given."""
     torch.manual_seed(1)
     mapping = MappingNetwork(network.config)
-    state = network.state_dict() | (former or {})
-    tensors = {f"synthesis.{k}": v for k, v in state.items()}
+    tensors = {f"synthesis.{k}": v for k, v in network.state_dict().items()}
     tensors |= {f"mapping.{k}": v for k, v in mapping.state_dict().items()}
     tensors["w_avg"] = torch.zeros(network.config.w_dim)
-    config = network.config.to_dict() | (FORMER if former else {})
-    plan = {"generator": config, "discriminator": None, "encoder": None}
+    plan = {"generator": network.config.to_dict(), "discriminator": None, "encoder": None}
     plan |= architecture | ({} if family is None else {"family": family})
     space = Space((80, 112, 96), np.diag([2.0, 2.0, 2.0, 1.0])).resized((20, 28, 24))
     card = {
@@ -112,30 +96,17 @@ def save(folder, network, family=None, former=None, **architecture):
 @pytest.fixture(scope="module")
 def generator(tmp_path_factory):
     folder = tmp_path_factory.mktemp("anatomy") / "model"
-    return load(save(folder, whole_network(), former=layers()), device="cpu")
+    return load(save(folder, whole_network()), device="cpu")
 
 
 @pytest.mark.parametrize("family", [None, "stylegan", "anatomy"])
-def test_a_card_of_before_opens_as_an_anatomy_model_without_its_silent_layers(tmp_path, family):
-    found = load(save(tmp_path / "model", whole_network(), family, layers()), device="cpu")
+def test_a_card_opens_as_an_anatomy_model(tmp_path, family):
+    found = load(save(tmp_path / "model", whole_network(), family), device="cpu")
     assert found.family == "anatomy"
     assert type(found.synthesis) is AnatomyNetwork
     assert (found.config.channels, found.num_layers) == ((), 4)
-    assert not any(k.startswith(("levels", "to_rgb")) for k in found.synthesis.state_dict())
     assert set(found.cannot) == {"score", "encode"}
     assert not found.has_layer_noise
-
-
-def test_trained_layers_are_refused(tmp_path):
-    with pytest.raises(ModelError, match="has trained layers of a StyleGAN"):
-        load(save(tmp_path / "model", whole_network(), former=layers(0.1)), device="cpu")
-
-
-def test_settings_of_a_cascade_are_passed_over_if_it_has_none():
-    former = {"layout_channels": [], "fine_channels": [], "cascade_steps": 8}
-    assert config_of({**SETTINGS, **former}) == AnatomyConfig(**SETTINGS)
-    with pytest.raises(ModelError, match="has a cascade of flows"):
-        config_of({**SETTINGS, **former, "layout_channels": [8, 8, 8]})
 
 
 def test_a_plain_stylegan_is_one():

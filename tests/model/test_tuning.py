@@ -71,25 +71,6 @@ def test_a_latent_file_keeps_its_delta(generator, tmp_path):
         read_latent(tmp_path / "a.safetensors", tiny_generator(channels=(12, 4)))
 
 
-def test_changes_of_former_layers_without_effect_are_passed_over(tmp_path):
-    """Anatomy models once had layers of a StyleGAN, whose images were zero."""
-    generator = tiny_generator(levels=2, channels=(), image_const=True, image_basis=4)
-    constant, zero = np.full(generator.tunable_shapes()["image_const"], 0.1), np.zeros((8, 8))
-    layers = {"levels.1.plain.conv.weight": np.ones((8, 8, 3, 3, 3)), "to_rgb.1.bias": zero[0]}
-    delta = Delta({"image_const": constant, NOISE: np.ones((1, 1, 10, 14, 12)), **layers})
-    w = seed_latents(generator, [1])
-    save_latent(tmp_path / "former.safetensors", Latent.of(generator, w[0], delta=delta))
-    again = read_latent(tmp_path / "former.safetensors", generator)[0].delta
-    alone = generator.tuned(Delta({"image_const": constant}))
-    assert torch.equal(generator.tuned(again).synthesize(w), alone.synthesize(w))
-    without = generator.tuned(Delta(layers))
-    assert torch.equal(without.synthesize(w), generator.synthesize(w))
-    assert not torch.equal(alone.synthesize(w), generator.synthesize(w))
-    seen = Delta({**layers, "to_rgb.1.bias": zero[0] + 0.1})
-    with pytest.raises(LatentError, match=r"changes 'to_rgb\.1\.bias', which tiny-0 does not have"):
-        generator.tuned(seen)
-
-
 def test_rows_are_those_that_layers_read(generator):
     for index, level in enumerate(generator.synthesis.typed_levels):
         names = [n for n in ("up", "plain") if getattr(level, n) is not None]

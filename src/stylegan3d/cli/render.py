@@ -34,7 +34,6 @@ from stylegan3d.cli.common import (
 from stylegan3d.cli.recipes import checked, chosen_recipes
 from stylegan3d.geometry.slicing import PLANES, Upright
 from stylegan3d.recipe.description import marked
-from stylegan3d.scans.verdicts import as_now
 from stylegan3d.settings.option import DicomSettings, FigureSettings, FilmSettings, ReportSettings
 from stylegan3d.storage.files import check_output, write_together
 
@@ -304,7 +303,7 @@ def _projected(recipe: Recipe, generator: Generator) -> tuple[np.ndarray | None,
     names = output_names(described["path"], Path(str(recipe.source.path)).parent)
     trust = None
     if names["report"].is_file():
-        trust = as_now(read_object(names["report"]).get("trust") or {})
+        trust = read_object(names["report"]).get("trust") or {}
     if not names["aligned"].is_file():
         return None, trust
     image, data = read_volume(names["aligned"], "volume")

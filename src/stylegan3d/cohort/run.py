@@ -31,7 +31,7 @@ from stylegan3d.base import SILENT, Doubt, Json, JsonView, OutputError, Progress
 from stylegan3d.measures.tissue_volumes import TOLD
 from stylegan3d.memory import is_out_of_memory
 from stylegan3d.scans.sources import find_sources
-from stylegan3d.scans.verdicts import FORMER_LEVELS, VERDICTS
+from stylegan3d.scans.verdicts import VERDICTS
 from stylegan3d.storage.bids import place_of
 from stylegan3d.storage.files import (
     NoLocks,
@@ -310,11 +310,6 @@ def read_record(out: Path, item: Item, table: Table) -> Json | None:
     try:
         record = read_json(record_path(out, item, table))
         sizes = record["files"]
-        row = record["row"]
-        if "verdict" in row:  # names of earlier versions
-            row["reconstruction"] = FORMER_LEVELS.get(row.pop("verdict"), "amber")
-        if "warnings" in row:
-            row["doubts"] = list(map(Doubt.read, row.pop("warnings")))
         if all((out / name).stat().st_size == size for name, size in sizes.items()):
             return record
     except (OSError, ValueError, KeyError, TypeError, AttributeError):

@@ -32,7 +32,6 @@ from stylegan3d.model.family import (
 )
 from stylegan3d.model.labelled_mapping import LabelledMapping
 from stylegan3d.model.random_latents import pca_directions
-from stylegan3d.networks.anatomy import FORMER, AnatomyNetwork, is_former_image
 from stylegan3d.networks.config import GeneratorConfig, Grid
 from stylegan3d.networks.discriminator import Discriminator
 from stylegan3d.networks.memo import Noise
@@ -312,10 +311,6 @@ class Generator:
         """Shapes of the tensors that tuning may change, by name; empty if it cannot be tuned."""
         return tunable_shapes(self.synthesis)
 
-    def passes_over(self, name: str, values: np.ndarray) -> bool:
-        """Whether tuning leaves out the change of a tensor, see `tuning.passes_over`."""
-        return passes_over(self.synthesis, name, values)
-
     def rows_of(self, name: str) -> range:
         """The rows of w that control a tensor's layer, see `tuning.rows_of`."""
         return rows_of(name, network_of(self).config)
@@ -531,20 +526,8 @@ def tuned(synthesis: LeveledSynthesis, delta: Delta) -> LeveledSynthesis:
     changed = {
         name: state[name].detach() + torch.from_numpy(values.astype(np.float32)).to(state[name])
         for name, values in delta.tensors.items()
-        if not passes_over(synthesis, name, values)
     }
     return with_state(synthesis, changed)
-
-
-def passes_over(synthesis: object, name: str, values: np.ndarray) -> bool:
-    """Whether the change of a tensor is left out: it belongs to a former layer without effect.
-
-    Former anatomy models had layers of a StyleGAN whose images were zero, and a projection could
-    tune them. As long as the images stay zero the others show nothing.
-    """
-    if not isinstance(synthesis, AnatomyNetwork) or not name.startswith(FORMER):
-        return False
-    return not is_former_image(name) or not values.any()
 
 
 def tunable_shapes(synthesis: object) -> dict[str, tuple[int, ...]]:

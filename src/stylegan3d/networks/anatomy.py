@@ -35,14 +35,6 @@ from stylegan3d.networks.synthesis import (
     sum_low,
 )
 
-#: Names of tensors of former layers of a StyleGAN begin with these.
-FORMER = ("const", "base_dense.", "levels.", "to_rgb.")
-
-
-def is_former_image(name: str) -> bool:
-    """Whether a tensor of a former layer must be zero for the layer to have no effect."""
-    return name.startswith("to_rgb.") and ".style." not in name
-
 
 class AnatomyNetwork(LeveledSynthesis):
     """The synthesis network of an anatomy model.

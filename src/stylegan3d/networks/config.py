@@ -443,8 +443,6 @@ class AnatomyConfig(GeneratorConfig):
         return [*super().noise_grids, *[finest] * self.refine_layers]
 
 
-#: Settings of former cards: of a cascade of flows, which no model has any more.
-FORMER = ("layout_channels", "fine_channels", "cascade_steps")
 ADDED = {f.name for f in fields(AnatomyConfig)} - {f.name for f in fields(GeneratorConfig)}
 #: Settings that a StyleGAN does not have; if all are zero it is not an anatomy model.
 MARKS = ("image_basis", "detail_basis", "fine_taps", "deformation", "refine_layers")
@@ -469,21 +467,7 @@ def config_of(data: Mapping[str, Any]) -> GeneratorConfig:
 
 
 def kind_of(data: Mapping[str, Any]) -> tuple[type[GeneratorConfig], dict[str, Any]]:
-    """Class of a configuration, and the settings it has.
-
-    Raises
-    ------
-    ModelError
-        If the model was given a cascade of flows, which this version has no more.
-    """
-    if data.get("layout_channels"):
-        raise ModelError(
-            "This model has a cascade of flows, which this version cannot run; train a flow for "
-            "it, or open it with the version that made it."
-        )
-    given = {k: v for k, v in data.items() if k not in FORMER}
+    """Class of a configuration, and the settings it has."""
     if is_anatomy(data):
-        # Former models had layers of a StyleGAN beside their images, one channel width a level.
-        levels = {"channels": (), "levels": len(given["channels"])} if given.get("channels") else {}
-        return AnatomyConfig, given | levels
-    return GeneratorConfig, {k: v for k, v in given.items() if k not in ADDED}
+        return AnatomyConfig, dict(data)
+    return GeneratorConfig, {k: v for k, v in data.items() if k not in ADDED}

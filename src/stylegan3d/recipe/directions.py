@@ -40,8 +40,6 @@ class Directions:
         `directions.attributes`); may be empty.
     age_reading : ndarray, shape (w_dim + 1,), float32, or None
         Weights of w and a constant, which together predict a brain's age in years.
-    former : mapping of str to ndarray, shape (w_dim,), float32
-        One unit along the directions as they were fitted for recipes of version 1, by name.
     seen : mapping of str to (float, float)
         Lowest and highest `position` of the training subjects, by name; may be empty.
     readings : mapping of str to ndarray, shape (w_dim,), float32
@@ -59,7 +57,6 @@ class Directions:
     descriptions: Mapping[str, str] = field(default_factory=dict)
     checks: tuple[Json, ...] = ()
     age_reading: np.ndarray | None = None
-    former: Mapping[str, np.ndarray] = field(default_factory=dict)
     seen: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     readings: Mapping[str, np.ndarray] = field(default_factory=dict)
 
@@ -69,11 +66,10 @@ class Directions:
         object.__setattr__(self, "names", tuple(self.names))
         object.__setattr__(self, "descriptions", dict(self.descriptions))
         object.__setattr__(self, "checks", tuple(self.checks))
-        for part in ("former", "readings"):
-            rows = {k: np.array(v, dtype=np.float32) for k, v in getattr(self, part).items()}
-            object.__setattr__(self, part, rows)
-            if any(row.shape != self.vectors.shape[-1:] for row in rows.values()):
-                raise RecipeError(f"The {part} do not fit these directions.")
+        rows = {k: np.array(v, dtype=np.float32) for k, v in self.readings.items()}
+        object.__setattr__(self, "readings", rows)
+        if any(row.shape != self.vectors.shape[-1:] for row in rows.values()):
+            raise RecipeError("The readings do not fit these directions.")
         object.__setattr__(self, "seen", dict(self.seen))
         if self.age_reading is not None:
             reading = frozen(self.age_reading)
@@ -115,10 +111,8 @@ class Directions:
         found = [one for one in self.names if one.casefold() == name.casefold()]
         return found[0] if len(found) == 1 else name
 
-    def step(self, name: str, former: bool = False) -> np.ndarray:
+    def step(self, name: str) -> np.ndarray:
         """float32 `(w_dim,)`: one standard deviation along the direction of that name.
-
-        With `former`, the step used by recipes of version 1.
 
         Raises
         ------
@@ -129,8 +123,6 @@ class Directions:
             raise RecipeError(
                 f"There is no direction {name!r} here: use one of {_listing(self.names)}."
             )
-        if former and name in self.former:
-            return self.former[name]
         k = self.names.index(name)
         return self.vectors[k] * self.std[k]
 
@@ -185,7 +177,6 @@ def join(first: Directions, second: Directions) -> Directions:
         {**first.descriptions, **second.descriptions},
         first.checks + second.checks,
         first.age_reading if first.age_reading is not None else second.age_reading,
-        {**first.former, **second.former},
         {**first.seen, **second.seen},
         {**first.readings, **second.readings},
     )

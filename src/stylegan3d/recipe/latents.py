@@ -108,7 +108,7 @@ class Delta:
             raise LatentError(f"{called} does not fit {generator.name}. {reason}")
         shapes = generator.tunable_shapes()
         for name, values in self.tensors.items():
-            if shapes.get(name) != values.shape and not generator.passes_over(name, values):
+            if shapes.get(name) != values.shape:
                 raise LatentError(
                     f"{called} changes '{name}', which {generator.name} does not have in that "
                     "form: make it again with this model."
@@ -393,8 +393,6 @@ def save_directions(path: str | Path, directions: Directions, overwrite: bool = 
     }
     if directions.age_reading is not None:
         tensors["age_reading"] = directions.age_reading
-    if directions.former:
-        tensors["former"] = np.stack(list(directions.former.values()))
     if directions.seen:
         unknown = (np.nan, np.nan)
         seen = [directions.seen.get(name, unknown) for name in directions.names]
@@ -413,8 +411,6 @@ def save_directions(path: str | Path, directions: Directions, overwrite: bool = 
         metadata["descriptions"] = json.dumps(directions.descriptions, ensure_ascii=False)
     if directions.checks:
         metadata["checks"] = json.dumps(directions.checks, ensure_ascii=False)
-    if directions.former:
-        metadata["former_names"] = "\n".join(directions.former)
     if directions.readings:
         metadata["reading_names"] = "\n".join(directions.readings)
     data = pack(tensors, metadata)
@@ -451,9 +447,8 @@ def load_directions(
             _decoded(metadata, "descriptions", "{}", dict),
             tuple(_decoded(metadata, "checks", "[]", list)),
             tensors.get("age_reading"),
-            _by_name(tensors, metadata, "former", "former_names"),
             _seen(tensors, metadata),
-            _by_name(tensors, metadata, "readings", "reading_names"),
+            _readings(tensors, metadata),
         )
     except (KeyError, ValueError, TypeError):
         raise RecipeError(f"{path} lacks a part of a directions file: make it again.") from None
@@ -468,12 +463,12 @@ def load_directions(
     return directions
 
 
-def _by_name(
-    tensors: Mapping[str, np.ndarray], metadata: Mapping[str, str], rows: str, names: str
+def _readings(
+    tensors: Mapping[str, np.ndarray], metadata: Mapping[str, str]
 ) -> dict[str, np.ndarray]:
-    """Rows of a tensor by the names in an entry of the metadata; none in most files."""
-    told = metadata.get(names, "")
-    return dict(zip(told.split("\n"), tensors[rows], strict=True)) if told else {}
+    """Weights of readings by their names; none in most files."""
+    told = metadata.get("reading_names", "")
+    return dict(zip(told.split("\n"), tensors["readings"], strict=True)) if told else {}
 
 
 def _seen(
@@ -501,9 +496,7 @@ def _decoded(metadata: Mapping[str, str], key: str, default: str, kind: type) ->
     return value
 
 
-def find_step(
-    direction: str, generator: Model, sha256: str | None = None, former: bool = False
-) -> np.ndarray:
+def find_step(direction: str, generator: Model, sha256: str | None = None) -> np.ndarray:
     """One standard deviation along a direction, by its name as `Edit.direction` gives it.
 
     Parameters
@@ -513,8 +506,6 @@ def find_step(
     generator : Generator
     sha256 : str, optional
         Of the file, for `file.safetensors#name`.
-    former : bool
-        As the direction was when recipes had version 1, see `Edit.former`.
 
     Returns
     -------
@@ -528,4 +519,4 @@ def find_step(
     file, name = split_direction(direction)
     if file is not None:
         return load_directions(file, generator, sha256).step(name)
-    return generator.directions.step(direction, former)
+    return generator.directions.step(direction)

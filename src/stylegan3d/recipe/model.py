@@ -102,10 +102,6 @@ class Model(Sizes, Protocol):
     def tunable_shapes(self) -> dict[str, tuple[int, ...]]:
         """Shapes of the tensors that pivotal tuning may change, by name."""
 
-    def passes_over(self, name: str, values: np.ndarray) -> bool:
-        """Whether a change of such a tensor, of a layer without effect, is left out."""
-        ...
-
     def rows_of(self, name: str) -> range:
         """The rows of w that control the layer of such a tensor."""
 

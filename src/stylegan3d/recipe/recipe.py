@@ -231,15 +231,12 @@ class Edit(HasFile):
         Half-open range (start, stop) of layers that move; None moves all.
     sha256 : str or None
         Hash of the directions file; if given, a file that has changed is refused.
-    former : bool or None
-        True for one of the model's own directions as it was in recipes of version 1.
     """
 
     direction: Text
     strength: Number
     layers: tuple[Whole, Whole] | None = None
     sha256: Text | None = None
-    former: Literal[True] | None = None
 
     def __post_init__(self) -> None:
         if self.sha256 is not None and self.file is None:
@@ -251,10 +248,6 @@ class Edit(HasFile):
                 "The layers of an edit must be two numbers, the first layer and the one after the "
                 "last, such as [0, 4]."
             )
-
-    def of_version_1(self) -> Edit:
-        """The edit as a recipe of version 1 means it."""
-        return self if self.file else dataclasses.replace(self, former=True)
 
     @property
     def file(self) -> str | None:
@@ -311,8 +304,7 @@ def _sha256_if_there(path: str) -> str | None:
 
 __all__ = ["Detail", "Edit", "Label", "MadeWith", "Mix", "Recipe", "Source", "Truncation"]
 
-#: In recipes of version 1, directions of age and volumes did not hold the outer contour fixed; up
-#: to version 2, mixes were straight. Without a mix, recipes are still written as version 2.
+#: Mixes of version 2 are straight. Without a mix, recipes are still written as version 2.
 VERSION = 3
 STRAIGHT_MIXES = 2
 
@@ -432,7 +424,7 @@ class Recipe:
                     f"An edit reaches to layer {edit.layers[1]}, but {name} has {layers} layers: "
                     f"choose a range within [0, {layers}]."
                 )
-            find_step(edit.direction, generator, edit.sha256, bool(edit.former))
+            find_step(edit.direction, generator, edit.sha256)
 
     def _names_layers(self) -> bool:
         """Whether it addresses single layers."""
@@ -465,7 +457,7 @@ class Recipe:
                 second = self._source_w(self.mix.source, generator)
                 w = self.mix.between(w, second, generator)
             for edit in self.edits:
-                step = find_step(edit.direction, generator, edit.sha256, bool(edit.former))
+                step = find_step(edit.direction, generator, edit.sha256)
                 w = move(w, step, edit.strength, edit.layers)
         return w
 
@@ -535,10 +527,10 @@ class Recipe:
     def from_dict(cls, data: Any) -> Recipe:
         """Inverse of `to_dict`; RecipeError for invalid data."""
         version = data.get("version", VERSION) if isinstance(data, dict) else VERSION
-        if not is_int(version) or not 1 <= version <= VERSION:
+        if not is_int(version) or not STRAIGHT_MIXES <= version <= VERSION:
             raise RecipeError(
-                f"This recipe has version {str(version)[:40]}, which this program does not know: "
-                "update it."
+                f"This recipe has version {str(version)[:40]}, which this program does not "
+                f"read: update it, or make a recipe of version {VERSION}."
             )
         if isinstance(data, dict):
             data = {name: value for name, value in data.items() if name != "version"}
@@ -547,8 +539,6 @@ class Recipe:
         recipe = from_plain(cls, data)
         if version <= STRAIGHT_MIXES and recipe.mix is not None:
             recipe = recipe.replace(mix=dataclasses.replace(recipe.mix, straight=True))
-        if version == 1:
-            recipe = recipe.replace(edits=tuple(edit.of_version_1() for edit in recipe.edits))
         return recipe
 
     def to_json(self) -> str:

@@ -14,8 +14,6 @@ VERDICTS = {
     "focal": "Focal",
     "reconstruction": "Reconstruction",
 }
-#: What a level was called where it is about the reconstruction, in files of earlier versions.
-FORMER_LEVELS = {"close": "green", "outside what this model knows": "red"}
 #: Kinds that refuse a reconstruction alone: what is measured in its scan stands.
 OF_RECONSTRUCTION = ("reconstruction", "no-better-than-mean")
 NO_FIGURES = "Volumes, z and apparent age {}."
@@ -50,23 +48,8 @@ def beside_verdicts(doubts: Iterable[Doubt], told: Container[str] = VERDICTS) ->
 
 
 def doubts_of_scan(described: JsonView) -> list[Doubt]:
-    """The doubts in what `AlignedScan.describe` told, in this version or an earlier one."""
-    notes = [*described.get("notes", ()), *described.get("steps", ())]
-    former = [note for note in notes if note.startswith("Check: ")]
-    return [Doubt.read(told) for told in described.get("doubts", former)]
-
-
-def as_now(assessment: JsonView) -> JsonView:
-    """An assessment as written by this version or an earlier one."""
-    if "verdict" not in assessment:
-        return assessment
-    told = dict(assessment)
-    level = FORMER_LEVELS.get(told.pop("verdict"), "amber")
-    one = {"level": level, "sentence": told.pop("sentence")}
-    told["verdicts"] = {**told.get("verdicts", {}), "reconstruction": one}
-    texts = [text for text in told.pop("remarks", ()) if one["sentence"] not in text]
-    doubts = [*doubts_of(told["verdicts"]), *map(Doubt.read, texts)]
-    return {**told, "doubts": doubts}
+    """The doubts in what `AlignedScan.describe` told."""
+    return [Doubt.read(told) for told in described.get("doubts", ())]
 
 
 def withheld(doubts: Iterable[Doubt], assessment: JsonView | None = None) -> str:

@@ -14,10 +14,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
 from pydantic import (
-    AfterValidator,
-    AliasChoices,
     BeforeValidator,
-    Field,
     ValidationError,
     WrapValidator,
 )
@@ -28,7 +25,6 @@ from stylegan3d.recipe.model import MadeWith
 from stylegan3d.recipe.recipe import Edit, Recipe, Source
 from stylegan3d.scans.person import SEXES, Person
 from stylegan3d.scans.pose import NO_POSE, Pose
-from stylegan3d.scans.verdicts import as_now
 from stylegan3d.session.annotations import (
     ARRAYS,
     NOTHING,
@@ -85,12 +81,8 @@ Text = Annotated[str, BeforeValidator(_text)]
 class SavedProjection:
     """A projection, without its latent and voxels; see `Case`."""
 
-    # Earlier versions wrote sentences, as "remarks".
-    doubts: Annotated[
-        tuple[Annotated[Doubt, BeforeValidator(Doubt.read)], ...],
-        Field(validation_alias=AliasChoices("doubts", "remarks")),
-    ]
-    trust: Annotated[JsonView, AfterValidator(as_now)]
+    doubts: tuple[Annotated[Doubt, BeforeValidator(Doubt.read)], ...]
+    trust: JsonView
     filled: Annotated[Filled | None, Lenient] = None
     pose: Pose | None = None
 

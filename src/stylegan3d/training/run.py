@@ -458,10 +458,7 @@ def load_run(
     """
 
     def build(data: Json) -> Run[R]:
-        former = {k: data[k] for k in ("network", "average", "optimiser") if k in data}
-        if former:  # of the version that trained one network only
-            data |= {f"{k}s": {NETWORK: state} for k, state in former.items()} | {"extra": {}}
-        elif "networks" not in data:
+        if "networks" not in data:
             raise ModelError(
                 f"'{folder}' holds a run of an earlier version, which this one cannot read; start "
                 "it anew."

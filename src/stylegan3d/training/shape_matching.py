@@ -578,7 +578,7 @@ class _State:
     now: Tensor
     first: Tensor | None = None
     # Seeds of the judged brains that have all measures, found with `first`.
-    judged: list[int] | None = None
+    judged: Sequence[int] = ()
     damping: float = DAMPING
     rounds: int = 0
     steps: int = 0
@@ -610,7 +610,7 @@ class _State:
             differences,
             data["now"],
             data["first"],
-            data.get("judged"),
+            data["judged"],
             damping,
             int(rounds),
             int(steps),
@@ -713,11 +713,8 @@ class _Search:
     @torch.no_grad()
     def _measured(self, flow: Flow) -> Tensor | None:
         """Mean of the differences' changing part over the judged brains; None if one lacks any."""
-        judged: Sequence[int] | None = self.state.judged
-        if judged is None:  # in checkpoints of earlier versions: all
-            judged = range(FIRST_SEED, FIRST_SEED + self.settings.judged)
         found = []
-        for seed in judged:
+        for seed in self.state.judged:
             values = self._of(self.drawing(flow, seed))
             if values is None:
                 return None

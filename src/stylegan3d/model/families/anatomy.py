@@ -1,8 +1,7 @@
 """The anatomy-model family: card checks and networks.
 
 A brain is made of linear appearance images in one common anatomy, warped by a deformation, and
-given texture by a flow. Older cards call the model a StyleGAN; `registry.family_of` recognises them
-by their settings. Former models may hold layers of a StyleGAN without effect, which are not read.
+given texture by a flow.
 """
 
 from __future__ import annotations
@@ -12,13 +11,15 @@ from typing import TYPE_CHECKING
 from stylegan3d.base import JsonView, ModelError
 from stylegan3d.model.families.stylegan import build_parts, check_networks, fill
 from stylegan3d.model.family import ANATOMY, Family, Parts, Tensors
-from stylegan3d.networks.anatomy import FORMER, AnatomyNetwork, is_former_image
+from stylegan3d.networks.anatomy import AnatomyNetwork
 from stylegan3d.networks.config import AnatomyConfig, config_of
 
 if TYPE_CHECKING:
     from stylegan3d.model.generator import Generator
 
 SYNTHESIS = "synthesis."
+#: Layers without effect that the weights of the bundled model hold, whose hash recipes name.
+UNREAD = ("const", "base_dense.", "levels.", "to_rgb.")
 
 
 class AnatomyModel:
@@ -37,13 +38,8 @@ class AnatomyModel:
         stored = {
             k.removeprefix(SYNTHESIS): v for k, v in tensors.items() if k.startswith(SYNTHESIS)
         }
-        if any(is_former_image(name) and bool(v.any()) for name, v in stored.items()):
-            raise ModelError(
-                "This anatomy model has trained layers of a StyleGAN beside its images, which this "
-                "version cannot run; open it with the version that made it."
-            )
         synthesis = AnatomyNetwork(config)
-        fill(synthesis, {k: v for k, v in stored.items() if not k.startswith(FORMER)}, "")
+        fill(synthesis, {k: v for k, v in stored.items() if not k.startswith(UNREAD)}, "")
         return build_parts(config, synthesis, card, tensors, encoder)
 
 
