@@ -7,9 +7,12 @@ import nibabel as nib
 import numpy as np
 import pytest
 from PIL import Image
+from tiny import tiny_generator
 
+from stylegan3d.base import Doubt
 from stylegan3d.geometry.slicing import CELL, VIEWS, draw_montage, slice_of
 from stylegan3d.geometry.space import Space
+from stylegan3d.outputs.lesions import LesionsOfScan
 from stylegan3d.render.renderer import Rendered
 
 
@@ -73,3 +76,18 @@ def test_a_notebook_shows_a_volume_with_its_fields(blobs: np.ndarray, space: Spa
     assert png == draw_montage({title: [blobs[0]]}, space)
     assert "<tr><th>volume</th><td>float32 (" in shown
     assert "<tr><th>quality</th><td>&#x27;full&#x27;</td></tr>" in shown
+
+
+def test_a_notebook_shows_a_model_and_what_is_found_as_tables() -> None:
+    generator = tiny_generator()
+    shown = generator._repr_html_()
+    assert "<tr><th>Grid</th><td>20 x 28 x 24 voxels of 8 x 8 x 8 mm, axes RAS</td></tr>" in shown
+    assert "<tr><th>Labels</th><td>none</td></tr>" in shown
+    assert f"<tr><th>Cannot</th><td>{generator.cannot['encode']}</td></tr>" in shown
+    image = nib.Nifti1Image(np.zeros((2, 2, 2), np.uint8), np.eye(4))
+    place = {"place": "left <insula>", "ml": 2.0, "unusual": 3.0}
+    found = LesionsOfScan(image, [place, place], 4.0, [Doubt("slices", "ask", "Slices lack.")])
+    shown = found._repr_html_()
+    told = "<tr><th>left &lt;insula&gt;</th><td>2.0 ml, 3.0 times the size that counts</td></tr>"
+    assert shown.count(told) == 2
+    assert shown.endswith("<tr><th>Check</th><td>Slices lack.</td></tr></table>")

@@ -11,13 +11,14 @@ import base64
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from html import escape
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from stylegan3d.base import OutputError, brief_fields
+from stylegan3d.base import OutputError, brief_fields, brief_repr
 from stylegan3d.geometry.space import Space, as_packed, to_ras
 
 Plane = Literal["axial", "coronal", "sagittal"]
@@ -245,16 +246,26 @@ def _fitted(picture: np.ndarray, space: Space, cell: int) -> Image.Image:
     return fitted
 
 
-def notebook_html(thing: Any) -> str:
-    """A dataclass with a `volume`, for a notebook's `_repr_html_`: three slices, and its fields.
+class Shown:
+    """What shows itself in short, and in a notebook as a table or as slices."""
 
-    The grid is its `space`, or that of its `generator`; what holds no `scan` is synthetic.
-    """
-    space = getattr(thing, "space", None) or getattr(thing.generator, "space", None)
-    title = "scan" if hasattr(thing, "scan") else "synthetic - not for diagnosis"
-    rows = (f"<tr><th>{k}</th><td>{escape(v)}</td></tr>" for k, v in brief_fields(thing).items())
-    table = f"<table>{''.join(rows)}</table>"
-    if space is None:
-        return table
-    png = base64.b64encode(draw_montage({title: [as_packed(thing.volume)]}, space)).decode()
-    return f'<img alt="{title}" src="data:image/png;base64,{png}">{table}'
+    __repr__ = brief_repr
+
+    def _repr_html_(self) -> str:
+        """A table of its `lines` of "name: text" and its `doubts`; without them, of its fields.
+
+        Above them three slices of its `volume` on its `space`, or on that of its `generator`; what
+        holds no `scan` is synthetic.
+        """
+        of = partial(getattr, self)
+        told, space = [*of("lines", ()), *map(str, of("doubts", ()))], of("space", None)
+        listed = hasattr(self, "lines")
+        pairs = (t.partition(": ")[::2] for t in told) if listed else brief_fields(self).items()
+        rows = (f"<tr><th>{escape(k)}</th><td>{escape(v)}</td></tr>" for k, v in pairs)
+        table = f"<table>{''.join(rows)}</table>"
+        space = space or getattr(of("generator", None), "space", None)
+        if listed or space is None:
+            return table
+        title = "scan" if hasattr(self, "scan") else "synthetic - not for diagnosis"
+        png = base64.b64encode(draw_montage({title: [as_packed(of("volume"))]}, space)).decode()
+        return f'<img alt="{title}" src="data:image/png;base64,{png}">{table}'

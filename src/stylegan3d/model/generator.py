@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from stylegan3d.base import Doubt, Json, ModelError, StyleGAN3DError
 from stylegan3d.checkpoints.official import frame_entry
 from stylegan3d.devices import choose_device
+from stylegan3d.geometry.slicing import Shown
 from stylegan3d.geometry.space import Frame, Space, as_packed, to_display
 from stylegan3d.model.family import (
     LACKS,
@@ -44,7 +45,7 @@ from stylegan3d.storage.checked import answering
 from stylegan3d.storage.places import DIRECTIONS, TEMPLATE
 
 
-class Generator:
+class Generator(Shown):
     """A trained generator of any family.
 
     Attributes
@@ -126,6 +127,21 @@ class Generator:
     def __repr__(self) -> str:
         size = "x".join(map(str, self.shape))
         return f"<Generator {self.name} {size} on {self.device}, {str(self.dtype)[6:]}>"
+
+    @property
+    def lines(self) -> list[str]:
+        """What it is and can do, each as "name: text"."""
+        grid, mm = (" x ".join(f"{v:g}" for v in of) for of in (self.shape, self.voxel_size))
+        return [
+            f"Model: {self.name} ({self.family}), sha256 {self.hash[:8]}",
+            f"Grid: {grid} voxels of {mm} mm, axes {''.join(self.space.axcodes)}",
+            f"Latents: {self.num_layers} layers of {self.w_dim}",
+            f"Labels: {', '.join(e['name'] for e in self.card.get('labels') or ()) or 'none'}",
+            f"Directions: {', '.join(self.directions.names)}",
+            f"Can: {', '.join(filter(self.can, LACKS)) or 'generate'}",
+            *(f"Cannot: {reason}" for reason in self.cannot.values()),
+            f"Device: {self.device}, {str(self.dtype)[6:]}",
+        ]
 
     def to(self, device: torch.device | str) -> Generator:
         """Move it to another device, as torch's modules are moved; returns itself.

@@ -10,6 +10,7 @@ import nibabel as nib
 import numpy as np
 
 from stylegan3d.base import SILENT, Doubt, Json, JsonView, Note, Progress, ScanError, doubts_in
+from stylegan3d.geometry.slicing import Shown
 from stylegan3d.measures.lesions import suspect_lesions
 from stylegan3d.measures.regions import find
 from stylegan3d.scans.alignment import load_template
@@ -22,8 +23,8 @@ from stylegan3d.storage.places import TEMPLATE, bundled_model_path
 NO_LESIONS = "No lesion was found; small or faint ones may be missed."
 
 
-@dataclass(frozen=True, eq=False)
-class LesionsOfScan:
+@dataclass(frozen=True, eq=False, repr=False)
+class LesionsOfScan(Shown):
     """Lesions of a scan.
 
     Attributes

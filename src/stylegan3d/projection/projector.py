@@ -22,8 +22,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from stylegan3d.base import SILENT, Doubt, Json, Progress, RecipeError, StyleGAN3DError, brief_repr
-from stylegan3d.geometry.slicing import notebook_html
+from stylegan3d.base import SILENT, Doubt, Json, Progress, RecipeError, StyleGAN3DError
+from stylegan3d.geometry.slicing import Shown
 from stylegan3d.measures.tissue_volumes import Tissues, read_tissues
 from stylegan3d.model.generator import Generator
 from stylegan3d.networks.memo import Noise
@@ -215,8 +215,8 @@ def noise_effect(generator: Generator) -> float:
     return float(change.square().mean().sqrt())
 
 
-@dataclass(frozen=True)
-class ProjectionResult:
+@dataclass(frozen=True, repr=False)
+class ProjectionResult(Shown):
     """The result of a projection.
 
     Attributes
@@ -240,9 +240,6 @@ class ProjectionResult:
         What stands out in the scan, (X, Y, Z) in units of the usual error; see `residual`. None if
         the model is not calibrated or the scan is incomplete.
     """
-
-    __repr__ = brief_repr
-    _repr_html_ = notebook_html
 
     w: Tensor
     volume: np.ndarray

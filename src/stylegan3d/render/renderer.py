@@ -17,9 +17,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from stylegan3d.base import SILENT, ModelError, Progress, brief_repr, effort
+from stylegan3d.base import SILENT, ModelError, Progress, effort
 from stylegan3d.devices import measured_dtype
-from stylegan3d.geometry.slicing import notebook_html
+from stylegan3d.geometry.slicing import Shown
 from stylegan3d.geometry.space import Space, to_display
 from stylegan3d.memory import is_out_of_memory, keep_large_blocks
 from stylegan3d.model.family import HasFeatures, Synthesis, held
@@ -158,8 +158,8 @@ KEPT_ASIDE = 64 * 2**20
 FITTED, TRIED = range(4), range(4, 6)
 
 
-@dataclass(frozen=True)
-class Rendered:
+@dataclass(frozen=True, repr=False)
+class Rendered(Shown):
     """A rendered volume.
 
     Attributes
@@ -177,9 +177,6 @@ class Rendered:
     through : tuple of float or None
         Only the three planes of voxels through this point, RAS mm, are what was asked for.
     """
-
-    __repr__ = brief_repr
-    _repr_html_ = notebook_html
 
     volume: np.ndarray
     space: Space

@@ -11,8 +11,8 @@ from scipy import ndimage
 from scipy.linalg import expm, logm
 from scipy.spatial.transform import Rotation
 
-from stylegan3d.base import Doubt, Json, Note, ScanError, brief_repr, doubts_in, facts_in
-from stylegan3d.geometry.slicing import notebook_html
+from stylegan3d.base import Doubt, Json, Note, ScanError, doubts_in, facts_in
+from stylegan3d.geometry.slicing import Shown
 from stylegan3d.geometry.space import Space
 from stylegan3d.scans.alignment import LEVELS_MM, Template, centroid, refined_rigid
 from stylegan3d.scans.intensity import (
@@ -77,8 +77,8 @@ class PreparedBrain:
     target: Template
 
 
-@dataclass(frozen=True, eq=False)
-class AlignedScan:
+@dataclass(frozen=True, eq=False, repr=False)
+class AlignedScan(Shown):
     """A brain on the model's grid, with everything needed to return to native space.
 
     Attributes
@@ -103,9 +103,6 @@ class AlignedScan:
     record : tuple of PreparationStep
         Steps of the preparation.
     """
-
-    __repr__ = brief_repr
-    _repr_html_ = notebook_html
 
     volume: np.ndarray
     space: Space

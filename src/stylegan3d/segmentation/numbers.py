@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 
 from stylegan3d.base import Doubt, Json, StyleGAN3DError
+from stylegan3d.geometry.slicing import Shown
 from stylegan3d.geometry.space import Space
 from stylegan3d.scans.person import SEXES, Person
 from stylegan3d.segmentation import inference
@@ -224,8 +225,8 @@ def bundled_reader() -> Reader:
 NO_PERSON = "Percentiles need age and sex; at least one of them is unknown."
 
 
-@dataclass(frozen=True, eq=False)
-class Numbers:
+@dataclass(frozen=True, eq=False, repr=False)
+class Numbers(Shown):
     """The numbers of one brain.
 
     Attributes
@@ -250,6 +251,11 @@ class Numbers:
     among: str = NO_PERSON
     norms: Norms | None = None
     reading: Reading | None = None
+
+    @property
+    def lines(self) -> list[str]:
+        """Whom the scores compare with, and a line of text for each measure."""
+        return [self.among, *lines_of(self)]
 
     @property
     def doubts(self) -> list[Doubt]:

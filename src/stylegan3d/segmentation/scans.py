@@ -10,6 +10,7 @@ import nibabel as nib
 import numpy as np
 
 from stylegan3d.base import SILENT, Doubt, Json, JsonView, Note, Progress, doubts_in, facts_in
+from stylegan3d.geometry.slicing import Shown
 from stylegan3d.scans.aligned import AlignedScan, contrast_doubts
 from stylegan3d.scans.alignment import Target, load_template
 from stylegan3d.scans.intensity import to_unit
@@ -31,8 +32,8 @@ from stylegan3d.storage.volumes import make_image, volume_files
 NOTICE = "Labels by a network; not a medical device, not for diagnosis."
 
 
-@dataclass(frozen=True, eq=False)
-class LabelledScan:
+@dataclass(frozen=True, eq=False, repr=False)
+class LabelledScan(Shown):
     """The labels of a file.
 
     Attributes

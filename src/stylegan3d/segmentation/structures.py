@@ -15,6 +15,7 @@ import numpy as np
 
 from stylegan3d.base import SILENT, Doubt, Json, Note, Progress, ScanError, doubts_in
 from stylegan3d.devices import fast_dtype
+from stylegan3d.geometry.slicing import Shown
 from stylegan3d.scans.extraction import background, check_brain_size, edge_notes, largest_piece
 from stylegan3d.scans.intensity import PERCENTILE
 from stylegan3d.scans.resampling import isotropic_space, nearest, resample, with_geometry
@@ -48,8 +49,8 @@ _CODES = {index: code for code, index in FREESURFER.items() if code != 72}
 TITLES = {code: region_title(STRUCTURES.classes[i]) for i, code in sorted(_CODES.items())}
 
 
-@dataclass(frozen=True, eq=False)
-class StructuresOfScan:
+@dataclass(frozen=True, eq=False, repr=False)
+class StructuresOfScan(Shown):
     """Structures of a scan.
 
     Attributes
