@@ -591,19 +591,15 @@ class Header(QWidget):
     def __init__(self) -> None:
         super().__init__()
         self.model = ElidedLabel("Loading the model…", "explorer.model", "model")
-        self.open = controls.tool_button(
-            "Open ▾",
-            "explorer.open_model",
-            "Open another model: a model folder or an official 3D-StyleGAN checkpoint (.pkl).",
-        )
+        self.open = controls.tool_button("explorer.open_model")
         self.open.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
         self.open.setProperty("role", "menu")
-        self.undo = controls.tool_button("↶", "explorer.undo", "Undo the last change (Ctrl+Z).")
-        self.redo = controls.tool_button("↷", "explorer.redo", "Redo (Ctrl+Shift+Z).")
+        self.undo = controls.tool_button("explorer.undo")
+        self.redo = controls.tool_button("explorer.redo")
         for button in (self.undo, self.redo):
             button.setEnabled(False)
             button.setProperty("role", "step")
-        self.help = controls.tool_button("Keys", "explorer.help", "Keys and mouse gestures (F1).")
+        self.help = controls.tool_button("explorer.help")
         self.busy = controls.named(
             BusyLine(), "explorer.busy", "Active while a brain is being rendered."
         )

@@ -417,7 +417,7 @@ class GuideWindow(QDialog):
         self.pages = controls.named(
             Pages(), "explorer.guide_pages", "The user guide; links lead to its other pages."
         )
-        close = controls.push_button("Close", "explorer.guide_close", "Close (Esc).")
+        close = controls.push_button("explorer.guide_close")
         close.clicked.connect(self.close)
         column = QVBoxLayout(self)
         column.addWidget(self.pages)
@@ -597,7 +597,7 @@ def help_dialog(parent: QWidget) -> QDialog:
         column.addLayout(grid)
     for column in columns:
         column.addStretch(1)
-    close = controls.push_button("Close", "explorer.keys.close", "Close this list (Esc).")
+    close = controls.push_button("explorer.keys.close")
     close.clicked.connect(dialog.close)
     controls.stack(
         controls.row(*columns, spacing=36),

@@ -459,17 +459,8 @@ class RestoreBar(QFrame):
         self.setObjectName("explorer.restore_bar")
         self.setProperty("role", "notice")
         self.text = controls.hint(name="explorer.restore_text", role="")
-        self.restore = controls.push_button(
-            "Restore the last session",
-            "explorer.restore",
-            "Restore its history, favourites and scan.",
-            "primary",
-        )
-        self.anew = controls.push_button(
-            "Start new session",
-            "explorer.start_anew",
-            "Start a new session; the last one remains under Open ▾ › Earlier sessions.",
-        )
+        self.restore = controls.push_button("explorer.restore", role="primary")
+        self.anew = controls.push_button("explorer.start_anew")
         controls.stack(
             self.text,
             controls.row(self.restore, self.anew, stretch=0),

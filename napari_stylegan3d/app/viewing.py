@@ -42,7 +42,7 @@ class CutRow(QWidget):
         super().__init__()
         self.axis, self.looks = axis, looks
         name = f"views.cut.{axis}"
-        self.on = controls.check("Cut", name, "Cut away one side of the head in the 3D view.")
+        self.on = controls.check(name, "Cut", "Cut away one side of the head in the 3D view.")
         self.side = controls.combo(
             f"views.cut_side.{axis}",
             "Side of the head that is cut away.",
@@ -126,12 +126,8 @@ class ViewSettings(QFrame):
         self.volume = VolumeSettings(looks)
         self.difference = self._make_difference()
         self.themes = controls.segments("views.theme", THEMES, self.themeChosen.emit)
-        self.levels_reset = controls.push_button(
-            "Reset window and level", "views.levels_reset", "Reset window and level."
-        )
-        self.look_reset = controls.push_button(
-            "Reset all", "views.look_reset", "Reset all view settings."
-        )
+        self.levels_reset = controls.push_button("views.levels_reset")
+        self.look_reset = controls.push_button("views.look_reset")
         self.look_reset.clicked.connect(self._reset)
         self._lay_out()
         looks.changed.connect(self._show)

@@ -171,13 +171,9 @@ class Welcome(StepCard):
     """
 
     def __init__(self, views: FourViews, tabs: Tabs) -> None:
-        self.case = controls.push_button(
-            "Guided example",
-            "welcome.case",
-            "Work through a whole case yourself, in three minutes.",
-        )
-        self.skip = controls.push_button("Skip", "welcome.skip", "Close this; Help shows it again.")
-        self.next = controls.push_button("Next", "welcome.next", "The next step.", "primary")
+        self.case = controls.push_button("welcome.case")
+        self.skip = controls.push_button("welcome.skip")
+        self.next = controls.push_button("welcome.next", role="primary")
         buttons = self.case, self.skip, self.next
         super().__init__(views, tabs, "welcome", "First steps", FIRST_STEPS, *buttons)
         self.skip.clicked.connect(self.finished)
@@ -317,10 +313,8 @@ class GuidedExample(StepCard):
     """
 
     def __init__(self, context: Context, tabs: Tabs, views: FourViews) -> None:
-        self.leave = controls.push_button(
-            "Leave", "case.leave", "End the guided example; Help starts it again."
-        )
-        self.skip = controls.push_button("Skip step", "case.skip", "Go on without doing this step.")
+        self.leave = controls.push_button("case.leave")
+        self.skip = controls.push_button("case.skip")
         super().__init__(views, tabs, "case", "Guided example", STEPS, self.leave, self.skip)
         self.context = context
         self.mark = ControlMark(views.window())

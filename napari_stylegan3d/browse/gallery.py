@@ -302,13 +302,13 @@ class GalleryDialog(QDialog):
 
     def _lay_out(self) -> None:
         self.previous = controls.push_button(
-            "◀", "browse.wall_previous", f"Previous {PAGE} brains (Page Up)."
+            "browse.wall_previous", "◀", f"Previous {PAGE} brains (Page Up)."
         )
         self.following = controls.push_button(
-            "▶", "browse.wall_next", f"Next {PAGE} brains (Page Down)."
+            "browse.wall_next", "▶", f"Next {PAGE} brains (Page Down)."
         )
         self.dice = controls.push_button(
-            "Random", "browse.wall_dice", f"{PAGE} brains starting at a random number."
+            "browse.wall_dice", "Random", f"{PAGE} brains starting at a random number."
         )
         for button, key in ((self.previous, "PgUp"), (self.following, "PgDown")):
             button.setFixedWidth(controls.scaled(36))
@@ -496,15 +496,9 @@ class InterpolationBox(QWidget):
         self._model = ""
         self._sent: Recipe | None = None
         self._since, self._from = 0.0, 0.0
-        self.add = controls.push_button(
-            "Add this brain", "browse.walk_add", "Add the current brain as the next key frame."
-        )
-        self.favourites = controls.push_button(
-            "Add favourites",
-            "browse.walk_favourites",
-            "Add all favourites as key frames, in order.",
-        )
-        self.clear = controls.push_button("Clear", "browse.walk_clear", "Remove all key frames.")
+        self.add = controls.push_button("browse.walk_add")
+        self.favourites = controls.push_button("browse.walk_favourites")
+        self.clear = controls.push_button("browse.walk_clear")
         self.strip = ThumbnailGrid(
             "browse.walk_stops", STOPS_ACROSS, 1, self._image, STOP_PX, ("", "✕"), Qt.Key.Key_Delete
         )
@@ -518,9 +512,7 @@ class InterpolationBox(QWidget):
             " %",
             "Position along the path, 0 to 100 % from the first key frame to the last.",
         )
-        self.play = controls.push_button(
-            "▶ Play", "browse.walk_play", "Move back and forth until you stop it.", checkable=True
-        )
+        self.play = controls.push_button("browse.walk_play", checkable=True)
         tip = "Time from one key frame to the next, 1 to 60 s."
         unit = " s per section"
         self.seconds = controls.number("browse.walk_seconds", tip, (1, 60), unit, value=4)

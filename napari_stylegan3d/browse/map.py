@@ -589,7 +589,7 @@ class MapBox(QWidget):
         self.x = _axis_box("browse.map_x", "Direction of the horizontal axis.")
         self.y = _axis_box("browse.map_y", "Direction of the vertical axis.")
         self.reset = controls.tool_button(
-            controls.RESET_GLYPH, "browse.map_reset", "Undo the edits along both axes."
+            "browse.map_reset", controls.RESET_GLYPH, "Undo the edits along both axes."
         )
         self.note = controls.hint(name="browse.map_note")
         self.legend = Legend()

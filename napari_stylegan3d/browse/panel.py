@@ -304,12 +304,10 @@ class FrameBox(QWidget):
             ((axes_in_words(code), code) for code in axis_codes()),
         )
         self.sizes = [self._make_size(axis) for axis in range(3)]
-        self.cubic = controls.check(
-            "Isotropic", "browse.frame_cubic", "Isotropic voxels: the same size along every axis."
-        )
+        self.cubic = controls.check("browse.frame_cubic")
         self.reset = controls.tool_button(
-            controls.RESET_GLYPH,
             "browse.frame_reset",
+            controls.RESET_GLYPH,
             "Reset axes and voxel sizes to those at opening.",
         )
         self._lay_out()
@@ -413,12 +411,7 @@ class PrivacyBox(QWidget):
         super().__init__()
         self.told = controls.hint(UNCHECKED, "browse.privacy")
         self.told.setToolTip(ABOUT)
-        self.check = controls.push_button(
-            "Check",
-            "browse.privacy_check",
-            "Compare the features of the current brain with those of the training brains.\nTakes "
-            "about a second.",
-        )
+        self.check = controls.push_button("browse.privacy_check")
         controls.stack(controls.row(self.told, self.check, stretch=0), on=self, spacing=-1)
         self.offer(False)
 
@@ -487,15 +480,8 @@ class BrowsePanel(ExplorerPanel):
     def __init__(self, session: Session) -> None:
         super().__init__(session)
         self.seed = SeedPicker("browse")
-        self.wall = controls.push_button(
-            "Gallery…", "browse.wall", "Many random brains side by side."
-        )
-        self.keep_edits = controls.check(
-            "Keep edits and mix",
-            "browse.keep_edits",
-            "On: the next seed is edited and mixed like this one.\n"
-            "Off: edits and mix belong to their brain, and return with its seed.",
-        )
+        self.wall = controls.push_button("browse.wall")
+        self.keep_edits = controls.check("browse.keep_edits")
         self.truncation = controls.SliderRow(
             "browse.truncation",
             "",

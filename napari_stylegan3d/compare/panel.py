@@ -53,14 +53,8 @@ class RowBox(QWidget):
         self.list.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.list.setTextElideMode(Qt.TextElideMode.ElideMiddle)
         self.list.setFixedHeight((ROWS_SEEN + 1) * self.list.fontMetrics().lineSpacing())
-        self.add = controls.push_button(
-            "Add current picture",
-            "compare.row_add",
-            "Keep what is shown as a column; then open another brain or patient.",
-        )
-        self.remove = controls.push_button(
-            "Remove", "compare.row_remove", "Remove the selected column, or the last."
-        )
+        self.add = controls.push_button("compare.row_add")
+        self.remove = controls.push_button("compare.row_remove")
         self.note = controls.hint(name="compare.row_note")
         controls.stack(
             self.list, controls.row(self.add, self.remove, stretch=0), self.note, on=self
@@ -274,20 +268,14 @@ class ComparePanel(ExplorerPanel):
         self.picture.setAlignment(Qt.AlignmentFlag.AlignCenter)
         self.a = controls.hint("", "compare.a", "What B is compared with.", "")
         self.b = controls.hint("", "compare.b", "The current brain; change it as you like.", "")
-        self.pin = controls.push_button(
-            "Pin as A", "compare.pin", "Keep the current brain as A.", "primary"
-        )
-        self.choose = controls.tool_button(
-            "Choose A ▾",
-            "compare.choose",
-            "Compare with the previous state, a favourite, a scan or its reconstruction.",
-        )
+        self.pin = controls.push_button("compare.pin", role="primary")
+        self.choose = controls.tool_button("compare.choose")
         self.choose.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
         self.choose.setProperty("role", "menu")
         self.choices = QMenu(self)
         self.choose.setMenu(self.choices)
-        self.swap = controls.tool_button("Swap", "compare.swap", "Exchange A and B.")
-        self.unpin = controls.tool_button("Unpin", "compare.unpin", "End the comparison.")
+        self.swap = controls.tool_button("compare.swap")
+        self.unpin = controls.tool_button("compare.unpin")
 
     def _make_modes(self) -> None:
         self.row = RowBox()

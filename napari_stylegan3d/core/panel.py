@@ -160,9 +160,7 @@ class Tabs(QTabWidget):
         self.panels = tuple(panels)
         for panel in self.panels:
             self.addTab(panel.scrolled(), panel.title)
-        self.guide = controls.tool_button(
-            "?", "explorer.guide", "The user guide, at the page of this panel."
-        )
+        self.guide = controls.tool_button("explorer.guide")
         corner = QWidget()  # lines it up with the tabs, and with those beside headings
         controls.stack(self.guide, on=corner, spacing=-1, margins=(0, 0, 14, 5))
         self.setCornerWidget(corner)

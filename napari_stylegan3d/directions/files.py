@@ -377,9 +377,7 @@ class PeopleDialog(QDialog):
         self.table: ValueTable | None = None
         self.compared: Compared | None = None
         button = controls.push_button
-        self.open = button(
-            "Open a table…", "directions.people_table", "Choose a CSV or TSV file of people."
-        )
+        self.open = button("directions.people_table")
         self.path = controls.hint(name="directions.people_path")
         self.by = controls.combo(
             "directions.people_by", "Column that is compared: groups or a number."
@@ -389,8 +387,8 @@ class PeopleDialog(QDialog):
         )
         self.fixed.setMaximumHeight(controls.scaled(84))
         self.form = Form(GroupSettings, "directions.people_", only=("permutations",))
-        self.start = button("Compare groups", "directions.people_start", "", "primary")
-        self.cancel = button("Cancel", "directions.people_cancel", "Stop comparing.")
+        self.start = button("directions.people_start", role="primary")
+        self.cancel = button("directions.people_cancel")
         self.told = controls.hint(name="directions.people_text")
         self.contrast = controls.combo(
             "directions.people_contrast", "Groups whose difference is shown."
@@ -399,19 +397,9 @@ class PeopleDialog(QDialog):
             "directions.people_regions",
             "Mean volume, difference in %, p and false discovery rate q; bold: q at most 0.05.",
         )
-        self.show_it = button(
-            "Show on the average brain",
-            "directions.people_show",
-            "Show the average of all brains, in colours where the groups differ (q ≤ 0.05).",
-        )
-        self.keep = button(
-            "Add direction",
-            "directions.people_keep",
-            "Add the direction from group to group to your list.",
-        )
-        self.save = button(
-            "Save…", "directions.people_save", "Save maps, tables and a page to a folder."
-        )
+        self.show_it = button("directions.people_show")
+        self.keep = button("directions.people_keep")
+        self.save = button("directions.people_save")
         self._lay_out()
         self._connect()
         self._show_result(None)
@@ -623,10 +611,8 @@ class NewDirection(QDialog):
         self._area = QScrollArea()
         self._area.setWidgetResizable(True)
         self.told = controls.hint(name="directions.new_text")
-        self.find = controls.push_button("Compute", "directions.new_find", "", "primary")
-        self.keep = controls.push_button(
-            "Add", "directions.new_keep", "Add the direction to your list."
-        )
+        self.find = controls.push_button("directions.new_find", role="primary")
+        self.keep = controls.push_button("directions.new_keep")
         self._lay_out()
         self._connect()
         self._offer()

@@ -88,7 +88,7 @@ class DirectionRow(QWidget):
         if entry.summary:
             self.meaning.setObjectName(f"directions.meaning.{index}")
         self.pin = controls.tool_button(
-            UNPINNED, f"directions.pin.{index}", "Pin to the top.", checkable=True
+            f"directions.pin.{index}", UNPINNED, "Pin to the top.", checkable=True
         )
         self.preview = controls.named(
             PreviewButton(),
@@ -98,7 +98,7 @@ class DirectionRow(QWidget):
         self.preview.setText("▦")
         self.preview.setAutoRaise(True)
         self.menu = controls.tool_button(
-            "⋯", f"directions.menu.{index}", "Rename, limit to some sizes, save, …"
+            f"directions.menu.{index}", "⋯", "Rename, limit to some sizes, save, …"
         )
         self.row = controls.SliderRow(
             f"directions.strength.{index}", "", LIMITS_SD, " sd", tip_of(entry)

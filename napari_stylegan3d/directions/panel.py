@@ -65,8 +65,8 @@ class AgeingBox(QWidget):
         )
         self.age.setDecimals(1)
         self.estimate = controls.tool_button(
-            controls.RESET_GLYPH,
             "directions.age_estimate",
+            controls.RESET_GLYPH,
             "Forget the age, in Measure too, and estimate it from the latent.",
         )
         self.told = controls.hint(name="directions.age_text")
@@ -343,11 +343,11 @@ class MissingFiles(QWidget):
         words = f"{Path(path).name} is not available."
         told = controls.hint(words, f"directions.missing.{index}", problem, "caution")
         find = controls.push_button(
-            "Locate…", f"directions.find.{index}", "Locate the file; its settings are kept."
+            f"directions.find.{index}", "Locate…", "Locate the file; its settings are kept."
         )
         forget = controls.push_button(
-            "Remove",
             f"directions.forget.{index}",
+            "Remove",
             "Remove the file from the list; edits along its directions stay in the recipe.",
         )
         find.clicked.connect(partial(self.findRequested.emit, path))
@@ -378,11 +378,7 @@ class EffectBox(QWidget):
         self.setObjectName("directions.effect")
         self.setToolTip(TIP)
         self.what = controls.combo("directions.effect_of", "The edit to remove for comparison.")
-        self.show_in_views = controls.check(
-            "Show",
-            "directions.show_change",
-            "Overlay the difference: blue is darker, orange brighter than before.",
-        )
+        self.show_in_views = controls.check("directions.show_change")
         self.details = QWidget()
         self.fold = controls.folding(
             self.details, "directions.effect_fold", "Collapse or expand the table.", True
@@ -390,13 +386,7 @@ class EffectBox(QWidget):
         self.cells = [[QLabel() for _ in COLUMNS] for _ in TOLD]
         self.told = controls.hint(name="directions.effect_text")
         self._lines: tuple[str, ...] = ()
-        self.more = controls.push_button(
-            "More",
-            "directions.effect_more",
-            "How it was measured, and whether the edit can be reversed.",
-            "link",
-            checkable=True,
-        )
+        self.more = controls.push_button("directions.effect_more", role="link", checkable=True)
         self._lay_out()
         self.more.toggled.connect(self._write)
         self.hide()
@@ -524,20 +514,10 @@ class DirectionsPanel(ExplorerPanel):
             "Sizes of structures that the directions change; a direction's menu can override it.",
         )
         self.limits = EditLayers(session, self.layers.currentData)
-        self.used = controls.push_button(
-            "In use", "directions.used", "Show only the directions that are not at 0 sd."
-        )
-        self.new = controls.push_button(
-            "New…", "directions.new", "Make a direction from favourites or from a table of values."
-        )
-        self.reset = controls.push_button(
-            "Reset all", "directions.reset", "Set every direction to 0 sd."
-        )
-        self.more = controls.tool_button(
-            "⋯",
-            "directions.more",
-            "Open a directions file, save those in use, or compare groups of subjects.",
-        )
+        self.used = controls.push_button("directions.used")
+        self.new = controls.push_button("directions.new")
+        self.reset = controls.push_button("directions.reset")
+        self.more = controls.tool_button("directions.more")
         self.waiting = controls.hint(
             "Computing the directions of this model…", "directions.waiting"
         )

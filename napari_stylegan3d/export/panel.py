@@ -77,20 +77,12 @@ class FilmPart(QWidget):
         self._recipes: dict[int, Recipe] = {}
         self.frames = self._make_list()
         button = controls.push_button
-        self.add = button("Add this brain", "export.frames_add", "Add the current brain.")
-        self.favourites = button(
-            "Add favourites", "export.frames_favourites", "Add all favourites, in their order."
-        )
-        self.remove = button(
-            "Remove", "export.frames_remove", "Remove the selected brain from the list."
-        )
+        self.add = button("export.frames_add")
+        self.favourites = button("export.frames_favourites")
+        self.remove = button("export.frames_remove")
         self.form = Form(FilmSettings, "export.film_", NAMES)
         self.kind = self.form.native("suffix")
-        self.save = button(
-            "Save film",
-            "export.film",
-            "Save a film through these brains, with their recipes in a .json beside it.",
-        )
+        self.save = button("export.film")
         self.note = controls.hint(name="export.film_note")
         self._offered = False
         self.empty = controls.hint(
@@ -245,11 +237,7 @@ class PicturePart(QWidget):
         super().__init__()
         self.form = Form(PictureSettings, "export.picture_")
         self.view = self.form.native("view")
-        self.save = controls.push_button(
-            "Save picture",
-            "export.screenshot",
-            "Save this picture as PNG, with its recipe in a .json beside it.",
-        )
+        self.save = controls.push_button("export.screenshot")
         controls.stack(
             controls.heading("Picture"), self.form.layout(), self.save, on=self, spacing=9
         )
@@ -270,18 +258,10 @@ class RecipePart(QWidget):
         super().__init__()
         self.session = session
         button = controls.push_button
-        self.copy_command = button(
-            "Copy command", "export.copy_command", "Copy a shell command that writes this volume."
-        )
-        self.copy_json = button("Copy JSON", "export.copy_json", "Copy the recipe as JSON.")
-        self.copy_link = button(
-            "Copy link",
-            "export.copy_link",
-            "Copy the recipe as a link, for a message; paste it in the explorer with Ctrl+V.",
-        )
-        self.open_recipe = button(
-            "Open recipe…", "export.open_recipe", "Open a recipe, or a saved volume's .json."
-        )
+        self.copy_command = button("export.copy_command")
+        self.copy_json = button("export.copy_json")
+        self.copy_link = button("export.copy_link")
+        self.open_recipe = button("export.open_recipe")
         controls.stack(
             controls.heading("Recipe"),
             controls.hint("Everything needed to reproduce this volume, bit for bit."),
@@ -349,7 +329,7 @@ class ExportPanel(ExplorerPanel):
         self.folder = controls.named(
             QLineEdit(str(Path.home())), "export.folder", "Folder for all saved files."
         )
-        self.browse = controls.push_button("…", "export.browse", "Choose the folder.")
+        self.browse = controls.push_button("export.browse")
         self.browse.setFixedWidth(controls.scaled(34))
         self.name = controls.named(
             QLineEdit(), "export.name", "File name of the volume; empty for the suggested name."
@@ -361,38 +341,19 @@ class ExportPanel(ExplorerPanel):
         self.report_form = Form(ReportSettings, "export.", only=("html",))
         self.joins = controls.hint(name="export.dicom_study")
         button = controls.push_button
-        self.save = button(
-            "Save volume",
-            "export.save",
-            "Save the current volume as NIfTI in full quality, with its recipe in a .json "
-            "beside it.",
-            "primary",
-        )
-        self.save_latent = button(
-            "Save latent", "export.save_latent", "Save the latent, to open it again or to mix it."
-        )
-        self.save_edited = button(
-            "Save edited scan",
-            "export.save_edited",
-            "Save the edited scan as NIfTI on the grid of the scan itself, with what changed "
-            "in it\nand how tissue moved in files beside it.",
-            "primary",
-        )
+        self.save = button("export.save", role="primary")
+        self.save_latent = button("export.save_latent")
+        self.save_edited = button("export.save_edited", role="primary")
         self.edited_name = controls.hint(name="export.edited_name")
         self.unlabelled = controls.hint(
             "Without edited labels, and so are report and film: save those under Labels.",
             name="export.unlabelled",
         )
         self.picture, self.film = PicturePart(), FilmPart(session)
-        self.report = button(
-            "Save report",
-            "export.report",
-            "One page about this case, as PDF (A4) and as one HTML file: verdicts, views "
-            "beside the scan, volumes on curves over age, recipe.",
-        )
+        self.report = button("export.report")
         self.recipe = RecipePart(session)
         self.progress = controls.named(QProgressBar(), "export.progress", "Progress of saving.")
-        self.cancel = button("Cancel", "export.cancel", "Stop; nothing is written.")
+        self.cancel = button("export.cancel")
         self.progress_text = controls.hint(name="export.progress_text")
         self.done = controls.hint(name="export.done")
         self._lay_out()

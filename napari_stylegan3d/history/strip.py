@@ -557,27 +557,21 @@ class HistoryStrip(QWidget):
     def _make_buttons(self) -> None:
         tool = controls.tool_button
         folds = "Collapse or expand the history."
-        self.fold = tool("▾", "history.fold", folds, checkable=True)
-        self.show_history = tool("History", "history.show_history", "Show every state so far.")
-        self.show_favourites = tool("Favourites", "history.show_favourites", "Show the favourites.")
+        self.fold = tool("history.fold", "▾", folds, checkable=True)
+        self.show_history = tool("history.show_history")
+        self.show_favourites = tool("history.show_favourites")
         self._which = QButtonGroup(self)
         for button in (self.show_history, self.show_favourites):
             button.setCheckable(True)
             button.setProperty("role", "choice")
             self._which.addButton(button)
         self.show_history.setChecked(True)
-        self.star = tool(
-            "☆", "history.star", "Add the current brain to the favourites, or remove it."
-        )
+        self.star = tool("history.star")
         self.star.setProperty("role", "step")
-        self.note = tool("Comment…", "history.note", "Comment on this favourite (F2).")
-        self.remove = tool("Remove", "history.remove", "Remove this favourite.")
-        self.link = tool("Copy link", "history.copy_link", "Copy a link to the current state.")
-        self.paste = tool(
-            "Paste recipe",
-            "history.paste",
-            "Show the recipe on the clipboard: a command, JSON or a link (Ctrl+V).",
-        )
+        self.note = tool("history.note")
+        self.remove = tool("history.remove")
+        self.link = tool("history.copy_link")
+        self.paste = tool("history.paste")
         self.count = controls.label(
             "",
             "hint",

@@ -58,20 +58,14 @@ class LabelsBox(Fold):
         outer = self.layout()
         outer.setContentsMargins(14, 6, 14, 6)
         outer.insertWidget(0, controls.line())
-        self.take = controls.push_button(
-            "Segment",
-            "labels.take",
-            "Segment the current brain or aligned scan, to edit its labels.",
-        )
+        self.take = controls.push_button("labels.take")
         self.note = controls.hint(START, "labels.note")
         self.tools = QWidget()
         inside = controls.stack(on=self.tools)
         self._make_brush(inside)
         self._make_views(inside)
         self._make_ends(inside)
-        self.back = controls.push_button(
-            "Reopen", "labels.back", "Reopen the labels that were edited last."
-        )
+        self.back = controls.push_button("labels.back")
         self.back.hide()
         self.column.addLayout(controls.row(self.take, self.back, self.close_labels, stretch=0))
         for widget in (self.tools, self.note):
@@ -119,13 +113,7 @@ class LabelsBox(Fold):
         tissues = ((text, tissue) for tissue, text, _tip in ROWS if tissue in COLORS)
         self.which = controls.combo("labels.tissue", "The tissue to paint and resize.", tissues)
         self.which.setCurrentIndex(self.which.findData("ventricle"))
-        self.paint = controls.push_button(
-            "Paint",
-            "labels.paint",
-            "Paint the tissue with a spherical brush, in any plane. napari's own tools also work "
-            "on\nthe layer: fill, polygon, eraser.",
-            checkable=True,
-        )
+        self.paint = controls.push_button("labels.paint", checkable=True)
         self.form = Form(LabelTools, "labels.")
         self.brush, self.resize_row = self.form.native("brush"), self.form.native("resize")
         inside.addLayout(controls.row(self.which, self.paint, self.brush, stretch=0))
@@ -134,36 +122,17 @@ class LabelsBox(Fold):
         self.brush.valueChanged.connect(lambda _value: self.toolChanged.emit())
 
     def _make_views(self, inside: QVBoxLayout) -> None:
-        self.live = controls.check(
-            "Auto-update",
-            "labels.live",
-            "Generate the brain again whenever the labels change.",
-            True,
-        )
-        self.fit = controls.push_button(
-            "Generate from labels",
-            "labels.fit",
-            "Generate a brain with these tissues. It is unchanged where no label changed.",
-            role="primary",
-        )
+        self.live = controls.check("labels.live", on=True)
+        self.fit = controls.push_button("labels.fit", role="primary")
         self.looks = controls.segments("labels.show", SHOWN, self.lookChanged.emit, role="")
-        self.outlines = controls.check(
-            "Show the labels", "labels.visible", "Overlay the edited labels in colour.", True
-        )
+        self.outlines = controls.check("labels.visible", on=True)
         inside.addLayout(controls.row(self.fit, self.live, stretch=0))
         inside.addLayout(controls.row(*self.looks.values()))
 
     def _make_ends(self, inside: QVBoxLayout) -> None:
-        self.undo = controls.push_button("Undo", "labels.undo", "Undo the last edit of the labels.")
-        self.save = controls.push_button(
-            "Save…",
-            "labels.save",
-            "Save the generated brain and its labels, each with a sidecar; a scan on its own "
-            "grid, with\nwhat changed and what moved.",
-        )
-        self.close_labels = controls.push_button(
-            "Close", "labels.close", "Close the labels and show the brain before the edits."
-        )
+        self.undo = controls.push_button("labels.undo")
+        self.save = controls.push_button("labels.save")
+        self.close_labels = controls.push_button("labels.close")
         inside.addLayout(controls.row(self.outlines, self.undo, self.save, stretch=0))
         self.show_undo(False)
 

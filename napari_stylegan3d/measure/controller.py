@@ -99,11 +99,7 @@ class VisitsDialog(QDialog):
             "The other scan of this patient: the overlay, another open scan, or a file.",
         )
         self.other.setPlaceholderText("Choose the scan of the same patient")
-        self.open = button(
-            "Open…",
-            "measure.visits_open",
-            "Open the other scan of this patient: NIfTI, MGH or DICOM.",
-        )
+        self.open = button("measure.visits_open")
         dialogs.offer_scans(
             self.open, "Open the other scan of this patient", self.openRequested.emit
         )
@@ -131,13 +127,8 @@ class VisitsDialog(QDialog):
             "Whose repeated scans give the test-retest error: simulated ones, or those of a "
             "calibrated site\n(stylegan3d model site, with people who were scanned twice).",
         )
-        self.start = button(
-            "Compare visits",
-            "measure.visits_start",
-            "Measure what changed; half a minute to a minute.",
-            "primary",
-        )
-        self.cancel = button("Cancel", "measure.visits_cancel", "Stop comparing.")
+        self.start = button("measure.visits_start", role="primary")
+        self.cancel = button("measure.visits_cancel")
         self.told = controls.hint(name="measure.visits_text")
         self.told.setToolTip("Progress, warnings, and how many changes are beyond the error.")
         self.files = controls.hint(name="measure.visits_files")
@@ -151,9 +142,7 @@ class VisitsDialog(QDialog):
             "orange larger or brighter.",
             ((text, kind) for (kind, text) in MAPS),
         )
-        self.save = button(
-            "Save…", "measure.visits_save", "Save table, maps and a page to a folder."
-        )
+        self.save = button("measure.visits_save")
         self._lay_out()
         self.chooser.chosen.connect(self.openRequested)
         self.show_result(None)

@@ -147,18 +147,10 @@ class MeasureBox(Fold):
         self._make_curve()
         self.note = controls.hint("", "measure.note")
         self.column.addWidget(self.note)
-        self.labels = controls.check(
-            "Show the labels", "measure.labels", "Overlay the network's tissue labels in colour."
-        )
-        self.copy = controls.push_button(
-            "Copy table", "measure.copy", "Copy the table for a spreadsheet."
-        )
+        self.labels = controls.check("measure.labels")
+        self.copy = controls.push_button("measure.copy")
         self.column.addLayout(controls.row(self.labels, self.copy, stretch=0))
-        self.visits = controls.push_button(
-            "Longitudinal comparison…",
-            "measure.visits",
-            "What changed between this scan and an earlier or later one of the same person.",
-        )
+        self.visits = controls.push_button("measure.visits")
         self.column.addLayout(controls.row(QWidget(), self.visits, stretch=0))
         self.show_measured(None, None)
 

@@ -144,8 +144,8 @@ class GroupRow(QWidget):
             "Show one slider for each layer of the network in this group.",
         )
         self.solo = controls.tool_button(
-            "Solo",
             f"{key}.solo",
+            "Solo",
             f"Take only the {group.name.lower()} structures from the second brain.",
         )
         self.layers = {
@@ -248,13 +248,9 @@ class MixPanel(ExplorerPanel):
         self.groups: list[GroupRow] = []
         self.detail = DetailBox(session)
         self._group_box = controls.stack(spacing=12)
-        self.swap = controls.push_button("Swap", "mix.swap", "Exchange A and B.")
-        self.reset = controls.push_button(
-            "Reset", "mix.reset", "Take nothing from the second brain."
-        )
-        self.matrix = controls.push_button(
-            "Matrix…", "mix.open_matrix", "Mix several brains with several others and choose one."
-        )
+        self.swap = controls.push_button("mix.swap")
+        self.reset = controls.push_button("mix.reset")
+        self.matrix = controls.push_button("mix.open_matrix")
         self._lay_out()
         self._connect()
         self.show_recipe(session.brain)
@@ -517,9 +513,7 @@ class Matrix(QDialog):
             "mix.matrix_columns", "Number of columns (1 to {most}).", COLUMNS
         )
         self.progress = controls.hint(name="mix.matrix_progress")
-        self.save = controls.push_button(
-            "Save picture…", "mix.matrix_save", "Save the matrix as a PNG, with its caption."
-        )
+        self.save = controls.push_button("mix.matrix_save")
         self.cells: list[list[PictureButton]] = []
         self.heads: list[PictureButton] = []
         self._table: MixTable | None = None

@@ -81,7 +81,7 @@ class LookBar(QWidget):
         for key, text, tip, keys in SEGMENTS:
             hint = f"{tip}\n{keys}" if keys else tip
             button = controls.push_button(
-                text, f"project.show.{key}", hint, "segment", checkable=True
+                f"project.show.{key}", text, hint, role="segment", checkable=True
             )
             button.setMinimumWidth(0)
             button.clicked.connect(lambda _=False, k=key: self.viewRequested.emit(k))

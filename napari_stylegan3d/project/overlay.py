@@ -405,43 +405,22 @@ class OverlayBox(QWidget):
         self.setToolTip(
             "FLAIR, T2, an earlier T1 or a label map, shown over the patient's scan. Drop it here."
         )
-        self.open = controls.push_button(
-            "Open…",
-            "second.open",
-            "Open an overlay, another image of this patient: FLAIR, T2, an earlier T1 or a "
-            "label map\n(NIfTI, MGH or DICOM). It is aligned to the scan.",
-        )
+        self.open = controls.push_button("second.open")
         dialogs.offer_scans(
             self.open, "Open an overlay", lambda path: self.openRequested.emit(Choice(path))
         )
         self.name = ElidedLabel(NONE, "second.name", "figure")
-        self.remove = controls.tool_button("×", "second.remove", "Remove the overlay.")
+        self.remove = controls.tool_button("second.remove")
         self.how = controls.combo(
             "second.how",
             "How it is aligned to the scan. Automatically: images on the scan's own grid "
             "stay as\nthey are, others are moved and rotated until both agree best.",
             ((text, key) for (key, text) in HOWS.items()),
         )
-        self.same = controls.check(
-            "Same patient",
-            "second.same",
-            "Tick it if you know that both images are of one person; captions say so until then.",
-        )
-        self.mask = controls.push_button(
-            "",
-            "second.mask",
-            "The projection ignores the labelled region and fills it in; align the scan first.",
-        )
-        self.visits = controls.push_button(
-            "Compare longitudinally…",
-            "second.visits",
-            "What changed between this image and the scan, if it is another T1 of the patient.",
-        )
-        self.join = controls.push_button(
-            "",
-            "second.join",
-            "Close the scan that was just opened, and open it as an overlay of the one before.",
-        )
+        self.same = controls.check("second.same")
+        self.mask = controls.push_button("second.mask")
+        self.visits = controls.push_button("second.visits")
+        self.join = controls.push_button("second.join")
         self.note = controls.hint(name="second.note")
         self.chooser = Chooser("second")
         self._lay_out()

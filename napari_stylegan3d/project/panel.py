@@ -66,14 +66,8 @@ class ScanBox(QWidget):
         self.drop.setProperty("role", "drop")
         self.name = ElidedLabel("No scan yet", "project.name", "figure")
         self.details = controls.hint(NO_SCAN, "project.details")
-        self.open = controls.push_button(
-            "Open scan…",
-            "project.open",
-            "Open a T1-weighted scan: a NIfTI, MGH or DICOM file, or a DICOM folder.",
-        )
-        self.sample = controls.push_button(
-            "Samples", "project.sample", "Open one of the two bundled real brains."
-        )
+        self.open = controls.push_button("project.open")
+        self.sample = controls.push_button("project.sample")
         self.chooser = Chooser()
         self.arriving = controls.hint(name="project.arriving", role="caution")
         self.arriving.hide()
@@ -307,21 +301,9 @@ class PoseBox(QWidget):
 
     def __init__(self) -> None:
         super().__init__()
-        self.align = controls.push_button(
-            "Align",
-            "project.align",
-            "Align the scan to the model's grid, to check it before the search. "
-            "Project does this automatically.",
-        )
-        self.by_hand = controls.push_button(
-            "Align manually",
-            "project.by_hand",
-            "Centre the scan on the mean brain and align it manually: for scans whose\n"
-            "automatic alignment fails.",
-        )
-        self.fit = controls.push_button(
-            "Refine alignment", "project.fit", "Refine the alignment from the current pose."
-        )
+        self.align = controls.push_button("project.align")
+        self.by_hand = controls.push_button("project.by_hand")
+        self.fit = controls.push_button("project.fit")
         self.quality = controls.hint(name="project.quality", role="")
         self.quality.setToolTip(
             "Correlation of the aligned scan with the model's mean brain, and what it means."
@@ -339,14 +321,9 @@ class PoseBox(QWidget):
             )
             for axis, where in enumerate(TURNS)
         ]
-        self.outline = controls.check(
-            "Outline of the mean brain",
-            "project.outline",
-            "Draw the outline of the model's mean brain on the aligned scan.",
-            True,
-        )
+        self.outline = controls.check("project.outline", on=True)
         self.reset = controls.tool_button(
-            controls.RESET_GLYPH, "project.pose_reset", "Return to the automatic alignment."
+            "project.pose_reset", controls.RESET_GLYPH, "Return to the automatic alignment."
         )
         #: The user's poses that are not applied yet.
         self._asked: list[Pose] = []
@@ -480,16 +457,9 @@ class ProjectPanel(ExplorerPanel):
         self.pose = PoseBox()
         self.paint = PaintBox()
         self.search = SearchBox()
-        self.start = controls.push_button("Project", "project.start", STARTS, "primary")
-        self.cancel = controls.push_button(
-            "Cancel", "project.cancel", "Stop and restore the previous picture."
-        )
-        self.pause = controls.push_button(
-            "Pause",
-            "project.pause",
-            "Suspend the search, to free the machine for other work.",
-            checkable=True,
-        )
+        self.start = controls.push_button("project.start", "Project", STARTS, role="primary")
+        self.cancel = controls.push_button("project.cancel")
+        self.pause = controls.push_button("project.pause", checkable=True)
         self.bar = controls.named(
             QProgressBar(), "project.progress", "Progress of the current phase, in per cent."
         )

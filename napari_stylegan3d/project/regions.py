@@ -275,13 +275,7 @@ class PaintBox(QWidget):
 
     def __init__(self) -> None:
         super().__init__()
-        self.fill = controls.check(
-            "Mask a region and inpaint it",
-            "project.fill",
-            "For a lesion, a resection or an artefact. The search ignores the region, and the "
-            "model\nfills it in with what such a brain usually looks like, not with what this one "
-            "looked like.",
-        )
+        self.fill = controls.check("project.fill")
         self.source = controls.combo(
             "project.region",
             "Paint the region in any plane of the aligned scan (Ctrl+Z undoes a stroke); correct "
@@ -292,12 +286,8 @@ class PaintBox(QWidget):
         self.brush = controls.number(
             "project.brush", "Diameter of the spherical brush, in mm.", (2, 60), " mm", value=10
         )
-        self.erase = controls.push_button(
-            "Erase", "project.erase", "Use the brush as an eraser.", checkable=True
-        )
-        self.clear = controls.push_button(
-            "Clear", "project.paint_clear", "Erase the whole painted region."
-        )
+        self.erase = controls.push_button("project.erase", checkable=True)
+        self.clear = controls.push_button("project.paint_clear")
         self.painted = controls.hint(name="project.painted")
         self.brushes = QWidget()
         self.brushes.setLayout(controls.row(self.brush, self.erase, self.clear, stretch=0))

@@ -67,12 +67,7 @@ class ResultBox(QWidget):
             "closer to the average brain. It does not measure health."
         )
         self.notes = controls.hint(name="project.notes")
-        self.save_filled = controls.push_button(
-            "Save inpainted scan…",
-            "project.save_filled",
-            "Save the scan with missing parts filled in from the current brain, on its own "
-            "grid\nand on the model's. The files are marked as partly synthetic.",
-        )
+        self.save_filled = controls.push_button("project.save_filled")
         self.saved = controls.hint(name="project.saved")
         self.figures: dict[str, QLabel] = {}
         column = controls.stack(self.patient, self.lights, on=self, spacing=7)
@@ -151,10 +146,10 @@ class VerdictRows(QWidget):
         self.findings: list[QPushButton] = []
         for number in range(LISTED):
             button = controls.push_button(
-                "",
                 f"project.finding.{number}",
+                "",
                 "Show this place in the scan: where it differs, how large, how unusual.",
-                "segment",
+                role="segment",
             )
             column.addWidget(button)
             self.findings.append(button)

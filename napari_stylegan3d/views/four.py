@@ -111,26 +111,15 @@ class ReadoutBar(QWidget):
             "brightest\ntissue (99.5th percentile inside the brain).",
         )
         self.levels = self._make_levels()
-        self.tools = controls.push_button(
-            "Tools ▾",
-            "views.tools",
-            "Measure on the picture: lengths in mm; mean, sd and size of regions.",
-        )
+        self.tools = controls.push_button("views.tools")
         self.quality = controls.label(
             "", "hint", "views.quality", "Preview; the full volume follows."
         )
         self.clipped = controls.label("", "error", "views.clipped")
         self.clipped.hide()
         self.white = self._make_white()
-        self.reset = controls.push_button(
-            "Reset", "views.reset", "Centre the crosshair and fit the head into every view."
-        )
-        self.menu = controls.push_button(
-            "View ▾",
-            "views.menu",
-            "View settings: layout, linked zoom, 3D rendering and cuts,\n"
-            "letters, scale bar, overlays, theme.",
-        )
+        self.reset = controls.push_button("views.reset")
+        self.menu = controls.push_button("views.menu")
         self._lay_out()
 
     def _make_levels(self) -> QToolButton:

@@ -432,9 +432,7 @@ class Lightbox(QWidget):
         self.form = look_form(looks, tuple(names), names)
         self.plane, self.spacing = map(self.form.native, names)
         self.spacing.setPrefix("every ")
-        self.back = controls.push_button(
-            "Four views", "views.lightbox.close", "Return to the four views."
-        )
+        self.back = controls.push_button("views.lightbox.close")
         self.back.clicked.connect(lambda: looks.change(layout="four"))
         self.links = self.films.links
         self.links.connect(looks.changed, self._show)

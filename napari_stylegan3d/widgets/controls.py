@@ -235,7 +235,7 @@ class SliderRow(QWidget):
         self.slider.setRange(0, round((self._high - self._low) / self._step))
         self.spin = number(f"{name}.value", "", limits[:3], unit, width=58)
         self.spin.setAlignment(Qt.AlignmentFlag.AlignRight)
-        self.reset = tool_button(RESET_GLYPH, f"{name}.reset", "Reset this value.")
+        self.reset = tool_button(f"{name}.reset", RESET_GLYPH, "Reset this value.")
         self.setToolTip(tip)
         if label_width:
             self.label.setFixedWidth(scaled(label_width))
@@ -344,8 +344,17 @@ def named(widget: AnyWidget, name: str, tip: str = "") -> AnyWidget:
     return widget
 
 
-def tool_button(text: str, name: str, tip: str, *, checkable: bool = False) -> QToolButton:
-    """A small flat button; a `checkable` one stays pressed."""
+@cache
+def _buttons() -> dict[str, list[str]]:
+    return {name: words for name, *words in _tables()["buttons"]}
+
+
+def tool_button(name: str, *words: str, checkable: bool = False) -> QToolButton:
+    """A small flat button; a `checkable` one stays pressed.
+
+    `words` are its text and its tooltip, by default those of `texts.toml`, as for all buttons.
+    """
+    text, tip = words or _buttons()[name]
     button = named(QToolButton(), name, tip)
     button.setText(text)
     button.setAutoRaise(True)
@@ -370,18 +379,18 @@ def folding(part: QWidget, name: str, tip: str, unfolded: bool = False) -> QTool
     return button
 
 
-def push_button(
-    text: str, name: str, tip: str, role: str = "", *, checkable: bool = False
-) -> QPushButton:
+def push_button(name: str, *words: str, role: str = "", checkable: bool = False) -> QPushButton:
     """A button; `role` "primary" is the panel's main action, a `checkable` one stays pressed."""
+    text, tip = words or _buttons()[name]
     button = named(QPushButton(text), name, tip)
     button.setProperty("role", role)
     button.setCheckable(checkable)
     return button
 
 
-def check(text: str, name: str, tip: str, on: bool = False) -> QCheckBox:
+def check(name: str, *words: str, on: bool = False) -> QCheckBox:
     """A box to tick."""
+    text, tip = words or _buttons()[name]
     box = named(QCheckBox(text), name, tip)
     box.setChecked(on)
     return box
@@ -575,7 +584,7 @@ def segments(
     """
     buttons: dict[str, QPushButton] = {}
     for key, text, tip in entries:
-        button = buttons[key] = push_button(text, f"{name}.{key}", tip, role, checkable=True)
+        button = buttons[key] = push_button(f"{name}.{key}", text, tip, role=role, checkable=True)
         button.clicked.connect(lambda _=False, key=key: chosen(key))
     group = QButtonGroup(next(iter(buttons.values())))
     for button in buttons.values():
@@ -734,9 +743,9 @@ class SeedPicker(QWidget):
         )
         self.spin = whole_number(f"{panel}.seed", tip, (0, LARGEST_SEED))
         self.spin.setButtonSymbols(QSpinBox.ButtonSymbols.NoButtons)
-        previous = push_button("◀", f"{panel}.previous", "Previous seed.")
-        following = push_button("▶", f"{panel}.next", "Next seed.")
-        dice = push_button("Random", f"{panel}.dice", "Random brain.")
+        previous = push_button(f"{panel}.previous", "◀", "Previous seed.")
+        following = push_button(f"{panel}.next", "▶", "Next seed.")
+        dice = push_button(f"{panel}.dice", "Random", "Random brain.")
         for button in (previous, following):
             button.setFixedWidth(scaled(36))
         previous.clicked.connect(lambda: self._go(self.spin.value() - 1))
@@ -805,7 +814,7 @@ class Fold(QWidget):
         self.top = top = row(self.header, stretch=0)
         if guide:
             help_name = f"{name.removesuffix('.fold')}.guide"
-            help_button = tool_button("?", help_name, "The user guide, at its page.")
+            help_button = tool_button(help_name, "?", "The user guide, at its page.")
             help_button.clicked.connect(lambda: self.guideRequested.emit(guide))
             top.addWidget(help_button)
         outer.addLayout(top)
@@ -931,7 +940,7 @@ class Chooser(QWidget):
         )
         self.list.setWordWrap(True)
         self.open = push_button(
-            "Open selected", f"{name}.choose", "Open the selected entry.", "primary"
+            f"{name}.choose", "Open selected", "Open the selected entry.", role="primary"
         )
         stack(self.question, self.list, self.open, on=self)
         self.open.clicked.connect(self._open)

@@ -23,8 +23,9 @@ OTHER = {
     "such a file contains the patient's brain: protect it like the scan",
     *("synthetic data", "synthesizing equipment", "its patient and study"),  # of DICOM
 }
-#: What makes a control, or an entry of a menu, of its first argument.
-MAKERS = {"push_button", "tool_button", "Fold", "QCheckBox", "addAction", "addMenu"}
+BUTTONS = ("push_button", "tool_button")
+#: What makes a control, or an entry of a menu, and which argument its words are.
+MAKERS = {"Fold": 0, "QCheckBox": 0, "addAction": 0, "addMenu": 0, **dict.fromkeys(BUTTONS, 1)}
 #: Says that a menu is empty.
 NO_CONTROL = {"nothing yet: star a brain, or open a scan", "no earlier sessions yet"}
 SIGNS = re.compile(r"[…▾↺⋯☆★◀▶⏸×*`\s]+")
@@ -37,6 +38,11 @@ def plain(text: str) -> str:
     return SIGNS.sub(" ", text).strip().rstrip(".:").lower()
 
 
+def table() -> dict[str, list[list[str]]]:
+    """The window's table of texts."""
+    return tomllib.loads((PACKAGE / "widgets" / "texts.toml").read_text("utf-8"))
+
+
 def texts() -> set[str]:
     """Everything the window says."""
     engine = ROOT / "src" / "stylegan3d"
@@ -46,8 +52,7 @@ def texts() -> set[str]:
         *engine.rglob("settings.py"),
     }
     said = {text for path in sources for text in literals(path)}
-    tables = tomllib.loads((PACKAGE / "widgets" / "texts.toml").read_text("utf-8"))
-    said |= {str(text) for rows in tables.values() for row in rows for text in row}
+    said |= {str(text) for rows in table().values() for row in rows for text in row}
     return {plain(text) for text in said if not FOR_PROGRAMS.fullmatch(text)}
 
 
@@ -85,14 +90,15 @@ def named() -> Iterator[str]:
 
 def controls() -> Iterator[str]:
     """Words on buttons, switches, folds and entries of menus."""
+    yield from (plain(text) for _name, text, _tip in table()["buttons"])
     for path in PACKAGE.rglob("*.py"):
         for node in nodes(path):
             if not isinstance(node, ast.Call) or not node.args:
                 continue
             maker = getattr(node.func, "attr", getattr(node.func, "id", ""))
-            first = node.args[0]
-            if maker in MAKERS and isinstance(first, ast.Constant) and isinstance(first.value, str):
-                yield plain(first.value)
+            for text in node.args[MAKERS[maker] :][:1] if maker in MAKERS else ():
+                if isinstance(text, ast.Constant) and isinstance(text.value, str):
+                    yield plain(text.value)
 
 
 def test_every_control_that_the_guide_names_is_there():
@@ -101,6 +107,14 @@ def test_every_control_that_the_guide_names_is_there():
     assert len(names) > 60, "the guide's names are not found"
     missing = {name for name in names if not any(name in text for text in said)}
     assert missing == set()
+
+
+def test_every_button_of_the_table_is_made():
+    calls = (n for p in PACKAGE.rglob("*.py") for n in nodes(p) if isinstance(n, ast.Call))
+    made = {n.args[0].value for n in calls if n.args and isinstance(n.args[0], ast.Constant)}
+    names = [name for name, *_ in table()["buttons"]]
+    assert set(names) <= made
+    assert len(set(names)) == len(names) > 60
 
 
 def test_every_control_is_in_the_guide():

@@ -25,7 +25,7 @@ class ToyPanel(ExplorerPanel):
     def __init__(self, session: Any) -> None:
         super().__init__(session)
         self.seed = controls.hint(name="toy.seed")
-        self.more = controls.push_button("Next", "toy.next", "Show the next seed.")
+        self.more = controls.push_button("toy.next", "Next", "Show the next seed.")
         self.column.addWidget(self.seed)
         self.column.addWidget(self.more)
         self.more.clicked.connect(self.nextRequested)
