@@ -1,6 +1,7 @@
 """Registration to a common anatomy, and the fit of a model to it."""
 
 import copy
+import dataclasses
 import shutil
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 
@@ -229,6 +230,20 @@ def test_random_brains_are_like_people(pack, fit):
     torch.testing.assert_close(fit.w_avg[:10], codes.mean(dim=0), atol=SUMS, rtol=0)
 
 
+def test_a_fit_on_some_subjects_takes_those_that_differ(pack, tmp_path):
+    rows, odd = pack.indices("train"), pack.indices("train")[3]
+    alike = np.array(pack.volumes)
+    alike[rows] = pack.volumes[rows[0]]
+    alike[odd] = pack.volumes[odd]
+    many = dataclasses.replace(pack, volumes=alike)
+    settings = dataclasses.replace(small_anatomy(), fit_on=2)
+    fit = fit_anatomy(many, tmp_path, settings)
+    assert len(fit.pack.indices("train")) == 2
+    assert odd in fit.pack.indices("train")
+    assert np.array_equal(fit.pack.indices("validation"), pack.indices("validation"))
+    assert fit_anatomy(many, tmp_path).w_avg.equal(fit.w_avg), "continued with the same subjects"
+
+
 def test_more_fields_than_subjects_leave_the_rest_empty(pack, folder):
     """A study of thirty people has fewer components than a preset has velocity fields."""
     wide = small_anatomy(deformation=150, w_dim=170, z_dim=170)
@@ -241,7 +256,7 @@ def test_more_fields_than_subjects_leave_the_rest_empty(pack, folder):
 
 def test_the_exported_generator_encodes_and_makes_the_same(pack, fit, tmp_path):
     fit, _ = fit
-    generator = export_anatomy(fit, pack, tmp_path / "model", "phantoms", attribution="Thanks.")
+    generator = export_anatomy(fit, tmp_path / "model", "phantoms", attribution="Thanks.")
     assert generator.discriminator is None
     assert load(tmp_path / "model", device="cpu").hash == generator.hash
     volume = fixed_volumes(pack, "validation")[:1]
@@ -254,7 +269,7 @@ def test_the_exported_generator_encodes_and_makes_the_same(pack, fit, tmp_path):
     assert spread.max() > 3 * spread.min(), "components of w are as wide as what they change"
     card, page = generator.card, (tmp_path / "model" / "README.md").read_text()
     assert set(card["training"]) == {"people", "settings"}
-    told = {"conditions", "seed", "mirror", "detail_gain", "calibrate"}
+    told = {"conditions", "seed", "mirror", "detail_gain", "calibrate", "fit_on"}
     assert set(card["training"]["settings"]) == told, "what was not done is not told"
     assert "8 subjects. The linear parts are the principal components" in page
     assert "Thanks." in page

@@ -62,7 +62,7 @@ def exported(pack, anatomy_folder, few_brains, tmp_path_factory):
     folder = tmp_path_factory.mktemp("calibration")
     shutil.copytree(anatomy_folder, folder / "run" / "anatomy")
     fit = fit_anatomy(pack, folder / "run", small_anatomy(calibrate=False))
-    return export_anatomy(fit, pack, folder / "plain", "phantoms"), folder
+    return export_anatomy(fit, folder / "plain", "phantoms"), folder
 
 
 def test_a_calibrated_generator_keeps_the_details_variance(pack, exported):
@@ -101,7 +101,7 @@ def test_a_model_is_calibrated_once_and_says_so(pack, anatomy_folder, exported):
     plain, folder = exported
     shutil.copytree(anatomy_folder, folder / "other" / "anatomy")
     fit = fit_anatomy(pack, folder / "other", small_anatomy())
-    made = export_anatomy(fit, pack, folder / "made", "phantoms")
+    made = export_anatomy(fit, folder / "made", "phantoms")
     assert made.config.detail_slope > 0
     assert made.config.toe
     assert made.hash != plain.hash

@@ -55,7 +55,7 @@ def generator(pack, anatomy_folder, few_brains, tmp_path_factory):
     folder = tmp_path_factory.mktemp("flow")
     shutil.copytree(anatomy_folder, folder / "run" / "anatomy")
     fit = fit_anatomy(pack, folder / "run", small_anatomy())
-    return export_anatomy(fit, pack, folder / "model", "phantoms")
+    return export_anatomy(fit, folder / "model", "phantoms")
 
 
 @pytest.fixture(scope="module")

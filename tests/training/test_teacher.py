@@ -25,7 +25,7 @@ def teacher(pack, anatomy_folder, few_brains, tmp_path_factory):
     folder = tmp_path_factory.mktemp("teacher")
     shutil.copytree(anatomy_folder, folder / "fit")
     fit = fit_anatomy(pack, folder / "fit", small_anatomy(calibrate=False))
-    return export_anatomy(fit, pack, folder / "model", "teacher")
+    return export_anatomy(fit, folder / "model", "teacher")
 
 
 def settings(**changes):

@@ -365,30 +365,31 @@ class FitAnatomy(Named):
     Example: stylegan3d train anatomy prepared --out runs/brains --export my-model
     """
 
-    new_only = ("preset", "config", "words", "mirror")
+    new_only = ("preset", "config", "words", "mirror", "fit_on")
     device: str = "cpu"  # no option: it is fitted there
     preset: Annotated[str | None, _preset("anatomy")] = None
     config: Annotated[Path | None, ConfigOption] = None
     words: Annotated[list[str] | None, SetOption] = None
     seed: Annotated[int | None, described(AnatomySettings, "seed", PRESET)] = None
     mirror: Annotated[bool | None, described(AnatomySettings, "mirror", PRESET)] = None
+    fit_on: Annotated[int | None, described(AnatomySettings, "fit_on", PRESET)] = None
 
     def outcome(self, settings: Any) -> tuple[Json, list[str]]:
         """See `Kind.outcome`."""
         from stylegan3d.training.anatomy import fit_anatomy
         from stylegan3d.training.export import export_anatomy
 
-        pack, chosen = self.pack(), None
+        chosen = None
         if not self.resume:
-            flags = {"seed": self.seed, "mirror": self.mirror}
+            flags = {"seed": self.seed, "mirror": self.mirror, "fit_on": self.fit_on}
             chosen = _chosen("anatomy", self.preset, self.config, self.words, flags)
         with progress("Registering subjects") as bar:
-            found = fit_anatomy(pack, self.out, chosen, progress=bar)
-        count = len(pack.indices("train"))
+            found = fit_anatomy(self.pack(), self.out, chosen, progress=bar)
+        count = len(found.pack.indices("train"))
         notes = [f"{self.out}: an anatomy model of {count} subjects"]
         result: Json = {"run": str(self.out), "subjects": count, "export": None}
         if self.export is not None:
-            made = export_anatomy(found, pack, **self.exporting())
+            made = export_anatomy(found, **self.exporting())
             result |= {"export": str(self.export), "quality": made.card["quality"]}
             notes.append(f"{self.export}: the model '{made.name}'")
         return result, notes

@@ -162,7 +162,7 @@ def _rounds(
             tasks = [
                 _Task(
                     parts / f"{row}.npz",
-                    np.array(pack.volumes[row]),
+                    pack.volumes[row],
                     template,
                     None if velocities is None else velocities[i],
                     settings,
@@ -432,6 +432,8 @@ class FittedAnatomy:
 
     Attributes
     ----------
+    pack : Pack
+        The data set, of which only those are training subjects that it is fitted to.
     settings : AnatomySettings
         Its settings, with the number of its labels.
     schema : list of dict
@@ -442,6 +444,7 @@ class FittedAnatomy:
         Mean latent.
     """
 
+    pack: Pack
     settings: AnatomySettings
     schema: list[Json]
     people: Tensor | None
@@ -453,6 +456,7 @@ class FittedAnatomy:
     @classmethod
     def blank(cls, settings: AnatomySettings, pack: Pack) -> Self:
         """Before the fit."""
+        pack = _spread(pack, settings)
         subjects = [pack.table[row] for row in pack.indices("train")]
         schema = schema_of(subjects, settings.conditions)
         config = replace(settings.generator, label_dim=label_dim(schema))
@@ -461,7 +465,29 @@ class FittedAnatomy:
         encoder = FittingEncoder(settings.encoder, synthesis)
         people = encode_rows(schema, subjects) if schema else None
         settings = replace(settings, generator=config)
-        return cls(settings, schema, people, mapping, synthesis, encoder, torch.zeros(config.w_dim))
+        w_avg = torch.zeros(config.w_dim)
+        return cls(pack, settings, schema, people, mapping, synthesis, encoder, w_avg)
+
+
+def _spread(pack: Pack, settings: AnatomySettings) -> Pack:
+    """The data set with `fit_on` of its training subjects, far apart in coarse images.
+
+    Each is drawn with a probability that grows with its squared distance from those before, as
+    k-means++ draws its centres (Arthur and Vassilvitskii 2007).
+    """
+    rows = pack.indices("train")
+    if not 0 < settings.fit_on < len(rows):
+        return pack
+    from sklearn.cluster import kmeans_plusplus
+
+    coarse = [
+        F.adaptive_avg_pool3d(as_input(pack.volumes[row]), settings.generator.base) for row in rows
+    ]
+    data = torch.stack(coarse).flatten(1).numpy()
+    _, chosen = kmeans_plusplus(data, settings.fit_on, random_state=settings.seed)
+    unused = set(rows) - set(rows[chosen])
+    table = [row | {"split": "unused"} if i in unused else row for i, row in enumerate(pack.table)]
+    return replace(pack, table=table)
 
 
 def fit_anatomy(
@@ -507,13 +533,14 @@ def fit_anatomy(
         check_mirror(pack, settings.mirror)
         fit = FittedAnatomy.blank(settings, pack)
         atomic_write_text(known, json.dumps(settings.to_dict(), indent=2), overwrite=True)
-        found = find_anatomy(pack, folder / ANATOMY, symmetric=settings.mirror, report=progress)
-        fit_networks(fit, pack, found)
+        where = folder / ANATOMY
+        found = find_anatomy(fit.pack, where, symmetric=settings.mirror, report=progress)
+        fit_networks(fit, found)
     return fit
 
 
 @torch.no_grad()
-def fit_networks(fit: FittedAnatomy, pack: Pack, anatomy: Anatomy) -> None:
+def fit_networks(fit: FittedAnatomy, anatomy: Anatomy) -> None:
     """Fit the networks to a registered data set."""
     synthesis = fit.synthesis
     config = synthesis.config
@@ -529,7 +556,7 @@ def fit_networks(fit: FittedAnatomy, pack: Pack, anatomy: Anatomy) -> None:
     spread = torch.ones(config.w_dim)
     spread[: config.deformation] = VELOCITY_SPREAD
     _set_mapping(fit, pairs, lambda rest: _covariance(rest, found) * spread[:, None] * spread)
-    _fit_encoder(fit, pack, anatomy, codes)
+    _fit_encoder(fit, anatomy, codes)
 
 
 def _set_velocities(fit: FittedAnatomy, anatomy: Anatomy) -> None:
@@ -537,7 +564,7 @@ def _set_velocities(fit: FittedAnatomy, anatomy: Anatomy) -> None:
     config = synthesis.config
     fields = velocities_of(fit, anatomy)
     near = _nearness(anatomy.template, config.grid(config.deformation_level))
-    fields = fields * near
+    fields *= near
     components, deviations, center = _components_of(fields.flatten(1), config.deformation)
     shape = fields.shape[1:]
     basis = (components * deviations[:, None]).reshape(-1, *shape)
@@ -550,7 +577,8 @@ def _set_images(fit: FittedAnatomy, anatomy: Anatomy) -> None:
     config = synthesis.config
     grid = config.grid(config.num_levels - 1)
     inside = _nearness(anatomy.template, grid) == 1
-    images = images_of(fit, anatomy) * inside
+    images = images_of(fit, anatomy)
+    images *= inside
     components, deviations, _ = _components_of(images.flatten(1), config.image_basis)
     basis = (components * deviations[:, None]).reshape(-1, 1, *grid)
     synthesis.image_basis.set_fields(basis, inside)
@@ -727,18 +755,17 @@ def _components_of(data: Tensor, count: int) -> tuple[Tensor, Tensor, Tensor]:
     return components, deviations, center
 
 
-def _fit_encoder(fit: FittedAnatomy, pack: Pack, anatomy: Anatomy, codes: Tensor) -> None:
+def _fit_encoder(fit: FittedAnatomy, anatomy: Anatomy, codes: Tensor) -> None:
     """Fit the encoder's two regressions, with cross-validated penalties."""
     encoder = FittingEncoder(fit.settings.encoder, fit.synthesis)
     fields = fit.synthesis.config.deformation
     target = codes[:, :fields]
-    volumes = [pack.volumes[row] for row in anatomy.rows]
+    volumes = [fit.pack.volumes[row] for row in anatomy.rows]
     people = np.arange(len(volumes))
     if fit.settings.mirror:
         volumes += [volume[::-1] for volume in volumes]
         people = np.tile(people, 2)
-    images = [as_input(v)[None] for v in volumes]
-    coarse = torch.cat([encoder.coarse(image) for image in images])
+    coarse = torch.cat([encoder.coarse(as_input(volume)[None]) for volume in volumes])
     encoder.start_mean = coarse.mean(dim=0)
     coarse -= encoder.start_mean
     # The penalty minimises the error of the displacement.
@@ -754,9 +781,10 @@ def _fit_encoder(fit: FittedAnatomy, pack: Pack, anatomy: Anatomy, codes: Tensor
     features, wrong, groups = [], [], []
     for number, size in enumerate(ERROR_SIZES):
         # Errors of other subjects of the same size, so that the pairing is not learned.
-        order = np.random.default_rng(number).permutation(len(images))
-        for i, image in enumerate(images):
+        order = np.random.default_rng(number).permutation(len(volumes))
+        for i, volume in enumerate(volumes):
             error = size * errors[i if number == 0 else int(order[i])]
+            image = as_input(volume)[None]
             features.append(encoder.inside(encoder.canonical(image, (target[i] + error)[None])))
             wrong.append(error)
             groups.append(int(people[i]))

@@ -39,6 +39,14 @@ Mirror = Annotated[
     bool,
     Option("Mirror", "Train on mirror images too; new runs only.", flag="--mirror/--no-mirror"),
 ]
+FitOn = Annotated[
+    int,
+    Option(
+        "Fit on",
+        "Fit to so many training subjects, chosen for spread; 0 is all of them. New runs only.",
+        low=0,
+    ),
+]
 
 
 @dataclass(frozen=True)
@@ -192,6 +200,7 @@ class AnatomySettings:
     mirror: Mirror = True
     detail_gain: float = 1.3
     calibrate: bool = True
+    fit_on: FitOn = 0
 
     def __post_init__(self) -> None:
         generator, encoder = self.generator, self.encoder

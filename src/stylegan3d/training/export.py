@@ -103,7 +103,6 @@ def export_stylegan(
 
 def export_anatomy(
     fit: FittedAnatomy,
-    pack: Pack,
     out: str | Path,
     name: str,
     *,
@@ -114,7 +113,7 @@ def export_anatomy(
     """Export an anatomy model to a model folder, and load it; see `export_stylegan`."""
     out = Path(out)
     check_target(out, overwrite)
-    settings, network = fit.settings, fit.settings.generator
+    pack, settings, network = fit.pack, fit.settings, fit.settings.generator
     mapping, synthesis, encoder, w_avg = (
         fit.mapping.state_dict(),
         fit.synthesis.state_dict(),
