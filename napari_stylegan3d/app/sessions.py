@@ -161,7 +161,7 @@ class LabelsRestorer(QObject):
 
 
 class ScanRestorer(QObject):
-    """Reads and aligns the scan of the patient on the screen, and A, if a session had them."""
+    """Reads and aligns the scans on the screen, A and columns too, if a session had them."""
 
     #: The scan of the case with this key could not be brought to where it lay.
     failed = Signal(str)
@@ -186,8 +186,7 @@ class ScanRestorer(QObject):
         session, loaded = self.session, self.projecting.rendering.loaded
         if loaded is None or self.job.running:
             return
-        cases = [one for one in (session.case, session.state.second) if isinstance(one, Case)]
-        case = next(filter(self._waits, cases), None)
+        case = next(filter(self._waits, session.state.cases), None)
         if case is None:
             return
         self._key = case.key

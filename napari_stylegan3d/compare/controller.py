@@ -594,7 +594,7 @@ class CompareController(QObject):
         self._renders = LatestWins(render_beside, self, self._on_rendered, self._on_lost)
         self._measures = LatestWins(_measure, self, self._on_measured, slot("measuring"))
         self.links = context.links
-        self.row = RowController(self.comparison, panel.row, self, self.links)
+        self.row = RowController(context, panel.row, self)
         self.comparison.mark = self._mark
         self._connect()
 
@@ -708,7 +708,6 @@ class CompareController(QObject):
         panel.choices.aboutToShow.connect(self.fill)
         self.comparison.viewChanged.connect(self._on_view)
         self.session.changed.connect(self._on_change)
-        self.session.modelChanged.connect(self.row.clear)
         self.thumbnails.ready.connect(lambda recipe, _: self._show_thumbnail(recipe))
 
     def _on_change(self, change: StateChange) -> None:
@@ -717,9 +716,11 @@ class CompareController(QObject):
             return
         if change.before.comparison != change.now.comparison:
             self.panel.show_mode(self.mode)
+            if self.shows is not None and change.before.comparison == "row":
+                self.shows.views.show_row([])
             if self.mode in ("off", "row") and self.shows is not None:
                 self.shows.clear()
-            self.row.show(self.mode == "row")
+        self.row.follow()
         second = change.now.second
         if change.before.second is second:
             return

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Hashable, Sequence
 from typing import TYPE_CHECKING
 
 from napari.layers import Image
@@ -18,27 +19,31 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from napari_stylegan3d.core.jobs import Loaded, render_beside
 from napari_stylegan3d.core.panel import ExplorerPanel
+from napari_stylegan3d.core.rendering import by_content
 from napari_stylegan3d.core.thumbnails import scaled
-from napari_stylegan3d.views.display import KEY
+from napari_stylegan3d.core.worker import LatestWins
+from napari_stylegan3d.views.display import KEY, DisplayArray, upright
+from napari_stylegan3d.views.layers import SOLID
 from napari_stylegan3d.views.slices import NUMBERS, Pane
+from napari_stylegan3d.views.stage import DIFFERENCE_LIMITS
 from napari_stylegan3d.widgets import controls
-from napari_stylegan3d.widgets.controls import Links
 from napari_stylegan3d.widgets.forms import Form
+from stylegan3d.base import SessionError
 from stylegan3d.measures.tissue_volumes import EXPLAINED, SMALL, TOLD, VOLUMES
 from stylegan3d.scans.verdicts import SIMILARITY
-from stylegan3d.session.provenance import Provenance, subject_of
+from stylegan3d.session.provenance import Provenance, provenance_of_state, titled
+from stylegan3d.session.state import MOST_COLUMNS, State
 from stylegan3d.settings.option import ComparisonSettings
 
 if TYPE_CHECKING:
-    from napari_stylegan3d.core.rendering import DisplayController
+    from napari_stylegan3d.core.panel import Context
     from napari_stylegan3d.core.session import Session
     from napari_stylegan3d.views.four import FourViews
     from stylegan3d.measures.similarity import PairFigures
     from stylegan3d.recipe.recipe import Recipe
 
-#: Besides the brain that is shown.
-MOST = len(NUMBERS) - 1
 ROWS_SEEN = 3
 
 
@@ -71,104 +76,157 @@ class RowBox(QWidget):
         controls.show_text(self.note, why_not)
 
 
-#: What a column keeps of a picture, beside its voxels.
-KEPT = ("scale", "translate", "colormap", "contrast_limits")
+COLUMN_LOST = "{name} could not be shown as a column again: open it, and add it once more."
 
 
 class RowController(QObject):
-    """Holds the columns that were added, and shows them with the current picture.
+    """Shows the columns of the state with the current picture.
 
-    Each column is a picture as it was shown, with its own caption: whose it is does not change when
-    another patient is opened.
+    Each has its own caption: whose it is does not change when another patient is opened. Pictures
+    that are not there, as in a session that was restored, are made again.
     """
 
-    def __init__(
-        self, comparison: DisplayController, box: RowBox, parent: QObject, links: Links
-    ) -> None:
+    def __init__(self, context: Context, box: RowBox, parent: QObject) -> None:
         super().__init__(parent)
-        self.comparison, self.box = comparison, box
+        self.session, self.comparison, self.box = context.session, context.comparison, box
+        self.rendering = context.render
         self.views: FourViews | None = None
-        self._kept: list[Pane] = []
-        self.shown = False
+        #: The pictures of the columns, by what they are made from.
+        self._made: dict[Hashable, Pane] = {}
+        self._making = LatestWins(_make, self, self._on_made, self._on_lost)
         box.add.clicked.connect(self.add)
-        box.remove.clicked.connect(lambda: self.remove(box.list.currentRow()))
+        box.remove.clicked.connect(self.remove)
+        links = context.links
         links.callback(setattr, self, "views", None)
-        links.callback(self._kept.clear)
-        links.connect(comparison.viewChanged, self._follow)
-        links.connect(comparison.stage.levelsChanged, self._on_levels)
-        self._follow()
-
-    def show(self, shown: bool) -> None:
-        """Show the columns instead of the four views, or end that."""
-        if self.views is not None and self.shown and not shown:
-            self.views.show_row([])
-        self.shown = shown
-        self._follow()
+        links.callback(self._made.clear)
+        links.connect(self.comparison.viewChanged, self.follow)
+        links.connect(self.comparison.stage.levelsChanged, self._on_levels)
+        self.follow()
 
     def add(self) -> None:
         """Keep the current picture as a column."""
-        current = self._current
-        if current is None or self._why_not():
-            return
-        layer = current.layer
-        look = {name: getattr(layer, name) for name in KEPT}
-        kept = Image(layer.data, metadata={KEY: current.provenance}, **look)
-        self._kept.append(Pane(kept, current.title))
-        self._follow()
+        current, column = self._current, self.session.state.column
+        if current is not None and not self._why_not():
+            layer = current.layer
+            shown = DisplayArray(layer.data, tuple(layer.scale), tuple(layer.translate))
+            self._take(column, shown, layer.metadata[KEY])
+            self.session.line_up((*self.session.state.row, column))
 
-    def remove(self, place: int) -> None:
-        """Remove a column by its place; -1 for the last."""
-        if self._kept:
-            self._kept.pop(place if 0 <= place < len(self._kept) else -1)
-        self._follow()
+    def remove(self) -> None:
+        """Remove the selected column, or the last."""
+        row, place = list(self.session.state.row), self.box.list.currentRow()
+        if row:
+            row.pop(place)
+            self.session.line_up(row)
 
-    def clear(self) -> None:
-        """Remove all columns, such as for another model, whose space is another."""
-        self._kept.clear()
-        self._follow()
+    def follow(self, _view: str = "") -> None:
+        """Show the columns there are, and make the next one that is not there."""
+        row, current = self.session.state.row, self._current
+        wanted = {_made_from(column): column for column in row}
+        for gone in self._made.keys() - wanted.keys():
+            del self._made[gone]
+        panes = {column: self._made.get(made_from) for made_from, column in wanted.items()}
+        names = [self._title(one) if pane is None else pane.title for one, pane in panes.items()]
+        self.box.show_row(names, self._why_not())
+        if self.views is not None and self.session.state.comparison == "row":
+            there = [pane for pane in panes.values() if pane is not None]
+            self.views.show_row([] if current is None else [*there, current])
+        if self.rendering.loaded is not None and not self._making.busy:
+            missing = [column for column, pane in panes.items() if pane is None]
+            self._make(self.rendering.loaded, missing)
+
+    def _title(self, column: State) -> str:
+        return titled(provenance_of_state(self.session, column), column.drawn)
+
+    def _make(self, loaded: Loaded, missing: Sequence[State]) -> None:
+        """Make the first one whose scan is there, if it needs one."""
+        for column in missing:
+            case = column.case
+            if column.what not in OF_SCANS or (case is not None and case.aligned is not None):
+                self._making.submit((loaded, column))
+                return
+            if case is None or case.problem or case.scan is not None:  # it is not read any more
+                self._on_lost((loaded, column), None)
+                return
+
+    def _on_made(self, request: tuple[Loaded, State], shown: DisplayArray) -> None:
+        column = request[1]
+        self._take(column, shown, provenance_of_state(self.session, column))
+        self.follow()
+
+    def _on_lost(self, request: tuple[Loaded, State], _error: Exception | None) -> None:
+        """A column cannot be had."""
+        lost, name = _made_from(request[1]), self._title(request[1])
+        self.session.messages.fail(SessionError(COLUMN_LOST.format(name=name)), "showing a column")
+        self.session.line_up(one for one in self.session.state.row if _made_from(one) != lost)
+
+    def _take(self, column: State, shown: DisplayArray, told: Provenance) -> None:
+        """Have the picture of a column."""
+        stage, differs = self.comparison.stage, told.kind == "difference"
+        limits = stage.limits if differs == stage.is_difference else DIFFERENCE_LIMITS
+        layer = Image(
+            shown.data,
+            metadata={KEY: told},
+            colormap=SOLID if differs else "gray",
+            contrast_limits=limits,
+            **shown.layer_kwargs(),
+        )
+        self._made[_made_from(column)] = Pane(layer, titled(told, column.drawn))
 
     @property
     def _current(self) -> Pane | None:
         """What is on the screen."""
-        shown = self.comparison
-        layer = shown.stage.layer
+        layer = self.comparison.stage.layer
         told = None if layer is None else layer.metadata.get(KEY)
         if layer is None or not isinstance(told, Provenance):
             return None
-        title = told.caption.split("\n")[0]
-        if shown.is_picture and shown.recipe is not None:
-            title = subject_of(shown.session, shown.recipe)
-        return Pane(layer, title)
+        return Pane(layer, titled(told, self.comparison.recipe))
 
     def _why_not(self) -> str:
         """Why the current picture cannot be a column beside others; empty if it can."""
-        session = self.comparison.session
-        if len(self._kept) >= MOST:
+        session, state = self.session, self.session.state
+        if len(state.row) >= MOST_COLUMNS:
             return "Four brains fit: remove one to add another."
-        if session.state.what == "scan" and session.placed is None:
+        if state.what == "scan" and session.placed is None:
             return "Align the scan first: until then it is not in the same space as the others."
         if self._current is None or self.comparison.is_preview:
             return "Wait for the full volume."
+        if _made_from(state.column) in map(_made_from, state.row):
+            return "This picture is a column: open another brain or patient to compare with it."
         return ""
 
-    def _follow(self, _view: str = "") -> None:
-        names = [pane.title for pane in self._kept]
-        self.box.show_row(names, self._why_not())
-        current = self._current
-        if self.views is not None and self.shown:
-            self.views.show_row([] if current is None else [*self._kept, current])
-
     def _on_levels(self) -> None:
-        if self.shown and self.views is not None:
-            for pane in self._kept:
-                if not is_difference(pane):
+        if self.session.state.comparison == "row" and self.views is not None:
+            for pane in self._made.values():
+                if pane.provenance is not None and pane.provenance.kind != "difference":
                     pane.layer.contrast_limits = self.comparison.stage.limits
             self.views.panes.update()
 
 
-def is_difference(pane: Pane) -> bool:
-    """Whether a column shows a difference, which has colours of its own."""
-    return pane.provenance is not None and pane.provenance.kind == "difference"
+#: Pictures that a case's aligned scan is needed for.
+OF_SCANS = ("scan", "difference", "residual")
+
+
+def _made_from(column: State) -> Hashable:
+    """What the picture of a column is made from, wherever its files lie."""
+    case, recipe = column.case, column.recipe
+    lies = None if case is None or case.aligned is None else case.aligned.rigid.tobytes()
+    read = None if case is None else case.choice
+    return column.key, column.what, recipe and recipe.with_paths(by_content), read, lies
+
+
+def _make(request: tuple[Loaded, State]) -> DisplayArray:
+    """The picture of a column; runs in a thread."""
+    loaded, column = request
+    aligned = None if column.case is None else column.case.aligned
+    if column.drawn is None or (aligned is not None and column.what == "scan"):
+        assert aligned is not None
+        return upright(aligned.volume, aligned.space.affine)
+    picture = render_beside((loaded, column.drawn))
+    if aligned is None or column.what not in OF_SCANS:
+        return picture.shown
+    difference = picture.on_grid(aligned.volume.shape) - aligned.volume
+    return upright(difference, loaded.generator.affine)
 
 
 ALIKE = (

@@ -36,6 +36,7 @@ from stylegan3d.session.provenance import (
     Provenance,
     provenance_of,
     provenance_of_scan,
+    provenance_of_state,
 )
 from stylegan3d.session.state import FOLLOWING
 
@@ -379,8 +380,7 @@ class SharpenController(QObject):
 
 P = TypeVar("P", bound=Provenance)
 
-#: What is subtracted in a difference.
-EDITED_MINUS_SCAN, MODEL_MINUS_SCAN = "edited − scan", "reconstruction − scan"
+#: What is told of the made-up part of a scan.
 FILLED = "filled in by the model"
 
 
@@ -601,11 +601,9 @@ class DisplayController(QObject):
             self._announce()
         elif result is not None and self._suits and what in ("difference", "residual"):
             assert self.picture is not None
-            case, aligned = result
+            _, aligned = result
             volume = self.picture.on_grid(aligned.volume.shape) - aligned.volume
-            drawn = self.session.state.drawn
-            told = EDITED_MINUS_SCAN if drawn and drawn.detail else MODEL_MINUS_SCAN
-            self._show_volume(Provenance("difference", case.name, told), volume)
+            self._show_volume(provenance_of_state(self.session, self.session.state), volume)
         elif result is not None and self._suits and what == "filled":
             self.filled = None
             self.pictured.emit()

@@ -36,11 +36,14 @@ from stylegan3d.session.provenance import (
     brain_of,
     provenance_of,
     provenance_of_scan,
+    provenance_of_state,
     scan_file_of,
     subject_of,
+    titled,
 )
 from stylegan3d.session.snapshot import entries_of, of_session, to_view
 from stylegan3d.session.state import (
+    IN_COLUMNS,
     MADE_AGAIN,
     NOBODY,
     WITHOUT_RECIPE,
@@ -163,10 +166,20 @@ def check_names(session: Workspace) -> None:
         assert of_scan or (labels.recipe and session.key_of(labels.recipe) == session.key)
 
 
+def titles(session: Workspace) -> list[str]:
+    """What is written over each column."""
+    shown = [(one, provenance_of_state(session, one)) for one in session.state.row]
+    return [titled(told, one.drawn) for one, told in shown]
+
+
 def check(session: Workspace) -> None:
-    """One subject, and everything of it."""
+    """One subject, and everything of it; in a row, each column is of its own."""
     state = session.state
     check_names(session)
+    for column, title in zip(state.row, titles(session), strict=True):
+        named = [name for name in PATIENTS if name in title]
+        mixed = column.recipe is not None and column.recipe.mix is not None
+        assert mixed or named == ([] if column.case is None else [column.case.name])
     assert state.key in session.histories
     for key, history in session.histories.items():
         assert {entry.state.key for entry in history.states} == {key}
@@ -210,6 +223,7 @@ FOLDER = Path("/session")
 
 def in_words(snapshot: Snapshot) -> Any:
     """All of a session that can be compared, without what is made from it."""
+    compared = snapshot.compared
 
     def place(array: np.ndarray | None) -> Any:
         return None if array is None else array.tolist()
@@ -246,8 +260,9 @@ def in_words(snapshot: Snapshot) -> Any:
         snapshot.key,
         [case(one) for one in snapshot.projected],
         snapshot.persons,
-        snapshot.comparison,
-        second if isinstance(second := snapshot.second, Recipe) else case(second),
+        compared.comparison,
+        second if isinstance(second := compared.second, Recipe) else case(second),
+        [(one.what, case(one.case), one.recipe) for one in compared.row],
         {key: over(one) for key, one in snapshot.annotations.items() if over(one) != empty},
     )
 
@@ -329,6 +344,41 @@ def test_a_patient_that_is_closed_leaves_nothing(session: Watched) -> None:
     assert session.state.second is None
     assert not session.projected
     assert not session.patients
+
+
+def test_columns_of_patients_and_seeds_come_back_as_they_were(session: Watched) -> None:
+    session.change(session.numbered(2))
+    row = [session.state.column]
+    for number, name in enumerate(PATIENTS[:2]):
+        case = session.open_case(scan_of(name))
+        session.update_case(aligned(case))
+        if number:
+            session.add_projected(projected(case))
+            session.edit(lambda recipe: recipe.replace(edits=(Edit("Age", 2.0),)))
+        session.line_up((*row, session.state.column))
+        row = list(session.state.row)
+    session.compare("row", None)
+    session.show(NOBODY)
+    assert titles(session) == ["Seed 2", "Scan alpha", "Edited scan beta: Age +2 sd"]
+
+    kept = again(session.snapshot)
+    assert in_words(kept) == in_words(session.snapshot)
+    later = Watched()
+    model: Any = Model()
+    later.set_generator(model)
+    later.restore(kept)
+    assert later.state.comparison == "row"
+    assert titles(later) == titles(session)
+    assert in_words(later.snapshot) == in_words(session.snapshot)
+    # Its scan is read again wherever it stands, and it goes with its patient.
+    column = later.state.row[1]
+    later.swap(column.case, aligned(dataclasses.replace(column.case, scan=scan_of("alpha").scan)))
+    assert later.state.row[1].case.aligned is not None
+    later.close_patient(column.key)
+    assert titles(later) == ["Seed 2", "Edited scan beta: Age +2 sd"]
+    other: Any = Model("other")
+    later.set_generator(other)
+    assert later.state.row == (), "another model's space is another"
 
 
 def test_models_have_their_own_states(session: Watched) -> None:
@@ -469,10 +519,16 @@ class Doctor(RuleBasedStateMachine):
         second = self.session.case if scan else self.session.recipe
         self.session.compare(how if second else "off", second)
 
+    @rule(added=st.booleans())
+    def change_the_row(self, added: bool) -> None:
+        row = self.session.state.row
+        self.session.line_up((*row[-2:], self.session.state.column) if added else row[1:])
+
     @rule(name=NAMES)
     def close(self, name: str) -> None:
         if case := self.known(name):
             self.session.close_patient(case.key)
+            assert case.key not in {column.key for column in self.session.state.row}
 
     @rule(name=NAMES)
     def save_a_latent(self, name: str) -> None:
@@ -540,6 +596,8 @@ class Doctor(RuleBasedStateMachine):
         assert now.what == was.looking_at(kept.get(was.what, was.what)).what
         assert now.comparison == was.comparison
         assert isinstance(now.second, type(was.second))
+        kept_row = [one for one in was.row if one.what in IN_COLUMNS]
+        assert [one.recipe for one in now.row] == [one.recipe for one in kept_row]
         assert self.session.person == before.person
 
     @rule(other=st.booleans())

@@ -16,6 +16,7 @@ from stylegan3d.session.case import Case
 from stylegan3d.storage.about import EDITED_SCAN, ORIGIN_NAMES, WORN_DETAIL, Origin
 
 if TYPE_CHECKING:
+    from stylegan3d.session.state import State
     from stylegan3d.session.workspace import Workspace
 
 Kind = Literal["generated", "reconstruction", "worn", "scan", "edited", "difference", "second"]
@@ -288,7 +289,12 @@ def scan_file_of(session: Workspace, recipe: Recipe) -> Path | None:
 
 def subject_of(session: Workspace, recipe: Recipe) -> str:
     """What the picture of a recipe shows, in a few words for panels and tables."""
-    return in_words(provenance_of(session, recipe)) or describe_recipe(recipe)
+    return titled(provenance_of(session, recipe), recipe)
+
+
+def titled(told: Provenance, recipe: Recipe | None) -> str:
+    """What a picture of this provenance shows, be it a patient or the random brain of a recipe."""
+    return in_words(told) or describe_recipe(recipe or Recipe())
 
 
 def in_words(told: Provenance) -> str:
@@ -297,6 +303,8 @@ def in_words(told: Provenance) -> str:
         return f"{told.scan_words} {told.name}"
     if told.kind == "edited":
         return f"Edited scan {told.name}: {told.what}"
+    if told.kind == "difference":
+        return f"{told.name}: {told.what}"
     if told.kind == "reconstruction":
         words = f"Reconstruction of {told.name}"
         return ", ".join(filter(None, (words, told.what)))
@@ -327,6 +335,21 @@ def provenance_of(session: Workspace, recipe: Recipe, *, amounts: bool = True) -
         return Provenance("edited", name, changes)
     case = session.case_of(recipe.source)
     return Provenance("scan", name) if case is None else provenance_of_scan(case)
+
+
+#: What a difference is of.
+EDITED_MINUS_SCAN, MODEL_MINUS_SCAN = "edited − scan", "reconstruction − scan"
+
+
+def provenance_of_state(session: Workspace, state: State) -> Provenance:
+    """What the picture of a state shows, on the screen or in a column."""
+    case, drawn = state.case, state.drawn
+    if case is not None and state.what in ("difference", "residual"):
+        told = EDITED_MINUS_SCAN if drawn and drawn.detail else MODEL_MINUS_SCAN
+        return Provenance("difference", case.name, told)
+    if case is not None and (drawn is None or state.what in ("scan", "unusual")):
+        return provenance_of_scan(case)
+    return provenance_of(session, drawn or session.synthetic)
 
 
 def brain_of(session: Workspace) -> str:

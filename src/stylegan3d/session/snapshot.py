@@ -42,6 +42,7 @@ from stylegan3d.session.case import Alignment, Case, Choice
 from stylegan3d.session.file import SessionState
 from stylegan3d.session.state import (
     FOLLOWING,
+    MOST_COLUMNS,
     NOBODY,
     HistoryEntry,
     How,
@@ -248,18 +249,23 @@ def to_view(snapshot: Snapshot) -> Json:
         }
         for entry in entries
     ]
+    columns = [
+        {"what": one.what, "case": place(one.case), "recipe": one.recipe and one.recipe.to_dict()}
+        for one in snapshot.compared.row
+    ]
     labels = [
         {**plain_of(over.labels), "of": key}
         for key, over in snapshot.annotations.items()
         if over.labels is not None
     ]
     labels += [plain_of(one) for one in snapshot.unclaimed]
-    compared: Json = {"how": snapshot.comparison, "case": None, "recipe": None}
-    if isinstance(snapshot.second, Recipe):
-        compared["recipe"] = snapshot.second.to_dict()
-    elif (scan := snapshot.second) is not None:
-        compared["case"] = place(scan)
-        compared["recipe"] = scan.source and Recipe(scan.source).to_dict()
+    how, second = snapshot.compared.comparison, snapshot.compared.second
+    compared: Json = {"how": how, "case": None, "recipe": None, "row": columns}
+    if isinstance(second, Recipe):
+        compared["recipe"] = second.to_dict()
+    elif second is not None:
+        compared["case"] = place(second)
+        compared["recipe"] = second.source and Recipe(second.source).to_dict()
     return {
         "cases": [_saved(SavedScan.of(case, snapshot)) for case in cases],
         "models": [dataclasses.asdict(model) for model in models],
@@ -285,18 +291,29 @@ def _compared(
     cases: Sequence[Case | None],
     projected: Sequence[Case],
     states: Sequence[Recipe | None],
-) -> tuple[How, Recipe | Case | None]:
-    """How the screen was compared, and with which brain, or whose scan."""
-    plain, recipe = told if isinstance(told, dict) else {}, None
-    with suppress(StyleGAN3DError, KeyError, TypeError):
-        recipe = _with_files_of(Recipe.from_dict(plain["recipe"]), states)
+) -> State:
+    """How the screen was compared, and with which brain, whose scan, or which columns."""
+
+    def recipe_in(part: Any) -> Recipe | None:
+        with suppress(StyleGAN3DError, KeyError, TypeError):
+            return _with_files_of(Recipe.from_dict(part["recipe"]), states)
+        return None
+
+    plain: Json = told if isinstance(told, dict) else {}
+    row: list[State] = []
+    for part in plain["row"] if isinstance(plain.get("row"), list) else ():
+        column = _shown(recipe_in(part), part, cases, projected)
+        if column is not None:
+            row.append(column)
+    recipe = recipe_in(plain)
     second: Recipe | Case | None = _at(cases, plain.get("case"))
     if second is None:
         second = recipe
     elif recipe is not None:
         second = next((one for one in projected if one.is_of(recipe.source)), second)
     how: Any = plain.get("how") if second is not None or plain.get("how") == "row" else "off"
-    return how if how in get_args(How) else "off", second
+    how = how if how in get_args(How) else "off"
+    return State(comparison=how, second=second, row=tuple(row[:MOST_COLUMNS]))
 
 
 def _saved(scan: SavedScan) -> Json:
@@ -377,7 +394,7 @@ def of_session(state: SessionState, made: MadeWith) -> tuple[Snapshot, list[str]
     persons = _persons(view.get("persons"))
     told = persons, annotations, tuple(unclaimed)
     compared = _compared(view.get("comparison"), cases, projected, state.states)
-    return Snapshot(histories, key, tuple(projected), *told, *compared), lost
+    return Snapshot(histories, key, tuple(projected), *told, compared), lost
 
 
 def edited_labels(plain: Any, states: Sequence[Recipe | None]) -> EditedLabels | None:
@@ -535,18 +552,26 @@ def _entries(
     entries = []
     for recipe, step in zip(recipes, steps, strict=True):
         plain = step if isinstance(step, dict) else {}
-        told = plain.get("what")
-        what: What = told if told in ("scan", *FOLLOWING) else "recipe"
         model = _at(models, plain.get("model")) or made
-        case = _at(cases, plain.get("case"))
-        entries.append(HistoryEntry(State(_subject(recipe, case, what, projected), what), model))
+        entries.append(HistoryEntry(_shown(recipe, plain, cases, projected) or State(), model))
     return entries
+
+
+def _shown(
+    recipe: Recipe | None, step: Any, cases: Sequence[Case | None], projected: Sequence[Case]
+) -> State | None:
+    """One picture; None if it is nobody's."""
+    plain = step if isinstance(step, dict) else {}
+    told, case = plain.get("what"), _at(cases, plain.get("case"))
+    what: What = told if told in ("scan", *FOLLOWING) else "recipe"
+    subject = _subject(recipe, case, what, projected)
+    return None if subject is None else State(subject, what)
 
 
 def _subject(
     recipe: Recipe | None, case: Case | None, what: What, projected: Sequence[Case]
-) -> Subject:
-    """Whose a state is. In an earlier version a scan had the recipe of the brain before it."""
+) -> Subject | None:
+    """Whose a state is, if anybody's. An earlier version had another's recipe with a scan."""
     if recipe is None or (what == "scan" and case is not None):
         own = recipe is not None and any(
             p.is_of(recipe.source) and case is not None and p.key == case.key for p in projected
@@ -554,7 +579,7 @@ def _subject(
         if case is not None and not own:
             return Patient(case)
     if recipe is None:
-        return Synthetic()
+        return None
     if recipe.source.kind != "projected":
         return Synthetic(recipe)
     result = next((p for p in projected if p.is_of(recipe.source)), None)

@@ -35,6 +35,10 @@ FOLLOWING = (*OF_MODEL, "difference", "movement")
 WITHOUT_RECIPE = ("scan", "painted", "search")
 #: Pictures of what a session does not keep: after it they are made again.
 MADE_AGAIN = ("painted", "unusual")
+#: Pictures that a column shows again after a session; others it has only until then.
+IN_COLUMNS = ("recipe", "scan", "model", "difference", "residual")
+#: Columns beside the current picture.
+MOST_COLUMNS = 3
 How = Literal["off", "side", "curtain", "flicker", "difference", "row"]
 #: The key of all synthetic brains: nobody's.
 NOBODY = ""
@@ -93,12 +97,15 @@ class State:
         "difference", or in a "row" of several.
     second : Recipe or Case or None
         That second picture: a brain, or a case's scan.
+    row : tuple of State
+        The columns to the left of the current picture in a "row", each as `column`.
     """
 
     subject: Subject = field(default_factory=Synthetic)
     what: What = "recipe"
     comparison: How = "off"
     second: Recipe | Case | None = None
+    row: tuple[State, ...] = ()
 
     @classmethod
     def of_scan(cls, case: Case) -> State:
@@ -130,6 +137,18 @@ class State:
         recipe = self.recipe
         return recipe.replace(detail=None) if recipe and self.what in OF_MODEL else recipe
 
+    @property
+    def cases(self) -> list[Case]:
+        """The patients of all pictures, that on the screen first."""
+        every = (self.case, self.second, *(column.case for column in self.row))
+        return [one for one in every if isinstance(one, Case)]
+
+    @property
+    def column(self) -> State:
+        """The picture alone, without what lies over it, to stand beside others."""
+        under: dict[str, What] = {"unusual": "scan", "movement": "recipe"}
+        return State(self.subject, under.get(self.what, self.what))
+
     def of(self, subject: Subject) -> State:
         """Show another brain, unless the current view follows it."""
         was, now = self.recipe, subject.recipe
@@ -142,7 +161,8 @@ class State:
 
     def comparing_as(self, other: State) -> State:
         """The same, compared with what another state is compared with."""
-        return dataclasses.replace(self, comparison=other.comparison, second=other.second)
+        how, second, row = other.comparison, other.second, other.row
+        return dataclasses.replace(self, comparison=how, second=second, row=row)
 
 
 @dataclass(frozen=True)

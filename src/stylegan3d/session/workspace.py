@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable, Hashable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -22,6 +22,7 @@ from stylegan3d.scans.verdicts import withheld
 from stylegan3d.session.annotations import NOTHING, Annotations, EditedLabels
 from stylegan3d.session.case import Case
 from stylegan3d.session.state import (
+    IN_COLUMNS,
     MADE_AGAIN,
     NOBODY,
     HistoryEntry,
@@ -86,8 +87,8 @@ class Snapshot:
         By key.
     unclaimed : tuple of EditedLabels
         Of scans that are not among the patients.
-    comparison, second : str, Recipe or Case or None
-        See `State`.
+    compared : State
+        What is compared with whatever is on the screen.
     """
 
     histories: Mapping[str, History[HistoryEntry]]
@@ -96,8 +97,7 @@ class Snapshot:
     persons: Mapping[Hashable, Person] = field(default_factory=dict)
     annotations: Mapping[str, Annotations] = field(default_factory=dict)
     unclaimed: tuple[EditedLabels, ...] = ()
-    comparison: How = "off"
-    second: Recipe | Case | None = None
+    compared: State = field(default_factory=State)
 
 
 class Workspace:
@@ -218,10 +218,10 @@ class Workspace:
 
     @property
     def cases(self) -> list[Case]:
-        """All cases of all histories, and that of the second picture."""
+        """All cases of all histories, and those of other pictures on the screen."""
         entries = [entry.case for entry in (*self.entries, *self._ready.values())]
-        every = (*self._projected, *entries, self.case, self._state.second)
-        return list({id(case): case for case in every if isinstance(case, Case)}.values())
+        every = (*self._projected, *entries, *self._state.cases)
+        return list({id(case): case for case in every if case is not None}.values())
 
     @property
     def projected(self) -> list[Case]:
@@ -307,7 +307,8 @@ class Workspace:
     def person(self) -> tuple[Person, Hashable]:
         """Age and sex of whom the screen shows, and the key to type others by."""
         case, recipe = self.case, self.recipe
-        if case is not None and (recipe is None or self._state.what in ("scan", "unusual")):
+        of_scan = self._state.what in ("scan", "unusual", "search")
+        if case is not None and (recipe is None or of_scan):
             return self._person_in_case(case)
         assert recipe is not None
         return self.person_of(recipe)
@@ -446,9 +447,10 @@ class Workspace:
         with self.changing():
             self._state = dataclasses.replace(self._state, comparison=how, second=second)
 
-    def _compare_no_longer(self) -> None:
-        """A is not there any more, or in another space."""
-        self._state = dataclasses.replace(self._state, comparison="off", second=None)
+    def line_up(self, row: Iterable[State]) -> None:
+        """Show these columns beside the current picture in a "row"; not an undo step."""
+        with self.changing():
+            self._state = dataclasses.replace(self._state, row=tuple(row))
 
     def show(self, key: str) -> None:
         """Go to a patient, or to the synthetic brains, as they were left.
@@ -481,7 +483,8 @@ class Workspace:
             self._projected = [case for case in self._projected if case.key != key]
             second = self._state.second
             if isinstance(second, Case) and second.key == key:
-                self._compare_no_longer()
+                self.compare("off", None)
+            self.line_up(column for column in self._state.row if column.key != key)
             self._also("history", "projected")
 
     def undo(self) -> None:
@@ -632,7 +635,7 @@ class Workspace:
         """
         with self.changing("model", "projected", "history", "recipe", "look", "case"):
             before, self.generator = self.generator, generator
-            self._compare_no_longer()
+            self._state = self._state.comparing_as(State())
             if before is None:
                 start = State(Synthetic(fitting(self.synthetic, generator)))
                 self._histories[NOBODY] = History([HistoryEntry(start, self._made)])
@@ -649,7 +652,7 @@ class Workspace:
         """The same model with another affine: recipe and history stay."""
         with self.changing("model", "projected", "case", "recipe"):
             self.generator = generator
-            self._compare_no_longer()
+            self._state = self._state.comparing_as(State())
 
     @property
     def snapshot(self) -> Snapshot:
@@ -665,8 +668,9 @@ class Workspace:
         for history in histories.values():
             history.map(_as_kept)
         told = dict(self.persons), dict(self._annotations), self._unclaimed
-        compared = self._state.comparison, self._state.second
-        return Snapshot(histories, self.key, tuple(self._projected), *told, *compared)
+        row = tuple(column for column in self._state.row if column.what in IN_COLUMNS)
+        compared = dataclasses.replace(State().comparing_as(self._state), row=row)
+        return Snapshot(histories, self.key, tuple(self._projected), *told, compared)
 
     def restore(self, snapshot: Snapshot) -> None:
         """Replace everything by an earlier session."""
@@ -687,7 +691,7 @@ class Workspace:
             self._own.clear()
             self._seconds.clear()
             self.arriving = ()
-            self._state = State(comparison=snapshot.comparison, second=snapshot.second)
+            self._state = snapshot.compared
             key = key if key in self._histories else NOBODY
             self._bring_to_model(NOBODY)
             self._bring_to_model(key)
@@ -721,8 +725,8 @@ class Workspace:
         told |= {"history"} if before.key != now.key else set()
         told |= {"look"} if (before.key, before.what) != (now.key, now.what) else set()
         told |= {"case"} if "patients" in told else set()
-        if before.second is not now.second or before.comparison != now.comparison:
-            told.add("comparison")
+        same = (before.comparison, before.row) == (now.comparison, now.row)
+        told |= set() if same and before.second is now.second else {"comparison"}
         return StateChange(before, now, frozenset(told), live)
 
     def _also(self, *parts: str) -> None:
@@ -762,7 +766,7 @@ class Workspace:
 
     def _entry(self) -> HistoryEntry:
         """What is on the screen, as a step of its history."""
-        alone = dataclasses.replace(self._state, comparison="off", second=None)
+        alone = State(self._state.subject, self._state.what)
         if alone.what == "search":
             alone = alone.looking_at("scan")
         return HistoryEntry(alone, self._made)
@@ -848,6 +852,9 @@ def _with_recipe(state: State, change: Callable[[Recipe], Recipe]) -> State:
     second: Any = state.second
     if isinstance(second, Recipe):
         state = dataclasses.replace(state, second=change(second))
+    if state.row:
+        row = tuple(_with_recipe(column, change) for column in state.row)
+        state = dataclasses.replace(state, row=row)
     if state.recipe is None:
         return state
     return dataclasses.replace(
@@ -858,6 +865,9 @@ def _with_recipe(state: State, change: Callable[[Recipe], Recipe]) -> State:
 def _with_case(state: State, old: Case, new: Case) -> State:
     if state.second is old:
         state = dataclasses.replace(state, second=new)
+    if any(column.case is old for column in state.row):
+        row = tuple(_with_case(column, old, new) for column in state.row)
+        state = dataclasses.replace(state, row=row)
     if state.case is not old:
         return state
     return dataclasses.replace(state, subject=Patient(new, state.recipe))

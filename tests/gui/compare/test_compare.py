@@ -551,4 +551,4 @@ def test_up_to_four_brains_stand_in_columns_with_one_crosshair(window, scan_file
     window.click("compare.mode.off")
     assert window.views.view("Axial").canvas.isVisible()
     assert panes.panes == ()
-    window.explorer.comparing.row.clear()
+    window.session.line_up(())

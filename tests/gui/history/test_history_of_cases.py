@@ -266,6 +266,54 @@ def test_a_comparison_comes_back_with_another_patients_scan(
     assert window.find("compare.mode.off").isChecked()
 
 
+@pytest.mark.parametrize("there", [True, False])
+def test_columns_come_back_each_with_its_own_subject(
+    window, scan_file, sessions_folder, tmp_path, notifications, there
+):
+    file, session, panes = tmp_path / scan_file.name, window.session, window.views.panes
+    shutil.copy(scan_file, file)
+    window.explorer.panel("Compare")
+    window.click("compare.mode.row")
+    window.settle()
+    window.click("compare.row_add")
+    window.open_scan(file)
+    window.click("project.align")
+    window.wait(lambda: session.placed is not None and window.find("compare.row_add").isEnabled())
+    window.click("compare.row_add")
+    assert not window.find("compare.row_add").isEnabled(), "it is one already"
+    window.show("Synthetic brains")
+    session.change(seed(5))
+    window.settle()
+    before, titles = list(panes.panes), ["Seed 0", "Scan sub-07", "Seed 5"]
+    assert [pane.title for pane in before] == titles
+    state = window.explorer.sessions.state()
+    window.begin_anew()
+    assert panes.panes == ()
+    assert window.find("compare.row_list").count() == 0
+    if not there:
+        file.unlink()
+    restore(window, sessions_folder, state)
+    if there:
+        window.wait(lambda: len(panes.panes) == 3 and window.recipe == seed(5))
+        window.settle()
+        assert window.find("compare.mode.row").isChecked()
+        assert [pane.title for pane in panes.panes] == titles
+        for pane, was in zip(panes.panes, before, strict=True):
+            np.testing.assert_array_equal(pane.layer.data, was.layer.data)
+            np.testing.assert_array_equal(pane.layer.contrast_limits, was.layer.contrast_limits)
+            assert (pane.provenance.kind, pane.provenance.name) == (
+                was.provenance.kind,
+                was.provenance.name,
+            )
+        session.close_patient(session.state.row[1].key)
+    else:
+        window.wait(lambda: any("Scan sub-07 could not be shown" in text for text in notifications))
+        window.wait(lambda: len(panes.panes) == 2)
+    assert [pane.title for pane in panes.panes] == ["Seed 0", "Seed 5"]
+    window.click("compare.mode.off")
+    assert panes.panes == ()
+
+
 @pytest.mark.soak
 def test_labels_and_mask_are_kept_for_every_patient_and_restored_to_their_own(
     window, sessions_folder, scan_file, second_file, held, tmp_path
