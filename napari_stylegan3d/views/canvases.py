@@ -76,7 +76,6 @@ class ViewGrid(QSplitter):
         for row in self.rows:
             members = [name for name, _, place in self._members if place is row]
             row.setVisible(any(look.shows(name) for name in members))
-        self.setVisible(look.layout != "lightbox")
 
     def forget(self) -> None:
         """Drop references, so that this widget does not keep the closed window alive."""

@@ -554,8 +554,8 @@ class FourViews(QWidget):
         self.panes.show_panes(panes)
         if was != bool(panes):
             self._arrange()
-            if not panes:
-                self._fitting.fit_soon.start()
+            if not panes:  # before the views are drawn
+                self._fitting.fit()
 
     def setFocus(
         self, reason: Qt.FocusReason = Qt.FocusReason.OtherFocusReason
@@ -712,10 +712,13 @@ class FourViews(QWidget):
     def _arrange(self) -> None:
         """Show what the look says, or the brains in columns."""
         look, row = self.looks.look, bool(self.panes.panes)
+        films = look.layout == "lightbox" and not row
+        self.setUpdatesEnabled(False)  # else a canvas is drawn for every size on its way
         self._grid.arrange(look)
-        self._grid.setVisible(look.layout != "lightbox" and not row)
-        self.lightbox.setVisible(look.layout == "lightbox" and not row)
-        self.panes.setVisible(row)
+        shown = {self.lightbox: films, self.panes: row, self._grid: not (films or row)}
+        for part in sorted(shown, key=shown.__getitem__):  # what goes leaves its room first
+            part.setVisible(shown[part])
+        self.setUpdatesEnabled(True)
 
     def _thicken(self) -> None:
         look = self.looks.look
