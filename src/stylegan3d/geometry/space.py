@@ -88,7 +88,7 @@ def voxel_ml_of(affine: np.ndarray) -> float:
     return abs(float(np.linalg.det(affine[:3, :3]))) / 1000
 
 
-#: A 0.4 mm whole head is 640 x 640 x 512 voxels = 0.8 GB as float32: no real scan is larger.
+#: A 0.4 mm whole head is 640 x 640 x 512 voxels = 0.8 GB as float32, and is read in several copies.
 MAX_VOXELS = 210_000_000
 
 

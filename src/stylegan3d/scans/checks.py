@@ -252,8 +252,8 @@ def check_grid(path: Path, shape: tuple[int, ...], affine: np.ndarray) -> None:
         )
     if np.prod(np.asarray(shape, dtype=np.float64)) > MAX_VOXELS:
         raise ScanError(
-            f"{path} claims {words} voxels, more than any head scan has; its header is damaged "
-            "or it is not a head scan."
+            f"{path} has {words} voxels, more than fit into memory here; resample it to "
+            "0.5 mm. If it should have fewer, its header is damaged."
         )
     if min(shape) < MIN_VOXELS_PER_AXIS:
         raise ScanError(
@@ -362,7 +362,7 @@ def read_volume(path: Path, what: str) -> tuple[Any, np.ndarray]:
     """
     image = open_image(path)
     if np.prod(np.asarray(image.shape, np.float64)) > MAX_VOXELS:
-        raise ScanError(f"{path} claims more voxels than any head scan has; give another {what}.")
+        raise ScanError(f"{path} has more voxels than fit into memory here; resample it to 0.5 mm.")
     check_type(path, image.get_data_dtype())
     check_content(path)
     try:
