@@ -22,7 +22,13 @@ from qtpy.QtGui import QImage, QRegion
 from qtpy.QtWidgets import QMainWindow, QSplitter, QWidget
 from vispy import gloo
 
-from napari_stylegan3d.views.display import OVERLAY, ViewPlane, drawn_at, orient_volume
+from napari_stylegan3d.views.display import (
+    OVERLAY,
+    ViewPlane,
+    drawn_at,
+    orient_volume,
+    spare_corners,
+)
 from napari_stylegan3d.views.follower import Follower
 from napari_stylegan3d.views.glass import (
     SIZE_PX,
@@ -460,7 +466,7 @@ def make_view(plane: ViewPlane | None, model: ViewerModel, canvas: QtViewer, mar
     crosshair = Crosshair(native, model)
     sheet = MarkSheet(native, model, marks) if plane else None
     labels = Labels(native, model, plane)
-    return View(
+    view = View(
         plane=plane,
         model=model,
         canvas=canvas,
@@ -472,6 +478,8 @@ def make_view(plane: ViewPlane | None, model: ViewerModel, canvas: QtViewer, mar
         cube=None if plane else OrientationCube(native, model),
         turning=None if plane else CameraTurner(canvas, model),
     )
+    view.links.callback(spare_corners(canvas.canvas))
+    return view
 
 
 def draw_all(views: Sequence[View]) -> None:

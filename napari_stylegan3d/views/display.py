@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 import nibabel as nib
@@ -24,6 +25,7 @@ from stylegan3d.session.provenance import Provenance
 
 if TYPE_CHECKING:
     import numpy.typing as npt
+    from napari._vispy.canvas import VispyCanvas
     from napari.components import ViewerModel
     from napari.layers import Image, Layer
     from vispy.scene import SceneCanvas
@@ -162,6 +164,32 @@ def drawn_at(scene: SceneCanvas, width: int, height: int) -> Iterator[None]:
     finally:
         del backend._vispy_get_physical_size
         scene.update()
+
+
+def spare_corners(canvas: VispyCanvas) -> Callable[[], object]:
+    """Let a canvas look for the corners of what it shows only where that may be something else.
+
+    napari does so before each drawing, for layers of several resolutions, and takes as long as for
+    the drawing itself. The function that is returned lets it do so again.
+    """
+    model = canvas.viewer
+    known: dict[str, object] = {}
+
+    def on_draw(event: Any = None) -> None:
+        grid, dims, layers = model.canvas.grid.enabled, model.dims, model.layers
+        seen = {
+            **canvas.view.camera.get_state(),
+            "": (canvas.view.size, dims.order, dims.ndisplay, [one.unique_id for one in layers]),
+        }
+        owed = canvas._needs_overlay_position_update or canvas._needs_world_units_update
+        resolved = any(getattr(layer, "multiscale", False) for layer in layers)
+        if grid or owed or resolved or seen != known:
+            type(canvas).on_draw(canvas, event)
+            known.clear()
+            known.update(seen)
+
+    canvas.on_draw = on_draw
+    return partial(vars(canvas).pop, "on_draw", None)
 
 
 def in_3d(layer: Layer) -> tuple[Any, np.ndarray, np.ndarray]:

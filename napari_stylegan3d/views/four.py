@@ -715,9 +715,12 @@ class FourViews(QWidget):
         films = look.layout == "lightbox" and not row
         self.setUpdatesEnabled(False)  # else a canvas is drawn for every size on its way
         self._grid.arrange(look)
-        shown = {self.lightbox: films, self.panes: row, self._grid: not (films or row)}
-        for part in sorted(shown, key=shown.__getitem__):  # what goes leaves its room first
-            part.setVisible(shown[part])
+        seen: QWidget = self.lightbox if films else self.panes if row else self._grid
+        parts: tuple[QWidget, ...] = self.lightbox, self.panes, self._grid
+        for part in parts:
+            if part is not seen:
+                part.hide()  # before the other takes its room
+        seen.show()
         self.setUpdatesEnabled(True)
 
     def _thicken(self) -> None:
