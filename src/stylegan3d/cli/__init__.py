@@ -7,7 +7,7 @@ import logging
 import os
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Annotated
@@ -94,8 +94,10 @@ app.add_typer(model.app, name="model", rich_help_panel="Models")
 app.add_typer(train.app, name="train", rich_help_panel="Models")
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the program; exits with status 0, 2 for user errors, 1 for bugs."""
+def main(
+    arguments: Sequence[str] | None = None, run: Callable[..., int | None] | None = None
+) -> None:
+    """Run the program, or another one; exits with status 0, 2 for user errors, 1 for bugs."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in words
     if not debug:
@@ -105,7 +107,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     before, spoken = list(PACKAGE_LOG.handlers), Spoken()
     log.addHandler(spoken)
     try:
-        run = _program()
+        run = run or _program()
         status = run(args=words or ["--help"], prog_name="stylegan3d", standalone_mode=False)
     except typer.Abort:
         status = 1
@@ -116,10 +118,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         status = 1 if sentence is None else 2
         if sentence is None:
             reason = ": ".join([type(error).__name__, *str(error).splitlines()[:1]])
-            sentence = (
-                f"unexpected error ({reason}); run it as `stylegan3d --debug …` and report what it "
-                "shows."
-            )
+            sentence = f"unexpected error ({reason}); run it with --debug and report what it shows."
         log.error("%s", sentence)
     finally:
         log.removeHandler(spoken)

@@ -23,7 +23,7 @@ from stylegan3d.cli.common import (
 )
 
 if TYPE_CHECKING:
-    from stylegan3d.cohort import Item
+    from stylegan3d.cohort import Item, Outcome
     from stylegan3d.cohort.run import Table, Work
     from stylegan3d.model.generator import Generator
     from stylegan3d.projection.settings import Choices
@@ -180,10 +180,7 @@ def _run(
             jobs=jobs,
             scheduler=scheduler,
         )
-    for row in outcome.rows:
-        print_doubts(row.get("doubts", []), row["name"])
-        if "error" in row:
-            log.error("%s: %s", row["name"], row["error"])
+    tell(outcome)
     counts = {status: outcome.count(status) for status in (DONE, KEPT, FAILED)}
     lines = [
         str(out / table.file),
@@ -200,3 +197,11 @@ def _run(
     emit(result, lines, as_json=options.as_json)
     if counts[FAILED]:
         raise typer.Exit(2)
+
+
+def tell(outcome: Outcome) -> None:
+    """Say what is in doubt of each scan, or why it failed."""
+    for row in outcome.rows:
+        print_doubts(row.get("doubts", []), row["name"])
+        if "error" in row:
+            log.error("%s: %s", row["name"], row["error"])

@@ -21,7 +21,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from itertools import count
 from pathlib import Path
@@ -243,7 +243,8 @@ class Table:
     Attributes
     ----------
     file : str
-        Its name, in the output folder.
+        Its name, in the output folder; empty where none is written, so that several runs may work
+        in the folder at once.
     columns : tuple of str
     records : str
         Folder of the records, below the output folder: other work may write to that folder too.
@@ -336,6 +337,8 @@ def write_record(
 
 def write_table(out: Path, table: Table, rows: Sequence[JsonView]) -> None:
     """Write the table with a row per scan; missing values are "n/a", as in BIDS."""
+    if not table.file:
+        return
     cells = ([_cell(row.get(column)) for column in table.columns] for row in rows)
     atomic_write_text(out / table.file, table_text([table.columns, *cells], "\t"), overwrite=True)
 
@@ -628,7 +631,7 @@ def run_cohort(
     started = time.perf_counter()
     out = out.absolute()
     job = CohortJob(work, dict(settings), out, table, overwrite)
-    with only_run(out, out / table.records / "lock"):
+    with only_run(out, out / table.records / "lock") if table.file else nullcontext():
         rows = {item: row for item in items if (row := _kept(job, item)) is not None}
         if not overwrite:
             _refuse_other_settings(job, [item for item in items if item not in rows])
@@ -637,7 +640,7 @@ def run_cohort(
         write_table(out, table, [rows[item] for item in items if item in rows])
         with open_pool(jobs, scheduler, len(waiting)) as pool:
             for item, row in pool.each(do_one, job, waiting):
-                rows[item] = row if row is not LOST else _failed(item, pool.loss)
+                rows[item] = row if row is not LOST else failed(item, pool.loss)
                 progress(len(rows), len(items), item.name)
                 write_table(out, table, [rows[i] for i in items if i in rows])
     return Outcome([rows[item] for item in items], time.perf_counter() - started)
@@ -656,15 +659,15 @@ def do_one(job: CohortJob, item: Item) -> Json:
                 return kept | {"status": DONE}
             return _do(job, item, started)
     except StyleGAN3DError as error:
-        return _failed(item, str(error), time.perf_counter() - started)
+        return failed(item, str(error), time.perf_counter() - started)
     except Exception as error:  # one bad scan must not stop the others
         if is_out_of_memory(error):
             sentence = "There was not enough memory; run it again with fewer --jobs."
-            return _failed(item, sentence, time.perf_counter() - started)
+            return failed(item, sentence, time.perf_counter() - started)
         _log.exception("The work on %s failed", item.name)
         reason = ": ".join([type(error).__name__, *str(error).splitlines()[:1]])
         sentence = f"Unexpected error ({reason}); run it again with this scan alone and --debug."
-        return _failed(item, sentence, time.perf_counter() - started)
+        return failed(item, sentence, time.perf_counter() - started)
 
 
 def _do(job: CohortJob, item: Item, started: float) -> Json:
@@ -713,7 +716,8 @@ def _refuse_other_settings(job: CohortJob, items: Sequence[Item]) -> None:
             )
 
 
-def _failed(item: Item, reason: str, seconds: float | None = None) -> Json:
+def failed(item: Item, reason: str, seconds: float | None = None) -> Json:
+    """The row of a scan without results, and why."""
     row = {**_named(item, FAILED), "error": without_folders(reason, _places(item))}
     return row | ({} if seconds is None else {"seconds": round(seconds, 2)})
 

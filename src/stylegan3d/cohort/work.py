@@ -7,8 +7,18 @@ from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
 
-from stylegan3d.base import SILENT, Json, JsonView, ModelError, Progress, StyleGAN3DError
-from stylegan3d.cohort.run import FIRST, LAST, LISTS, RECORDS, Item, Table, lines_of, named
+from stylegan3d.base import SILENT, Doubt, Json, JsonView, ModelError, Progress, StyleGAN3DError
+from stylegan3d.cohort.run import (
+    FIRST,
+    LAST,
+    LISTS,
+    RECORDS,
+    Item,
+    Table,
+    lines_of,
+    named,
+    record_path,
+)
 from stylegan3d.measures.tissue_volumes import TOLD
 from stylegan3d.model.generator import Generator
 from stylegan3d.outputs.projections import (
@@ -18,8 +28,12 @@ from stylegan3d.outputs.projections import (
     save_projection,
     scan_for,
 )
+from stylegan3d.outputs.report import build_case
+from stylegan3d.outputs.report_page import html_part
 from stylegan3d.projection.forward import Mask
 from stylegan3d.projection.projector import Choices, loss_of, place, search, search_again
+from stylegan3d.recipe.description import read_recipe
+from stylegan3d.render.renderer import Renderer
 from stylegan3d.scans.pose import parse_pose
 from stylegan3d.scans.reading import read_scan
 from stylegan3d.scans.verdicts import VERDICTS
@@ -29,7 +43,7 @@ from stylegan3d.segmentation.norms import Norms
 from stylegan3d.segmentation.numbers import COLUMNS
 from stylegan3d.segmentation.scans import Wanted, made_by, segment_scan
 from stylegan3d.storage.bids import describe
-from stylegan3d.storage.files import check_output, write_together
+from stylegan3d.storage.files import atomic_write_text, check_output, write_together
 from stylegan3d.storage.formats import scan_stem
 from stylegan3d.storage.volumes import sidecar_path
 
@@ -122,9 +136,11 @@ def project_item(
         overwrite=overwrite,
         root=item.root(folder),
     )
-    files = [folder / name for name in report["files"].values()]
-    sidecars = [sidecar_path(path) for path in files if path.name.endswith(".nii.gz")]
-    return [*files, *sidecars], row_of(report, folder)
+    return _written(report, folder), row_of(report, folder)
+
+
+def _written(report: JsonView, folder: Path) -> list[Path]:
+    return all_files({what: folder / name for what, name in report["files"].items()})
 
 
 def row_of(report: JsonView, folder: Path) -> Json:
@@ -327,3 +343,44 @@ def _segmenter(network: str | None, sha256: str, of_any: bool) -> Segmenter:
             "give all workers the same files and run it again."
         )
     return segmenter
+
+
+#: What `stylegan3d-bids` finds.
+EXAMINATIONS = Table(
+    "group_T1w.tsv",
+    (*FIRST, "ssim", *VERDICTS, "headline", "findings", *COLUMNS, *LAST, "report", "labels"),
+    f"{RECORDS}/bids",
+)
+
+
+def examine_item(
+    settings: JsonView, item: Item, folder: Path, overwrite: bool
+) -> tuple[list[Path], Json]:
+    """Project and label one scan (`cohort.run.Work`), and make its part of a participant's page.
+
+    `settings` holds "choices", and the hashes of the bundled "model" and "network".
+    """
+    generator = opened_generator(None, None, settings["model"])
+    segmenter = _segmenter(None, settings["network"], False)
+    root, labels = item.root(folder), folder / f"{scan_stem(item.path)}_dseg.nii.gz"
+    check_output([labels, sidecar_path(labels)], overwrite)
+    scan = read_scan(item.path)
+    aligned = scan.align(generator)
+    projected = search(generator, aligned, aligned, Choices(**settings["choices"]))
+    report = save_projection(folder, projected, overwrite=overwrite, root=root)
+    found = segment_scan(segmenter, aligned)
+    write_together(found.files(labels, scan, segmenter), overwrite=overwrite)
+    case = build_case(
+        read_recipe(sidecar_path(folder / report["files"]["native"])),
+        generator,
+        Renderer(generator),
+        scan=aligned.volume,
+        trust=report["trust"],
+        person=found.numbers.person,
+    )
+    part = record_path(root, item, EXAMINATIONS, "html")
+    atomic_write_text(part, html_part(case, folder), overwrite=True)
+    files = [*_written(report, folder), labels, sidecar_path(labels), part]
+    told = dict.fromkeys([*map(Doubt.read, report["doubts"]), *found.doubts])
+    more = {"doubts": list(told), "labels": labels, "page": part}
+    return files, row_of(report, folder) | found.cells | more

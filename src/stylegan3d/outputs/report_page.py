@@ -18,6 +18,8 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from markupsafe import Markup
+
 from stylegan3d.base import OutputError
 from stylegan3d.outputs import report as content
 from stylegan3d.outputs.report import SUFFIX, WARNING, ReportCase, ReportPicture
@@ -103,9 +105,18 @@ def report_files(
 
 def html_report(case: ReportCase, folder: Path) -> str:
     """The same as HTML; files of the recipe are named as seen from `folder`."""
+    return html_reports(case.name, [Markup(html_part(case, folder))], _source_type(case))
+
+
+def html_reports(title: str, parts: Sequence[Markup], kind: str = COMPOSITE) -> str:
+    """A page of the reports of several scans, each by `html_part`."""
+    return page("report", title=title, parts=parts, source_type=kind)
+
+
+def html_part(case: ReportCase, folder: Path) -> str:
+    """What a page says of one case."""
     return page(
-        "report",
-        source_type=_source_type(case),
+        "case",
         case=case,
         about=_about(case),
         warning=WARNING,

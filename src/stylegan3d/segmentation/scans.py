@@ -16,7 +16,7 @@ from stylegan3d.scans.alignment import Target, load_template
 from stylegan3d.scans.intensity import to_unit
 from stylegan3d.scans.person import Person
 from stylegan3d.scans.resampling import parts, resample, with_geometry
-from stylegan3d.scans.scan import Scan
+from stylegan3d.scans.scan import Scan, ScanData
 from stylegan3d.scans.verdicts import NO_FIGURES, withheld
 from stylegan3d.segmentation.classes import REGION_MEASURES, TISSUES, TITLES, Scheme, region_title
 from stylegan3d.segmentation.inference import Segmenter, bundled_regions
@@ -118,7 +118,7 @@ class Wanted:
     norms: Norms | None = None
     regions: bool = False
 
-    def person(self, scan: Scan) -> Person:
+    def person(self, scan: ScanData) -> Person:
         """Whose scan it is."""
         known = scan.person
         return Person(known.age if self.age is None else self.age, self.sex or known.sex)
@@ -126,7 +126,7 @@ class Wanted:
 
 def segment_scan(
     segmenter: Segmenter,
-    scan: Scan,
+    scan: Scan | AlignedScan,
     wanted: Wanted | None = None,
     *,
     skull: str = "auto",
@@ -136,9 +136,10 @@ def segment_scan(
 
     Parameters
     ----------
-    scan : Scan
+    scan : Scan or AlignedScan
         On the grid of the bundled generator it is taken as it is; any other is prepared as for that
-        generator (`Scan.align`), and the labels are carried back to its own grid.
+        generator (`Scan.align`), unless it is already, and the labels are carried back to its own
+        grid.
     wanted : Wanted or None
         What to measure, and among whom.
     skull : str
@@ -154,26 +155,28 @@ def segment_scan(
     placed = OnGrid.of(scan, target, skull, progress)
     labelled = label_brain(placed.volume, target.space, segmenter, confidence=True)
     found = labelled.regions if wanted.regions else labelled.tissues
-    person = wanted.person(scan)
+    person = wanted.person(placed.scan)
     why = withheld(doubts_in(placed.steps))
     none = Numbers({}, person, among=NO_FIGURES.format(why))
     numbers = none if why else labelled.numbers(person, wanted.norms)
     image = placed.on_scan(found.labels)
-    return LabelledScan(image, labelled, numbers, placed.steps, found.scheme, scan.origin)
+    return LabelledScan(image, labelled, numbers, placed.steps, found.scheme, placed.scan.origin)
 
 
 @dataclass(frozen=True, eq=False)
 class OnGrid:
     """A scan on the grid of the networks: as it is, or aligned to it."""
 
-    scan: Scan
+    scan: ScanData
     volume: np.ndarray
     aligned: AlignedScan | None
     steps: list[Note]
 
     @classmethod
-    def of(cls, scan: Scan, target: Target, skull: str, progress: Progress) -> OnGrid:
+    def of(cls, scan: Scan | AlignedScan, target: Target, skull: str, progress: Progress) -> OnGrid:
         """Aligned unless it lies on the grid of the target already."""
+        if isinstance(scan, AlignedScan):
+            return cls(scan.scan, scan.volume, scan, scan.notes)
         if scan.space.same_as(target.space):
             volume = to_unit(scan)
             notes = contrast_doubts(volume, target.template, volume > 0, scan.contrast)

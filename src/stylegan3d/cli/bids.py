@@ -1,0 +1,230 @@
+"""`stylegan3d-bids`: a BIDS App (https://bids-apps.neuroimaging.io).
+
+Participants may be worked on by many machines at once; their results are put together afterwards.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from stylegan3d.base import Json, JsonView, StyleGAN3DError
+from stylegan3d.cli import main as run_program
+from stylegan3d.cli.common import emit, log, progress, read_object
+from stylegan3d.cli.many import tell
+from stylegan3d.storage.about import version
+from stylegan3d.storage.bids import DESCRIPTION, describe
+from stylegan3d.storage.files import atomic_write_text
+from stylegan3d.storage.formats import without_suffix
+
+if TYPE_CHECKING:
+    from stylegan3d.cohort import Item
+
+README = """Derivatives by stylegan3d-bids, one page for each participant (sub-LABEL.html).
+
+Reconstructions (desc-projected) are synthetic, labels (dseg) are a network's. Not for diagnosis.
+"""
+#: What a scan takes, in GB.
+SCAN_GB = 3.0
+#: Entities that a filter file names in full, as PyBIDS does; others by their key.
+ENTITIES = {"subject": "sub", "session": "ses", "acquisition": "acq", "ceagent": "ce"} | {
+    "reconstruction": "rec"
+}
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise StyleGAN3DError(f"{message}; see `stylegan3d-bids --help`.")
+
+
+def parser() -> argparse.ArgumentParser:
+    """The arguments that BIDS Apps have in common, some with lists that typer has not."""
+    made = _Parser("stylegan3d-bids", description="Project and measure T1-weighted scans of BIDS.")
+    add = made.add_argument
+    add("bids_dir", type=Path, help="the data set")
+    add("output_dir", type=Path, help="for derivatives, such as BIDS_DIR/derivatives/stylegan3d")
+    add("analysis_level", choices=("participant", "group"), help="scans, or what was found of all")
+    add("--participant-label", "--participant_label", nargs="+", metavar="LABEL", help="only these")
+    add("--session-label", "--session_label", nargs="+", metavar="LABEL", help="only these")
+    text = 'JSON such as {"t1w": {"acquisition": "mprage", "run": [1, 2]}}, which scans must fit'
+    add("--bids-filter-file", type=Path, metavar="FILE", help=text)
+    add("--nprocs", type=int, default=1, metavar="N", help="scans at a time")
+    add("--mem", type=float, metavar="GB", help=f"memory to use; a scan takes {SCAN_GB:g}")
+    add("--device", default="auto", help="auto, cpu, cuda or mps")
+    add("--overwrite", action="store_true", help="replace results with other settings")
+    add("--debug", action="store_true", help="show the traceback of an unexpected error")
+    add("--version", action="version", version=f"stylegan3d {version()}")
+    return made
+
+
+def main() -> None:
+    """Run the app; exits with status 0, 2 for wrong input or a failed scan, 1 for bugs."""
+    run_program(run=run)
+
+
+def run(args: Sequence[str], **_: Any) -> int:
+    """Work on the level that is asked for; the exit status."""
+    given = parser().parse_args(args)
+    log.setLevel("INFO")
+    jobs = given.nprocs if given.mem is None else min(given.nprocs, int(given.mem / SCAN_GB))
+    if jobs < 1:
+        raise StyleGAN3DError(f"Give --nprocs 1 and --mem {SCAN_GB:g}, or more.")
+    every, items = scans_of(given)
+    if given.analysis_level == "group":
+        return group(items, given.output_dir)
+    from stylegan3d.cohort import run_cohort
+    from stylegan3d.cohort.run import FAILED
+    from stylegan3d.cohort.work import EXAMINATIONS, examine_item
+    from stylegan3d.devices import DEVICE, choose_device
+    from stylegan3d.model.loading import load
+    from stylegan3d.outputs.results import provenance
+    from stylegan3d.projection.settings import Choices
+    from stylegan3d.segmentation.inference import load_segmenter
+    from stylegan3d.segmentation.scans import made_by
+
+    if given.device != "auto":
+        os.environ[DEVICE] = str(choose_device(given.device))
+    generator, segmenter, out = load(None), load_segmenter(None), given.output_dir
+    by = [*provenance(generator)["GeneratedBy"], *made_by(segmenter)["GeneratedBy"]]
+    describe(out, {"GeneratedBy": by})
+    if not (out / "README").exists():
+        atomic_write_text(out / "README", README)
+    hashes = {"model": generator.hash, "frame": None, "network": segmenter.hash}
+    with progress("Examining") as report:
+        outcome = run_cohort(
+            items,
+            out,
+            examine_item,
+            {"choices": Choices().to_dict(), **hashes},
+            table=replace(EXAMINATIONS, file=""),
+            jobs=jobs,
+            overwrite=given.overwrite,
+            progress=report,
+        )
+    tell(outcome)
+    rows = dict(zip(items, outcome.rows, strict=True))
+    people = {
+        item.participant: [i for i in every if i.participant == item.participant] for item in items
+    }
+    pages = [
+        _page(out, name, [(i, rows.get(i) or _row(out, i)) for i in scans])
+        for name, scans in people.items()
+    ]
+    emit({}, map(str, pages), as_json=False)
+    return 2 if outcome.count(FAILED) else 0
+
+
+def scans_of(given: argparse.Namespace) -> tuple[list[Item], list[Item]]:
+    """All T1-weighted scans of the data set, and those that are asked for.
+
+    Raises
+    ------
+    StyleGAN3DError
+        If it is no data set, or has no such scan.
+    """
+    from stylegan3d.cohort import find_items
+
+    folder: Path = given.bids_dir
+    if not (folder / DESCRIPTION).is_file():
+        raise StyleGAN3DError(f"{folder} is no BIDS data set: it has no {DESCRIPTION}.")
+    if folder.resolve() == given.output_dir.resolve():
+        raise StyleGAN3DError(f"Give another output folder than {folder}, such as its derivatives.")
+    every = found = find_items([folder])
+    for kind, key, labels in (
+        ("participant", "sub", given.participant_label),
+        ("session", "ses", given.session_label),
+    ):
+        known = {getattr(item, kind).removeprefix(f"{key}-") for item in found}
+        wanted = {label.removeprefix(f"{key}-") for label in labels or known}
+        if strange := sorted(wanted - known):
+            listed = ", ".join(sorted(known - {""})) or "none"
+            raise StyleGAN3DError(
+                f"{folder} has no T1-weighted scan of {kind} {strange[0]}, only of: {listed}."
+            )
+        found = [i for i in found if getattr(i, kind).removeprefix(f"{key}-") in wanted]
+    if given.bids_filter_file is not None:
+        wished = read_object(given.bids_filter_file).get("t1w")
+        if not isinstance(wished, dict):
+            raise StyleGAN3DError(
+                f'{given.bids_filter_file} has no "t1w": write which entities such scans have.'
+            )
+        found = [item for item in found if fits(item.path, wished)]
+    if not found:
+        raise StyleGAN3DError(f"No scan of {folder} fits {given.bids_filter_file}.")
+    return every, found
+
+
+def fits(path: Path, wished: JsonView) -> bool:
+    """Whether a BIDS name has the values of a filter: one, one of several, or null for none."""
+    stem = without_suffix(path.name)
+    facts = dict(re.findall(r"([a-zA-Z]+)-([a-zA-Z0-9]+)", stem)) | {
+        "suffix": stem.rpartition("_")[2],
+        "datatype": path.parent.name,
+        "extension": path.name.removeprefix(stem),
+    }
+    for name, value in wished.items():
+        has = facts.get(ENTITIES.get(name, name))
+        allowed = value if isinstance(value, list) else [value]
+        if not any(one == has or str(one).lstrip("0") == str(has).lstrip("0") for one in allowed):
+            return False
+    return True
+
+
+def _row(out: Path, item: Item) -> Json:
+    """What is recorded of a scan."""
+    from stylegan3d.cohort.run import failed, read_record
+    from stylegan3d.cohort.work import EXAMINATIONS
+
+    record = read_record(out.absolute(), item, EXAMINATIONS)
+    return record["row"] if record else failed(item, "It has no results yet; examine it again.")
+
+
+def _page(out: Path, participant: str, rows: Sequence[tuple[Item, Json]]) -> Path:
+    """Write the page of a participant, with a part for each scan."""
+    from markupsafe import Markup
+
+    from stylegan3d.outputs.report_page import html_reports
+
+    lost = Markup('<h1>{}</h1><p class="alarm">{}</p>')
+    parts = [
+        Markup((out / row["page"]).read_text("utf-8"))
+        if "page" in row
+        else lost.format(row["name"], row["error"])
+        for _, row in rows
+    ]
+    path = out / f"{participant}.html"
+    atomic_write_text(path, html_reports(participant, parts), overwrite=True)
+    return path
+
+
+def group(items: Sequence[Item], out: Path) -> int:
+    """Write one table and one page of what is recorded of all scans; the exit status."""
+    from stylegan3d.cohort.run import write_table
+    from stylegan3d.cohort.work import EXAMINATIONS
+    from stylegan3d.outputs.report import DRAWN
+    from stylegan3d.pages.page import distributions, page
+    from stylegan3d.segmentation.classes import HEAD, title_of
+
+    rows = [_row(out, item) for item in items]
+    done = [row for row in rows if "page" in row]
+    if not done:
+        raise StyleGAN3DError(
+            f"{out} has no results of these scans: work on the participants first."
+        )
+    for row in rows:
+        if "error" in row:
+            log.warning("%s: %s", row["name"], row["error"])
+    plots = [
+        distributions(f"{title_of(key)}, ml", [], [row[key] for row in done if key in row])
+        for key in (HEAD, *DRAWN)
+    ]
+    path = out / "group_T1w.html"
+    write_table(out, EXAMINATIONS, rows)
+    atomic_write_text(path, page("group", rows=rows, done=len(done), plots=plots), overwrite=True)
+    emit({}, map(str, (out / EXAMINATIONS.file, path)), as_json=False)
+    return 0
