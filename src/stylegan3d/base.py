@@ -124,7 +124,7 @@ class Doubt:
 
     @classmethod
     def read(cls, told: Any) -> Doubt:
-        """A doubt, also from JSON, and from the sentence that earlier versions wrote.
+        """A doubt, also from JSON.
 
         Raises
         ------
@@ -133,12 +133,9 @@ class Doubt:
         """
         if isinstance(told, Doubt):
             return told
-        if isinstance(told, Mapping):
-            if not {"kind", "severity", "sentence"} <= told.keys():
-                raise ValueError("a doubt has a kind, a severity and a sentence")
+        if isinstance(told, Mapping) and {"kind", "severity", "sentence"} <= told.keys():
             return cls(told["kind"], told["severity"], told["sentence"], told.get("figures", {}))
-        text = str(told).removeprefix("Check: ")
-        return cls("earlier", "ask", text[:1].upper() + text[1:])
+        raise ValueError("a doubt has a kind, a severity and a sentence")
 
 
 #: What a step tells: a plain fact, or a doubt.

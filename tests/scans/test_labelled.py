@@ -1,6 +1,5 @@
 """Label maps beside scans become millilitres of each tissue in the pack's table."""
 
-import json
 from pathlib import Path
 
 import nibabel as nib
@@ -63,17 +62,11 @@ def test_a_pack_made_before_gets_the_columns_without_preparing_again(folder, tmp
     (folder / "labels.tsv").unlink()
     before = prepare(folder, tmp_path / "pack")
     assert "ventricle_ml" not in before.table[0]
-    info = json.loads((tmp_path / "pack" / "dataset.json").read_text())
-    for row in info["table"]:  # as earlier versions wrote it
-        del row["doubts"], row["scan_doubts"]
-        row["checks"] = ["Check: it is blurred."]
-    (tmp_path / "pack" / "dataset.json").write_text(json.dumps(info))
     (folder / "labels.tsv").write_text(labels)
     monkeypatch.setattr(preparing, "prepare_volume", lambda *a: pytest.fail("work was done"))
     volumes = sorted((tmp_path / "pack").glob("volumes-*"))
     prepare(folder, tmp_path / "pack")
     assert load_pack(tmp_path / "pack").column("ventricle_ml") == [0.96, None]
-    assert load_pack(tmp_path / "pack").table[0]["doubts"][0]["sentence"] == "It is blurred."
     assert sorted((tmp_path / "pack").glob("volumes-*")) == volumes
 
 

@@ -2,8 +2,6 @@
 
 import json
 
-import pytest
-
 from stylegan3d.base import Doubt, doubts_in, facts_in
 from stylegan3d.storage.jsontext import to_json
 
@@ -13,13 +11,6 @@ DOUBT = Doubt("slices-missing", "ask", "2 slices are missing of 20.", {"missing"
 def test_files_keep_doubts():
     assert Doubt.read(json.loads(to_json(DOUBT))) == DOUBT
     assert str(DOUBT) == "Check: 2 slices are missing of 20."
-
-
-def test_a_sentence_of_an_earlier_version_is_a_doubt():
-    read = Doubt.read("Check: the brain is cut off.")
-    assert (read.severity, read.sentence) == ("ask", "The brain is cut off.")
-    with pytest.raises(ValueError, match="a doubt has"):
-        Doubt.read({"text": "No doubt."})
 
 
 def test_facts_and_doubts_are_told_apart_and_said_once():

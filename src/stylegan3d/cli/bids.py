@@ -95,27 +95,15 @@ def run(args: Sequence[str], **_: Any) -> int:
     if not (out / "README").exists():
         atomic_write_text(out / "README", README)
     hashes = {"model": generator.hash, "frame": None, "network": segmenter.hash}
-    with progress("Examining") as report:
-        outcome = run_cohort(
-            items,
-            out,
-            examine_item,
-            {"choices": Choices().to_dict(), **hashes},
-            table=replace(EXAMINATIONS, file=""),
-            jobs=jobs,
-            overwrite=given.overwrite,
-            progress=report,
-        )
+    how = {"choices": Choices().to_dict(), **hashes}
+    table, more = replace(EXAMINATIONS, file=""), {"jobs": jobs, "overwrite": given.overwrite}
+    with progress("Examining") as told:
+        outcome = run_cohort(items, out, examine_item, how, table=table, progress=told, **more)
     tell(outcome)
     rows = dict(zip(items, outcome.rows, strict=True))
-    people = {
-        item.participant: [i for i in every if i.participant == item.participant] for item in items
-    }
-    pages = [
-        _page(out, name, [(i, rows.get(i) or _row(out, i)) for i in scans])
-        for name, scans in people.items()
-    ]
-    emit({}, map(str, pages), as_json=False)
+    for name in dict.fromkeys(item.participant for item in items):
+        scans = [rows.get(i) or _row(out, i) for i in every if i.participant == name]
+        emit({}, [str(_page(out, name, scans))], as_json=False)
     return 2 if outcome.count(FAILED) else 0
 
 
@@ -184,7 +172,7 @@ def _row(out: Path, item: Item) -> Json:
     return record["row"] if record else failed(item, "It has no results yet; examine it again.")
 
 
-def _page(out: Path, participant: str, rows: Sequence[tuple[Item, Json]]) -> Path:
+def _page(out: Path, participant: str, rows: Sequence[Json]) -> Path:
     """Write the page of a participant, with a part for each scan."""
     from markupsafe import Markup
 
@@ -195,7 +183,7 @@ def _page(out: Path, participant: str, rows: Sequence[tuple[Item, Json]]) -> Pat
         Markup((out / row["page"]).read_text("utf-8"))
         if "page" in row
         else lost.format(row["name"], row["error"])
-        for _, row in rows
+        for row in rows
     ]
     path = out / f"{participant}.html"
     atomic_write_text(path, html_reports(participant, parts), overwrite=True)

@@ -30,7 +30,7 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 
-from stylegan3d.base import Doubt, Json, ModelError, StyleGAN3DError
+from stylegan3d.base import Json, ModelError, StyleGAN3DError
 from stylegan3d.geometry.space import Space, checked_space
 from stylegan3d.storage.files import atomic_file, output_errors, write_together
 from stylegan3d.storage.jsontext import read_json, to_plain
@@ -123,7 +123,7 @@ def load_pack(path: str | Path) -> Pack:
     info = _read_table(path)
     try:
         space = checked_space(info.pop("shape"), info.pop("affine"))
-        table = [with_doubts(row) for row in info.pop("table")]
+        table = info.pop("table")
         splits = [row["split"] for row in table]
         if not isinstance(table, list) or not all(isinstance(split, str) for split in splits):
             raise ValueError("its table is not a table")
@@ -146,14 +146,6 @@ def load_pack(path: str | Path) -> Pack:
             f"{AGAIN}."
         )
     return Pack(path, volumes, space, table, info)
-
-
-def with_doubts(row: Json) -> Json:
-    """A row or a result of preparing; earlier versions wrote sentences under "checks"."""
-    for former, name in (("checks", "doubts"), ("scan_checks", "scan_doubts")):
-        if former in row:
-            row[name] = list(map(Doubt.read, row.pop(former)))
-    return row
 
 
 def _read_table(path: Path) -> Json:

@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 
 from stylegan3d.base import SILENT, Json, Progress, ScanError, StyleGAN3DError, followed
-from stylegan3d.dataset.pack import TABLE, Pack, load_pack, with_doubts
+from stylegan3d.dataset.pack import TABLE, Pack, load_pack
 from stylegan3d.dataset.quality import Inspector, measure_scan, refusal
 from stylegan3d.devices import in_processes
 from stylegan3d.geometry.space import Space, as_packed
@@ -85,7 +85,7 @@ def _finished(job: Job, files: dict[str, Path], jobs: int) -> Iterator[tuple[str
     for key, path in files.items():
         stored = job.parts / f"{key}.json"
         if stored.is_file():
-            yield key, with_doubts(read_json(stored))
+            yield key, read_json(stored)
         else:
             waiting[key] = path
     if jobs <= 1 or len(waiting) < 2:

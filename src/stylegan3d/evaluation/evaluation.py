@@ -24,7 +24,6 @@ from stylegan3d.evaluation.material import (
     Material,
     Store,
     Subject,
-    measures_of,
     volumes_id,
 )
 from stylegan3d.evaluation.privacy import closest_pairs_png
@@ -320,7 +319,7 @@ def read_evaluation(path: Path) -> Evaluated:
         data = report["data"]
         record = {
             "data": f"{data['name']}, {data['volumes']}",
-            "measures": measures_of(report),
+            "measures": str(report["program"]["measures"]),
             **{key: report["settings"][key] for key in ("samples", "truncation", "budget")},
         }
         return Evaluated(str(report["model"]["name"]), record, figures_by_part(report))

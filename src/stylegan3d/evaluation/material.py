@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from stylegan3d.base import SILENT, Json, JsonView, Progress, StyleGAN3DError
+from stylegan3d.base import SILENT, Json, Progress, StyleGAN3DError
 from stylegan3d.dataset.pack import Pack
 from stylegan3d.dataset.scan_preparation import VolumeSet
 from stylegan3d.evaluation.settings import EvaluationSettings
@@ -28,8 +28,6 @@ from stylegan3d.storage.tensorfiles import packed_arrays, read_arrays
 
 #: Version of all measures: increase it when a figure of the same brains would now be another.
 VERSION = "1"
-#: Ids that reports carry from when the measures were identified by their source, by version.
-FORMER = {"7783fd69f5a284f8": "1"}
 
 
 class Store:
@@ -73,12 +71,6 @@ class Store:
 def digest_of(key: object) -> str:
     """Sixteen hexadecimal digits from an object's `repr` and from `VERSION`."""
     return hashlib.sha256(repr((VERSION, key)).encode()).hexdigest()[:16]
-
-
-def measures_of(report: JsonView) -> str:
-    """Version of the measures that a report was made with."""
-    known = str(report["program"]["measures"])
-    return FORMER.get(known, known)
 
 
 class GeneratorSubject:

@@ -14,7 +14,6 @@ from typing import Annotated, Any, Literal, TypeVar
 
 import numpy as np
 from pydantic import (
-    BeforeValidator,
     ConfigDict,
     Field,
     PlainSerializer,
@@ -101,19 +100,11 @@ def _recipe(plain: Any) -> Recipe | None:
     return plain if plain is None or isinstance(plain, Recipe) else Recipe.from_dict(plain)
 
 
-def _choice(plain: Any) -> Any:
-    """The orientation may have its former name."""
-    if not isinstance(plain, dict):
-        return plain
-    return {"orientation" if key == "trust" else key: plain[key] for key in plain}
-
-
 SavedRecipe = Annotated[
     Recipe | None,
     PlainValidator(_recipe),
     PlainSerializer(lambda recipe: recipe and recipe.to_dict()),
 ]
-SavedChoice = Annotated[Choice, BeforeValidator(_choice)]
 
 
 @dataclass(frozen=True)
@@ -168,7 +159,7 @@ class Overlay:
         The orientation that was said of the patient's scan when it was read.
     """
 
-    choice: SavedChoice
+    choice: Choice
     how: Annotated[Literal["auto", "align", "header"], WrapValidator(or_else("auto"))] = "auto"
     same: Annotated[bool, PlainValidator(lambda told: told is True)] = False
     look: Annotated[OverlayLook, WrapValidator(_look)] = field(default_factory=OverlayLook)

@@ -36,8 +36,6 @@ from stylegan3d.storage.tensorfiles import read_bytes
 
 FILE = "session.json"
 FORMAT, VERSION = "stylegan3d session", 2
-#: The first had one history for all patients.
-VERSIONS = (1, VERSION)
 #: A history of a hundred thousand states has half of this.
 LARGEST_JSON = 100_000_000
 
@@ -182,9 +180,9 @@ def decode(data: bytes, folder: Path, called: str) -> SessionState:
         raise SessionError(f"{called} is damaged or not a session: choose another one.") from None
     if not isinstance(plain, dict) or plain.get("format") != FORMAT:
         raise SessionError(f"{called} is not a session of stylegan3d: choose another one.")
-    if plain.get("version") not in VERSIONS:
+    if plain.get("version") != VERSION:
         raise SessionError(
-            f"{called} was saved by a later version of this program: update it to open it."
+            f"{called} was saved by another version of this program: open it with that."
         )
     try:
         return _state(plain, folder)

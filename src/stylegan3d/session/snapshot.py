@@ -34,7 +34,6 @@ from stylegan3d.session.annotations import (
     Filled,
     Lenient,
     Overlay,
-    SavedChoice,
     SavedRegion,
     or_else,
 )
@@ -118,7 +117,7 @@ class SavedScan:
     """
 
     __pydantic_config__ = ARRAYS
-    choice: SavedChoice
+    choice: Choice
     how: Annotated[Literal["", "auto", "centre"], WrapValidator(or_else(""))] = ""
     rigid: Annotated[Affine | None, Lenient] = None
     pose: Pose = NO_POSE
@@ -367,8 +366,11 @@ def of_session(state: SessionState, made: MadeWith) -> tuple[Snapshot, list[str]
     entries = _entries(state.states, view, made, cases, projected)
     told = view.get("histories")
     histories = _histories(entries, told) if isinstance(told, list) else None
-    if histories is None:  # an earlier version, or not as it should be: by whose each state is
-        histories = _sorted_out(entries, view.get("parents"), state.position)
+    if histories is None:  # not as it should be: by whose each state is
+        own: dict[str, list[HistoryEntry]] = {}
+        for entry in entries:
+            own.setdefault(entry.state.key, []).append(entry)
+        histories = {of: History(states) for of, states in own.items()}
         for case in filter(None, cases[:1]):
             histories.setdefault(case.key, History([HistoryEntry(State.of_scan(case), made)]))
         key = entries[state.position].state.key
@@ -483,32 +485,6 @@ def _histories(
     return None if rest else found
 
 
-def _sorted_out(
-    entries: Sequence[HistoryEntry], told: Any, position: int
-) -> dict[str, History[HistoryEntry]]:
-    """One history of all subjects as one for each; each state follows the last of its own.
-
-    That at `position` is on the screen; of the others the last state is current.
-    """
-    linear = [None, *range(len(entries) - 1)]
-    parents = told if isinstance(told, list) and are_parents(told, len(entries)) else linear
-    own: dict[str, list[int]] = {}
-    for k, entry in enumerate(entries):
-        own.setdefault(entry.state.key, []).append(k)
-    found = {}
-    for key, indices in own.items():
-        ways: list[int | None] = []
-        for k in indices:
-            above = parents[k]
-            while above is not None and above not in indices:
-                above = parents[above]
-            ways.append(0 if above is None and ways else above and indices.index(above))
-        ways[0] = None
-        at = indices.index(position) if position in indices else None
-        found[key] = History([entries[k] for k in indices], at, ways)
-    return found
-
-
 def _persons(plain: Any) -> dict[Hashable, Person]:
     """Ages and sexes as typed."""
     found: dict[Hashable, Person] = {}
@@ -528,13 +504,11 @@ def projected_sources(recipes: Iterable[Recipe | None]) -> Iterable[Source]:
 
 
 def saved_scans(view: JsonView, scan: str | None) -> list[SavedScan | None]:
-    """The cases of a session; for old sessions only the open scan."""
+    """The cases of a session; of one that is not as it should be only the open scan."""
     plain = view.get("cases")
     if isinstance(plain, list):
         return [read_part(SavedScan, one) for one in plain]
-    if scan is None or not Path(scan).exists():
-        return []
-    return [read_part(SavedScan, view.get("scan")) or SavedScan(Choice(Path(scan)))]
+    return [SavedScan(Choice(Path(scan)))] if scan and Path(scan).exists() else []
 
 
 def _entries(
