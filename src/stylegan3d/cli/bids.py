@@ -25,16 +25,8 @@ from stylegan3d.storage.formats import without_suffix
 if TYPE_CHECKING:
     from stylegan3d.cohort import Item
 
-README = """Derivatives by stylegan3d-bids, one page for each participant (sub-LABEL.html).
-
-Reconstructions (desc-projected) are synthetic, labels (dseg) are a network's. Not for diagnosis.
-"""
 #: What a scan takes, in GB.
 SCAN_GB = 3.0
-#: Entities that a filter file names in full, as PyBIDS does; others by their key.
-ENTITIES = {"subject": "sub", "session": "ses", "acquisition": "acq", "ceagent": "ce"} | {
-    "reconstruction": "rec"
-}
 
 
 class _Parser(argparse.ArgumentParser):
@@ -77,12 +69,12 @@ def run(args: Sequence[str], **_: Any) -> int:
     every, items = scans_of(given)
     if given.analysis_level == "group":
         return group(items, given.output_dir)
-    from stylegan3d.cohort import run_cohort
-    from stylegan3d.cohort.run import FAILED
+    from stylegan3d.cohort.run import FAILED, run_cohort
     from stylegan3d.cohort.work import EXAMINATIONS, examine_item
     from stylegan3d.devices import DEVICE, choose_device
     from stylegan3d.model.loading import load
     from stylegan3d.outputs.results import provenance
+    from stylegan3d.pages.page import plain
     from stylegan3d.projection.settings import Choices
     from stylegan3d.segmentation.inference import load_segmenter
     from stylegan3d.segmentation.scans import made_by
@@ -93,13 +85,12 @@ def run(args: Sequence[str], **_: Any) -> int:
     by = [*provenance(generator)["GeneratedBy"], *made_by(segmenter)["GeneratedBy"]]
     describe(out, {"GeneratedBy": by})
     if not (out / "README").exists():
-        atomic_write_text(out / "README", README)
-    hashes = {"model": generator.hash, "frame": None, "network": segmenter.hash}
-    how = {"choices": Choices().to_dict(), **hashes}
+        atomic_write_text(out / "README", plain("derivatives.md"))
+    how = {"choices": Choices().to_dict(), "model": generator.hash, "network": segmenter.hash}
     table, more = replace(EXAMINATIONS, file=""), {"jobs": jobs, "overwrite": given.overwrite}
     with progress("Examining") as told:
         outcome = run_cohort(items, out, examine_item, how, table=table, progress=told, **more)
-    tell(outcome)
+    tell(outcome.rows)
     rows = dict(zip(items, outcome.rows, strict=True))
     for name in dict.fromkeys(item.participant for item in items):
         scans = [rows.get(i) or _row(out, i) for i in every if i.participant == name]
@@ -156,9 +147,10 @@ def fits(path: Path, wished: JsonView) -> bool:
         "extension": path.name.removeprefix(stem),
     }
     for name, value in wished.items():
-        has = facts.get(ENTITIES.get(name, name))
-        allowed = value if isinstance(value, list) else [value]
-        if not any(one == has or str(one).lstrip("0") == str(has).lstrip("0") for one in allowed):
+        allowed = [str(one).lstrip("0") for one in (value if isinstance(value, list) else [value])]
+        # PyBIDS names entities in full: acquisition is acq, ceagent ce.
+        has = next((facts[key] for key in (name, name[:3], name[:2]) if key in facts), None)
+        if str(has).lstrip("0") not in allowed:
             return False
     return True
 
@@ -204,9 +196,7 @@ def group(items: Sequence[Item], out: Path) -> int:
         raise StyleGAN3DError(
             f"{out} has no results of these scans: work on the participants first."
         )
-    for row in rows:
-        if "error" in row:
-            log.warning("%s: %s", row["name"], row["error"])
+    tell(rows)
     plots = [
         distributions(f"{title_of(key)}, ml", [], [row[key] for row in done if key in row])
         for key in (HEAD, *DRAWN)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,7 +23,7 @@ from stylegan3d.cli.common import (
 )
 
 if TYPE_CHECKING:
-    from stylegan3d.cohort import Item, Outcome
+    from stylegan3d.cohort import Item
     from stylegan3d.cohort.run import Table, Work
     from stylegan3d.model.generator import Generator
     from stylegan3d.projection.settings import Choices
@@ -180,7 +180,7 @@ def _run(
             jobs=jobs,
             scheduler=scheduler,
         )
-    tell(outcome)
+    tell(outcome.rows)
     counts = {status: outcome.count(status) for status in (DONE, KEPT, FAILED)}
     lines = [
         str(out / table.file),
@@ -199,9 +199,9 @@ def _run(
         raise typer.Exit(2)
 
 
-def tell(outcome: Outcome) -> None:
+def tell(rows: Sequence[Json]) -> None:
     """Say what is in doubt of each scan, or why it failed."""
-    for row in outcome.rows:
+    for row in rows:
         print_doubts(row.get("doubts", []), row["name"])
         if "error" in row:
             log.error("%s: %s", row["name"], row["error"])

@@ -370,14 +370,9 @@ def examine_item(
     report = save_projection(folder, projected, overwrite=overwrite, root=root)
     found = segment_scan(segmenter, aligned)
     write_together(found.files(labels, scan, segmenter), overwrite=overwrite)
-    case = build_case(
-        read_recipe(sidecar_path(folder / report["files"]["native"])),
-        generator,
-        Renderer(generator),
-        scan=aligned.volume,
-        trust=report["trust"],
-        person=found.numbers.person,
-    )
+    recipe, person = read_recipe(sidecar_path(folder / report["files"]["native"])), scan.person
+    renderer, trust = Renderer(generator), report["trust"]
+    case = build_case(recipe, generator, renderer, scan=aligned.volume, trust=trust, person=person)
     part = record_path(root, item, EXAMINATIONS, "html")
     atomic_write_text(part, html_part(case, folder), overwrite=True)
     files = [*_written(report, folder), labels, sidecar_path(labels), part]

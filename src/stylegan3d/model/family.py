@@ -319,8 +319,7 @@ def known_families() -> list[str]:
 def family_of(card: JsonView) -> Family:
     """The family of a model's card.
 
-    Cards of StyleGANs may omit it; older cards of anatomy models, which omit it too, are recognised
-    by their settings.
+    Cards of StyleGANs and anatomy models may omit it: their settings tell them apart.
 
     Raises
     ------
@@ -332,12 +331,9 @@ def family_of(card: JsonView) -> Family:
 
 def family_name(card: JsonView) -> Any:
     """The name of a card's family."""
-    name = card["architecture"].get("family", STYLEGAN)
     plan = card["architecture"].get("generator")
-    if name in (STYLEGAN, ANATOMY) and isinstance(plan, Mapping):
-        # Former cards call a StyleGAN that starts at the mean brain an anatomy model.
-        return ANATOMY if is_anatomy(plan) else STYLEGAN
-    return name
+    anatomy = isinstance(plan, Mapping) and is_anatomy(plan)
+    return card["architecture"].get("family", ANATOMY if anatomy else STYLEGAN)
 
 
 def family_called(name: Any) -> Family:

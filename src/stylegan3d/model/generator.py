@@ -133,7 +133,7 @@ class Generator(Shown):
         """What it is and can do, each as "name: text"."""
         grid, mm = (" x ".join(f"{v:g}" for v in of) for of in (self.shape, self.voxel_size))
         return [
-            f"Model: {self.name} ({self.family}), sha256 {self.hash[:8]}",
+            f"Model: {self.name} ({self.family}), sha256 {self.hash}",
             f"Grid: {grid} voxels of {mm} mm, axes {''.join(self.space.axcodes)}",
             f"Latents: {self.num_layers} layers of {self.w_dim}",
             f"Labels: {', '.join(e['name'] for e in self.card.get('labels') or ()) or 'none'}",

@@ -303,17 +303,10 @@ def _changed(recipe: Recipe) -> str:
 
 def about_model(generator: Generator) -> list[str]:
     """Lines on the generator, its geometry and the software."""
-
-    grid = " x ".join(map(str, generator.shape))
-    size = " x ".join(f"{mm:g}" for mm in generator.voxel_size)
-    lines = [
-        f"Model {generator.name}, sha256 {generator.hash}.",
-        f"{grid} voxels of {size} mm.",
-        f"napari-stylegan3d {version()}, Python {platform.python_version()}.",
-    ]
-    if generator.frame_doubt:
-        lines.append(generator.frame_doubt.sentence)
-    return lines
+    program = f"napari-stylegan3d {version()}, Python {platform.python_version()}."
+    doubt = generator.frame_doubt
+    model = [f"{line}." for line in generator.lines[:2]]
+    return [*model, program, *([doubt.sentence] if doubt else [])]
 
 
 def report_name(recipe: Recipe, *, scan: str | Path | None = None) -> str:
