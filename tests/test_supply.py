@@ -104,6 +104,28 @@ def test_torch_is_checked_against_its_hash_before_it_is_unpacked(tmp_path):
     assert not (tmp_path / "site/torch.py").exists()
 
 
+def test_both_containers_are_made_alike_of_what_is_there() -> None:
+    docker, apptainer = (
+        (ROOT / "scripts/containers" / name).read_text() for name in ("Dockerfile", "apptainer.def")
+    )
+    copied = [
+        place
+        for line in re.findall(r"(?m)^COPY (?!--from)(.*)$", docker)
+        for place in line.split()[:-1]
+    ]
+    assert re.findall(r"(?m)^    (\S+) /build/\1$", apptainer) == copied
+    assert all((ROOT / place).exists() for place in copied)
+    installed = re.search(r"sh (scripts/containers/\S+) (\S+)", docker)
+    assert installed
+    assert installed[0] in apptainer
+    assert os.access(ROOT / installed[1], os.R_OK)
+    (image,) = set(re.findall(r"(?m)^FROM (\S+)", docker))
+    assert f"From: {image}\n" in apptainer
+    names = re.findall(r'"(stylegan3d[a-z-]*)"', docker.splitlines()[-1])
+    assert names == ["stylegan3d-bids"]
+    assert f"{names[0]} = " in (ROOT / "setup.cfg").read_text()
+
+
 def _write_wheel(path, code):
     about = "torch-9.9.dist-info"
     with zipfile.ZipFile(path, "w") as wheel:
