@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
+from nibabel.affines import apply_affine
 
-from napari_stylegan3d.views.display import DisplayArray, enlarge, upright
+from napari_stylegan3d.views.display import DisplayArray, enlarge, enlarge_planes, upright
 from stylegan3d.base import Progress, effort
 from stylegan3d.memory import give_back
 from stylegan3d.render.recipes import render_recipe
@@ -126,8 +127,15 @@ class DisplayVolume:
     quality: Quality
 
     @classmethod
-    def of(cls, rendered: Rendered, generator: Generator) -> DisplayVolume:
-        """A rendering of a generator's brain, for display."""
+    def of(
+        cls,
+        rendered: Rendered,
+        generator: Generator,
+        through: tuple[float, float, float] | None = None,
+    ) -> DisplayVolume:
+        """A rendering of a brain; of a preview the planes through a point, RAS mm, if given."""
+        if through is not None and rendered.quality == "preview":
+            rendered = dataclasses.replace(rendered, through=through)
         return cls(as_shown(rendered, generator), rendered, rendered.quality)
 
     def on_grid(self, shape: tuple[int, ...]) -> np.ndarray:
@@ -196,9 +204,14 @@ def placed(picture: DisplayVolume, generator: Generator) -> DisplayVolume:
 
 def as_shown(rendered: Rendered, generator: Generator) -> DisplayArray:
     """On the full grid for any quality, so that views do not shift when it changes."""
-    volume = rendered.volume
-    if tuple(volume.shape) != tuple(generator.shape):
-        volume = enlarge(volume, generator.shape)
+    volume, shape = rendered.volume, generator.shape
+    if tuple(volume.shape) != tuple(shape):
+        if rendered.through is None:
+            volume = enlarge(volume, shape)
+        else:
+            at = apply_affine(np.linalg.inv(generator.affine), rendered.through)
+            within = (min(max(round(float(x)), 0), n - 1) for x, n in zip(at, shape, strict=True))
+            volume = enlarge_planes(volume, shape, tuple(within))
     return upright(volume, generator.affine)
 
 

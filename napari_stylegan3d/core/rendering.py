@@ -90,8 +90,10 @@ class Originals:
 
 #: A full volume that takes no longer than this needs no preview.
 INSTANT_S = 0.12
+#: Where the full volume takes longer, the 3D view does not wait for it.
+SOON_S = 2.0
 #: Pause during a drag after which the full volume is rendered.
-REST_MS = 200
+REST_MS = 400
 #: Number of full volumes kept, to switch between the edited scan and the model's brain at once.
 KEPT = 2
 #: After running out of memory, only previews are rendered for this long.
@@ -232,7 +234,8 @@ class Rendering(QObject):
             rendered = render_recipe(
                 loaded.renderer, request.recipe, request.quality, progress, request.through
             )
-            return DisplayVolume.of(rendered, loaded.generator)
+            seen = request.through if self._full_s < SOON_S else None
+            return DisplayVolume.of(rendered, loaded.generator, seen)
 
     def _submit(self, recipe: Recipe | None, quality: Quality, live: bool = False) -> None:
         if recipe is None:

@@ -14,6 +14,8 @@ from qtpy.QtWidgets import QApplication
 from tolerances import SUMS
 
 from napari_stylegan3d.app import viewing
+from napari_stylegan3d.core.rendering import INSTANT_S, REST_MS, SOON_S
+from napari_stylegan3d.views.display import enlarge, upright
 from stylegan3d.model.family import LACKS
 from stylegan3d.recipe.latents import Latent, save_latent
 from stylegan3d.recipe.model import seed_latents
@@ -105,6 +107,37 @@ def test_dragging_draws_the_window_once_for_each_preview(window):
     assert previews[-1] == "full"
     assert not pacing.holds
     assert vars(viewing.set_aside)["times"], "the search for garbage may stop the hand"
+
+
+def test_a_preview_of_a_drag_is_enlarged_where_it_is_looked_at(window):
+    comparison, rendering = window.explorer.comparison, window.explorer.rendering
+    shape = window.session.generator.shape
+    slider, start = window.find("browse.truncation.slider"), tuple(window.viewer.dims.point)
+    rendering._rest.setInterval(10**6)
+    for soon in (True, False):
+        rendering._full_s = INSTANT_S + (0 if soon else SOON_S)
+        slider.setSliderDown(True)
+        for steps in (0, 2):
+            point = tuple(np.add(start, steps * window.explorer.stage.layer.scale))
+            window.viewer.dims.point = point
+            slider.setValue(slider.value() - 7)
+            window.wait(lambda: comparison.recipe == window.recipe)
+            picture = comparison.picture
+            assert picture.quality == "preview"
+            assert picture.rendered.through == (point if soon else None)
+            whole, affine = enlarge(picture.rendered.volume, shape), window.session.generator.affine
+            shown, whole = window.volume, upright(whole, affine).data
+            at = [round(place) for place in window.explorer.stage.layer.world_to_data(point)]
+            for axis, index in enumerate(at):
+                np.testing.assert_array_equal(shown.take(index, axis), whole.take(index, axis))
+            assert np.array_equal(shown, whole) != soon, "no more than is seen"
+        # It is seen elsewhere while the hand rests.
+        window.viewer.dims.point = start
+        window.wait(lambda: comparison.picture.rendered.through in (start, None))
+        slider.setSliderDown(False)
+        window.settle()
+        np.testing.assert_array_equal(window.volume, expected(window, window.recipe))
+    rendering._rest.setInterval(REST_MS)
 
 
 def test_truncation_is_told_in_words(window):
