@@ -147,9 +147,7 @@ class PatientList(QWidget):
         super().__init__()
         self.setObjectName("patients")
         self.session, self._task_of = session, task_of
-        self.list = controls.named(
-            QListWidget(), "patients.list", "Open patients; click one to show it."
-        )
+        self.list = controls.named(QListWidget(), "patients.list")
         self.list.setItemDelegate(PatientDelegate(self.list))
         self.list.setContextMenuPolicy(Qt.ContextMenuPolicy.CustomContextMenu)
         self.list.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
@@ -600,9 +598,7 @@ class Header(QWidget):
             button.setEnabled(False)
             button.setProperty("role", "step")
         self.help = controls.tool_button("explorer.help")
-        self.busy = controls.named(
-            BusyLine(), "explorer.busy", "Active while a brain is being rendered."
-        )
+        self.busy = controls.named(BusyLine(), "explorer.busy")
         top = controls.row(self.model, self.open, self.undo, self.redo, self.help, stretch=0)
         top.setContentsMargins(14, 8, 10, 6)
         controls.stack(top, self.busy, on=self, spacing=0)

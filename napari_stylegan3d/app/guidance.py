@@ -414,9 +414,7 @@ class GuideWindow(QDialog):
         super().__init__(parent)
         self.setObjectName("explorer.guide_window")
         self.setWindowTitle("User guide")
-        self.pages = controls.named(
-            Pages(), "explorer.guide_pages", "The user guide; links lead to its other pages."
-        )
+        self.pages = controls.named(Pages(), "explorer.guide_pages")
         close = controls.push_button("explorer.guide_close")
         close.clicked.connect(self.close)
         column = QVBoxLayout(self)

@@ -298,10 +298,7 @@ class FrameBox(QWidget):
         self._network: object = None
         self.note = controls.hint(name="browse.frame_note")
         self.axes = controls.combo(
-            "browse.frame_axes",
-            "Directions of the three array axes in the patient.\n"
-            "If the head lies on its side or faces the wrong way, choose others.",
-            ((axes_in_words(code), code) for code in axis_codes()),
+            "browse.frame_axes", entries=((axes_in_words(code), code) for code in axis_codes())
         )
         self.sizes = [self._make_size(axis) for axis in range(3)]
         self.cubic = controls.check("browse.frame_cubic")
@@ -503,9 +500,7 @@ class BrowsePanel(ExplorerPanel):
         )
         self.noise_note = controls.hint("", "browse.noise_note")
         self.label = LabelBox()
-        self.channel = controls.combo(
-            "browse.channel", "Channel of the model's image that is shown and saved."
-        )
+        self.channel = controls.combo("browse.channel")
         self.channels = self._make_channels()
         self.map, self.walk = MapBox(session), InterpolationBox(session)
         self.privacy = PrivacyBox()

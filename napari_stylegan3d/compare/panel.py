@@ -52,9 +52,7 @@ class RowBox(QWidget):
 
     def __init__(self) -> None:
         super().__init__()
-        self.list = controls.named(
-            QListWidget(), "compare.row_list", "The brains beside the current one, from the left."
-        )
+        self.list = controls.named(QListWidget(), "compare.row_list")
         self.list.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.list.setTextElideMode(Qt.TextElideMode.ElideMiddle)
         self.list.setFixedHeight((ROWS_SEEN + 1) * self.list.fontMetrics().lineSpacing())

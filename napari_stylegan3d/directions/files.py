@@ -379,20 +379,14 @@ class PeopleDialog(QDialog):
         button = controls.push_button
         self.open = button("directions.people_table")
         self.path = controls.hint(name="directions.people_path")
-        self.by = controls.combo(
-            "directions.people_by", "Column that is compared: groups or a number."
-        )
-        self.fixed = controls.named(
-            QListWidget(), "directions.people_fixed", "Columns whose influence is removed."
-        )
+        self.by = controls.combo("directions.people_by")
+        self.fixed = controls.named(QListWidget(), "directions.people_fixed")
         self.fixed.setMaximumHeight(controls.scaled(84))
         self.form = Form(GroupSettings, "directions.people_", only=("permutations",))
         self.start = button("directions.people_start", role="primary")
         self.cancel = button("directions.people_cancel")
         self.told = controls.hint(name="directions.people_text")
-        self.contrast = controls.combo(
-            "directions.people_contrast", "Groups whose difference is shown."
-        )
+        self.contrast = controls.combo("directions.people_contrast")
         self.regions = controls.ResultTable(
             "directions.people_regions",
             "Mean volume, difference in %, p and false discovery rate q; bold: q at most 0.05.",
@@ -600,9 +594,7 @@ class NewDirection(QDialog):
         self.setWindowTitle("New direction")
         self.job = LongJob(self, self._on_found, self._on_failed)
         self._directions: Directions | None = None
-        self.name = controls.named(
-            QLineEdit(), "directions.new_name", "Name of the new direction; 1 to 120 characters."
-        )
+        self.name = controls.named(QLineEdit(), "directions.new_name")
         self.name.setPlaceholderText("e.g. Cortical atrophy")
         self.gallery = Gallery(thumbnails, "directions.groups", self)
         #: Each favourite and the group it is in.

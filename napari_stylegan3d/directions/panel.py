@@ -377,7 +377,7 @@ class EffectBox(QWidget):
         super().__init__()
         self.setObjectName("directions.effect")
         self.setToolTip(TIP)
-        self.what = controls.combo("directions.effect_of", "The edit to remove for comparison.")
+        self.what = controls.combo("directions.effect_of")
         self.show_in_views = controls.check("directions.show_change")
         self.details = QWidget()
         self.fold = controls.folding(
@@ -509,10 +509,7 @@ class DirectionsPanel(ExplorerPanel):
         self._of_files: list[CatalogueEntry] = []
         self._seen: Mapping[str, Range] = {}
         self.find_field = QLineEdit()
-        self.layers = controls.combo(
-            "directions.layers",
-            "Sizes of structures that the directions change; a direction's menu can override it.",
-        )
+        self.layers = controls.combo("directions.layers")
         self.limits = EditLayers(session, self.layers.currentData)
         self.used = controls.push_button("directions.used")
         self.new = controls.push_button("directions.new")

@@ -142,11 +142,7 @@ class FilmPart(QWidget):
         self._show()
 
     def _make_list(self) -> QListWidget:
-        frames = controls.named(
-            QListWidget(),
-            "export.frames",
-            "Brains of the film, from top to bottom. Drag to reorder; double-click\nto show.",
-        )
+        frames = controls.named(QListWidget(), "export.frames")
         frames.setDragDropMode(QAbstractItemView.DragDropMode.InternalMove)
         frames.setIconSize(THUMBNAIL)
         frames.setFixedHeight(controls.scaled(LIST_HEIGHT))
@@ -326,14 +322,10 @@ class ExportPanel(ExplorerPanel):
         super().__init__(session)
         self.running = False
         self._generator: Generator | None = None
-        self.folder = controls.named(
-            QLineEdit(str(Path.home())), "export.folder", "Folder for all saved files."
-        )
+        self.folder = controls.named(QLineEdit(str(Path.home())), "export.folder")
         self.browse = controls.push_button("export.browse")
         self.browse.setFixedWidth(controls.scaled(34))
-        self.name = controls.named(
-            QLineEdit(), "export.name", "File name of the volume; empty for the suggested name."
-        )
+        self.name = controls.named(QLineEdit(), "export.name")
         self.form = Form(ExportSettings, "export.")
         self.native = self.form.native("native")
         self.overwrite = self.form.native("overwrite")
@@ -352,7 +344,7 @@ class ExportPanel(ExplorerPanel):
         self.picture, self.film = PicturePart(), FilmPart(session)
         self.report = button("export.report")
         self.recipe = RecipePart(session)
-        self.progress = controls.named(QProgressBar(), "export.progress", "Progress of saving.")
+        self.progress = controls.named(QProgressBar(), "export.progress")
         self.cancel = button("export.cancel")
         self.progress_text = controls.hint(name="export.progress_text")
         self.done = controls.hint(name="export.done")

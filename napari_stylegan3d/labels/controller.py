@@ -111,7 +111,7 @@ class LabelsBox(Fold):
 
     def _make_brush(self, inside: QVBoxLayout) -> None:
         tissues = ((text, tissue) for tissue, text, _tip in ROWS if tissue in COLORS)
-        self.which = controls.combo("labels.tissue", "The tissue to paint and resize.", tissues)
+        self.which = controls.combo("labels.tissue", entries=tissues)
         self.which.setCurrentIndex(self.which.findData("ventricle"))
         self.paint = controls.push_button("labels.paint", checkable=True)
         self.form = Form(LabelTools, "labels.")

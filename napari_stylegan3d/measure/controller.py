@@ -94,10 +94,7 @@ class VisitsDialog(QDialog):
         dialogs.DropOn(self, scan_in, self.openRequested.emit)
         button = controls.push_button
         self.mine = controls.hint("", "measure.visits_mine", "The patient's scan that is open.")
-        self.other = controls.combo(
-            "measure.visits_other",
-            "The other scan of this patient: the overlay, another open scan, or a file.",
-        )
+        self.other = controls.combo("measure.visits_other")
         self.other.setPlaceholderText("Choose the scan of the same patient")
         self.open = button("measure.visits_open")
         dialogs.offer_scans(
@@ -105,9 +102,7 @@ class VisitsDialog(QDialog):
         )
         self.chooser = Chooser("measure.visits")
         self.order = controls.combo(
-            "measure.visits_order",
-            "Whether the other scan was taken before or after the open one.",
-            (("earlier visit", True), ("later visit", False)),
+            "measure.visits_order", entries=(("earlier visit", True), ("later visit", False))
         )
         self.years = controls.number(
             "measure.visits_years",
@@ -122,11 +117,7 @@ class VisitsDialog(QDialog):
         self.person.setToolTip(
             "Age and sex when the open scan was taken, as Measure has them; change them there."
         )
-        self.site = controls.combo(
-            "measure.visits_site",
-            "Whose repeated scans give the test-retest error: simulated ones, or those of a "
-            "calibrated site\n(stylegan3d model site, with people who were scanned twice).",
-        )
+        self.site = controls.combo("measure.visits_site")
         self.start = button("measure.visits_start", role="primary")
         self.cancel = button("measure.visits_cancel")
         self.told = controls.hint(name="measure.visits_text")
@@ -137,10 +128,7 @@ class VisitsDialog(QDialog):
             "measure.visits_table", "What changed; bold: by more than repeated scans differ."
         )
         self.maps = controls.combo(
-            "measure.visits_map",
-            "Show on the patient's scan, follow-up against baseline: blue smaller or darker, "
-            "orange larger or brighter.",
-            ((text, kind) for (kind, text) in MAPS),
+            "measure.visits_map", entries=((text, kind) for (kind, text) in MAPS)
         )
         self.save = button("measure.visits_save")
         self._lay_out()

@@ -218,14 +218,9 @@ class MeasureBox(Fold):
         self.age.setSpecialValueText(NONE)
         self.sex = controls.combo(
             "measure.sex",
-            "Sex of the person, for z and percentiles; from the scan's files if given there.",
-            ((NONE, None), *((name.capitalize(), sex) for sex, name in SEXES.items())),
+            entries=((NONE, None), *((name.capitalize(), sex) for sex, name in SEXES.items())),
         )
-        self.norms = controls.combo(
-            "measure.norms",
-            "People that z and percentiles compare with: the bundled norms, or your own "
-            "(a table of people as segment writes it, or a file of norms).",
-        )
+        self.norms = controls.combo("measure.norms")
         self._norms: Norms | None = None
         self.norms.addItem("Bundled norms", None)
         self.norms.addItem("Open norms…", OPEN)
@@ -308,9 +303,7 @@ class MeasureBox(Fold):
 
     def _make_curve(self) -> None:
         self.curve_of = controls.combo(
-            "measure.curve",
-            "Which measure to draw over age.",
-            ((title_of(name), name) for name in ALL_MEASURES),
+            "measure.curve", entries=((title_of(name), name) for name in ALL_MEASURES)
         )
         self.curve_of.setCurrentIndex(self.curve_of.findData("ventricle_ml"))
         self.column.addLayout(controls.form(("Curve", self.curve_of)))

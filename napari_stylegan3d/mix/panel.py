@@ -43,10 +43,7 @@ class DetailBox(QWidget):
     def __init__(self, session: Session) -> None:
         super().__init__()
         self.session = session
-        self.source = controls.combo(
-            "mix.detail",
-            "Whose detail is shown: a projected scan's, which moves along with the brain, or none.",
-        )
+        self.source = controls.combo("mix.detail")
         self.strength = controls.SliderRow(
             "mix.detail_strength",
             "Detail",
@@ -241,9 +238,9 @@ class MixPanel(ExplorerPanel):
     def __init__(self, session: Session) -> None:
         super().__init__(session)
         self.pictures = MixPictures()
-        self.source = controls.combo("mix.source", "Source of the second brain, B.")
+        self.source = controls.combo("mix.source")
         self.seed = SeedPicker("mix")
-        self.preset = controls.combo("mix.preset", "Common mixes of A and B.")
+        self.preset = controls.combo("mix.preset")
         self.layers_note = controls.hint("", "mix.layers_note")
         self.groups: list[GroupRow] = []
         self.detail = DetailBox(session)

@@ -412,10 +412,7 @@ class OverlayBox(QWidget):
         self.name = ElidedLabel(NONE, "second.name", "figure")
         self.remove = controls.tool_button("second.remove")
         self.how = controls.combo(
-            "second.how",
-            "How it is aligned to the scan. Automatically: images on the scan's own grid "
-            "stay as\nthey are, others are moved and rotated until both agree best.",
-            ((text, key) for (key, text) in HOWS.items()),
+            "second.how", entries=((text, key) for (key, text) in HOWS.items())
         )
         self.same = controls.check("second.same")
         self.mask = controls.push_button("second.mask")

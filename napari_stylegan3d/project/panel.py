@@ -58,11 +58,7 @@ class ScanBox(QWidget):
     def __init__(self) -> None:
         super().__init__()
         self._choice: Choice | None = None
-        self.drop = controls.named(
-            QFrame(),
-            "project.drop",
-            "Drop a T1-weighted scan here: NIfTI, MGH, or a DICOM file or folder.",
-        )
+        self.drop = controls.named(QFrame(), "project.drop")
         self.drop.setProperty("role", "drop")
         self.name = ElidedLabel("No scan yet", "project.name", "figure")
         self.details = controls.hint(NO_SCAN, "project.details")
@@ -72,10 +68,7 @@ class ScanBox(QWidget):
         self.arriving = controls.hint(name="project.arriving", role="caution")
         self.arriving.hide()
         self.doubts = controls.hint(name="project.doubts", role="caution")
-        self.orientation = controls.combo(
-            "project.orientation",
-            "Set the orientation, if you know it; the scan is then read again.",
-        )
+        self.orientation = controls.combo("project.orientation")
         self._lay_out()
         self._connect()
         self._show_doubts(None)
@@ -211,11 +204,7 @@ class SearchBox(QWidget):
         self.budget: QComboBox = self.form.native("budget")
         self.space: QComboBox = self.form.native("space")
         self.loss = self._make_loss()
-        self.site = controls.combo(
-            "project.site",
-            "Scanner site that the scan comes from, calibrated with healthy people's scans "
-            "by\nstylegan3d model site. Without it, the verdicts' ranges are wider.",
-        )
+        self.site = controls.combo("project.site")
         column = controls.stack(on=self, spacing=-1)
         rows = self.form.layout()
         controls.add_row(rows, "Scan degradation", self.loss)
@@ -260,13 +249,7 @@ class SearchBox(QWidget):
             self.budget.setItemText(index, text + known)
 
     def _make_loss(self) -> QComboBox:
-        box = controls.combo(
-            "project.loss",
-            "How the scan is degraded. The search degrades the brain in the same way "
-            "before\ncomparing it, and restores the detail from the model. Further kinds, such "
-            "as\nundersampled k-space: stylegan3d project --operator.",
-            losses(None),
-        )
+        box = controls.combo("project.loss", entries=losses(None))
         return box
 
 
@@ -460,9 +443,7 @@ class ProjectPanel(ExplorerPanel):
         self.start = controls.push_button("project.start", "Project", STARTS, role="primary")
         self.cancel = controls.push_button("project.cancel")
         self.pause = controls.push_button("project.pause", checkable=True)
-        self.bar = controls.named(
-            QProgressBar(), "project.progress", "Progress of the current phase, in per cent."
-        )
+        self.bar = controls.named(QProgressBar(), "project.progress")
         self.estimate = controls.hint(name="project.estimate")
         self.waits = controls.hint(name="project.waits")
         self.waits.setProperty("role", "caution")

@@ -276,12 +276,7 @@ class PaintBox(QWidget):
     def __init__(self) -> None:
         super().__init__()
         self.fill = controls.check("project.fill")
-        self.source = controls.combo(
-            "project.region",
-            "Paint the region in any plane of the aligned scan (Ctrl+Z undoes a stroke); correct "
-            "the\nalignment first, if necessary. Or use a Labels layer: all of its labels count. "
-            "Choose\nwhether it was drawn on the aligned or on the original scan.",
-        )
+        self.source = controls.combo("project.region")
         self.source.addItem(PAINTED, None)
         self.brush = controls.number(
             "project.brush", "Diameter of the spherical brush, in mm.", (2, 60), " mm", value=10

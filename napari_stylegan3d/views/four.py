@@ -123,13 +123,7 @@ class ReadoutBar(QWidget):
         self._lay_out()
 
     def _make_levels(self) -> QToolButton:
-        button = controls.named(
-            QToolButton(),
-            "views.levels",
-            "Window (W): the range of intensities from black to white. Level (L): middle "
-            "grey.\nDrag with the right mouse button on a view to change them,\ndouble-click with "
-            "it to reset them; click here for presets.",
-        )
+        button = controls.named(QToolButton(), "views.levels")
         button.setProperty("role", "menu")
         button.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
         menu = QMenu(self)

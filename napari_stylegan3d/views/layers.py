@@ -507,18 +507,13 @@ class OverlayBar(QWidget):
         self.ways = controls.segments("second.show", ways, lambda way: self._change(way=way))
         for button in self.ways.values():
             button.setMinimumWidth(0)
-        self.opacity = controls.named(
-            QSlider(Qt.Orientation.Horizontal),
-            "second.opacity",
-            "Opacity of the overlay, 0 to 100 %.",
-        )
+        self.opacity = controls.named(QSlider(Qt.Orientation.Horizontal), "second.opacity")
         self.opacity.setRange(0, 100)
         self.opacity.setMinimumWidth(controls.scaled(48))
         self.opacity.valueChanged.connect(lambda value: self._change(opacity=float(value)))
         self.colors = controls.combo(
             "second.colors",
-            "Colours of the overlay.",
-            ((text, key) for (key, (text, _stops)) in OVERLAY_COLORS.items()),
+            entries=((text, key) for (key, (text, _stops)) in OVERLAY_COLORS.items()),
         )
         self.colors.currentIndexChanged.connect(
             lambda _: self._change(colors=self.colors.currentData())

@@ -61,6 +61,11 @@ def _tables() -> dict[str, list[list[Any]]]:
     return tomllib.loads(Path(__file__).with_name("texts.toml").read_text("utf-8"))
 
 
+@cache
+def _buttons() -> dict[str, list[str]]:
+    return {name: words for name, *words in _tables()["buttons"]}
+
+
 def texts(table: str) -> tuple[tuple[Any, ...], ...]:
     """The rows of a table of `texts.toml`."""
     return tuple(map(tuple, _tables()[table]))
@@ -326,13 +331,13 @@ _GUARD = WheelGuard()
 
 
 def named(widget: AnyWidget, name: str, tip: str = "") -> AnyWidget:
-    """A widget with its Qt object name and its tooltip.
+    """A widget with its Qt object name and its tooltip, by default that of `texts.toml`.
 
     No value slips by the wheel, and a list may be narrower than its longest entry, such as the name
     of a file: where there is no room for an entry, whole words are left out.
     """
     widget.setObjectName(name)
-    widget.setToolTip(tip)
+    widget.setToolTip(tip or _buttons().get(name, [""])[-1])
     if isinstance(widget, QComboBox | QAbstractSpinBox | QAbstractSlider):
         widget.setFocusPolicy(Qt.FocusPolicy.StrongFocus)  # the wheel gives none
         widget.installEventFilter(_GUARD)
@@ -342,11 +347,6 @@ def named(widget: AnyWidget, name: str, tip: str = "") -> AnyWidget:
         widget.setMinimumContentsLength(SHORTEST_ENTRY)
         InWords(widget)
     return widget
-
-
-@cache
-def _buttons() -> dict[str, list[str]]:
-    return {name: words for name, *words in _tables()["buttons"]}
 
 
 def tool_button(name: str, *words: str, checkable: bool = False) -> QToolButton:
