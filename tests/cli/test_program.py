@@ -198,6 +198,24 @@ def test_progress_without_a_terminal_is_a_line_now_and_then(caplog, monkeypatch)
     ]
 
 
+def test_progress_is_told_again_while_a_scan_takes_long(caplog, monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr(common, "monotonic", lambda: now[0])
+    monkeypatch.setattr(common, "NEW_S", 5.0)
+    monkeypatch.setattr(common, "SAME_S", 30.0)
+    caplog.set_level("INFO", common.__name__)
+    lines = common.ProgressLines("Projecting")
+    lines(1, 4, "sub-02", "")
+
+    class Over:
+        def wait(self, seconds):
+            now[0] += seconds
+            return now[0] > 40.0
+
+    lines.repeat(Over())
+    assert caplog.messages == [f"Projecting: 1 of 4, sub-02, {s} s passed" for s in (5, 35)]
+
+
 def test_progress_of_the_same_thing_is_told_twice_a_minute(caplog, monkeypatch):
     now = [0.0]
     monkeypatch.setattr(common, "monotonic", lambda: now[0])

@@ -77,7 +77,8 @@ def test_what_is_done_is_kept_and_what_failed_is_tried_again(bench):
     outcome = b.run(progress=Progress(lambda *state: seen.append(state)))
     assert statuses(outcome) == ["kept", "done"]
     assert b.done() == {"sub-1": 1, "sub-2": 1}
-    assert [(done, total) for done, total, *_ in seen] == [(1, 2), (2, 2)]
+    assert [(done, total) for done, total, *_ in seen] == [(1, 2), (1, 2), (2, 2)]
+    assert len({text for _, _, text, _ in seen[1:]}) == 1, "named when it begins, too"
     assert b.table()["sub-1"]["status"] == "kept"
 
 

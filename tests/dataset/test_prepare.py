@@ -313,19 +313,6 @@ def test_a_split_that_is_not_known_is_refused(folder, tmp_path, value):
 
 
 @pytest.mark.usefixtures("known")
-def test_a_pack_of_an_earlier_version_opens_and_is_brought_up_to_date(folder, target, tmp_path):
-    before = digest(tmp_path / "pack")
-    (file,) = (tmp_path / "pack").glob("volumes-*.npy")
-    file.rename(tmp_path / "pack" / "volumes.npy")
-    info = json.loads((tmp_path / "pack" / "dataset.json").read_text())
-    del info["volumes"]
-    (tmp_path / "pack" / "dataset.json").write_text(json.dumps(info))
-    np.testing.assert_array_equal(load_pack(tmp_path / "pack").volumes[1], prepared(target, 2))
-    prepare(folder, tmp_path / "pack")
-    assert digest(tmp_path / "pack") == before
-
-
-@pytest.mark.usefixtures("known")
 def test_a_pack_made_before_there_were_checks_is_judged_anew(
     folder, finished, tmp_path, target, monkeypatch
 ):

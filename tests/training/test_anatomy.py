@@ -178,6 +178,10 @@ def test_a_fit_goes_on_with_its_own_settings_only(pack, fit, folder, tmp_path):
         fit_anatomy(pack, known, small_anatomy(corrections=0))
     with pytest.raises(ModelError, match="choose another preset"):
         fit_anatomy(pack, tmp_path / "2 mm")
+    (tmp_path / "gan").mkdir()
+    (tmp_path / "gan/checkpoint.pt").write_bytes(b"of train stylegan")
+    with pytest.raises(ModelError, match="holds a run of another kind"):
+        fit_anatomy(pack, tmp_path / "gan")
     assert not (tmp_path / "2 mm" / "anatomy").exists()
 
 

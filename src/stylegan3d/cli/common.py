@@ -20,6 +20,7 @@ from dataclasses import MISSING, dataclass, fields, is_dataclass
 from enum import StrEnum
 from functools import partial, wraps
 from pathlib import Path
+from threading import Event, Thread
 from time import monotonic
 from typing import TYPE_CHECKING, Annotated, Any, Literal, get_origin, get_type_hints
 
@@ -446,12 +447,13 @@ class ProgressLines:
 
     def __init__(self, title: str) -> None:
         self.title, self.text = title, ""
+        self.last: tuple[Any, ...] = ()
         self.began = self.told = monotonic()
         self.first: float | None = None
 
     def __call__(self, done: float, total: float, text: str, detail: str) -> None:
         """See `Progress.__call__`."""
-        now = monotonic()
+        now, self.last = monotonic(), (done, total, text, detail)
         self.first = done if self.first is None else self.first
         if now - self.told < (SAME_S if text == self.text else NEW_S):
             return
@@ -464,12 +466,20 @@ class ProgressLines:
             parts.append(f"about {each * (total - done):.0f} s left")
         log.info("%s: %s", self.title, ", ".join(parts))
 
+    def repeat(self, over: Event) -> None:
+        """Tell the last again and again, as often as lines are told, until it is over."""
+        while not over.wait(5.0):
+            if self.last:
+                self(*self.last)
+
 
 @contextmanager
 def progress(title: str) -> Iterator[Progress]:
     """Progress while the block runs: a bar on a terminal, else lines; both with a log file."""
-    lines, began = ProgressLines(title), monotonic()
+    lines, began, over = ProgressLines(title), monotonic(), Event()
+    Thread(target=lines.repeat, args=(over,), daemon=True).start()
     with ExitStack() as ended:
+        ended.callback(over.set)
         ended.callback(lambda: log.debug("%s took %.1f s", title, monotonic() - began))
         if not sys.stderr.isatty() or not log.isEnabledFor(logging.INFO):
             yield Progress(lines)

@@ -18,7 +18,7 @@ import sys
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, nullcontext, suppress
@@ -384,7 +384,7 @@ class Pool(Protocol):
     loss: str
 
     def each(
-        self, function: Function, job: Any, items: Sequence[Any]
+        self, function: Function, job: Any, items: Iterable[Any]
     ) -> Iterator[tuple[Any, Json]]:
         """Yield (item, function(job, item)) in order of completion."""
         ...
@@ -406,7 +406,7 @@ class _Here:
     loss = ""
 
     def each(
-        self, function: Function, job: Any, items: Sequence[Any]
+        self, function: Function, job: Any, items: Iterable[Any]
     ) -> Iterator[tuple[Any, Json]]:
         for item in items:
             yield item, function(job, item)
@@ -424,7 +424,7 @@ class _Processes:
         self.jobs = jobs
 
     def each(
-        self, function: Function, job: Any, items: Sequence[Any]
+        self, function: Function, job: Any, items: Iterable[Any]
     ) -> Iterator[tuple[Any, Json]]:
         waiting, tried = deque(items), Counter[Any]()
         # One executor per process, so that a broken one does not affect the others.
@@ -501,7 +501,7 @@ class _Dask:
         self.client, self.address = client, address
 
     def each(
-        self, function: Function, job: Any, items: Sequence[Any]
+        self, function: Function, job: Any, items: Iterable[Any]
     ) -> Iterator[tuple[Any, Json]]:
         waiting = deque(items)
         flying: dict[Any, Any] = {}
@@ -619,7 +619,7 @@ def run_cohort(
     overwrite : bool
         Replace results with other settings, and unrelated files.
     progress : Progress
-        Told the scans done, total, and the name of the last one.
+        Told the scans done, total, and the name of the one that began or ended last.
 
     Raises
     ------
@@ -638,8 +638,15 @@ def run_cohort(
         waiting = [item for item in items if item not in rows]
         progress(len(rows), len(items))
         write_table(out, table, [rows[item] for item in items if item in rows])
+
+        def begun() -> Iterator[Item]:
+            for item in waiting:
+                progress(len(rows), len(items), item.name)
+                yield item
+
         with open_pool(jobs, scheduler, len(waiting)) as pool:
-            for item, row in pool.each(do_one, job, waiting):
+            each = begun() if isinstance(pool, _Here) else waiting
+            for item, row in pool.each(do_one, job, each):
                 rows[item] = row if row is not LOST else failed(item, pool.loss)
                 progress(len(rows), len(items), item.name)
                 write_table(out, table, [rows[i] for i in items if i in rows])

@@ -40,8 +40,6 @@ FORMAT_VERSION = 1
 TABLE, TEMPLATE = "dataset.json", "template.nii.gz"
 #: Maximum size of the table in bytes; ten thousand subjects take a fifth of this.
 LARGEST_TABLE = 100_000_000
-# Packs of earlier versions do not name the file of their volumes.
-UNNAMED_VOLUMES = "volumes.npy"
 AGAIN = "delete the folder and run `stylegan3d prepare` again"
 #: What numpy raises for a file that is no array, beside OSError.
 BROKEN = (
@@ -128,7 +126,7 @@ def load_pack(path: str | Path) -> Pack:
         if not isinstance(table, list) or not all(isinstance(split, str) for split in splits):
             raise ValueError("its table is not a table")
         # A plain file name: a table must not refer to other folders.
-        file = path / Path(info.pop("volumes", UNNAMED_VOLUMES)).name
+        file = path / Path(info.pop("volumes")).name
         if file.exists() and not file.is_file():
             raise ValueError(f"{file.name} is not a file")
         volumes = np.load(file, mmap_mode="r", allow_pickle=False)
@@ -155,7 +153,7 @@ def _read_table(path: Path) -> Json:
     except (FileNotFoundError, NotADirectoryError) as error:
         raise StyleGAN3DError(
             f"{path} is not a prepared data set ({TABLE} is missing); "
-            f"make one with `stylegan3d prepare FOLDER --out {path}`."
+            "make one of scans with `stylegan3d prepare FOLDER --out DATA`, and give DATA."
         ) from error
     except OSError as error:
         raise _unreadable(path, error) from error
@@ -209,7 +207,7 @@ def write_pack(
     text = json.dumps(head | info | {"table": rows}, indent=1, ensure_ascii=False, default=to_plain)
     files = {path / TEMPLATE: template_bytes(mean, space), path / TABLE: text.encode()}
     write_together(files, overwrite=True)
-    for old in (path / UNNAMED_VOLUMES, *path.glob("volumes-*.npy"), *path.glob(".volumes.*")):
+    for old in (*path.glob("volumes-*.npy"), *path.glob(".volumes.*")):
         if old != file:
             with suppress(OSError):  # the system cannot delete open files
                 old.unlink(missing_ok=True)

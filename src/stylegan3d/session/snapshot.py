@@ -350,7 +350,8 @@ def of_session(state: SessionState, made: MadeWith) -> tuple[Snapshot, list[str]
         The model, for steps that do not say theirs.
     """
     view = state.view
-    kept = saved_scans(view, state.scan)
+    told = view.get("cases")
+    kept = [read_part(SavedScan, one) for one in (told if isinstance(told, list) else ())]
     cases = _of_patients(kept)
     sources = list({s.sha256: s for s in projected_sources(state.states)}.values())
     projected: list[Case] = []
@@ -444,12 +445,8 @@ def _owner(
             return NOBODY
         return next((case.key for case in projected if case.is_of(source)), None)
     current = [history.current.case for history in histories.values()]
-    patients = [case for case in current if case is not None]
-    mine = [case.key for case in patients if labels.scan in (case.sha256, str(case.path))]
-    if labels.scan and mine:
-        return mine[0]
-    # Old sessions do not say which scan it was.
-    return patients[0].key if not labels.scan and len(patients) == 1 else None
+    mine = [c.key for c in current if c and labels.scan in (c.sha256, str(c.path))]
+    return mine[0] if labels.scan and mine else None
 
 
 def _of_patients(kept: Sequence[SavedScan | None]) -> list[Case | None]:
@@ -501,14 +498,6 @@ def projected_sources(recipes: Iterable[Recipe | None]) -> Iterable[Source]:
         for source in recipe.sources:
             if source.kind == "projected":
                 yield source
-
-
-def saved_scans(view: JsonView, scan: str | None) -> list[SavedScan | None]:
-    """The cases of a session; of one that is not as it should be only the open scan."""
-    plain = view.get("cases")
-    if isinstance(plain, list):
-        return [read_part(SavedScan, one) for one in plain]
-    return [SavedScan(Choice(Path(scan)))] if scan and Path(scan).exists() else []
 
 
 def _entries(

@@ -47,6 +47,7 @@ from stylegan3d.recipe.label import encode_rows, label_dim, schema_of
 from stylegan3d.storage.files import atomic_write_bytes, atomic_write_text, only_run, output_errors
 from stylegan3d.training.config import SETTINGS, AnatomySettings, brain_2mm, read_settings
 from stylegan3d.training.data import as_input, check_fit, check_mirror
+from stylegan3d.training.run import CHECKPOINT
 
 ROUNDS = (
     Demons(coarse_steps=40, fine_steps=0, elastic=0.6),
@@ -522,6 +523,8 @@ def fit_anatomy(
     """
     with only_run(folder):
         known = folder / SETTINGS
+        if (folder / CHECKPOINT).exists():
+            raise ModelError(f"'{folder}' holds a run of another kind; choose another folder.")
         if settings is None:
             settings = read_settings(AnatomySettings, known) if known.exists() else brain_2mm()
         elif known.exists() and read_settings(AnatomySettings, known) != settings:

@@ -458,11 +458,6 @@ def load_run(
     """
 
     def build(data: Json) -> Run[R]:
-        if "networks" not in data:
-            raise ModelError(
-                f"'{folder}' holds a run of an earlier version, which this one cannot read; start "
-                "it anew."
-            )
         if data["kind"] != task.kind:
             kind = data["kind"]
             raise ModelError(f"'{folder}' holds a run of `train {kind}`; resume it with that.")
