@@ -1,6 +1,7 @@
 """What a script gets wrong is answered in a sentence; what it prints is short."""
 
 import pickle
+import warnings
 
 import numpy as np
 import pytest
@@ -66,3 +67,13 @@ def test_printed_results_are_short(tiny_generator):
     assert len(text) < 1000
     directions = stylegan3d.pca_directions(tiny_generator, components=2, samples=20)
     assert len(repr(directions)) < 1000
+
+
+def test_a_label_beyond_the_people_of_the_model_is_told():
+    generator = stylegan3d.load()
+    z = torch.randn(1, generator.z_dim)
+    with pytest.warns(UserWarning, match=r"label age 175 is outside 19 to 79\.4 years"):
+        generator.map(z, age=175)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        generator.map(z, age=70, sex="F")

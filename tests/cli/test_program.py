@@ -214,6 +214,14 @@ def test_progress_is_told_again_while_a_scan_takes_long(caplog, monkeypatch):
 
     lines.repeat(Over())
     assert caplog.messages == [f"Projecting: 1 of 4, sub-02, {s} s passed" for s in (5, 35)]
+    lines(2, 4, "sub-03", "")
+    lines.repeat(Over())  # its time has passed since it began
+    now[0] += 35.0
+    lines(2, 4, "sub-03", "")
+    assert caplog.messages[2:] == [
+        "Projecting: 2 of 4, sub-03, 45 s passed, 45 s each, about 90 s left",
+        "Projecting: 2 of 4, sub-03, 85 s passed, 45 s each, about 50 s left",
+    ]
 
 
 def test_progress_of_the_same_thing_is_told_twice_a_minute(caplog, monkeypatch):

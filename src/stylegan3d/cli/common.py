@@ -448,12 +448,14 @@ class ProgressLines:
     def __init__(self, title: str) -> None:
         self.title, self.text = title, ""
         self.last: tuple[Any, ...] = ()
-        self.began = self.told = monotonic()
+        self.began = self.told = self.moved = monotonic()
         self.first: float | None = None
 
     def __call__(self, done: float, total: float, text: str, detail: str) -> None:
         """See `Progress.__call__`."""
-        now, self.last = monotonic(), (done, total, text, detail)
+        now = monotonic()
+        self.moved = self.moved if self.last and done == self.last[0] else now
+        self.last = done, total, text, detail
         self.first = done if self.first is None else self.first
         if now - self.told < (SAME_S if text == self.text else NEW_S):
             return
@@ -461,9 +463,10 @@ class ProgressLines:
         parts = [f"{done:.4g} of {total:.4g}" if total > 1 else f"{done / (total or 1):.0%}"]
         parts += [*filter(None, (text, detail)), f"{now - self.began:.0f} s passed"]
         if done > self.first:
-            each = (now - self.began) / (done - self.first)
+            each = (self.moved - self.began) / (done - self.first)
             parts += [f"{each:.3g} s each"] if total > 1 else []
-            parts.append(f"about {each * (total - done):.0f} s left")
+            left = each * (total - done) - (now - self.moved)
+            parts.append(f"about {max(left, 0):.0f} s left")
         log.info("%s: %s", self.title, ", ".join(parts))
 
     def repeat(self, over: Event) -> None:

@@ -6,6 +6,7 @@ Also its random brains, in the format of a data set.
 from __future__ import annotations
 
 import copy
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -41,6 +42,7 @@ from stylegan3d.recipe.directions import Directions
 from stylegan3d.recipe.label import Label, encode_labels
 from stylegan3d.recipe.latents import NOISE, OPENED, Delta, load_directions, mix
 from stylegan3d.recipe.model import seed_latents
+from stylegan3d.recipe.recipe import Recipe
 from stylegan3d.storage.checked import answering
 from stylegan3d.storage.places import DIRECTIONS, TEMPLATE
 
@@ -365,7 +367,8 @@ class Generator(Shown):
         truncation_layers : int or None
             Number of first rows to truncate; None for all.
         labels : object
-            Labels by name in place of `label`: ``G.map(z, age=75, sex="F")``.
+            Labels by name in place of `label`: ``G.map(z, age=75, sex="F")``. A warning tells of
+            one beyond the people whom the model learned from.
 
         Returns
         -------
@@ -490,7 +493,10 @@ class Generator(Shown):
         """[count, label_dim], averages where none is given; None for an unconditional generator."""
         size = self.label_dim
         if isinstance(label, Mapping):
-            label = Label.of(label).encode(self)
+            named = Label.of(label)
+            label = named.encode(self)
+            for doubt in Recipe(label=named).doubts(self):
+                warnings.warn(doubt.sentence, stacklevel=4)
         if label is None and self.config.label_dim:
             # A network without named labels, such as an official one, takes zeros for None.
             schema = self.card.get("labels")
