@@ -85,7 +85,7 @@ def run(args: Sequence[str], **_: Any) -> int:
     by = [*provenance(generator)["GeneratedBy"], *made_by(segmenter)["GeneratedBy"]]
     describe(out, {"GeneratedBy": by})
     if not (out / "README").exists():
-        atomic_write_text(out / "README", plain("derivatives.md"))
+        atomic_write_text(out / "README", plain("derivatives.md"), overwrite=True)
     how = {"choices": Choices().to_dict(), "model": generator.hash, "network": segmenter.hash}
     table, more = replace(EXAMINATIONS, file=""), {"jobs": jobs, "overwrite": given.overwrite}
     with progress("Examining") as told:
