@@ -371,7 +371,9 @@ def of_session(state: SessionState, made: MadeWith) -> tuple[Snapshot, list[str]
         own: dict[str, list[HistoryEntry]] = {}
         for entry in entries:
             own.setdefault(entry.state.key, []).append(entry)
-        histories = {of: History(states) for of, states in own.items()}
+        shown = entries[state.position]
+        histories = {of: History(steps) for of, steps in own.items()}
+        histories[shown.state.key].go_to(own[shown.state.key].index(shown))
         for case in filter(None, cases[:1]):
             histories.setdefault(case.key, History([HistoryEntry(State.of_scan(case), made)]))
         key = entries[state.position].state.key

@@ -107,6 +107,15 @@ def check(window) -> None:
         assert not own or own in proposed
     if session.recipe is not None and case is not None:
         assert session.recipe.label is None
+    columns, row = window.find("compare.row_list"), session.state.row
+    assert columns.count() == len(row)
+    shown = [pane.title for pane in window.views.panes.panes[:-1]] if row else []
+    for at, column in enumerate(row):
+        own = "" if column.case is None else column.case.name.removeprefix("sub-")
+        title = columns.item(at).toolTip()
+        assert [name for name in NAMES if name in title] == [own][: bool(own)], title
+        if session.state.comparison == "row" and len(shown) == len(row):
+            assert shown[at] == title
 
 
 class Doctor:
@@ -130,6 +139,7 @@ class Doctor:
             self.look,
             self.tab,
             self.pin,
+            self.columns,
             self.wait,
             self.measure,
             self.labels,
@@ -192,6 +202,13 @@ class Doctor:
         if self.window.session.recipe is not None:
             self.window.explorer.comparing.pin()
             self.window.explorer.comparing.set_mode(self.draw.choice(("off", "curtain")))
+
+    def columns(self) -> None:
+        comparing = self.window.explorer.comparing
+        if self.draw.random() < 0.3:
+            comparing.row.remove()
+        comparing.row.add()
+        comparing.set_mode(self.draw.choice(("off", "row", "row")))
 
     def wait(self) -> None:
         QTest.qWait(600)

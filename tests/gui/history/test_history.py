@@ -415,7 +415,8 @@ def test_a_session_that_ended_unexpectedly_is_offered_and_restored(window, sessi
 def test_the_scan_of_an_earlier_session_is_a_patient_of_its_own(window, sessions_folder, scan_file):
     kept = SessionFolder(sessions_folder)
     model = MadeWith.of(window.session.generator)
-    kept.write(SessionState((seed(1), seed(2)), 1, model, scan=str(scan_file)).stamped())
+    view = {"cases": [{"choice": {"path": str(scan_file)}}]}
+    kept.write(SessionState((seed(1), seed(2)), 1, model, view=view).stamped())
     (kept.path / OWNER).unlink()
     [session] = [k for k in kept_sessions(sessions_folder) if k.folder == kept.path]
     window.explorer.sessions.restore(session)
