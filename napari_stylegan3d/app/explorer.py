@@ -892,6 +892,7 @@ class Explorer(Docked):
         if self.views is not None and self.viewing is not None:
             self.viewing.show_title()
             self.views.marks.set_whose(brain_of(self.session))
+            self.views.refresh()
             ours = self.comparison.is_picture
             preview = ours and self.comparison.is_preview
             self.views.readout.quality.setText("preview" if preview else "")
