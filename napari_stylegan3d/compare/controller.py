@@ -711,7 +711,10 @@ class CompareController(QObject):
         self.thumbnails.ready.connect(lambda recipe, _: self._show_thumbnail(recipe))
 
     def _on_change(self, change: StateChange) -> None:
-        """A or the mode is another."""
+        """A or the mode is another; over another subject A waits for its picture."""
+        if change.another_subject and self.shows is not None:
+            self.shows.veil.set_visible(False)
+            self.shows.views.refresh()
         if "comparison" not in change.parts:
             return
         if change.before.comparison != change.now.comparison:
