@@ -481,10 +481,11 @@ def _spread(pack: Pack, settings: AnatomySettings) -> Pack:
         return pack
     from sklearn.cluster import kmeans_plusplus
 
-    coarse = [
-        F.adaptive_avg_pool3d(as_input(pack.volumes[row]), settings.generator.base) for row in rows
-    ]
-    data = torch.stack(coarse).flatten(1).numpy()
+    # In one block: small ones between large ones that are freed would keep the heap as large.
+    coarse = np.empty((len(rows), *settings.generator.base), np.float32)
+    for place, row in zip(coarse, rows, strict=True):
+        place[:] = F.adaptive_avg_pool3d(as_input(pack.volumes[row]), place.shape)[0]
+    data = coarse.reshape(len(rows), -1)
     _, chosen = kmeans_plusplus(data, settings.fit_on, random_state=settings.seed)
     unused = set(rows) - set(rows[chosen])
     table = [row | {"split": "unused"} if i in unused else row for i, row in enumerate(pack.table)]
