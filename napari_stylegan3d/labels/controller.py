@@ -440,11 +440,17 @@ MOST_STEPS = 30
 
 @dataclass(eq=False)
 class Editing:
-    """Labels of one subject, the brain that fits them, and the edits that can be undone."""
+    """Labels of one subject, the brain that fits them, and the edits that can be undone.
+
+    `asked` is the brain that is being generated, or was to be when another subject came; `due` is
+    whether one came while another subject was shown.
+    """
 
     base: Base
     fitted: EditedBrain
     steps: list[np.ndarray]
+    asked: Wish | None = None
+    due: bool = False
 
 
 class LabelsController(QObject):
@@ -469,7 +475,6 @@ class LabelsController(QObject):
         self._work = LatestWins(fit, self, self._on_fitted, slot("generating from labels"))
         self.busyChanged = self._reading.busyChanged
         self._job = LongJob(self, self._on_saved, slot("saving the generated brain"))
-        self._asked: Wish | None = None
         #: The movement that is mapped over the brain.
         self._mapped: Movement | None = None
         self._field: Field | None = None
@@ -494,7 +499,6 @@ class LabelsController(QObject):
         self.drawing.changed.connect(self._on_stroke)
         self.comparison.viewChanged.connect(self._on_view)
         self.session.changed.connect(self._on_change)
-        self.session.recipeChanged.connect(self._on_recipe)
         self.session.modelChanged.connect(self._on_model)
         self._job.runningChanged.connect(lambda on: box.save.setEnabled(not on))
 
@@ -506,6 +510,16 @@ class LabelsController(QObject):
     def _now(self) -> Editing | None:
         """Of the subject on the screen."""
         return self._open.get(self.session.key)
+
+    @property
+    def _asked(self) -> Wish | None:
+        """What is being generated from its labels."""
+        return None if self._now is None else self._now.asked
+
+    @_asked.setter
+    def _asked(self, wish: Wish | None) -> None:
+        if self._now is not None:
+            self._now.asked = wish
 
     @property
     def base(self) -> Base | None:
@@ -562,27 +576,31 @@ class LabelsController(QObject):
 
     def _begin(self, editing: Editing) -> None:
         self._open[self.session.key] = editing
+        editing.asked = None
         self._show_editing()
-        self._tell()
+        self._tell(self.session.key)
 
     def _show_editing(self) -> None:
         """Show the labels of the subject on the screen, or that there are none."""
-        self._asked, now = None, self._now
+        now = self._now
         self.box.show_base(now is not None)
         if now is not None:
             self.box.show_undo(len(now.steps) > 1)
             self._draw(now.steps[-1])
         self._show_back()
 
-    def _tell(self) -> None:
-        """The session keeps what the labels of the subject on the screen were edited to."""
-        now, labels, edited = self._now, None, self.edited
+    def _tell(self, key: str) -> None:
+        """The session keeps what the labels of a subject were edited to."""
+        now, labels = self._open.get(key), None
+        edited = self.edited
+        if now is not None and key != self.session.key:
+            edited = now.steps[-1]
         if now is not None and now.base.origin is not None and edited is not None:
             assert now.base.labels is not None
             origin = now.base.origin
             edits = (*origin.edits, (now.base.labels, edited))
             labels = dataclasses.replace(origin, edits=edits)
-        self.session.annotate(self.session.key, labels=labels)
+        self.session.annotate(key, labels=labels)
         self.changed.emit()
 
     @property
@@ -609,6 +627,9 @@ class LabelsController(QObject):
     def _on_change(self, change: StateChange) -> None:
         """Labels belong to whose brain they are of: they leave the screen and return with it."""
         if not change.another_subject:
+            if change.before.recipe != change.now.recipe:  # the labels wait for theirs
+                self._asked = None
+                self._wait()
             return
         before, labels = self._open.get(change.before.key), self.drawing.labels
         if before is not None and labels is not None:
@@ -620,6 +641,20 @@ class LabelsController(QObject):
         self.drawing.remove()
         self._show_editing()
         self.changed.emit()
+        now = self._now
+        if now is None:
+            return
+        if now.asked is not None:  # another subject's may have taken its turn
+            self._work.submit(now.asked)
+        if now.due or change.now.what == VIEW:
+            now.due = False
+            self._show_fitted(now.base, now.fitted)
+            self._show_size()
+        elif self._is_base():
+            self.box.show_look("before")
+            self._show_size()
+        else:
+            self._wait()
 
     def _show_back(self) -> None:
         """Offer to restore closed labels, if they are on this grid."""
@@ -665,7 +700,7 @@ class LabelsController(QObject):
         if self._now is not None:
             self._remember(self._now, labels)
             self.box.show_undo(len(self._now.steps) > 1)
-            self._tell()
+            self._tell(self.session.key)
 
     def _resize(self, mm: float, live: bool) -> None:
         """The slider starts from the labels of the last step; releasing it makes a new step."""
@@ -704,18 +739,27 @@ class LabelsController(QObject):
         self._work.submit(wish)
 
     def _on_fitted(self, wish: Wish, fitted: EditedBrain) -> None:
-        asked, now = self._asked, self._now
-        if now is None or wish.base is not now.base or asked is None:
+        found = (one for one in self._open.items() if one[1].base is wish.base)
+        key, now = next(found, ("", None))
+        if now is None or now.asked is None:
+            return
+        asked, here = now.asked, key == self.session.key
+        if wish.resizes and not (asked.resizes and asked.labels is wish.labels):
+            return  # undone, or painted on, before it was there
+        if wish is asked:
+            now.asked = None
+        if wish.resizes or wish is asked:
+            now.fitted = fitted
+        if wish.mm and not (here and self.box.resize_row.value()):
+            self._remember(now, fitted.labels)  # the slider was left before it was there
+        if not here:
+            now.due = True
+            self._tell(key)
             return
         if wish.resizes:  # the labels have moved, too
-            if not (asked.resizes and asked.labels is wish.labels):
-                return  # undone, or painted on, before it was there
-            now.fitted = fitted
             self._draw(fitted.labels)
             self.box.show_undo(True)
-            self._tell()
-        elif wish is asked:
-            now.fitted = fitted
+            self._tell(key)
         if self.box.look != "movement":
             self.box.show_look("after")
         self._show_fitted(wish.base, fitted)
@@ -754,7 +798,7 @@ class LabelsController(QObject):
         self.box.resize_row.set_value(0.0)
         self._draw(now.steps[-1])
         self.box.show_undo(len(now.steps) > 1)
-        self._tell()
+        self._tell(self.session.key)
         self._fit()
 
     def _tool(self, on: bool) -> None:
@@ -772,11 +816,6 @@ class LabelsController(QObject):
         if self.box.paint.isChecked():
             self.drawing.take_brush(self._tissue, self.box.brush_mm)
         self._show_size()
-
-    def _on_recipe(self, _recipe: Recipe, _live: bool) -> None:
-        """Another brain is shown: the labels wait for theirs."""
-        self._asked = None
-        self._wait()
 
     def _wait(self) -> None:
         """Show whose labels these are."""
@@ -869,7 +908,7 @@ class LabelsController(QObject):
         self._asked = None
         self.drawing.remove()
         self.box.show_base(False)
-        self._tell()
+        self._tell(self.session.key)
 
     def _slot(self, doing: str) -> Callable[..., None]:
         """What a job calls with an error as the last argument."""

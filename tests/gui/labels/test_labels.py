@@ -570,6 +570,41 @@ def test_age_and_sex_stay_with_the_patient_whose_labels_are_edited(
     part.box.unfold(False)
 
 
+def test_an_edit_made_just_before_switching_patients_is_there_on_return(
+    window, scan_file, second_file, monkeypatch
+):
+    part = window.explorer.relabelling
+    align(window, second_file)
+    align(window, scan_file)
+    part.box.unfold()
+    window.click("labels.take")
+    window.wait(lambda: part.base is not None)
+    few, released, function = count(window), threading.Event(), part._work._function
+    monkeypatch.setattr(part._work, "_function", lambda wish: released.wait(30) and function(wish))
+    window.set("labels.resize", 8)
+    window.show("sub-08")
+    other = window.volume
+    released.set()
+    window.wait(lambda: not part._work.busy)
+    assert NAME not in window.viewer.layers
+    assert np.array_equal(window.volume, other), "what arrives late is never on another's screen"
+    for _again in range(2):
+        window.show("sub-07")
+        window.wait(lambda: is_shown(window, part))
+        assert window.viewer.layers[NAME].visible
+        assert count(window) > few
+        assert np.array_equal(window.volume, part.fitted.volume)
+        assert "ml now" in window.find("labels.note").text()
+        assert part.can_undo
+        window.show("sub-08")
+    window.show("sub-07")
+    part.undo()
+    assert count(window) == few
+    window.wait(lambda: is_shown(window, part))
+    part.box.unfold(False)
+    close_all(window)
+
+
 def as_before_scans_were_named(view):
     (view["labels"],) = view["labels"]
     del view["labels"]["scan"], view["labels"]["rigid"], view["labels"]["of"]
