@@ -53,9 +53,8 @@ from stylegan3d.session.provenance import (
     ComparedPair,
     Provenance,
     Side,
-    in_words,
     provenance_of,
-    provenance_of_scan,
+    titled,
 )
 
 if TYPE_CHECKING:
@@ -573,6 +572,7 @@ class ComparedViews(QObject):
 
 
 THUMBNAIL = "compare"
+NO_PIN = "Made of labels or filled in: it cannot be pinned as A."
 A_LOST = "{name}, which was compared as A, could not be opened and aligned again: pin it once more."
 
 
@@ -649,8 +649,8 @@ class CompareController(QObject):
         if self.pinned is None and mode != "row":
             mode = "off"
         self.session.compare(mode, self.session.state.second)
-        if mode != "row":
-            # B's picture says which it is; a scan or a difference gives way to the brain.
+        if mode != "row" or self.comparison.is_picture:
+            # B's picture says which it is; in a pair, a scan or a difference gives way to it.
             self._show_b()
 
     def hold(self, held: bool) -> None:
@@ -768,7 +768,9 @@ class CompareController(QObject):
 
     def _on_view(self, _view: str) -> None:
         """Something is shown: B, or a scan, with which the comparison ends."""
-        self.panel.b.setText(self._in_words)
+        can = self.comparison.view not in ("painted", "filled")
+        self.panel.pin.setEnabled(can)
+        self.panel.b.setText(self._in_words if can else f"{self._in_words}\n{NO_PIN}")
         if self._busy or self.held:
             return
         if self.comparison.is_picture:
@@ -817,9 +819,9 @@ class CompareController(QObject):
     @property
     def _in_words(self) -> str:
         """What B is: whose brain, and whether it is the scan, edited, or the model's."""
-        case, recipe = self.session.case, self.comparison.recipe or self.session.brain
-        if case is not None and not self.comparison.is_picture:
-            return in_words(provenance_of_scan(case))
+        layer, recipe = self.comparison.stage.layer, self.comparison.recipe or self.session.brain
+        if layer is not None and KEY in layer.metadata and not self.comparison.is_picture:
+            return titled(layer.metadata[KEY], recipe)
         told = provenance_of(self.session, recipe)
         return side_of(recipe, "B", told).title if told.kind != "scan" else told.caption
 

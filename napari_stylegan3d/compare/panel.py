@@ -34,7 +34,7 @@ from stylegan3d.base import SessionError
 from stylegan3d.measures.tissue_volumes import EXPLAINED, SMALL, TOLD, VOLUMES
 from stylegan3d.scans.verdicts import SIMILARITY
 from stylegan3d.session.provenance import Provenance, provenance_of_state, titled
-from stylegan3d.session.state import MOST_COLUMNS, State
+from stylegan3d.session.state import IN_COLUMNS, MOST_COLUMNS, State
 from stylegan3d.settings.option import ComparisonSettings
 
 if TYPE_CHECKING:
@@ -183,10 +183,12 @@ class RowController(QObject):
     def _why_not(self) -> str:
         """Why the current picture cannot be a column beside others; empty if it can."""
         session, state = self.session, self.session.state
+        if state.what == "scan" and session.placed is None:
+            return "Align the scan first: it is not in the space of the others, which look black."
+        if state.column.what not in IN_COLUMNS:
+            return "Columns are scans, brains or differences: save this picture and open its file."
         if len(state.row) >= MOST_COLUMNS:
             return "Four brains fit: remove one to add another."
-        if state.what == "scan" and session.placed is None:
-            return "Align the scan first: until then it is not in the same space as the others."
         if self._current is None or self.comparison.is_preview:
             return "Wait for the full volume."
         if _made_from(state.column) in map(_made_from, state.row):
@@ -194,10 +196,11 @@ class RowController(QObject):
         return ""
 
     def _on_levels(self) -> None:
+        stage = self.comparison.stage
         if self.session.state.comparison == "row" and self.views is not None:
-            for pane in self._made.values():
+            for pane in () if stage.is_difference else self._made.values():
                 if pane.provenance is not None and pane.provenance.kind != "difference":
-                    pane.layer.contrast_limits = self.comparison.stage.limits
+                    pane.layer.contrast_limits = stage.limits
             self.views.panes.update()
 
 

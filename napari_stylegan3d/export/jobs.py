@@ -8,9 +8,8 @@ patient whose scan is not shown, or of a brain that is still being drawn.
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,11 +18,12 @@ from qtpy.QtGui import QImage
 
 from napari_stylegan3d.core.jobs import Loaded
 from napari_stylegan3d.views.display import KEY, OVER
-from stylegan3d.base import Doubt, OutputError, Progress
+from stylegan3d.base import OutputError, Progress
 from stylegan3d.outputs.results import (
     OF_A_SCAN,
     PAINTED,
     RECORDED,
+    columns_sidecar,
     doubts_entry,
     json_path,
     picture_name,
@@ -34,8 +34,9 @@ from stylegan3d.outputs.results import (
 )
 from stylegan3d.recipe.recipe import Recipe, Source
 from stylegan3d.render.recipes import edited_scan, render_recipe
-from stylegan3d.session.provenance import Over, Provenance, scan_file_of
-from stylegan3d.storage.about import Origin
+from stylegan3d.session import provenance
+from stylegan3d.session.case import Case, Choice
+from stylegan3d.session.provenance import Over, Provenance, scan_file_of, titled
 from stylegan3d.storage.files import check_output, write_together
 from stylegan3d.storage.jsontext import to_json
 
@@ -43,32 +44,9 @@ if TYPE_CHECKING:
     from napari_stylegan3d.core.rendering import DisplayController
     from stylegan3d.model.generator import Generator
     from stylegan3d.outputs.films import Film
+    from stylegan3d.session.state import State
+    from stylegan3d.session.workspace import Workspace
     from stylegan3d.settings.option import ReportSettings
-
-
-@dataclass(frozen=True)
-class OfScan:
-    """The scan that a picture shows.
-
-    Attributes
-    ----------
-    name : str
-        The patient's.
-    path : Path or None
-        Its file or folder.
-    sha256 : str
-        Its hash.
-    origin : {"acquired", "synthetic", "edited"}
-        What its files say that it is.
-    doubts : sequence of Doubt
-        What is in doubt about it.
-    """
-
-    name: str
-    path: Path | None
-    sha256: str
-    origin: Origin = "acquired"
-    doubts: Sequence[Doubt] = ()
 
 
 @dataclass(frozen=True)
@@ -81,8 +59,8 @@ class Pictured:
         The brain; None for a scan that no recipe made.
     file : Path or None
         Of a recipe that edits a scan, the scan's file.
-    scan : OfScan or None
-        The scan, where there is no recipe.
+    scan : Case or None
+        Whose scan, where there is no recipe.
     kind : str
         Of a scan: "" as recorded, "unusual" with what stands out in it, "painted" to fit edited
         labels.
@@ -94,51 +72,59 @@ class Pictured:
         Whether the recipe's brain was painted to fit edited labels.
     comparison : str
         How it is compared with a second picture; "off" if it is not.
-    second : Recipe or OfScan or None
+    second : Recipe or Case or None
         That second picture.
     over : dict or None
         A second image that lies over it, or in its place, for the sidecar.
+    title : str
+        What it shows, in words.
+    columns : sequence of Pictured
+        The columns to its left.
     """
 
     recipe: Recipe | None
     file: Path | None = None
-    scan: OfScan | None = None
+    scan: Case | None = None
     kind: str = ""
     aligned: bool = True
     synthetic: bool = True
     painted: bool = False
     comparison: str = "off"
-    second: Recipe | OfScan | None = None
+    second: Recipe | Case | None = None
     over: dict[str, Any] | None = None
+    title: str = ""
+    columns: Sequence[Pictured] = ()
+
+    @property
+    def every(self) -> list[Pictured]:
+        """Each picture alone, from the left."""
+        return [*self.columns, replace(self, columns=())]
 
     def name(self, what: str) -> str:
-        """File name, with the view as its last part."""
+        """File name, with the view as its last part; of columns it names all patients."""
+        if self.columns:
+            names = dict.fromkeys(one.name(what).split("_")[0][:40] for one in self.every)
+            return f"{'_'.join(names)}_comparison_{what}.png"
         if self.recipe is not None:
             return picture_name(self.recipe, what, scan=self.file)
         assert self.scan is not None
-        return scan_picture_name(
-            self.scan.name, self.scan.path, what, kind=self.kind, in_model_space=self.aligned
-        )
+        return scan_picture_name(self.scan, what, self.kind, self.aligned)
 
     def sidecar(self, folder: Path, generator: Generator) -> dict[str, Any]:
-        """The JSON sidecar of the picture in `folder`."""
+        """The JSON sidecar of the picture in `folder`; of columns with that of each."""
+        if self.columns:
+            told_of = [{"Name": one.title, **one.sidecar(folder, generator)} for one in self.every]
+            return columns_sidecar(told_of)
         if self.recipe is None:
             assert self.scan is not None
-            told = scan_picture_sidecar(
-                self.scan.path,
-                self.scan.sha256,
-                folder,
-                kind=self.kind,
-                origin=self.scan.origin,
-                doubts=self.scan.doubts,
-            )
+            told = scan_picture_sidecar(self.scan, folder, self.kind)
         else:
             told = picture_sidecar(self.recipe, generator, folder)
             if self.painted:
                 told |= {"Description": PAINTED}
             if not self.synthetic:
                 told |= {"Description": RECORDED, "IntendedUse": OF_A_SCAN, "SyntheticImage": False}
-        if self.comparison != "off":
+        if self.comparison not in ("off", "row"):
             told["Comparison"] = {"Mode": self.comparison, **self._second(folder)}
         if self.over is not None:
             told["SecondImage"] = self.over
@@ -166,6 +152,24 @@ def pictured(comparison: DisplayController, *, alone: bool = False) -> Pictured:
     told = None if layer is None else layer.metadata.get(KEY)
     if not isinstance(told, Provenance):
         raise OutputError("Nothing to save yet: wait for the first brain.")
+    shown = _on_stage(comparison, told, alone)
+    row = () if alone or session.state.comparison != "row" else session.state.row
+    columns = [_column(session, column) for column in row]
+    return replace(shown, title=titled(told, shown.recipe), columns=columns)
+
+
+def _column(session: Workspace, column: State) -> Pictured:
+    """What a column shows."""
+    told, case, recipe = provenance.provenance_of_state(session, column), column.case, column.drawn
+    made, title = told.made_as != "scan", titled(told, recipe)
+    if recipe is None or (case is not None and column.what == "scan"):
+        return Pictured(None, None, case, synthetic=made, title=title)
+    return Pictured(recipe, scan_file_of(session, recipe), synthetic=made, title=title)
+
+
+def _on_stage(comparison: DisplayController, told: Provenance, alone: bool) -> Pictured:
+    """The current picture, without the columns."""
+    session = comparison.session
     view, shown = comparison.view, session.state
     over = None if alone else _over(comparison)
     case = {"scan": session.case, "unusual": session.result}.get(view)
@@ -173,13 +177,12 @@ def pictured(comparison: DisplayController, *, alone: bool = False) -> Pictured:
         kind = "" if view == "scan" else view
         aligned = view == "unusual" or session.placed is not None
         made = case.origin != "acquired"
-        recorded = OfScan(case.name, case.path, case.sha256, case.origin, case.known_doubts)
-        return Pictured(None, None, recorded, kind, aligned=aligned, synthetic=made, over=over)
+        return Pictured(None, None, case, kind, aligned=aligned, synthetic=made, over=over)
     if view == "painted" and comparison.painted is not None:
         scan = comparison.painted.scan
         if scan is not None:
             of = scan.aligned.scan
-            found = OfScan(told.name, of.path, of.sha256, of.origin, scan.aligned.doubts)
+            found = Case(told.name, Choice(of.path), aligned=scan.aligned, stored_sha256=of.sha256)
             return Pictured(None, None, found, view, over=over)
     elif shown.what == "search" or not comparison.is_current:
         raise OutputError("Wait for the full volume, then save the picture.")
@@ -187,14 +190,8 @@ def pictured(comparison: DisplayController, *, alone: bool = False) -> Pictured:
     if recipe is None:
         raise OutputError("Wait until the scan is open, then save the picture.")
     how = "off" if alone else shown.comparison
-    second: Recipe | OfScan | None = None
-    if how not in ("off", "row") and shown.second is not None:
-        beside = shown.second
-        if isinstance(beside, Recipe):
-            second = beside
-        else:
-            second = OfScan(beside.name, beside.path, beside.sha256, beside.origin)
-    scans = told.made_as == "scan" and (how == "off" or isinstance(second, OfScan))
+    second = None if how in ("off", "row") else shown.second
+    scans = told.made_as == "scan" and (how in ("off", "row") or isinstance(second, Case))
     return Pictured(
         recipe,
         scan_file_of(session, recipe),
@@ -342,7 +339,7 @@ def save_latent(
     sha256 = latents.save_latent(target.path, latent, overwrite=target.overwrite)
     moved = {}
     if plain:
-        moved[source] = dataclasses.replace(source, path=str(target.path), sha256=sha256)
+        moved[source] = replace(source, path=str(target.path), sha256=sha256)
     return SavedFiles([target.path], moved)
 
 
@@ -354,21 +351,23 @@ def save_picture(
     picture: QImage | Callable[[], Any],
 ) -> SavedFiles:
     """Write a picture, made in the window or drawn here by a function, and its JSON sidecar."""
-    from stylegan3d.render.figures import SYNTHETIC, png_bytes, source_type, with_source_type
+    from stylegan3d.render import figures
 
-    recipe = shown.recipe
-    moved, files = _latents(target, [] if recipe is None else [recipe])
+    recipe, every = shown.recipe, shown.every
+    recipes = [one.recipe for one in every if one.recipe is not None]
+    made = {one.synthetic for one in every}
+    moved, files = _latents(target, recipes)
     report(0, 1, "Rendering")
-    marked = SYNTHETIC if shown.synthetic else ""
+    marked = figures.SYNTHETIC if True in made else ""
     if isinstance(picture, QImage):
         png = _png(picture, marked)
     else:
-        png = png_bytes(picture(), description=marked)
-    if shown.synthetic:
-        png = with_source_type(png, ".png", source_type(recipe))
-    if recipe is not None:
-        shown = dataclasses.replace(shown, recipe=_lasting(recipe, moved))
-    told = shown.sidecar(target.path.parent, loaded.generator)
+        png = figures.png_bytes(picture(), description=marked)
+    if True in made:
+        kind = figures.COMPOSITE if False in made else figures.source_type(*recipes)
+        png = figures.with_source_type(png, ".png", kind)
+    lasting = [replace(one, recipe=one.recipe and _lasting(one.recipe, moved)) for one in every]
+    told = replace(lasting[-1], columns=lasting[:-1]).sidecar(target.path.parent, loaded.generator)
     told |= {} if recipe is None else doubts_entry(recipe.scan())
     files |= {target.path: png, json_path(target.path): to_json(told).encode()}
     return _write(target, files, moved)
@@ -385,7 +384,7 @@ def save_film(report: Progress, loaded: Loaded, target: ExportTarget, film: Film
     report(0, film.frames, "Rendering the film")
     renderer = Renderer(loaded.generator, loaded.renderer.details)
     drawn = film_files(target.path, film, loaded.generator, renderer, report)
-    lasting = dataclasses.replace(film, recipes=tuple(_lasting(r, moved) for r in film.recipes))
+    lasting = replace(film, recipes=tuple(_lasting(r, moved) for r in film.recipes))
     from stylegan3d.outputs.films import film_sidecar
 
     told = film_sidecar(lasting, loaded.generator, target.path)
@@ -413,7 +412,7 @@ def save_report(
     generator, unusual_z = loaded.generator, settings.unusual_z
     case = build_case(recipe, generator, loaded.renderer, **about, unusual_z=unusual_z)
     report(1, 2, "Writing")
-    case = dataclasses.replace(case, recipe=_lasting(recipe, moved))
+    case = replace(case, recipe=_lasting(recipe, moved))
     files |= report_files(target.path, case, generator, html=settings.html)
     files |= _dicom(report, target, [target.path], files)
     return _write(target, files, moved)
@@ -463,7 +462,7 @@ def _latents(
             continue
         path = target.path.parent / Path(source.path).name
         data = Path(source.path).read_bytes()
-        moved[source] = dataclasses.replace(source, path=str(path))
+        moved[source] = replace(source, path=str(path))
         if not (path.is_file() and path.read_bytes() == data):
             files[path] = data
     return moved, files

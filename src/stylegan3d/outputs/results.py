@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from PIL import Image
 
-from stylegan3d.base import Doubt, Json, JsonView, OutputError
+from stylegan3d.base import Json, JsonView, OutputError
 from stylegan3d.measures.tissue_volumes import Tissues, read_tissues
 from stylegan3d.recipe.description import marked
 from stylegan3d.recipe.recipe import Recipe, Source
@@ -25,7 +25,7 @@ from stylegan3d.render.figures import (
 )
 from stylegan3d.scans.verdicts import doubts_of_scan, withheld
 from stylegan3d.storage import volumes
-from stylegan3d.storage.about import INTENDED_USE, NOT_ACQUIRED, PROGRAM, Origin, version
+from stylegan3d.storage.about import INTENDED_USE, NOT_ACQUIRED, PROGRAM, version
 from stylegan3d.storage.bids import OWN_GRID, describe, root_of, source_uri
 from stylegan3d.storage.files import write_together
 from stylegan3d.storage.formats import DESC, GRID, MODEL, Name, portable, scan_stem, scan_suffix
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from stylegan3d.model.generator import Generator
     from stylegan3d.render.renderer import Rendered
     from stylegan3d.scans import SecondImage
+    from stylegan3d.session.case import Case
 
 #: What grey values mean on the model's grid.
 INSIDE = "1 is the 99.5th percentile inside the brain, 0 is outside"
@@ -307,17 +308,13 @@ def picture_name(recipe: Recipe, what: str, *, scan: str | Path | None = None) -
     return f"{volume_name(recipe, scan=scan).removesuffix(VOLUME_SUFFIX)}_{what}.png"
 
 
-def scan_picture_name(
-    name: str, scan: str | Path | None, what: str, *, kind: str = "", in_model_space: bool = True
-) -> str:
+def scan_picture_name(case: Case, what: str, kind: str, in_model_space: bool) -> str:
     """Such as sub-01_space-model_T1w_axial.png: a scan as recorded, or what is made of it.
 
     Parameters
     ----------
-    name : str
-        The patient's.
-    scan : path-like or None
-        The scan's file, whose BIDS suffix stays.
+    case : Case
+        Whose scan; the BIDS suffix of its file stays.
     what : str
         The view.
     kind : str
@@ -325,9 +322,9 @@ def scan_picture_name(
     in_model_space : bool
         Whether it lies on the model's grid.
     """
-    suffix = "T1w" if scan is None else scan_suffix(scan)
+    suffix = "T1w" if case.path is None else scan_suffix(case.path)
     space = MODEL if in_model_space else ""
-    return portable(str(Name(name, kind, f"{suffix}_{what}", space, ""))) + ".png"
+    return portable(str(Name(case.name, kind, f"{suffix}_{what}", space, ""))) + ".png"
 
 
 def json_path(path: Path) -> Path:
@@ -355,26 +352,34 @@ def picture_sidecar(
     }
 
 
-def scan_picture_sidecar(
-    scan: Path | None,
-    sha256: str,
-    folder: Path,
-    *,
-    kind: str = "",
-    origin: Origin = "acquired",
-    doubts: Sequence[Doubt] = (),
-) -> Json:
+def scan_picture_sidecar(case: Case, folder: Path, kind: str) -> Json:
     """Content of the JSON sidecar of a picture in `folder` of a scan; `kind` as for its name."""
     described = {"unusual": UNUSUAL, "painted": PAINTED}.get(kind, RECORDED)
-    made = kind == "painted" or origin != "acquired"
+    made = kind == "painted" or case.origin != "acquired"
+    whose = NOT_ACQUIRED.get(case.origin, "a real scan")
     return {
-        "Description": described.replace("a real scan", NOT_ACQUIRED.get(origin, "a real scan")),
+        "Description": described.replace("a real scan", whose),
         "IntendedUse": INTENDED_USE if made else OF_A_SCAN,
         "SyntheticImage": made,
         "GeneratedBy": [{"Name": PROGRAM, "Version": version()}],
-        "Sources": [] if scan is None else [source_uri(folder, scan)],
-        "SourceSHA256": sha256,
-        "Doubts": doubts,
+        "Sources": [] if case.path is None else [source_uri(folder, case.path)],
+        "SourceSHA256": case.sha256,
+        "Doubts": case.known_doubts,
+    }
+
+
+def columns_sidecar(each: Sequence[Json]) -> Json:
+    """Content of the JSON sidecar of pictures in columns, from those of `each`.
+
+    It is synthetic if any is, and keeps the recipe of the last: the current picture.
+    """
+    made = next((one for one in each if one["SyntheticImage"]), each[-1])
+    return {
+        **{key: each[-1][key] for key in ("Recipe", "Model") if key in each[-1]},
+        **{key: made[key] for key in ("IntendedUse", "SyntheticImage", "GeneratedBy")},
+        "Description": f"Pictures in {len(each)} columns, each described in Comparison.",
+        "Sources": list(dict.fromkeys(path for one in each for path in one["Sources"])),
+        "Comparison": {"Mode": "row", "Columns": each},
     }
 
 

@@ -26,7 +26,8 @@ SYNTHETIC = "Synthetic – not for diagnosis"
 DIFFERENCE = "Difference – not for diagnosis"
 UNCONFIRMED = "Same patient? Not confirmed"
 UNEDITED = "Overlay not edited"
-WARNINGS = (SYNTHETIC, DIFFERENCE, EDITED_SCAN, WORN_DETAIL, UNCONFIRMED, UNEDITED)
+OF_ONE = tuple(f"{letter}: {EDITED_SCAN}" for letter in "AB")
+WARNINGS = (SYNTHETIC, DIFFERENCE, EDITED_SCAN, WORN_DETAIL, UNCONFIRMED, UNEDITED, *OF_ONE)
 #: What a scan warns of that was not acquired: as on the day when it was made.
 MADE_AS: dict[Origin, Kind] = {"acquired": "scan", "synthetic": "generated", "edited": "edited"}
 #: Maximum length of names and of edits, for narrow views.
@@ -261,6 +262,12 @@ class ComparedPair(Provenance):
     def whole(self) -> str:
         """The caption with nothing left out."""
         return self._of_both([side.whole.split("\n")[0] for side in self._sides])
+
+    @property
+    def warning(self) -> str:
+        """The strongest of both; of one edited scan with its letter."""
+        edited = [one.letter for one in self._sides if one.made_as == self.kind == "edited"]
+        return f"{edited[0]}: {EDITED_SCAN}" if len(edited) == 1 else super().warning
 
     @property
     def _sides(self) -> list[Side]:

@@ -35,7 +35,7 @@ FOLLOWING = (*OF_MODEL, "difference", "movement")
 WITHOUT_RECIPE = ("scan", "painted", "search")
 #: Pictures of what a session does not keep: after it they are made again.
 MADE_AGAIN = ("painted", "unusual")
-#: Pictures that a column shows again after a session; others it has only until then.
+#: Pictures that a column can show: those that it shows again after a session.
 IN_COLUMNS = ("recipe", "scan", "model", "difference", "residual")
 #: Columns beside the current picture.
 MOST_COLUMNS = 3

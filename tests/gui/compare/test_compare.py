@@ -21,7 +21,15 @@ from stylegan3d.measures.similarity import PairFigures
 from stylegan3d.measures.tissue_volumes import VOLUMES
 from stylegan3d.recipe.description import describe_recipe
 from stylegan3d.recipe.recipe import Edit, Recipe, Source, Truncation
-from stylegan3d.session.provenance import ComparedPair, Provenance, Side, distinct_title
+from stylegan3d.session.provenance import (
+    MODEL_MINUS_SCAN,
+    WARNINGS,
+    ComparedPair,
+    Provenance,
+    Side,
+    distinct_title,
+)
+from stylegan3d.storage.about import EDITED_SCAN
 
 #: What is asked is what is shown, not how it is drawn.
 UNPAINTED = True
@@ -436,6 +444,13 @@ def test_captions_tell_which_is_which():
     assert both[0] == "A (left): Scan"
     assert both[1].startswith("B (right): ")
     assert both[-1] == "Synthetic – not for diagnosis"
+    edited = Side("edited", "sub-07", letter="A", title="sub-07, larger")
+    scan = Side("scan", "sub-07", letter="B", title="sub-07")
+    both = ComparedPair.of(edited, scan, ("left", "right"))
+    assert both.caption.splitlines()[-1] == f"A: {EDITED_SCAN}"
+    assert both.warning in WARNINGS, "it is never shortened"
+    both = ComparedPair.of(edited, edited, ("left", "right"))
+    assert both.caption.splitlines()[-1] == EDITED_SCAN
     projected = Recipe(Source("projected", path="/d/sub-04_desc-projected_latent.safetensors"))
     told = Provenance("reconstruction", "sub-04")
     assert side_of(projected, "B", told).title == "Reconstruction of sub-04"
@@ -546,9 +561,33 @@ def test_up_to_four_brains_stand_in_columns_with_one_crosshair(window, scan_file
     assert window.viewer.dims.point[2] == before[2], "in the plane that was clicked"
     window.open_scan(scan_file)
     assert not window.find("compare.row_add").isEnabled(), "it is not in the model's space"
+    assert "Align the scan first" in window.find("compare.row_note").text()
     window.click("compare.row_remove")
     assert len(panes.panes) == 2
     window.click("compare.mode.off")
     assert window.views.view("Axial").canvas.isVisible()
     assert panes.panes == ()
+    window.session.line_up(())
+
+
+def test_a_column_has_no_letter_and_its_own_greys(pair, scan_file):
+    window = pair
+    window.click("compare.mode.side")
+    window.click("compare.mode.row")
+    window.click("compare.row_add")
+    window.session.change(A)
+    window.settle()
+    assert [words[0] for words in window.views.panes.captions()] == ["1: Seed 8", "2: Seed 3"]
+    window.click("compare.mode.off")
+    case = window.project(scan_file)
+    window.click("compare.mode.row")
+    window.session.look("residual")
+    window.settle()
+    assert window.find("compare.b").text() == f"{case.name}: {MODEL_MINUS_SCAN}"
+    column = window.views.panes.panes[0].layer
+    limits, stage = column.contrast_limits, window.explorer.comparison.stage
+    stage.layer.contrast_limits = [-0.2, 0.2]
+    assert stage.is_difference
+    assert column.contrast_limits == limits
+    window.click("compare.mode.off")
     window.session.line_up(())

@@ -184,6 +184,40 @@ def test_a_scan_beside_a_synthetic_brain_is_no_picture_of_a_real_scan(
     comparing.unpin()
 
 
+def test_a_picture_of_columns_tells_of_each(window, export, tmp_path, scan_file):
+    window.explorer.panel("Compare")
+    window.click("compare.mode.row")
+    window.settle()
+    window.click("compare.row_add")
+    window.open_scan(scan_file)
+    window.click("project.align")
+    window.wait(lambda: window.session.placed is not None)
+    window.settle()
+    name, told = saved_picture(window, tmp_path)
+    assert name == "seed-0000_sub-07_comparison_all.png"
+    assert told["SyntheticImage"] is True
+    assert told["Sources"] == ["sub-07_T1w.nii.gz"]
+    assert "real scan" not in told["Description"]
+    seed, scan = told["Comparison"]["Columns"]
+    assert (seed["Name"], seed["SyntheticImage"]) == ("Seed 0", True)
+    assert seed["Recipe"]["source"]["seed"] == 0
+    assert (scan["Name"], scan["SyntheticImage"]) == ("Scan sub-07", False)
+    assert scan["SourceSHA256"] == window.session.case.sha256
+    window.explorer.panel("Compare")
+    window.click("compare.row_add")
+    window.find("compare.row_list").setCurrentRow(0)
+    window.click("compare.row_remove")
+    window.show("Synthetic brains")
+    window.session.change(Recipe(Source("seed", 5)))
+    window.settle()
+    name, told = saved_picture(window, tmp_path)
+    assert name == "sub-07_seed-0005_comparison_all.png"
+    assert told["Sources"] == ["sub-07_T1w.nii.gz"], "the patient of the column"
+    assert Recipe.from_dict(told["Recipe"]) == Recipe(Source("seed", 5))
+    window.explorer.comparing.set_mode("off")
+    window.session.line_up(())
+
+
 def test_a_film_through_three_brains(window, export, tmp_path):
     assert not window.find("export.film").isEnabled()
     for seed in (1, 2, 3):

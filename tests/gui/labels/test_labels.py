@@ -183,6 +183,14 @@ def test_larger_ventricles_are_painted_looked_at_and_saved(
     assert about["EditedLabelsOf"] == "Seed 0"
     assert about["VoxelsRelabelled"] == int((labels != tissues(labels.shape)).sum())
 
+    window.explorer.panel("Compare")
+    assert window.find("compare.b").text().endswith("cannot be pinned as A.")
+    assert not window.find("compare.pin").isEnabled()
+    window.click("compare.mode.row")
+    assert not window.find("compare.row_add").isEnabled(), "no session would keep it"
+    assert "open its file" in window.find("compare.row_note").text()
+    window.click("compare.mode.off")
+
     window.click("labels.show.before")
     assert np.array_equal(window.volume, before)
     assert part.drawing.layer.visible
