@@ -559,11 +559,12 @@ def test_up_to_four_brains_stand_in_columns_with_one_crosshair(window, scan_file
     QTest.mouseClick(panes, Qt.MouseButton.LeftButton, pos=(on.center() * 1.1).toPoint())
     assert window.viewer.dims.point != before
     assert window.viewer.dims.point[2] == before[2], "in the plane that was clicked"
+    window.click("compare.row_add")
     window.open_scan(scan_file)
     assert not window.find("compare.row_add").isEnabled(), "it is not in the model's space"
     assert "Align the scan first" in window.find("compare.row_note").text()
     window.click("compare.row_remove")
-    assert len(panes.panes) == 2
+    assert len(panes.panes) == 3
     window.click("compare.mode.off")
     assert window.views.view("Axial").canvas.isVisible()
     assert panes.panes == ()
