@@ -668,11 +668,13 @@ class ExportController(QObject):
 
         session = self.session
         recipe, projected = self._drawn, session.result
+        case = session.case_of(recipe.source)
         about: dict[str, Any] = {
             "name": "",
             "scan": None,
             "trust": None,
             "person": session.person_of(recipe)[0],
+            "header_age": case.scan.person.age if case is not None and case.scan else None,
             "norms": session.norms,
         }
         if projected is not None:

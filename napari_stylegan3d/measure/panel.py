@@ -359,10 +359,8 @@ def subject_in_words(measured: MeasuredBrain) -> str:
 def reading_in_words(read: Reading) -> str:
     """Apparent age with its interval, sex, and how the site counts."""
     sex, chance = read.sex
-    return (
-        f"Apparent age by volumes {read.age:.0f} ({max(read.low, 0):.0f} to {read.high:.0f}), "
-        f"{sex} ({100 * chance:.0f} %); {read.site}."
-    )
+    age = read.outside or f"{read.age:.0f} ({max(read.low, 0):.0f} to {read.high:.0f})"
+    return f"Apparent age by volumes {age}; {sex} ({100 * chance:.0f} %); {read.site}."
 
 
 def in_words(

@@ -21,7 +21,13 @@ from stylegan3d.base import Doubt, OutputError
 from stylegan3d.measures.tissue_volumes import TOLD
 from stylegan3d.outputs import report as content
 from stylegan3d.outputs import report_page
-from stylegan3d.outputs.report import ReportCase, ReportPicture, build_case, report_name
+from stylegan3d.outputs.report import (
+    ReportCase,
+    ReportPicture,
+    build_case,
+    identity,
+    report_name,
+)
 from stylegan3d.outputs.report_page import draw_page, html_report, report_files, writable
 from stylegan3d.outputs.results import json_path
 from stylegan3d.recipe.description import from_link
@@ -85,6 +91,12 @@ def test_it_is_one_a4_page_that_is_the_same_each_time(tmp_path):
 def test_no_name_breaks_it(tmp_path, name):
     page = draw_page(small_case(name=name), tmp_path)
     assert re.search(rb"/Count 1\b", page)
+
+
+@pytest.mark.parametrize(("header", "more"), [(52, " (as entered; the header says 52)"), (70, "")])
+def test_an_age_that_differs_from_the_header_is_told_with_it(header, more):
+    case = small_case(scan="a scan", person=Person(70, "F"), header_age=header)
+    assert identity(case)[-1] == f"Female, 70 years old{more}."
 
 
 def test_what_a_font_lacks_is_replaced():

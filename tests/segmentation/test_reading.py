@@ -7,7 +7,7 @@ import pytest
 
 from stylegan3d.scans.person import Person
 from stylegan3d.segmentation.classes import ALL_MEASURES
-from stylegan3d.segmentation.numbers import UNCALIBRATED, Reading, reader_from
+from stylegan3d.segmentation.numbers import UNCALIBRATED, Numbers, Reading, reader_from
 
 SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
 
@@ -78,3 +78,15 @@ def test_the_likelier_sex_is_named_with_its_probability():
     said = [str(Reading(47.2, 39.0, 55.4, male, "site not calibrated")) for male in (0.91, 0.02)]
     assert "47, 39 to 55 (nine of ten people); male (91 %); site" in said[0]
     assert "female (98 %)" in said[1]
+
+
+@pytest.mark.parametrize(
+    ("age", "words"),
+    [(4.0, "below 18, the youngest of the norms"), (93.0, "above 80, the oldest of the norms")],
+)
+def test_no_age_is_told_beyond_those_of_the_norms(age, words):
+    read = Reading(age, age - 13, age + 13, 0.02, "site not calibrated")
+    assert f"apparent age {words}; female" in str(read)
+    cells = Numbers({}, reading=read).cells()
+    assert cells["apparent_age"] is cells["apparent_low"] is cells["apparent_high"] is None
+    assert words in cells["apparent_site"]

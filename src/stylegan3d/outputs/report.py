@@ -124,6 +124,8 @@ class ReportCase:
         What the files of the scan say that it is.
     person : Person
         Age and sex, as far as known.
+    header_age : float or None
+        Age in years as the files of the scan say it, if they do.
     unusual_z : float
         A z beyond this is marked.
     """
@@ -140,6 +142,7 @@ class ReportCase:
     numbers: Numbers | None = None
     scan: str = ""
     person: Person = field(default_factory=Person)
+    header_age: float | None = None
     unusual_z: float = ReportSettings.unusual_z
     origin: Origin = "acquired"
 
@@ -176,6 +179,7 @@ def build_case(
     scan: np.ndarray | None = None,
     trust: JsonView | None = None,
     person: Person | None = None,
+    header_age: float | None = None,
     norms: Norms | None = None,
     unusual_z: float = ReportSettings.unusual_z,
     look: Look = PICTURE_LOOK,
@@ -195,6 +199,8 @@ def build_case(
         from it.
     person : Person or None
         Age and sex, for z and percentiles; None where unknown.
+    header_age : float or None
+        Age in years as the files of the scan say it; None if they do not.
     norms : Norms or None
         What z and percentiles are taken from; the bundled ones by default.
     unusual_z : float
@@ -230,6 +236,7 @@ def build_case(
         model=about_model(generator),
         scan=_scan(recipe),
         person=person,
+        header_age=header_age,
         unusual_z=unusual_z,
         origin=origin,
     )
@@ -395,6 +402,8 @@ def identity(case: ReportCase) -> list[str]:
     if not case.scan and person.age is None and person.sex is None:
         return lines
     age = "" if person.age is None else f"{person.age:g} years old"
+    if age and case.header_age not in (None, person.age):
+        age += f" (as entered; the header says {case.header_age:g})"
     known = ", ".join(filter(None, (SEXES[person.sex].capitalize() if person.sex else "", age)))
     return [*lines, f"{known[0].upper()}{known[1:]}." if known else NOT_GIVEN]
 

@@ -29,6 +29,7 @@ from stylegan3d.scans.person import SEXES, Person
 from stylegan3d.segmentation import inference
 from stylegan3d.segmentation import norms as norms_of_people
 from stylegan3d.segmentation.classes import (
+    AGES,
     ALL_MEASURES,
     HEAD,
     PAIRED,
@@ -78,21 +79,27 @@ class Reading:
     site: str
 
     def to_dict(self) -> Json:
-        """For JSON."""
+        """For JSON; without ages that are `outside` the norms, which `site` says then."""
         ages = {"age": self.age, "low": self.low, "high": self.high}
-        return {k: round(v, 1) for k, v in ages.items()} | {
+        return {k: None if self.outside else round(v, 1) for k, v in ages.items()} | {
             "male": round(self.male, 2),
-            "site": self.site,
+            "site": f"age {self.outside}; {self.site}" if self.outside else self.site,
         }
 
     def __str__(self) -> str:
         """Such as "apparent age 47, 39 to 55 (nine of ten people); male (91 %); site not …"."""
         sex, chance = self.sex
-        return (
-            f"apparent age {self.age:.0f}, {max(self.low, 0):.0f} to {self.high:.0f} (nine of ten "
-            "people); "
-            f"{sex} ({100 * chance:.0f} %); {self.site}"
-        )
+        limits = f"{max(self.low, 0):.0f} to {self.high:.0f} (nine of ten people)"
+        age = self.outside or f"{self.age:.0f}, {limits}"
+        return f"apparent age {age}; {sex} ({100 * chance:.0f} %); {self.site}"
+
+    @property
+    def outside(self) -> str:
+        """Such as "below 18, the youngest of the norms"; empty for an age among theirs."""
+        youngest, oldest = AGES
+        if self.age < youngest:
+            return f"below {youngest:g}, the youngest of the norms"
+        return f"above {oldest:g}, the oldest of the norms" if self.age > oldest else ""
 
     @property
     def sex(self) -> tuple[str, float]:

@@ -14,7 +14,7 @@ from napari_stylegan3d.app import walkthrough
 from napari_stylegan3d.app.sessions import FOLDER_VARIABLE
 from napari_stylegan3d.core.tissues import NAME
 from napari_stylegan3d.measure.jobs import start_of
-from napari_stylegan3d.measure.panel import signed
+from napari_stylegan3d.measure.panel import reading_in_words, signed
 from napari_stylegan3d.views.display import NAMES
 from napari_stylegan3d.widgets import dialogs
 from napari_stylegan3d.widgets.elided import InWords
@@ -28,7 +28,7 @@ from stylegan3d.scans.person import Person
 from stylegan3d.segmentation import norms, visits
 from stylegan3d.segmentation.changes import Change
 from stylegan3d.segmentation.classes import ALL_MEASURES, CLASSES, VOLUMES, value_text, volumes_ml
-from stylegan3d.segmentation.numbers import numbers_of
+from stylegan3d.segmentation.numbers import Reading, numbers_of
 from stylegan3d.segmentation.visits import Visits
 from stylegan3d.session.store import OWNER, SessionFolder, kept_sessions
 from stylegan3d.settings.option import ReportSettings
@@ -619,3 +619,10 @@ def test_what_changed_is_shown_for_its_patient_alone(
     dialog.hide()
     assert overlay.legend is None
     box.unfold(False)
+
+
+def test_no_apparent_age_is_told_below_those_of_the_norms():
+    read = Reading(4.0, 0.0, 17.0, 0.02, "site not calibrated")
+    assert "Apparent age by volumes below 18, the youngest of the norms; female" in (
+        reading_in_words(read)
+    )
