@@ -592,9 +592,7 @@ class LabelsController(QObject):
     def _tell(self, key: str) -> None:
         """The session keeps what the labels of a subject were edited to."""
         now, labels = self._open.get(key), None
-        edited = self.edited
-        if now is not None and key != self.session.key:
-            edited = now.steps[-1]
+        edited = now.steps[-1] if now and key != self.session.key else self.edited
         if now is not None and now.base.origin is not None and edited is not None:
             assert now.base.labels is not None
             origin = now.base.origin
@@ -649,12 +647,12 @@ class LabelsController(QObject):
         if now.due or change.now.what == VIEW:
             now.due = False
             self._show_fitted(now.base, now.fitted)
-            self._show_size()
-        elif self._is_base():
-            self.box.show_look("before")
-            self._show_size()
-        else:
+        elif not self._is_base():
             self._wait()
+            return
+        else:
+            self.box.show_look("before")
+        self._show_size()
 
     def _show_back(self) -> None:
         """Offer to restore closed labels, if they are on this grid."""
@@ -905,7 +903,6 @@ class LabelsController(QObject):
 
     def _forget(self) -> None:
         self._open.pop(self.session.key, None)
-        self._asked = None
         self.drawing.remove()
         self.box.show_base(False)
         self._tell(self.session.key)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator
-from itertools import takewhile
 from typing import Protocol
 
 #: A place where a line may break, of no width.
@@ -17,6 +16,8 @@ BREAK = "\u200b"
 LONG_WORD = re.compile(r"\S{18,}")
 #: Between words; a number keeps its unit.
 WORD_GAP = re.compile(r" (?!(?:sd|mm|ml|years|%)(?:\s|$))")
+#: What "…" stands for; a number says nothing without its beginning or end.
+LEFT_OUT = r"(?!(?<=\d)\d).+(?<!\d(?=\d))"
 JOINTS = re.compile(r"([_\-./\\])")
 
 
@@ -79,32 +80,26 @@ def shortened(text: str, length: int) -> str:
 
 
 def told_apart(name: str, others: Iterable[str], length: int) -> str:
-    """At most `length` characters of a name, among them those that other names lack."""
-    rest = [other for other in others if other != name]
-    if len(name) <= length or not rest:
+    """At most `length` characters of a name, in a form that no other name has if it is cut so."""
+    every = sorted({name, *others})
+    if len(name) <= length or len(every) == 1:
         return shortened(name, length)
-    start = min(_common(name, other) for other in rest)
-    end = min(_common(name[:start:-1], other[:start:-1]) for other in rest)
-    first, last = start, max(len(name) - end, start + 1)
-    while first and name[first - 1].isdigit():  # a number says nothing without its beginning
-        first -= 1
-    while last < len(name) and name[last].isdigit():
-        last += 1
-    room = length - (last - first) - 2
-    if room < 0:
-        return f"…{name[first : first + length - 1]}"
-    head = min(first, room // 2)
-    tail = min(len(name) - last, room - head)
-    head = min(first, room - tail)
-    before = name[:first] if head == first else f"{name[:head]}…"
-    after = name[last:] if tail == len(name) - last else f"…{name[len(name) - tail :]}"
-    return f"{before}{name[first:last]}{after}"
+    for shown in (shortened(name, length), *_cut(name, length)):
+        form = re.compile(LEFT_OUT.join(map(re.escape, shown.split("…"))), re.DOTALL)
+        if [one for one in every if form.fullmatch(one)] == [name]:
+            return shown
+    number = f"…#{every.index(name) + 1}"
+    return name[: length - len(number)] + number
 
 
-def _common(one: str, other: str) -> int:
-    """How many characters two texts begin with together."""
-    pairs = zip(one, other, strict=False)
-    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
+def _cut(name: str, length: int) -> Iterator[str]:
+    """A name without its middle, its end or its beginning; then without two parts."""
+    room, end = length - 1, length // 4
+    for head in sorted(range(length), key=lambda head: abs(2 * head - room)):
+        yield f"{name[:head]}…{name[len(name) - room + head :]}"
+    middle = length - 2 - 2 * end
+    for first in range(end, len(name) - end - middle):
+        yield f"{name[:end]}…{name[first : first + middle]}…{name[len(name) - end :]}"
 
 
 def elided(text: str, metrics: Metrics, width: int) -> str:
