@@ -36,6 +36,7 @@ from napari_stylegan3d.widgets import controls, dialogs
 from napari_stylegan3d.widgets.controls import single_shot
 from stylegan3d.base import Progress, ScanError, SessionError, StyleGAN3DError
 from stylegan3d.recipe.model import MadeWith
+from stylegan3d.recipe.recipe import Recipe
 from stylegan3d.scans.pose import Pose
 from stylegan3d.session.case import Alignment, Case
 from stylegan3d.session.file import SUFFIX, SessionState, pack, unpack
@@ -123,6 +124,8 @@ class LabelsRestorer(QObject):
         self.job = LongJob(self, self._on_done, self._on_failed, cancelled=self.go_on)
         #: Whose labels are being restored.
         self._key = ""
+        #: Labels that could not be restored; they stay in the session.
+        self._failed: EditedLabels | None = None
         context.session.caseChanged.connect(self.go_on)
         context.session.recipeChanged.connect(lambda *_: self.go_on())
 
@@ -130,13 +133,15 @@ class LabelsRestorer(QObject):
         """Restore the labels of the subject on the screen, if they wait for it and it is ready."""
         loaded, session = self.context.render.loaded, self.context.session
         kept, placed = session.annotations.labels, self.context.comparison.placed
-        if kept is None or loaded is None or self.job.running:
+        if kept is None or loaded is None or kept is self._failed or self.job.running:
             return
         # Labels that the user has opened meanwhile stay.
         if kept.model not in ("", loaded.generator.hash) or self.relabelling.base is not None:
             return
         recipe = kept.recipe
         if recipe is None and (placed is None or kept.scan not in ("", placed[1].scan.sha256)):
+            return
+        if recipe is not None and session.awaited(recipe) is not None:
             return
         told = GENERATED if recipe is None else provenance_of(session, recipe)
         detail = None if recipe is None else recipe.worn_detail
@@ -156,7 +161,7 @@ class LabelsRestorer(QObject):
         self.go_on()
 
     def _on_failed(self, error: Exception) -> None:
-        self.context.session.annotate(self._key, labels=None)
+        self._failed = self.context.session.annotations_of(self._key).labels
         self.context.session.messages.fail(error, "restoring labels")
 
 
@@ -174,7 +179,7 @@ class ScanRestorer(QObject):
         self._read: set[str] = set()
         self._key = ""
         self.job.runningChanged.connect(self._look, Qt.ConnectionType.QueuedConnection)
-        self.session.caseChanged.connect(self._look)
+        self.session.changed.connect(self._look)
 
     def forget(self) -> None:
         """Forget all, before another session is restored."""
@@ -182,12 +187,15 @@ class ScanRestorer(QObject):
         self._read.clear()
 
     def _look(self, _: object = None) -> None:
-        """Read the scan of the current case if necessary."""
+        """Read the next scan that something on the screen is of, or has the detail of."""
         session, loaded = self.session, self.projecting.rendering.loaded
         if loaded is None or self.job.running:
             return
-        case = next(filter(self._waits, session.state.cases), None)
-        if case is None:
+        shown = (session.state, *session.state.row)
+        recipes = (session.state.second, *(state.recipe for state in shown))
+        behind = (session.awaited(one) for one in recipes if isinstance(one, Recipe))
+        cases = (*session.state.cases, *filter(None, behind))
+        if (case := next(filter(self._waits, cases), None)) is None:
             return
         self._key = case.key
         mine = [one for one in self.session.cases if one.key == case.key and one.scan is None]
@@ -216,9 +224,8 @@ class ScanRestorer(QObject):
         if not isinstance(result.read, Case):  # the user must choose which scan
             self.projecting.take_opened(result.read, session.state)
             return
-        there = loaded is not None and any(
-            loaded.generator.space.same_as(one.space) for one in result.found.values()
-        )
+        spaces = [one.space for one in result.found.values()]
+        there = loaded is not None and any(map(loaded.generator.space.same_as, spaces))
         with session.changing("projected", "patients"):
             for case in session.cases:
                 if case.key == result.key and case.scan is None:
@@ -460,12 +467,8 @@ class RestoreBar(QFrame):
         self.text = controls.hint(name="explorer.restore_text", role="")
         self.restore = controls.push_button("explorer.restore", role="primary")
         self.anew = controls.push_button("explorer.start_anew")
-        controls.stack(
-            self.text,
-            controls.row(self.restore, self.anew, stretch=0),
-            on=self,
-            margins=(14, 8, 14, 8),
-        )
+        answers = controls.row(self.restore, self.anew, stretch=0)
+        controls.stack(self.text, answers, on=self, margins=(14, 8, 14, 8))
         self.hide()
 
     def offer(self, state: SessionState) -> None:
@@ -477,10 +480,8 @@ class RestoreBar(QFrame):
 def summary(state: SessionState) -> str:
     """Age and content of a session: "3 min ago: 12 states, 2 favourites, Brain T1w"."""
     age = state.age_s
-    if age < DAY_S:
-        when = f"{duration_in_words(age)} ago"
-    else:
-        when = state.saved[:10] or "some time ago"
+    day = state.saved[:10] or "some time ago"
+    when = f"{duration_in_words(age)} ago" if age < DAY_S else day
     counts = [_counted(len(state.states), "state")]
     favourites = sum(len(items) for items in state.favourites.values())
     if favourites:
@@ -534,10 +535,8 @@ class SessionController(QObject):
         self.session.make_folder = lambda: self.autosave.folder.make()
         self.looking = LongJob(self, self._on_kept)
         self.files = LongJob(self, self._on_file, self.messages.slot("reading the session"))
-        self.scans, self.edits = (
-            ScanRestorer(projecting, self),
-            LabelsRestorer(context, relabelling),
-        )
+        self.scans = ScanRestorer(projecting, self)
+        self.edits = LabelsRestorer(context, relabelling)
         self.kept: list[Kept] = []
         #: Action once a model with this hash is loaded.
         self._waiting: tuple[MadeWith, Callable[[], None]] | None = None
@@ -576,9 +575,8 @@ class SessionController(QObject):
     def save_as(self, path: Path) -> None:
         """Write the session with all its latents to one file."""
         path = path if path.name.endswith(SUFFIX) else path.with_name(path.name + SUFFIX)
-        self.files.start(
-            write_session_file, path, self.state().stamped(closed=True), self.autosave.folder.path
-        )
+        state = self.state().stamped(closed=True)
+        self.files.start(write_session_file, path, state, self.autosave.folder.path)
 
     def start_anew(self) -> None:
         """Stop offering crashed sessions; they stay in the menu."""
@@ -607,7 +605,7 @@ class SessionController(QObject):
             self.autosave.soon()
 
     def _on_model(self, generator: Any) -> None:
-        if not self.kept and not self.looking.running:
+        if not (self.kept or self.looking.running):
             self._look()
         if self._waiting is None:
             return
@@ -739,11 +737,9 @@ class SessionController(QObject):
             earlier.addAction("No earlier sessions yet").setEnabled(False)
 
     def _ask_open(self) -> None:
-        path = dialogs.open_file(self.context.dock, "Open a session", dialogs.SESSIONS)
-        if path is not None:
+        if path := dialogs.open_file(self.context.dock, "Open a session", dialogs.SESSIONS):
             self.open(path)
 
     def _ask_save(self) -> None:
-        path = dialogs.save_file(self.context.dock, "Save the session as", dialogs.SESSIONS)
-        if path is not None:
+        if path := dialogs.save_file(self.context.dock, "Save the session as", dialogs.SESSIONS):
             self.save_as(path)

@@ -715,7 +715,7 @@ class CompareController(QObject):
         if change.another_subject and self.shows is not None:
             self.shows.veil.set_visible(False)
             self.shows.views.refresh()
-        if "comparison" not in change.parts:
+        if not change.parts & {"comparison", "patients"}:
             return
         if change.before.comparison != change.now.comparison:
             self.panel.show_mode(self.mode)
@@ -726,6 +726,8 @@ class CompareController(QObject):
         self.row.follow()
         second = change.now.second
         if change.before.second is second:
+            if isinstance(second, Recipe) and not (self._a_is_there or self._renders.busy):
+                self._render(second)  # the scan whose detail it shows may be there now
             return
         self.thumbnails.drop(THUMBNAIL)
         if isinstance(second, Recipe):
@@ -741,6 +743,8 @@ class CompareController(QObject):
                 self._on_lost(second, SessionError(A_LOST.format(name=second.name)))
 
     def _render(self, recipe: Recipe) -> None:
+        if self.session.awaited(recipe) is not None:
+            return
         picture = self.comparison.picture
         if recipe == self.comparison.recipe and picture is not None and picture.quality == "full":
             self._on_rendered((None, recipe), picture)
@@ -752,7 +756,7 @@ class CompareController(QObject):
     def _on_lost(self, _request: object, error: Exception) -> None:
         """A cannot be had."""
         self.session.messages.fail(error, "rendering A")
-        self.session.compare("off", None)
+        self.session.drop_second()
 
     def _set(self, pinned: Pinned) -> None:
         self.pinned = pinned

@@ -139,7 +139,9 @@ class RowController(QObject):
     def _make(self, loaded: Loaded, missing: Sequence[State]) -> None:
         """Make the first one whose scan is there, if it needs one."""
         for column in missing:
-            case = column.case
+            case, drawn = column.case, column.drawn
+            if drawn is not None and self.session.awaited(drawn) is not None:
+                continue
             if column.what not in OF_SCANS or (case is not None and case.aligned is not None):
                 self._making.submit((loaded, column))
                 return

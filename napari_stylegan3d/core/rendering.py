@@ -183,23 +183,14 @@ class Rendering(QObject):
         if self._waits:
             self._on_look()
 
-    def _is_read(self, recipe: Recipe) -> bool:
-        """Whether the scan whose detail a recipe shows is being read, in a restored session."""
-        detail, case = recipe.worn_detail, self.session.case
-        if detail is None or case is None or not case.is_of(detail.source):
-            return False
-        return case.scan is None and case.choice is not None and not case.problem
-
     def _on_recipe(self, _: Recipe | None, live: bool) -> None:
         recipe = self._wanted
         if self.renders is None or self._last == (recipe, "full"):
             return
         self._rest.stop()
-        if recipe is None:  # a scan that was not projected: what is being drawn is not waited for
-            self._last = None
-            return
-        self._waits = self._is_read(recipe)
-        if self._waits:
+        self._waits = recipe is not None and self.session.awaited(recipe) is not None
+        # Of a scan that was not projected, what is being drawn is not waited for.
+        if recipe is None or self._waits:
             self._last = None
             return
         if recipe in self._kept:

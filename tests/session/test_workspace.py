@@ -346,6 +346,27 @@ def test_a_patient_that_is_closed_leaves_nothing(session: Watched) -> None:
     assert not session.patients
 
 
+@pytest.mark.parametrize("part", ["source", "detail", "mix"])
+def test_a_pinned_brain_goes_with_the_patient_it_is_made_of(session: Watched, part: str) -> None:
+    a = session.open_case(scan_of("A"))
+    session.add_projected(projected(a))
+    recipe = session.recipe
+    assert recipe is not None
+    other, mix = Source("seed", 5), Mix(recipe.source, (0.5,) * LAYERS)
+    pinned = {
+        "source": recipe.replace(detail=None),
+        "detail": recipe.replace(source=other),
+        "mix": Recipe(other, mix=mix),
+    }
+    b = session.open_case(scan_of("B"))
+    session.compare("row", pinned[part])
+    session.close_patient(b.key)
+    assert session.state.second is not None
+    session.close_patient(a.key)
+    assert session.state.second is None
+    assert session.state.comparison == "row", "columns stay"
+
+
 def test_columns_of_patients_and_seeds_come_back_as_they_were(session: Watched) -> None:
     session.change(session.numbered(2))
     row = [session.state.column]

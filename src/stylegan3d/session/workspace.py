@@ -271,6 +271,14 @@ class Workspace:
         found = next((case for case in self.projected if case.is_of(source)), None)
         return found if found is not None and self._fits(found) else None
 
+    def awaited(self, recipe: Recipe) -> Case | None:
+        """The case whose detail a recipe shows, if its scan is yet to be read after a restore."""
+        detail = recipe.worn_detail
+        case = None if detail is None else self.case_of(detail.source)
+        if case is None or case.choice is None or case.scan is not None or case.problem:
+            return None
+        return case
+
     def person_of(self, recipe: Recipe) -> tuple[Person, Hashable]:
         """Whose brain a recipe shows, and a key that is the same for all pictures of them.
 
@@ -447,6 +455,10 @@ class Workspace:
         with self.changing():
             self._state = dataclasses.replace(self._state, comparison=how, second=second)
 
+    def drop_second(self) -> None:
+        """The second picture cannot be had any more; columns stay."""
+        self.compare("row" if self._state.comparison == "row" else "off", None)
+
     def line_up(self, row: Iterable[State]) -> None:
         """Show these columns beside the current picture in a "row"; not an undo step."""
         with self.changing():
@@ -480,10 +492,12 @@ class Workspace:
             self._annotations.pop(key, None)
             self._ready.pop(key, None)
             self._left = {k: entry for k, entry in self._left.items() if k[0] != key}
-            self._projected = [case for case in self._projected if case.key != key]
             second = self._state.second
-            if isinstance(second, Case) and second.key == key:
-                self.compare("off", None)
+            sources = second.sources if isinstance(second, Recipe) else ()
+            shown = second, *map(self.case_of, sources)
+            if any(isinstance(case, Case) and case.key == key for case in shown):
+                self.drop_second()
+            self._projected = [case for case in self._projected if case.key != key]
             self.line_up(column for column in self._state.row if column.key != key)
             self._also("history", "projected")
 
@@ -682,9 +696,8 @@ class Workspace:
             self._histories = dict(snapshot.histories)
             if NOBODY not in self._histories:
                 first = Recipe() if self.generator is None else fitting(Recipe(), self.generator)
-                self._histories[NOBODY] = History(
-                    [HistoryEntry(State(Synthetic(first)), self._made)]
-                )
+                entry = HistoryEntry(State(Synthetic(first)), self._made)
+                self._histories[NOBODY] = History([entry])
             self._projected = list(snapshot.projected)
             self._ready.clear()
             self._left.clear()

@@ -11,13 +11,14 @@ import numpy as np
 import pytest
 from gui.conftest import label_maps
 from tiny import tiny_generator
+from tolerances import LAYERS
 
 from napari_stylegan3d.app import sessions as restoring
 from napari_stylegan3d.app.sessions import _again
 from napari_stylegan3d.core.rendering import by_content
 from napari_stylegan3d.history.strip import ASIDE
 from stylegan3d.base import ScanError
-from stylegan3d.recipe.recipe import Recipe, Source, Truncation
+from stylegan3d.recipe.recipe import Edit, Recipe, Source, Truncation
 from stylegan3d.session.case import Case, Choice
 from stylegan3d.session.snapshot import SavedScan, read_part
 from stylegan3d.session.store import OWNER, Kept, SessionFolder, kept_sessions
@@ -312,6 +313,47 @@ def test_columns_come_back_each_with_its_own_subject(
     assert [pane.title for pane in panes.panes] == ["Seed 0", "Seed 5"]
     window.click("compare.mode.off")
     assert panes.panes == ()
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_a_and_columns_that_are_edited_scans_wait_until_the_scan_is_read(
+    window, scan_file, sessions_folder, tmp_path, notifications, held, there
+):
+    file, session, comparing = tmp_path / scan_file.name, window.session, window.explorer.comparing
+    shutil.copy(scan_file, file)
+    window.project(file)
+    session.change(window.recipe.replace(edits=(Edit("PC 1", 2.0),)))
+    window.settle()
+    window.explorer.panel("Compare")
+    window.click("compare.pin")
+    window.click("compare.mode.row")
+    window.wait(lambda: window.find("compare.row_add").isEnabled())
+    window.click("compare.row_add")
+    window.show("Synthetic brains")
+    window.settle()
+    window.wait(lambda: len(window.views.panes.panes) == 2)
+    volume, layer = comparing.pinned.volume, window.views.panes.panes[0].layer
+    state = window.explorer.sessions.state()
+    if not there:
+        file.unlink()
+    restore(window, sessions_folder, state)
+    window.settle()
+    assert len(session.state.row) == 1
+    assert comparing.pinned.shown is None
+    held.set()
+    if there:
+        window.wait(lambda: len(window.views.panes.panes) == 2)
+        window.wait(lambda: comparing.pinned.shown is not None)
+        assert window.views.panes.panes[0].title == "Edited scan sub-07: PC 1 +2 sd"
+        np.testing.assert_allclose(comparing.pinned.volume, volume, atol=LAYERS)
+        again = window.views.panes.panes[0].layer
+        np.testing.assert_allclose(again.data, layer.data, atol=LAYERS)
+    else:
+        window.wait(lambda: any("could not be shown as a column" in text for text in notifications))
+        window.wait(lambda: comparing.pinned is None)
+        assert session.state.row == ()
+    assert window.find("compare.mode.row").isChecked()
+    window.click("compare.mode.off")
 
 
 @pytest.mark.soak
