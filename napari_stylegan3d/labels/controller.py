@@ -512,16 +512,6 @@ class LabelsController(QObject):
         return self._open.get(self.session.key)
 
     @property
-    def _asked(self) -> Wish | None:
-        """What is being generated from its labels."""
-        return None if self._now is None else self._now.asked
-
-    @_asked.setter
-    def _asked(self, wish: Wish | None) -> None:
-        if self._now is not None:
-            self._now.asked = wish
-
-    @property
     def base(self) -> Base | None:
         """The brain on the screen whose labels are edited."""
         return None if self._now is None else self._now.base
@@ -625,8 +615,8 @@ class LabelsController(QObject):
     def _on_change(self, change: StateChange) -> None:
         """Labels belong to whose brain they are of: they leave the screen and return with it."""
         if not change.another_subject:
-            if change.before.recipe != change.now.recipe:  # the labels wait for theirs
-                self._asked = None
+            if self._now and change.before.recipe != change.now.recipe:
+                self._now.asked = None  # the labels wait for theirs
                 self._wait()
             return
         before, labels = self._open.get(change.before.key), self.drawing.labels
@@ -665,7 +655,8 @@ class LabelsController(QObject):
         if self.base is not None and not self.base.space.same_as(generator.space):
             self._put_edited_by()
             self._forget()
-        self._asked = None
+        if self._now is not None:
+            self._now.asked = None
         self._show_back()
         self._wait()
         self._on_view()
@@ -685,8 +676,8 @@ class LabelsController(QObject):
         self._show_size()
         if self.box.live.isChecked():
             self._fit()
-        elif self._asked is not None and self._asked.resizes:
-            self._asked = None
+        elif (now := self._now) and now.asked is not None and now.asked.resizes:
+            now.asked = None
 
     @staticmethod
     def _remember(editing: Editing, labels: np.ndarray) -> None:
@@ -724,7 +715,7 @@ class LabelsController(QObject):
     @property
     def _resizing(self) -> Wish | None:
         """The slider's request whose labels are not there yet, if any."""
-        asked = self._asked
+        asked = None if self._now is None else self._now.asked
         return asked if asked is not None and asked.resizes and self._work.busy else None
 
     def _fit(self) -> None:
@@ -733,8 +724,9 @@ class LabelsController(QObject):
             self._ask(Wish(self.base, labels))
 
     def _ask(self, wish: Wish) -> None:
-        self._asked = wish
-        self._work.submit(wish)
+        if self._now is not None:
+            self._now.asked = wish
+            self._work.submit(wish)
 
     def _on_fitted(self, wish: Wish, fitted: EditedBrain) -> None:
         found = (one for one in self._open.items() if one[1].base is wish.base)
@@ -744,10 +736,8 @@ class LabelsController(QObject):
         asked, here = now.asked, key == self.session.key
         if wish.resizes and not (asked.resizes and asked.labels is wish.labels):
             return  # undone, or painted on, before it was there
-        if wish is asked:
-            now.asked = None
         if wish.resizes or wish is asked:
-            now.fitted = fitted
+            now.fitted, now.asked = fitted, None if wish is asked else asked
         if wish.mm and not (here and self.box.resize_row.value()):
             self._remember(now, fitted.labels)  # the slider was left before it was there
         if not here:

@@ -12,9 +12,11 @@ import pytest
 
 from stylegan3d.outputs.dicom import Reference, SavedFile, encoded, series_of
 from stylegan3d.outputs.dicom_files import dicom_files
+from stylegan3d.render.editable import ABOUT
 from stylegan3d.scans import read_scan
 from stylegan3d.scans.dicom import IDENTITY, identity_of
 from stylegan3d.scans.person import Person
+from stylegan3d.scans.verdicts import withheld
 from stylegan3d.settings.option import DicomSettings
 from stylegan3d.storage.about import EDITED_SCAN, PROGRAM
 from stylegan3d.storage.volumes import write_volume
@@ -223,3 +225,12 @@ def test_who_it_is_is_written_only_into_the_study_that_a_dicom_joins(hospital, t
         assert bool(said) == (joins and file.suffix == ".dcm"), file
     if joins:
         assert identity_of(out / "dicom") == identity_of(hospital)
+
+
+@pytest.mark.parametrize("told", [True, False])
+def test_a_map_of_what_an_edit_changed_is_no_scan(tmp_path, told):
+    about = {"Description": ABOUT["Change"]} if told else None
+    name = "brain.nii.gz" if told else "sub-1_desc-editedChange_T1w.nii.gz"
+    scan = read_scan(save(tmp_path / name, "napari-stylegan3d edit by model", about))
+    assert scan.origin == "difference"
+    assert withheld(scan.doubts)

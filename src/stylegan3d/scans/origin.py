@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from stylegan3d.base import Doubt, JsonView
+from stylegan3d.base import Doubt, JsonView, Severity
 from stylegan3d.storage.about import EDITED_SCAN, NOT_ACQUIRED, PROGRAM, Origin
 from stylegan3d.storage.jsontext import read_json
 
@@ -37,6 +37,8 @@ _EDITED = re.compile(
 )
 #: Series of this program; scanners call contrasts that they calculate "SYNTHETIC T1" too.
 _SERIES = re.compile(r"SYNTHETIC[ _]\S*(_desc-|\.\.)\S*")
+#: In the sidecar or the name of a map of what an edit changed (`render.editable.ABOUT`).
+_CHANGE = re.compile(r"the change in intensity by the edit|_desc-[A-Za-z0-9]+Change_")
 HEADER, SIDECAR = "its header says so", "its sidecar says so"
 _ENDING = re.compile(r"\.(nii(\.gz)?|mgz|mgh|hdr|img)$", re.IGNORECASE)
 
@@ -53,7 +55,8 @@ class Told(NamedTuple):
         if self.origin == "acquired":
             return []
         text = f"This is {NOT_ACQUIRED[self.origin]} ({self.by})."
-        return [Doubt("origin", "tell", text, {"origin": self.origin})]
+        severity: Severity = "refuse" if self.origin == "difference" else "tell"
+        return [Doubt("origin", severity, text, {"origin": self.origin})]
 
 
 ACQUIRED = Told()
@@ -76,7 +79,9 @@ def origin_of_file(path: Path, header: Any) -> Told:
     found = [_of_header(header), _of_sidecar(path)]
     made = [told for told in found if told.origin != "acquired"]
     # An edited scan is synthetic too: the word that says more counts.
-    return min(made, key=lambda told: told.origin != "edited", default=ACQUIRED)
+    told = min(made, key=lambda told: told.origin != "edited", default=ACQUIRED)
+    change = _CHANGE.search(f"{sidecar_record(path).get('Description')} {path.name}")
+    return Told("difference", told.by) if change and told.origin == "edited" else told
 
 
 def origin_of_dicom(header: Mapping[str, str]) -> Told:

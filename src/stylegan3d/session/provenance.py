@@ -101,7 +101,7 @@ class Provenance:
     @property
     def made_as(self) -> Kind:
         """Its kind; of a scan that was not acquired, that of what it was when it was made."""
-        return MADE_AS[self.origin] if self.kind == "scan" else self.kind
+        return MADE_AS.get(self.origin, "difference") if self.kind == "scan" else self.kind
 
     @property
     def scan_words(self) -> str:

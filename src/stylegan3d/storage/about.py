@@ -13,17 +13,19 @@ MARKS = {
 }
 EDITED_SCAN, WORN_DETAIL = MARKS["edited"], MARKS["worn"]
 #: What a scan's files say that it is; what they do not say counts as acquired.
-Origin = Literal["acquired", "synthetic", "edited"]
+Origin = Literal["acquired", "synthetic", "edited", "difference"]
 #: What an image of each origin is called before its name.
 ORIGIN_NAMES: dict[Origin, str] = {
     "acquired": "Scan",
     "synthetic": "Synthetic image",
     "edited": "Edited scan",
+    "difference": "Difference map",
 }
 #: What such an image is, in a sentence.
 NOT_ACQUIRED: dict[Origin, str] = {
     "synthetic": "a synthetic image, not an acquired one",
     "edited": "an edited scan, not an acquired image",
+    "difference": "a map of what an edit changed, not a scan: open the scan instead",
 }
 
 
