@@ -645,6 +645,35 @@ def test_edited_labels_never_come_back_on_another_patients_scan(window, edited, 
     np.testing.assert_array_equal(window.volume, edited.fitting)
 
 
+def test_edited_labels_of_a_projected_scan_wait_until_it_is_read(window, scan_file, ended):
+    part, session = window.explorer.relabelling, window.session
+    window.project(scan_file)
+    window.settle()
+    part.box.unfold()
+    window.click("labels.take")
+    window.wait(lambda: part.base is not None)
+    window.set("labels.resize", 8)
+    window.wait(lambda: is_shown(window, part))
+    many = count(window)
+    window.show("Synthetic brains")
+    window.settle()
+    latent = Path(next(case for case in session.projected).source.path)
+    content = latent.read_bytes()
+    kept = ended(window.explorer.sessions.state())
+    close_all(window)
+    latent.parent.mkdir(parents=True, exist_ok=True)
+    latent.write_bytes(content)
+    window.explorer.sessions.restore(kept)
+    latent.parent.mkdir(parents=True, exist_ok=True)
+    latent.write_bytes(content)
+    window.show("sub-07")
+    window.wait(lambda: part.base is not None)
+    assert window.explorer.message.text() == ""
+    assert part.base.scan is not None
+    assert count(window) == many
+    assert session.annotations.labels is not None
+
+
 def test_edited_labels_come_back_on_a_scan_as_it_lay(window, edited, ended):
     part = window.explorer.relabelling
     begin_again(window, ended(edited.moved))
