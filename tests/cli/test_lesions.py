@@ -56,7 +56,7 @@ def test_lesions_of_a_scan_are_listed_and_marked_on_its_own_grid(run, tmp_path):
     depth = ndimage.distance_transform_edt(white, sampling=generator.voxel_size)
     center = np.array(np.unravel_index(depth.argmax(), depth.shape))
     away = np.linalg.norm((np.indices(brain.shape).T - center) * 2.0, axis=-1).T
-    share = np.clip((9 - away) / 2, 0, 1)
+    share = np.clip((12 - away) / 2, 0, 1)
     hole = (brain * (1 - 0.4 * share)).astype(np.uint8)
     # Turned, as a scan may come.
     turned = [[0, -1], [2, 1], [1, 1]]

@@ -30,7 +30,7 @@ from stylegan3d.training.segmentation import LabelledBrains, other_tissues
 
 #: Share of brains without a lesion; of the others, those with many small ones, with a seam along
 #: the ventricles, and with a large one.
-HEALTHY, MANY, SEAM, LARGE = 0.35, 0.6, 0.25, 0.5
+HEALTHY, MANY, SEAM, LARGE = 0.45, 0.6, 0.25, 0.5
 MOST = 10
 # Radii in mm of small lesions (in white matter) and of large ones (anywhere), and depths of a seam.
 SMALL_MM, LARGE_MM, SEAM_MM = (2.5, 9.0), (5.0, 24.0), (3.0, 12.0)
@@ -38,7 +38,7 @@ SMALL_MM, LARGE_MM, SEAM_MM = (2.5, 9.0), (5.0, 24.0), (3.0, 12.0)
 NEAR, NEAR_MM = 0.5, 10.0
 # Share of brains whose ventricles are widened, by how much, and how deep that reaches; share of
 # those with a wider choroid plexus: both are healthy.
-WIDER, WIDER_MM, REACH_MM, PLEXUS = 0.3, (1.0, 6.0), (8.0, 20.0), 0.5
+WIDER, WIDER_MM, REACH_MM, PLEXUS = 0.5, (1.0, 8.0), (8.0, 20.0), 0.5
 # Change of small lesions as a share of the intensity, width of their border in mm.
 DARKER, BORDER_MM = (0.1, 0.5), (0.5, 5.0)
 # Least change, in intensities of [0, 1], by which a voxel belongs to a lesion.

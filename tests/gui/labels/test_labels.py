@@ -683,15 +683,6 @@ def test_edited_labels_come_back_on_a_scan_as_it_lay(window, edited, ended):
     assert count(window) == edited.many
 
 
-def test_labels_of_an_old_session_come_back_on_its_only_scan(window, edited, ended):
-    part = window.explorer.relabelling
-    begin_again(window, ended(edited.alone, as_before_scans_were_named))
-    window.wait(lambda: part.base is not None)
-    assert part.base.title == "Scan sub-07"
-    assert count(window) == edited.many
-    assert part.base.origin.scan == window.session.case.sha256
-
-
 def test_labels_of_an_old_session_with_two_scans_are_told_not_guessed(window, edited, ended):
     part, explorer = window.explorer.relabelling, window.explorer
     begin_again(window, ended(edited.two, as_before_scans_were_named))
