@@ -443,10 +443,11 @@ def test_what_the_program_wrote_is_known_when_it_comes_back(
         (lost / f"{stem}.nii").write_bytes(gzip.decompress(path.read_bytes()))
         copied = shutil.copy(path, lost)
         assert {read_scan(way).origin for way in (copied, lost / f"{stem}.nii")} == {found[stem]}
-    edited = {f"{PREFIX}_desc-{what}_T1w" for what in ("editedScan", "editedChange", "filled")}
+    edited = {f"{PREFIX}_desc-{what}_T1w" for what in ("editedScan", "filled")}
     acquired = {f"{PREFIX}_space-model_desc-aligned_T1w"}
     assert {stem for stem, origin in found.items() if origin == "edited"} == edited
     assert {stem for stem, origin in found.items() if origin == "acquired"} == acquired
+    assert found[f"{PREFIX}_desc-editedChange_T1w"] == "difference"
     assert len(found) > 10
     for stem in (f"{PREFIX}_desc-filled_T1w", "seed-0003_desc-synthetic_T1w", *acquired):
         done = run("render", "dicom", tmp_path / f"{stem}.nii.gz", "--out", tmp_path / "dicom")
