@@ -180,12 +180,19 @@ def test_version_and_nothing_at_all(run):
     assert "generate" in run().out
 
 
-def test_progress_without_a_terminal_is_a_line_now_and_then(caplog, monkeypatch):
-    now = [100.0]
+@pytest.fixture
+def now(caplog, monkeypatch):
+    """The clock of progress in seconds, at [0]; its lines are in `caplog`."""
+    now = [0.0]
     monkeypatch.setattr(common, "monotonic", lambda: now[0])
     monkeypatch.setattr(common, "NEW_S", 5.0)
     monkeypatch.setattr(common, "SAME_S", 30.0)
     caplog.set_level("INFO", common.__name__)
+    return now
+
+
+def test_progress_without_a_terminal_is_a_line_now_and_then(caplog, now):
+    now[0] = 100.0
     with progress("Projecting") as report:
         for second in range(61):
             now[0] = 100.0 + second
@@ -198,12 +205,7 @@ def test_progress_without_a_terminal_is_a_line_now_and_then(caplog, monkeypatch)
     ]
 
 
-def test_progress_is_told_again_while_a_scan_takes_long(caplog, monkeypatch):
-    now = [0.0]
-    monkeypatch.setattr(common, "monotonic", lambda: now[0])
-    monkeypatch.setattr(common, "NEW_S", 5.0)
-    monkeypatch.setattr(common, "SAME_S", 30.0)
-    caplog.set_level("INFO", common.__name__)
+def test_progress_is_told_again_while_a_scan_takes_long(caplog, now):
     lines = common.ProgressLines("Projecting")
     lines(1, 4, "sub-02", "")
 
@@ -224,12 +226,7 @@ def test_progress_is_told_again_while_a_scan_takes_long(caplog, monkeypatch):
     ]
 
 
-def test_progress_of_the_same_thing_is_told_twice_a_minute(caplog, monkeypatch):
-    now = [0.0]
-    monkeypatch.setattr(common, "monotonic", lambda: now[0])
-    monkeypatch.setattr(common, "NEW_S", 5.0)
-    monkeypatch.setattr(common, "SAME_S", 30.0)
-    caplog.set_level("INFO", common.__name__)
+def test_progress_of_the_same_thing_is_told_twice_a_minute(caplog, now):
     with progress("Training") as report:
         for second in range(100):
             now[0] = float(second)

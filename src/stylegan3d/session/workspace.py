@@ -738,8 +738,8 @@ class Workspace:
         told |= {"history"} if before.key != now.key else set()
         told |= {"look"} if (before.key, before.what) != (now.key, now.what) else set()
         told |= {"case"} if "patients" in told else set()
-        same = (before.comparison, before.row) == (now.comparison, now.row)
-        told |= set() if same and before.second is now.second else {"comparison"}
+        other = (before.comparison, before.row) != (now.comparison, now.row)
+        told |= {"comparison"} if other or before.second is not now.second else set()
         return StateChange(before, now, frozenset(told), live)
 
     def _also(self, *parts: str) -> None:
