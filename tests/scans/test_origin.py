@@ -10,10 +10,13 @@ import numpy as np
 import pydicom
 import pytest
 
+from stylegan3d.base import ScanError
+from stylegan3d.geometry.space import Space
 from stylegan3d.outputs.dicom import Reference, SavedFile, encoded, series_of
 from stylegan3d.outputs.dicom_files import dicom_files
 from stylegan3d.render.editable import ABOUT
 from stylegan3d.scans import read_scan
+from stylegan3d.scans.alignment import standard_brain
 from stylegan3d.scans.dicom import IDENTITY, identity_of
 from stylegan3d.scans.person import Person
 from stylegan3d.scans.verdicts import withheld
@@ -227,10 +230,14 @@ def test_who_it_is_is_written_only_into_the_study_that_a_dicom_joins(hospital, t
         assert identity_of(out / "dicom") == identity_of(hospital)
 
 
+@pytest.mark.parametrize("what", ["Change", "Movement"])
 @pytest.mark.parametrize("told", [True, False])
-def test_a_map_of_what_an_edit_changed_is_no_scan(tmp_path, told):
-    about = {"Description": ABOUT["Change"]} if told else None
-    name = "brain.nii.gz" if told else "sub-1_desc-editedChange_T1w.nii.gz"
+def test_a_map_of_what_an_edit_changed_is_no_scan(tmp_path, told, what):
+    about = {"Description": ABOUT[what]} if told else None
+    name = "brain.nii.gz" if told else f"sub-1_desc-edited{what}_T1w.nii.gz"
     scan = read_scan(save(tmp_path / name, "napari-stylegan3d edit by model", about))
     assert scan.origin == "difference"
     assert withheld(scan.doubts)
+    target = standard_brain(Space(DATA.shape, AFFINE))
+    with pytest.raises(ScanError, match="is a map of what an edit changed, not a scan: open the"):
+        scan.align(target)

@@ -126,7 +126,7 @@ def find_items(paths: Sequence[Path]) -> list[Item]:
         if path.is_dir():
             items += _of_folder(path)
         elif path.suffix.lower() in LISTS:
-            items += _of_list(path)
+            items += [Item("", scan, "", mask) for scan, mask in lines_of(path)]
         else:
             items.append(Item("", path.absolute(), ""))
     items = named(list(dict.fromkeys(items)))
@@ -159,10 +159,6 @@ def _of_folder(folder: Path) -> list[Item]:
         below = place_of(scan_stem(file)) if place == Path() else str(place)
         items.append(Item(name, (folder / file).absolute(), below))
     return items
-
-
-def _of_list(path: Path) -> list[Item]:
-    return [Item("", scan, "", mask) for scan, mask in lines_of(path)]
 
 
 def lines_of(path: Path) -> list[tuple[Path, Path | None]]:

@@ -38,7 +38,7 @@ _EDITED = re.compile(
 #: Series of this program; scanners call contrasts that they calculate "SYNTHETIC T1" too.
 _SERIES = re.compile(r"SYNTHETIC[ _]\S*(_desc-|\.\.)\S*")
 #: In the sidecar or the name of a map of what an edit changed (`render.editable.ABOUT`).
-_CHANGE = re.compile(r"the change in intensity by the edit|_desc-[A-Za-z0-9]+Change_")
+_CHANGE = re.compile(r": (the change in intensity|how the edit moves)|_desc-\w+(Change|Movement)_")
 HEADER, SIDECAR = "its header says so", "its sidecar says so"
 _ENDING = re.compile(r"\.(nii(\.gz)?|mgz|mgh|hdr|img)$", re.IGNORECASE)
 

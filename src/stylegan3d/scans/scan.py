@@ -44,6 +44,7 @@ from stylegan3d.scans.intensity import correlation
 from stylegan3d.scans.label_maps import looks_like_labels
 from stylegan3d.scans.resampling import cropped, isotropic_space, nearest, resample
 from stylegan3d.scans.scan_data import ScanData
+from stylegan3d.storage.about import NOT_ACQUIRED
 from stylegan3d.storage.files import atomic_write_bytes, make_private, output_errors
 from stylegan3d.storage.formats import without_suffix
 from stylegan3d.storage.jsontext import from_json, to_json
@@ -232,6 +233,8 @@ def align_scan(
             f"{scan.path} is a label map or a mask, not a scan (whole numbers in regions); give "
             "the T1-weighted scan that it was made of."
         )
+    if scan.origin == "difference":
+        raise ScanError(f"{scan.path} is {NOT_ACQUIRED[scan.origin]}.")
     cache = StepCache(options.cache)
     # The key is the image itself: one file may have several volumes and orientations.
     seen = averaged(scan)

@@ -339,7 +339,7 @@ class Labelled:
         """Of `ALL_MEASURES`, and "confidence" if requested."""
         found = measures_of(self.tissues)
         fluid = found["csf_ml"] + found["ventricle_ml"]
-        of_regions = region_measures_of(self.regions)
+        of_regions = region_measures(self.regions.volumes)
         return {HEAD: round(found["brain_ml"] + fluid, 5), **found, **of_regions}
 
     def numbers(self, person: Person, norms: Norms | None = None) -> Numbers:
@@ -376,11 +376,6 @@ def label_brain(
         return Labelled(found.as_tissues(), found, (network.hash, network.hash))
     tissues = segmenter.segment(volume, space, confidence=confidence)
     return Labelled(tissues, found, (segmenter.hash, network.hash))
-
-
-def region_measures_of(found: Segmentation) -> dict[str, float]:
-    """`REGION_MEASURES` of one brain."""
-    return region_measures(found.volumes)
 
 
 def region_measures(volumes: Mapping[str, float]) -> dict[str, float]:

@@ -166,7 +166,7 @@ def tidy(base: Path, most: int = KEPT) -> None:
     kept = kept_sessions(base)
     begun = {session.folder for session in kept}
     gone = [session.folder for session in kept[most:]]
-    gone += [path for path in _folders(base) if path not in begun and not _is_young(path)]
+    gone += [path for path in _folders(base) if path not in begun and age_s(path) >= BEGINNING_S]
     for folder in gone:
         if not _owned(folder):
             shutil.rmtree(folder, ignore_errors=True)
@@ -186,10 +186,6 @@ def _folders(base: Path) -> list[Path]:
         return [path for path in base.iterdir() if path.is_dir() and not path.is_symlink()]
     except OSError:
         return []
-
-
-def _is_young(folder: Path) -> bool:
-    return age_s(folder) < BEGINNING_S
 
 
 def _owned(folder: Path) -> bool:
