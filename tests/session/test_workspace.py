@@ -324,6 +324,17 @@ def test_the_same_file_is_the_same_patient_and_another_of_its_name_is_not(sessio
     assert other.name == "A (2)"
 
 
+def test_files_of_one_name_are_told_apart_by_their_contrast_before_a_number(
+    session: Watched,
+) -> None:
+    names = []
+    for place, contrast in enumerate(("T1w", "T2w", "FLAIR", "FLAIR", "T1w")):
+        read = scan_of("A", f"file {place}")
+        choice = Choice(Path(f"{place}/A_{contrast}.nii"))
+        names.append(session.open_case(dataclasses.replace(read, choice=choice)).name)
+    assert names == ["A", "A T2w", "A FLAIR", "A FLAIR (2)", "A (2)"]
+
+
 def test_a_scan_read_again_keeps_its_patient_and_its_projection(session: Watched) -> None:
     a = session.open_case(scan_of("A"))
     session.add_projected(projected(a))

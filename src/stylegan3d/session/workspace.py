@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import chain, count
 from typing import TYPE_CHECKING, Any
 
 from stylegan3d.base import JsonView
@@ -33,6 +34,7 @@ from stylegan3d.session.state import (
     Synthetic,
     What,
 )
+from stylegan3d.storage.formats import scan_suffix
 from stylegan3d.storage.jsontext import finite_number
 
 if TYPE_CHECKING:
@@ -769,13 +771,14 @@ class Workspace:
         return known.is_same_scan_as(case) and known.sha256 in ("", case.sha256)
 
     def _distinguished(self, case: Case) -> Case:
-        """Number a name that another file has; its folder may name a patient."""
-        known = {other.name for other in self.cases if other.sha256 != case.sha256}
-        name, number = case.name, 1
-        while case.sha256 and name in known:
-            number += 1
-            name = f"{case.name} ({number})"
-        return dataclasses.replace(case, name=name)
+        """Tell two files of one name apart, by their contrast or by a number."""
+        others = [other for other in self.cases if other.sha256 != case.sha256]
+        known = {other.name: scan_suffix(str(other.path)) for other in others}
+        name, contrast = case.name, scan_suffix(str(case.path))
+        name += "" if known.get(name, contrast) == contrast else f" {contrast}"
+        numbered = (f"{name} ({number})" for number in count(2))
+        free = (one for one in chain([name], numbered) if one not in known)
+        return dataclasses.replace(case, name=next(free) if case.sha256 else case.name)
 
     def _entry(self) -> HistoryEntry:
         """What is on the screen, as a step of its history."""
