@@ -446,13 +446,11 @@ def details(found: Nearness) -> str:
 
 
 SEEDED = "seeded"
-CUTOFF_TIP = "Sizes of structures that truncation affects."
 NOISE_TIP = (
     "Random fine texture that the latent does not determine: fixed, none, or generated\n"
     "from a seed."
 )
 NO_TEXTURE = "Scans are shown without random texture."
-NOISE_SEED_TIP = "Seed of the texture (no unit)."
 
 
 def truncation_in_words(psi: float) -> str:
@@ -489,14 +487,14 @@ class BrowsePanel(ExplorerPanel):
             ),
         )
         self.meaning = controls.hint(name="browse.meaning")
-        self.cutoff = controls.combo("browse.cutoff", CUTOFF_TIP)
+        self.cutoff = controls.combo("browse.cutoff")
         self.noise, self.noise_seed = (
             controls.combo(
                 "browse.noise",
                 NOISE_TIP,
                 (("Fixed", "fixed"), ("None", "none"), ("From seed", SEEDED)),
             ),
-            controls.whole_number("browse.noise_seed", NOISE_SEED_TIP, (0, LARGEST_SEED)),
+            controls.whole_number("browse.noise_seed", "", (0, LARGEST_SEED)),
         )
         self.noise_note = controls.hint("", "browse.noise_note")
         self.label = LabelBox()
@@ -599,7 +597,7 @@ class BrowsePanel(ExplorerPanel):
             for group in self.session.layer_groups()[:-1]
         ]
         controls.fill(self.cutoff, [("All sizes of structures", None), *sizes])
-        self._explain_cutoff(why_not(generator, "layers"))
+        controls.allow(why_not(generator, "layers"), self.cutoff)
         self.label.show_model(generator)
         controls.join_tab_order(self.keep_edits, self.label)
         count = generator.config.image_channels
@@ -616,15 +614,8 @@ class BrowsePanel(ExplorerPanel):
         reason = why_not(generator, "noise")
         if not reason and recipe.shown_noise(generator) != recipe.noise:
             reason = NO_TEXTURE
-        for control, tip in ((self.noise, NOISE_TIP), (self.noise_seed, NOISE_SEED_TIP)):
-            control.setEnabled(not reason)
-            control.setToolTip(reason or tip)
+        controls.allow(reason, self.noise, self.noise_seed)
         controls.show_text(self.noise_note, reason)
-
-    def _explain_cutoff(self, reason: str) -> None:
-        """Without per-layer styles there is nothing to choose."""
-        self.cutoff.setEnabled(not reason)
-        self.cutoff.setToolTip(reason or CUTOFF_TIP)
 
     def _on_seed(self, seed: int) -> None:
         self.session.change(self.session.numbered(seed), gesture="browse.seed")

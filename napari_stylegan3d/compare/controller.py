@@ -42,7 +42,7 @@ from napari_stylegan3d.views.display import KEY, OVERLAY, DisplayArray, place, s
 from napari_stylegan3d.views.glass import Glass
 from napari_stylegan3d.views.layers import OwnLayer, overlaid
 from napari_stylegan3d.views.slices import Pane
-from napari_stylegan3d.widgets.controls import Links, painting, reveal, scaled, set_letters
+from napari_stylegan3d.widgets.controls import Links, allow, painting, reveal, scaled, set_letters
 from napari_stylegan3d.widgets.theme import is_outlined
 from stylegan3d.base import SessionError
 from stylegan3d.recipe.description import describe_recipe
@@ -54,6 +54,7 @@ from stylegan3d.session.provenance import (
     Provenance,
     Side,
     provenance_of,
+    provenance_of_scan,
     titled,
 )
 
@@ -573,6 +574,8 @@ class ComparedViews(QObject):
 
 THUMBNAIL = "compare"
 NO_PIN = "Made of labels or filled in: it cannot be pinned as A."
+NO_A = "Pin a brain as A first."
+NOT_ALIGNED = "Align this scan (under Project) to compare it: it lies in a space of its own."
 A_LOST = "{name}, which was compared as A, could not be opened and aligned again: pin it once more."
 
 
@@ -586,7 +589,7 @@ class CompareController(QObject):
         #: The session's second picture, with its voxels.
         self.pinned: Pinned | None = None
         #: The picture that the figures are of.
-        self._measured: DisplayVolume | None = None
+        self._measured: DisplayVolume | AlignedScan | None = None
         self.held = False
         self.shows: ComparedViews | None = None
         self._busy = False
@@ -739,6 +742,7 @@ class CompareController(QObject):
         else:  # there is none, or it is to be read again first
             self.pinned = None
             self.panel.show_pinned("", None)
+            self._offer()
             if second is not None and (second.scan is not None or second.problem):
                 self._on_lost(second, SessionError(A_LOST.format(name=second.name)))
 
@@ -761,6 +765,7 @@ class CompareController(QObject):
     def _set(self, pinned: Pinned) -> None:
         self.pinned = pinned
         self.panel.show_pinned(pinned.title, pinned.recipe)
+        self._offer()
         self.panel.figures.show_figures(None)
         if self.mode not in ("off", "row"):
             self._show_b()
@@ -772,30 +777,40 @@ class CompareController(QObject):
 
     def _on_view(self, _view: str) -> None:
         """Something is shown: B, or a scan, with which the comparison ends."""
-        can = self.comparison.view not in ("painted", "filled")
-        self.panel.pin.setEnabled(can)
-        self.panel.b.setText(self._in_words if can else f"{self._in_words}\n{NO_PIN}")
+        why_not = NO_PIN if self.comparison.view in ("painted", "filled") else self._offer()
+        allow(why_not, self.panel.pin)
+        self.panel.b.setText("\n".join(filter(None, (self._in_words, why_not))))
         if self._busy or self.held:
             return
-        if self.comparison.is_picture:
+        if self.comparison.is_picture or self.comparison.bare is not None:
             self._follow()
             return
         self.panel.figures.show_figures(None)
         if self.mode not in ("off", "row"):
             self.session.compare("off", self.session.state.second)
 
+    def _offer(self) -> str:
+        """Offer the ways to compare; why B cannot be compared, if it cannot."""
+        lost = self.session.recipe is None and self.session.placed is None
+        why_not = NOT_ALIGNED if lost else ""
+        self.panel.allow(NO_A if self.pinned is None else why_not)
+        return why_not
+
     def _follow(self) -> None:
         """B is another picture, or A is: show both again, and measure them."""
-        picture, a = self.comparison.picture, self.pinned
-        if picture is None or a is None or a.shown is None or self.shows is None:
+        b, a = self.comparison.bare or self.comparison.picture, self.pinned
+        if b is None or a is None or a.shown is None or self.shows is None:
             return
-        if picture is not self._measured:
+        if b is not self._measured:
             self.panel.figures.show_figures(None)
+        if isinstance(b, DisplayVolume):
+            full, shown, volume = b.quality == "full", b.shown, b.rendered.volume
+        else:
+            full, shown, volume = True, upright(b.volume, b.space.affine), b.volume
         if self.mode not in ("off", "row"):
-            self.shows.show(self.mode, self._a(a), self._b(), picture.shown)
-        if picture.quality == "full" and self.session.generator is not None:
-            space = self.session.generator.space
-            self._measures.submit((a, picture, a.volume, picture.rendered.volume, space))
+            self.shows.show(self.mode, self._a(a), self._b(), shown)
+        if full and self.session.generator is not None:
+            self._measures.submit((a, b, a.volume, volume, self.session.generator.space))
 
     def _show_b(self) -> None:
         """Let B's own picture say which it is, and show A with it."""
@@ -817,7 +832,9 @@ class CompareController(QObject):
         return replace(self._side_of_b(), other=other)
 
     def _side_of_b(self) -> Side:
-        recipe = self.comparison.recipe or self.session.brain
+        recipe, case = self.comparison.recipe or self.session.brain, self.session.case
+        if case is not None and self.comparison.bare is not None:
+            return side_of(recipe, "B", provenance_of_scan(case))
         return side_of(recipe, "B", provenance_of(self.session, recipe))
 
     @property
@@ -840,9 +857,9 @@ class CompareController(QObject):
             self.panel.show_picture(image)
 
     def _on_measured(self, request: tuple[Any, ...], figures: Any) -> None:
-        a, picture = request[0], request[1]
-        if a is self.pinned and picture is self.comparison.picture:
-            self._measured = picture
+        a, b = request[0], request[1]
+        if a is self.pinned and b is (self.comparison.bare or self.comparison.picture):
+            self._measured = b
             self.panel.figures.show_figures(figures, self._withheld)
 
     @property

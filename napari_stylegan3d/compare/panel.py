@@ -385,8 +385,6 @@ class ComparePanel(ExplorerPanel):
         controls.set_role(self.a, "" if title else "hint")
         self.picture.setVisible(recipe is not None)
         self.show_picture(None)
-        for name, button in self.modes.items():
-            button.setEnabled(bool(title) or name in ("off", "row"))
         self._has_a = bool(title)
         self._show_what_is_of_a()
         self.swap.setEnabled(recipe is not None)
@@ -398,6 +396,11 @@ class ComparePanel(ExplorerPanel):
         """The columns of a row have letters of their own: A is none of them."""
         self._a_box.setVisible(self._mode != "row")
         controls.reveal(self._has_a and self._mode != "row", *self._with_a)
+
+    def allow(self, why_not: str) -> None:
+        """Let A and B be shown together, or say why they cannot."""
+        pairs = (button for name, button in self.modes.items() if name not in ("off", "row"))
+        controls.allow(why_not, *pairs)
 
     def show_picture(self, image: QImage | None) -> None:
         """A's thumbnail, or that it is on its way."""

@@ -434,6 +434,12 @@ class DisplayController(QObject):
         return self.view in ("", "edited", "model")
 
     @property
+    def bare(self) -> AlignedScan | None:
+        """The aligned scan of a patient who was not projected: it is compared as it is."""
+        unprojected = self.session.recipe is None and self.view == "scan"
+        return self.session.placed if unprojected else None
+
+    @property
     def is_current(self) -> bool:
         """Whether the newest picture is the full volume of what is shown, wherever latents lie."""
         drawn = self.session.state.drawn
@@ -663,7 +669,7 @@ class DisplayController(QObject):
         """The aligned scan of a case, sharp if it has been made so."""
         shown, sharp = upright(aligned.volume, aligned.space.affine), self._sharp_of(aligned)
         provenance = provenance_of_scan(case)
-        provenance = self.named(provenance)
+        provenance = self.named(provenance if self.bare is None else self.mark(provenance))
         self.stage.show(sharp or shown, provenance, coarse=None if sharp is None else shown)
 
     def _show_volume(

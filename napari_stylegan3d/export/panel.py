@@ -441,10 +441,6 @@ class ExportPanel(ExplorerPanel):
         self.progress.setValue(round(1000 * progress.fraction))
         self.progress_text.setText(progress.in_words)
 
-    def show_done(self, paths: list[Path]) -> None:
-        """Show the written files."""
-        self.done.setText("Saved\n" + "\n".join(path.name for path in paths))
-
     def _enable(self) -> None:
         ready = self.session.generator is not None and not self.running
         projected = ready and self.session.recipe is not None
@@ -458,7 +454,7 @@ class ExportPanel(ExplorerPanel):
         """Something was saved: from now on the recipe refers to the latents saved with it."""
         for old, new in saved.moved.items():
             self.session.replace_source(old, new)
-        self.show_done(saved.paths)
+        self.done.setText("Saved\n" + "\n".join(path.name for path in saved.paths))
 
     def path_of(self, name: str) -> Path:
         """A name in the chosen folder."""

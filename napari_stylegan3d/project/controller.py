@@ -23,7 +23,7 @@ from napari_stylegan3d.project.overlay import OverlayManager
 from napari_stylegan3d.project.regions import LayerChoice, LayerRegions, RegionPainter, mask_of
 from napari_stylegan3d.project.result import FillController, fill
 from napari_stylegan3d.views.display import enlarge
-from napari_stylegan3d.widgets.controls import single_shot
+from napari_stylegan3d.widgets.controls import show_value, single_shot
 from stylegan3d.base import Doubt, Progress, ScanError
 from stylegan3d.memory import give_back
 from stylegan3d.projection.settings import BUDGETS, Choices
@@ -105,11 +105,6 @@ def estimate(_report: Progress, loaded: Loaded) -> dict[str, float]:
     found = {budget: estimate_seconds(loaded.generator, budget) for budget in BUDGETS}
     give_back()  # before a scan is projected, which takes the most
     return found
-
-
-def give_memory_back(_report: Progress) -> None:
-    """Return freed memory to the system."""
-    give_back()
 
 
 def project_scan(report: Progress, loaded: Loaded, request: ProjectionRequest) -> Case:
@@ -257,7 +252,7 @@ class ProjectController(QObject):
             self,
             self._on_done,
             self._on_failed,
-            cancelled=self._on_cancelled,
+            cancelled=lambda: self._come_back(self._end_task()),
             progressed=self._on_progress,
             came=self._show_on_the_way,
             runningChanged=self._on_running,
@@ -266,7 +261,7 @@ class ProjectController(QObject):
             self, panel.search.show_estimates, slot("timing the search"), cancelled=self._estimate
         )
         self._tidying = LongJob(self)
-        self._rest = single_shot(self, lambda: self._tidying.start(give_memory_back), REST_MS)
+        self._rest = single_shot(self, lambda: self._tidying.start(lambda _: give_back()), REST_MS)
         self._estimated: Loaded | None = None
         #: What is to be read, the first of them now.
         self._to_open: list[Opening] = []
@@ -292,7 +287,7 @@ class ProjectController(QObject):
         panel.paint.erase.toggled.connect(self.painting.set_erasing)
         panel.paint.clear.clicked.connect(self.painting.clear)
         self.painting.changed.connect(self._on_painted)
-        self.painting.brushChanged.connect(panel.paint.show_brush)
+        self.painting.brushChanged.connect(lambda mm: show_value(panel.paint.brush, mm))
         viewer = comparison.stage.viewer
         self.labels = LabelMaps(comparison, self, context.links)
         self.second = OverlayManager(comparison, self.labels, panel.second, self, context.links)
@@ -556,9 +551,6 @@ class ProjectController(QObject):
             return
         self._tasks = [task for k, task in enumerate(self._tasks) if k == 0 or task.case.key != key]
         self._show_task()
-
-    def _on_cancelled(self) -> None:
-        self._come_back(self._end_task())
 
     def _come_back(self, case: Case) -> None:
         """After a failed or cancelled job, restore the previous view unless it was changed."""

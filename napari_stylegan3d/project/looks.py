@@ -10,7 +10,7 @@ from qtpy.QtGui import QResizeEvent
 from qtpy.QtWidgets import QBoxLayout, QButtonGroup, QHBoxLayout, QPushButton, QWidget
 
 from napari_stylegan3d.core.change_maps import show_movement
-from napari_stylegan3d.core.panel import Context
+from napari_stylegan3d.core.panel import UNPROJECTED, Context
 from napari_stylegan3d.core.session import Session
 from napari_stylegan3d.project.result import word_of
 from napari_stylegan3d.views.display import upright
@@ -37,7 +37,6 @@ class LookBar(QWidget):
         self.setObjectName("project.looks")
         self.session = session
         self.segments: dict[str, QPushButton] = {}
-        self._tips: dict[str, str] = {}
         self._group = QButtonGroup(self)
         self.told = controls.hint(name="project.movement")
         self.told.setToolTip(
@@ -87,7 +86,7 @@ class LookBar(QWidget):
             button.clicked.connect(lambda _=False, k=key: self.viewRequested.emit(k))
             self._group.addButton(button)
             (maps if key in MAPS else brains).addWidget(button)
-            self.segments[key], self._tips[key] = button, hint
+            self.segments[key] = button
         for row in self._rows:
             row.setAlignment(Qt.AlignmentFlag.AlignLeft)
         return self._segments
@@ -122,16 +121,18 @@ class LookBar(QWidget):
             "residual": compared,
             "movement": worn,
         }
+        missing = UNPROJECTED if result is None else NOT_WORN if compared else NOT_READ
+        own = {"scan": NOT_READ, "unusual": LOST if compared else missing}
         for key, button in self.segments.items():
-            button.setEnabled(there[key])
-        lost = compared and not there["unusual"]
-        self.segments["unusual"].setToolTip(LOST if lost else self._tips["unusual"])
+            controls.allow("" if there[key] else own.get(key, missing), button)
         self.segments["filled"].setVisible(there["filled"])
         if filled is not None:
             self.segments["filled"].setText(word_of(filled))
         self.setVisible(case is not None)  # it has nothing to say of a random brain
 
 
+NOT_READ = "The scan itself is not here: wait until it is read and aligned, or open its file."
+NOT_WORN = "Press Edited scan first: this map is of the scan with its edits."
 #: Of a restored session.
 LOST = "Sessions do not keep the deviation map: project the scan again to see it."
 UNUSUAL = "Residual z"

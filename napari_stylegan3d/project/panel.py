@@ -238,10 +238,6 @@ class SearchBox(QWidget):
         offer(self.space, "w", why_not(generator, "layers"), "w+")
         offer(self.budget, "thorough", why_not(generator, "tuning"), "standard")
 
-    def show_scan(self, scan: Scan | None) -> None:
-        """Offer the possible degradations of a scan."""
-        controls.fill(self.loss, losses(scan), self.loss.currentData())
-
     def show_estimates(self, seconds: Mapping[str, float]) -> None:
         """Show the estimated time of each budget, if known."""
         for index, (key, text) in enumerate(TITLES.items()):
@@ -499,7 +495,7 @@ class ProjectPanel(ExplorerPanel):
         scan = None if case is None else case.scan
         if scan is not self._offered:
             self._offered = scan
-            self.search.show_scan(scan)
+            controls.fill(self.search.loss, losses(scan), self.search.loss.currentData())
         self._show_result()
         self._refresh()
 

@@ -326,10 +326,6 @@ class PaintBox(QWidget):
             self.painted.setText(nothing if painted else "This layer is empty.")
         self.clear.setEnabled(millilitres > 0)
 
-    def show_brush(self, diameter_mm: float) -> None:
-        """Show the diameter of the brush without emitting signals."""
-        controls.show_value(self.brush, diameter_mm)
-
     def uncheck(self) -> None:
         """Uncheck the box without emitting signals."""
         controls.show_value(self.fill, False)

@@ -390,14 +390,9 @@ class ViewPlane:
 
     def _is_turned(self, facing: Facing) -> bool:
         """Whether the columns run the other way than by default."""
-        if self.shows_left_and_right:
+        if self.order[2] == 0:  # the columns run along the left-right axis
             return facing.convention == "neurological"
         return facing.nose == "right"
-
-    @property
-    def shows_left_and_right(self) -> bool:
-        """Whether the columns run along the left-right axis."""
-        return self.order[2] == 0
 
 
 AXIAL = ViewPlane("Axial", "Axial", (2, 1, 0), ("A", "P", "R", "L"))

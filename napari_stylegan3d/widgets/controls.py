@@ -544,6 +544,14 @@ def enable(on: bool, *widgets: QWidget) -> None:
         widget.setEnabled(on)
 
 
+def allow(why_not: str, *widgets: QWidget) -> None:
+    """Let widgets be used, or say in their tooltip `why_not` in place of what they do."""
+    for widget in widgets:
+        widget.setProperty("tip", widget.property("tip") or widget.toolTip())
+        widget.setToolTip(why_not or widget.property("tip"))
+        widget.setEnabled(not why_not)
+
+
 def reveal(shown: bool, *widgets: QWidget) -> None:
     """Show or hide widgets."""
     for widget in widgets:

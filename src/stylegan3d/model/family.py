@@ -311,11 +311,6 @@ def forget(name: str) -> None:
     _registered.pop(name, None)
 
 
-def known_families() -> list[str]:
-    """The names of all families."""
-    return sorted({*BUILT_IN, *_registered})
-
-
 def family_of(card: JsonView) -> Family:
     """The family of a model's card.
 
@@ -345,5 +340,5 @@ def family_called(name: Any) -> Family:
         return _registered[name]
     raise ModelError(
         f"The model is of the family '{name}', but this program knows only "
-        f"{', '.join(known_families())}: update it, or register that family first."
+        f"{', '.join(sorted({*BUILT_IN, *_registered}))}: update it, or register that family first."
     )

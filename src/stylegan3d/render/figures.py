@@ -80,7 +80,7 @@ def draw_slice(
     `over` has the shape of the slice's picture and is drawn over it: 0 is clear, 1 yellow.
     """
     width, height = (max(round(mm * look.pixels_per_mm), 1) for mm in piece.size_mm)
-    drawn = _colored(piece.picture, look)
+    drawn = Image.fromarray(colors(piece.picture, look.limits, look.diverging), "RGB")
     if over is not None:
         drawn = _under(drawn, over)
     drawn = drawn.resize((width, height), Image.Resampling.BICUBIC)
@@ -294,10 +294,6 @@ def colors(values: np.ndarray, limits: tuple[float, float], diverging: bool) -> 
 def font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
     """Pillow's own font."""
     return ImageFont.load_default(size)
-
-
-def _colored(values: np.ndarray, look: Look) -> Image.Image:
-    return Image.fromarray(colors(values, look.limits, look.diverging), "RGB")
 
 
 def _under(drawn: Image.Image, over: np.ndarray) -> Image.Image:

@@ -655,16 +655,12 @@ def _open_locked(folder: Path, path: Path) -> IO[str]:
             _take(folder, file)
             # Whoever held it until now may have removed this file meanwhile: then it holds nothing.
             with suppress(FileNotFoundError):
-                if _is_at(file, path):
+                if os.path.samestat(os.fstat(file.fileno()), path.stat()):
                     return file
         except BaseException:
             file.close()
             raise
         file.close()
-
-
-def _is_at(file: IO[str], path: Path) -> bool:
-    return os.path.samestat(os.fstat(file.fileno()), path.stat())
 
 
 def _take(folder: Path, file: IO[str]) -> None:

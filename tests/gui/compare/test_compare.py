@@ -11,7 +11,7 @@ from qtpy.QtGui import QKeyEvent, QMouseEvent
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication, QWidget
 
-from napari_stylegan3d.compare.controller import SWIPE_NAME, left_part, side_of
+from napari_stylegan3d.compare.controller import NOT_ALIGNED, SWIPE_NAME, left_part, side_of
 from napari_stylegan3d.compare.panel import in_words
 from napari_stylegan3d.project.controller import align_scan, open_scan
 from napari_stylegan3d.views.display import DisplayArray
@@ -405,11 +405,34 @@ def test_an_entry_of_the_history_can_be_pinned(pair):
     assert pair.explorer.comparing.pinned.recipe == strip.history.recipe(0)
 
 
-def test_looking_at_a_scan_ends_the_comparison(pair, scan_file):
+def test_looking_at_a_scan_ends_the_comparison_until_it_is_aligned(pair, scan_file):
     pair.click("compare.mode.curtain")
     pair.open_scan(scan_file)
     assert pair.explorer.comparing.mode == "off"
     assert SWIPE_NAME not in layers(pair)
+    assert caption(pair, "Axial") == "Scan: sub-07"
+    side, pin = pair.find("compare.mode.side"), pair.find("compare.pin")
+    for button in (side, pin):
+        assert not button.isEnabled()
+        assert button.toolTip() == NOT_ALIGNED
+    assert NOT_ALIGNED in pair.find("compare.b").text()
+
+
+def test_a_scan_that_is_aligned_and_not_projected_is_compared_as_it_is(pair, scan_file):
+    pair.open_scan(scan_file)
+    pair.click("project.align")
+    pair.wait(lambda: pair.session.placed is not None)
+    assert pair.session.recipe is None
+    assert pair.find("compare.pin").toolTip() == "Keep the current brain as A."
+    assert side_by_side(pair).captions()[1] == ["B: Scan: sub-07", ""]
+    assert pair.find("compare.b").text() == "Scan sub-07"
+    pair.wait(lambda: pair.find("compare.ssim").text() != "–")
+    pair.click("compare.mode.difference")
+    a, b = pair.explorer.comparing.pinned.shown, pair.volume
+    np.testing.assert_array_equal(pair.explorer.stage.overlay.layer.data, b - a.data)
+    pair.click("compare.mode.curtain")
+    assert caption(pair, "Axial").startswith("A (left): Seed 3\nB (right): Scan: sub-07")
+    pair.click("compare.mode.off")
     assert caption(pair, "Axial") == "Scan: sub-07"
 
 

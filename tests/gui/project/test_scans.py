@@ -476,7 +476,6 @@ def test_long_names_make_no_panel_scroll_sideways(window, scan_file, tmp_path):
     label = window.find("project.name")
     assert "…" in label.shown()
     assert label.shown() != label.text(), "the tooltip tells the rest"
-    window.click("compare.pin")
     assert window.find("measure.curve").sizeHint().width() < 200, "beside the panels, too"
     for panel in window.explorer.panels:
         window.explorer.panel(panel.key)
