@@ -27,6 +27,7 @@ from stylegan3d.geometry.space import Space
 from stylegan3d.measures.regions import NAMES, region_masks
 from stylegan3d.metrics.comparison import Interval, bootstrap, side_by_side
 from stylegan3d.metrics.two_sample import LEAST, areas
+from stylegan3d.networks.resampling import haar
 
 SIDE_MM = 32.0
 # Cubes that are tested lie this far apart.
@@ -175,15 +176,6 @@ def _tested(mask: np.ndarray, space: Space, side: int) -> tuple[np.ndarray, list
     return corners, [NAMES[number - 1] for number in names[flat]]
 
 
-def _bands(cubes: torch.Tensor) -> torch.Tensor:
-    """Haar bands [N, 8, X / 2, ...] of cubes [N, 1, X, Y, Z]: means of two voxels, differences."""
-    for axis in (2, 3, 4):
-        pairs = cubes.unflatten(axis, (-1, 2))
-        first, second = pairs.unbind(axis + 1)
-        cubes = torch.cat([(first + second) / 2, (first - second) / 2], dim=1)
-    return cubes
-
-
 @torch.no_grad()
 def texture(volume: np.ndarray, corners: np.ndarray, side: int) -> np.ndarray:
     """What is measured of each cube of a volume uint8 (X, Y, Z), float32 [cubes, measures].
@@ -197,7 +189,7 @@ def texture(volume: np.ndarray, corners: np.ndarray, side: int) -> np.ndarray:
     )[:, None]
     found, low = [], cubes
     for _ in range(LEVELS):
-        bands = _bands(low)
+        bands = haar(low)
         fine, low = bands[:, 1:].flatten(2), bands[:, :1]
         energy = fine.square().mean(dim=2)
         found += [(energy + 1e-6).log(), fine.abs().mean(dim=2) / (energy.sqrt() + 1e-4)]

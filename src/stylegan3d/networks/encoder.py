@@ -58,7 +58,7 @@ class Encoder(nn.Module):
         flat = config.channels[0] * math.prod(config.base)
         self.hidden = nn.Linear(flat, 2 * config.w_dim)
         self.mean = nn.Linear(2 * config.w_dim, config.w_dim)
-        self.log_variance = nn.Linear(2 * config.w_dim, config.w_dim)
+        self.log_variance = nn.Linear(2 * config.w_dim, config.w_dim)  # in files; not read
         self.offsets = nn.Linear(2 * config.w_dim, config.num_layers * config.w_dim)
         nn.init.zeros_(self.offsets.weight)
         nn.init.zeros_(self.offsets.bias)
@@ -74,18 +74,8 @@ class Encoder(nn.Module):
             x = block(x)
         return F.leaky_relu(self.hidden(x.float().flatten(1)), 0.2)
 
-    def posterior(self, image: Tensor, dtype: torch.dtype = torch.float32) -> tuple[Tensor, Tensor]:
-        """Mean and log variance [N, w_dim] of the latent given a volume [N, C, X, Y, Z]."""
-        mean, log_variance, _ = self._heads(image, dtype)
-        return mean, log_variance
-
     def forward(self, image: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
         """[N, C, X, Y, Z] in [-1, 1] -> w [N, num_layers, w_dim]"""
-        mean, _, h = self._heads(image, dtype)
-        offsets = self.offsets(h).unflatten(1, (self.config.num_layers, self.config.w_dim))
-        return mean[:, None] + offsets
-
-    def _heads(self, image: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor]:
         config = self.config
         pyramid = haar(image) if config.head == "haar" else image
         h = self.features(pyramid, dtype)
@@ -93,11 +83,7 @@ class Encoder(nn.Module):
         if config.linear:
             low = pyramid[:, : config.image_channels].flatten(1)
             mean = mean + F.pad(self.linear(low), (0, config.w_dim - config.linear))
-        return mean, self.log_variance(h).clamp(-8.0, 4.0), h
-
-
-# Log variance of a latent without uncertainty.
-CERTAIN = -8.0
+        return mean[:, None] + self.offsets(h).unflatten(1, (config.num_layers, config.w_dim))
 
 
 def build_encoder(config: EncoderConfig, synthesis: LeveledSynthesis) -> Encoder | FittingEncoder:
@@ -165,11 +151,6 @@ class FittingEncoder(nn.Module):
         w = torch.cat([weights, appearance], dim=1)
         w = F.pad(w, (0, self.synthesis.config.w_dim - w.shape[1]))
         return w[:, None].expand(-1, self.synthesis.config.num_layers, -1)
-
-    def posterior(self, image: Tensor, dtype: torch.dtype = torch.float32) -> tuple[Tensor, Tensor]:
-        """Latent and log variance [N, w_dim]; the variance is negligible."""
-        w = self(image, dtype)[:, 0]
-        return w, torch.full_like(w, CERTAIN)
 
     def coarse(self, image: Tensor) -> Tensor:
         """[N, 1, X, Y, Z] -> [N, voxels inside the velocity basis], the input of `start`."""

@@ -14,7 +14,6 @@ the identity, and combine the folding and contrast of some subjects with the sha
 
 from __future__ import annotations
 
-import hashlib
 import io
 import json
 import math
@@ -46,7 +45,7 @@ from stylegan3d.networks.synthesis import LeveledSynthesis, MappingNetwork, set_
 from stylegan3d.recipe.label import encode_rows, label_dim, schema_of
 from stylegan3d.storage.files import atomic_write_bytes, atomic_write_text, only_run, output_errors
 from stylegan3d.training.config import SETTINGS, AnatomySettings, brain_2mm, read_settings
-from stylegan3d.training.data import as_input, check_fit, check_mirror
+from stylegan3d.training.data import as_input, check_fit, check_mirror, digest_of
 from stylegan3d.training.run import CHECKPOINT
 
 ROUNDS = (
@@ -114,10 +113,8 @@ def find_anatomy(
         If the folder contains the anatomy of other data.
     """
     rows = pack.indices("train")
-    digest = hashlib.sha256()
-    for row in rows:
-        digest.update(pack.volumes[row].tobytes())
-    key: Json = {"volumes": digest.hexdigest(), "symmetric": symmetric}
+    volumes = digest_of(pack.volumes[row] for row in rows)
+    key: Json = {"volumes": volumes, "symmetric": symmetric}
     key["rounds"] = [vars(r) for r in rounds]
     with output_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)

@@ -171,8 +171,6 @@ def draw(pack: Pack, settings: AutoencoderSettings, step: int) -> tuple[Tensor, 
     Each subject is used once per epoch; crops are centred inside the mean brain.
     """
     people = pack.indices("train")
-    shape = pack.space.shape
-    sides = [min(settings.side, n) for n in shape]
     inside = np.argwhere(pack.template > 0.1)
     crops: list[Tensor] = []
     places: list[Place] = []
@@ -184,15 +182,20 @@ def draw(pack: Pack, settings: AutoencoderSettings, step: int) -> tuple[Tensor, 
         stretch = settings.stretch if rng.random() < 0.5 else 0.0
         volume = augment(volume[None], source, stretch=stretch, gamma=0.1)
         for middle in rng.choice(inside, settings.crops):
-            starts = [
-                min(max(round((m - side / 2) / LATENT_FACTOR), 0), (n - side) // LATENT_FACTOR)
-                * LATENT_FACTOR
-                for m, side, n in zip(middle, sides, shape, strict=True)
-            ]
-            x, y, z = (slice(a, a + side) for a, side in zip(starts, sides, strict=True))
-            crops.append(volume[:, x, y, z])
-            places.append((x, y, z))
+            places.append(crop_around(middle, settings.side, pack.space.shape, LATENT_FACTOR))
+            crops.append(volume[:, *places[-1]])
     return torch.stack(crops) * 2 - 1, places
+
+
+def crop_around(middle: np.ndarray, side: int, shape: Sequence[int], multiple: int) -> Place:
+    """Position of a crop around a voxel, in steps of `multiple`; shorter axes are whole."""
+    sides = [min(side, n) for n in shape]
+    starts = [
+        min(max(round((m - s / 2) / multiple), 0), (n - s) // multiple) * multiple
+        for m, s, n in zip(middle, sides, shape, strict=True)
+    ]
+    x, y, z = (slice(a, a + s) for a, s in zip(starts, sides, strict=True))
+    return x, y, z
 
 
 def _halved(place: Place) -> Place:

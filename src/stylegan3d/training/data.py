@@ -7,6 +7,7 @@ distribution of samples to processes and microbatches.
 
 from __future__ import annotations
 
+import hashlib
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -59,6 +60,14 @@ def generators_for(
     return [generator_for(seed, step, purpose, int(sample), device) for sample in samples]
 
 
+def digest_of(arrays: Iterable[np.ndarray]) -> str:
+    """Hexadecimal SHA-256 of the values of arrays, one after another."""
+    digest = hashlib.sha256()
+    for array in arrays:
+        digest.update(array.tobytes())
+    return digest.hexdigest()
+
+
 def in_epoch(number: int, count: int, *seed: int) -> int:
     """Which of `count` subjects a draw is: each once before any again, in new orders."""
     epoch, place = divmod(number, count)
@@ -102,13 +111,9 @@ class Batches:
 
     def indices(self, step: int) -> np.ndarray:
         """Pack rows of this process's samples in the batch of `step`."""
-        n = len(self.rows)
         places = step * self.settings.batch + self.samples
-        epochs = {
-            e: np.random.default_rng((self.settings.seed, int(e))).permutation(n)
-            for e in places // n
-        }
-        return np.array([self.rows[epochs[p // n][p % n]] for p in places])
+        n, seed = len(self.rows), self.settings.seed
+        return np.array([self.rows[in_epoch(int(place), n, seed)] for place in places])
 
     def batch(self, step: int) -> Tensor:
         """[samples, 1, X, Y, Z] in [-1, 1]"""

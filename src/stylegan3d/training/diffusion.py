@@ -11,9 +11,9 @@ each is estimated with the Gaussian of the other folds.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
+from itertools import chain
 from pathlib import Path
 from typing import Unpack, cast
 
@@ -33,7 +33,7 @@ from stylegan3d.networks.latent_diffusion import DiffusionConfig, LatentDiffusio
 from stylegan3d.storage.files import atomic_file
 from stylegan3d.training.augment import augment
 from stylegan3d.training.autoencoder import people_latents, with_labels
-from stylegan3d.training.data import as_input, in_epoch
+from stylegan3d.training.data import as_input, digest_of, in_epoch
 from stylegan3d.training.export import card_of, finish
 from stylegan3d.training.labels import check_columns
 from stylegan3d.training.options import DiffusionSettings
@@ -354,12 +354,9 @@ def _size(grid: Sequence[int]) -> str:
 def stage_key(stage: Generator, pack: Pack) -> str:
     """Key of the latents of these subjects from this autoencoder."""
     assert isinstance(stage.encoder, LatentEncoder)
-    digest = hashlib.sha256()
-    for values in stage.encoder.state_dict().values():
-        digest.update(values.cpu().float().numpy().tobytes())
-    for row in pack.indices("train"):
-        digest.update(np.ascontiguousarray(pack.volumes[row]).tobytes())
-    return digest.hexdigest()[:16]
+    weights = (values.cpu().float().numpy() for values in stage.encoder.state_dict().values())
+    volumes = (pack.volumes[row] for row in pack.indices("train"))
+    return digest_of(chain(weights, volumes))[:16]
 
 
 @torch.inference_mode()

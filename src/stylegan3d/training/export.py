@@ -21,6 +21,7 @@ from stylegan3d.dataset.pack import Pack
 from stylegan3d.directions.attributes import build_directions
 from stylegan3d.geometry.space import to_display
 from stylegan3d.measures.similarity import similarity
+from stylegan3d.metrics.diversity import pair_correlation
 from stylegan3d.model.card import card_text
 from stylegan3d.model.families.anatomy import anatomy_network
 from stylegan3d.model.family import ANATOMY, STYLEGAN
@@ -382,14 +383,8 @@ def measure(generator: Generator, pack: Pack, samples: int = 32) -> Json:
     z = torch.from_numpy(np.random.RandomState(0).randn(samples, generator.z_dim)).float()
     fakes = [to_display(generator.synthesize(generator.map(row[None])))[0] for row in z]
     mask = generator.template > 0.05
-    synthetic, real = (mean_pair_correlation(brains, mask) for brains in (fakes, reals))
+    synthetic, real = (round(pair_correlation(brains, mask), 4) for brains in (fakes, reals))
     return found | {"pair_correlation": {"synthetic": synthetic, "real_validation": real}}
-
-
-def mean_pair_correlation(volumes: Sequence[np.ndarray], mask: np.ndarray) -> float:
-    """Mean Pearson correlation over all pairs of volumes inside a mask."""
-    matrix = np.corrcoef(np.stack([v[mask] for v in volumes]))
-    return round(float(matrix[np.triu_indices(len(volumes), 1)].mean()), 4)
 
 
 def _medians(rows: Sequence[dict[str, float]]) -> dict[str, float]:

@@ -20,7 +20,6 @@ many steps.
 from __future__ import annotations
 
 import copy
-import hashlib
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
@@ -47,7 +46,7 @@ from stylegan3d.networks.memo import drawn_noise
 from stylegan3d.networks.resampling import haar
 from stylegan3d.recipe.model import seed_latents
 from stylegan3d.storage.files import atomic_write_text, only_run, output_errors
-from stylegan3d.training.data import as_input
+from stylegan3d.training.data import as_input, digest_of
 from stylegan3d.training.options import STRAIGHT_RATE, STRAIGHT_STEPS, FlowSettings
 from stylegan3d.training.run import CHECKPOINT, How, Run, TrainingTask, device_of, load_run, train
 
@@ -261,7 +260,8 @@ def make_pairs(
     of_people += [(int(row), False) for row in pack.indices("validation")]
     whose = [(row, mirror, known) for row, known in of_people for mirror in (False, True)]
     rows, mirrored, training = (np.array(column) for column in zip(*whose, strict=True))
-    key = {"generator": generator.hash, "volumes": _digest(pack), "draws": draws}
+    volumes = digest_of(pack.volumes[row] for row, _ in of_people)
+    key = {"generator": generator.hash, "volumes": volumes, "draws": draws}
     shape = (len(rows), draws, *pack.space.shape)
     file = FilledFile(VOLUMES, shape, np.uint8)
 
@@ -368,14 +368,6 @@ def flow_noise(generator: Generator, seed: int) -> Tensor:
         *_, noise = anatomy_network(generator).noise_maps(seed)
     assert noise is not None
     return noise
-
-
-def _digest(pack: Pack) -> str:
-    digest = hashlib.sha256()
-    for split in ("train", "validation"):
-        for row in pack.indices(split):
-            digest.update(pack.volumes[row].tobytes())
-    return digest.hexdigest()
 
 
 # Reduced-precision kernels fail on smaller cubes, at least oneDNN's of 2026.
@@ -666,7 +658,7 @@ def make_trajectories(
         raise ModelError("The teacher is a straightened flow itself; take the run it learned from.")
     flow = teacher.average.to(generator.device)
     key: Json = {"generator": generator.hash, "count": count, "steps": steps}
-    key["teacher"] = _digest_of_run(teacher)
+    key["teacher"] = digest_of(weight.cpu().numpy() for weight in teacher.average.parameters())
     dtype = fast_dtype(generator.device)
     shape = (count, *pack.space.shape)
     files = [FilledFile(name, shape, np.float16) for name in (STARTS, ENDS)]
@@ -694,10 +686,3 @@ def straight_config(teacher: FlowRun, seed: int = 0) -> FlowSettings:
         straight=True,
         seed=seed,
     )
-
-
-def _digest_of_run(run: FlowRun) -> str:
-    digest = hashlib.sha256()
-    for parameter in run.average.parameters():
-        digest.update(parameter.detach().cpu().numpy().tobytes())
-    return digest.hexdigest()

@@ -32,7 +32,7 @@ from stylegan3d.networks.resampling import haar
 from stylegan3d.segmentation.classes import CLASSES, dice_scores
 from stylegan3d.segmentation.inference import Segmenter
 from stylegan3d.storage.formats import label_map_of
-from stylegan3d.training.autoencoder import Place, mean_ssim
+from stylegan3d.training.autoencoder import Place, crop_around, mean_ssim
 from stylegan3d.training.data import in_epoch
 from stylegan3d.training.export import about, noted, rounded
 from stylegan3d.training.options import TranslationSettings
@@ -181,7 +181,7 @@ def draw(people: PaintedPeople, settings: TranslationSettings, step: int, multip
         rng = np.random.default_rng([settings.seed, 1, number])
         *maps, contrast = _person(people, row, settings.gamma, rng)
         for middle in rng.choice(inside, settings.crops):
-            where = _place(middle, settings.side, people.pack.space.shape, multiple)
+            where = crop_around(middle, settings.side, people.pack.space.shape, multiple)
             parts.append((*(np.ascontiguousarray(m[where]) for m in maps), contrast))
             places.append(where)
     stacked = [torch.from_numpy(np.stack(part)) for part in zip(*parts, strict=True)]
@@ -204,17 +204,6 @@ def _person(
     deviation = people.contrasts.std(axis=0)
     noise = CONTRAST_NOISE * rng.standard_normal(len(contrast)) * deviation
     return volume, tissues, regions, (contrast + noise).astype(np.float32)
-
-
-def _place(middle: np.ndarray, side: int, shape: tuple[int, int, int], multiple: int) -> Place:
-    """Position of a crop around a voxel, in steps of `multiple`."""
-    sides = [min(side, n) for n in shape]
-    starts = [
-        min(max(round((m - s / 2) / multiple), 0), (n - s) // multiple) * multiple
-        for m, s, n in zip(middle, sides, shape, strict=True)
-    ]
-    x, y, z = (slice(a, a + s) for a, s in zip(starts, sides, strict=True))
-    return x, y, z
 
 
 #: Held-out subjects that are measured on the way, at most; all of them at the end.
