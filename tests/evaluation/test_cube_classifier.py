@@ -2,15 +2,12 @@
 
 import numpy as np
 import pytest
-import torch
 from scipy.ndimage import uniform_filter
-from tolerances import LAYERS
 
 from stylegan3d.base import StyleGAN3DError
 from stylegan3d.evaluation import cubes as module
 from stylegan3d.evaluation.cubes import classify_cubes
 from stylegan3d.geometry.space import Space
-from stylegan3d.networks.resampling import haar
 
 SHAPE = (20, 20, 20)
 
@@ -63,12 +60,3 @@ def test_what_cannot_be_told_is_refused(space: Space) -> None:
         classify_cubes(volumes(0, 4), volumes(1), list(range(18)), everywhere, space)
     with pytest.raises(StyleGAN3DError, match="too small"):
         classify_cubes(volumes(0), volumes(1), list(range(28)), ~everywhere, space)
-
-
-def test_bands_of_cubes_are_those_of_the_haar_transform() -> None:
-    cubes = torch.rand(2, 1, 8, 8, 8)
-    bands, expected = module._bands(cubes), haar(cubes)
-    torch.testing.assert_close(bands[:, :1], expected[:, :1])
-    # In another order.
-    energy = [sorted(b.square().mean(dim=(0, 2, 3, 4)).tolist()) for b in (bands, expected)]
-    assert energy[0] == pytest.approx(energy[1], rel=LAYERS)
