@@ -215,8 +215,7 @@ def main() -> None:
     write(args.out / "regions.nii.gz", data, affine)
     near = ventricles([p.ventricles for p in train], [p.volume for p in train], pack.space)
     write(args.out / "ventricles.nii.gz", near, pack.space.affine)
-    regions._atlas.cache_clear()
-    attributes._region.cache_clear()
+    attributes.frame_map.cache_clear()
     print(f"{len(train)} people; Dice on {len(others)} others:")
     found = dice([p.regions for p in others], [p.mask for p in others], pack.space)
     for name, value in found.items():

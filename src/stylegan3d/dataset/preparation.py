@@ -16,7 +16,7 @@ import numpy as np
 from stylegan3d.base import SILENT, Json, Progress, ScanError, StyleGAN3DError
 from stylegan3d.dataset.contact_sheet import write_contact_sheet
 from stylegan3d.dataset.pack import TABLE, Pack, load_pack, write_pack
-from stylegan3d.dataset.quality import Inspector, doubts_of, refusal
+from stylegan3d.dataset.quality import doubts_of
 from stylegan3d.dataset.scan_preparation import HELD_OUT, PASSING, Job, prepare_all
 from stylegan3d.dataset.settings import PreparationSettings
 from stylegan3d.scans.alignment import Target, load_template
@@ -264,8 +264,7 @@ def _results_of(pack: Pack | None) -> dict[str, Json]:
         return {}
     done = {
         row["key"]: {name: row[name] for name in RESULT_COLUMNS if name in row}
-        # Packs of earlier versions contain only doubts of the scan.
-        | {"doubts": row.get("scan_doubts", row["doubts"])}
+        | {"doubts": row["scan_doubts"]}
         for row in pack.table
     }
     refused = {
@@ -357,7 +356,7 @@ def _work_off(plan: Plan, job: Job, folder: Path, out: Path, jobs: int, progress
     waiting = plan.waiting
     results |= prepare_all(job, waiting, jobs, progress, done=len(plan.keys) - len(waiting))
     volume_of = _volumes_of(plan.old, out / PARTS)
-    rows, refused = _tabulate(plan, _judged(plan, results, volume_of))
+    rows, refused = _tabulate(plan, results)
     if not rows:
         _clear(out)
         raise StyleGAN3DError(
@@ -380,24 +379,6 @@ def _work_off(plan: Plan, job: Job, folder: Path, out: Path, jobs: int, progress
     pack = load_pack(out)
     write_contact_sheet(pack, folder, plan.left_out)
     return pack
-
-
-def _judged(plan: Plan, results: dict[str, Json], volume_of: VolumeOf) -> dict[str, Json]:
-    """Add measures to results that lack them, from older packs."""
-    inspector = None
-    judged = dict(results)
-    names = {plan.keys[source.file]: Path(source.file).name for source in plan.sources}
-    for key, name in names.items():
-        result = results[key]
-        if "reason" in result or "measures" in result:
-            continue
-        inspector = inspector or Inspector(plan.target)
-        measures = inspector.measure(np.asarray(volume_of({"key": key})))
-        judged[key] = {**result, "measures": measures}
-        reason = refusal(judged[key], plan.settings["min_quality"])
-        if reason is not None:
-            judged[key] = {"reason": f"{name} {reason}"}
-    return judged
 
 
 def _tabulate(plan: Plan, results: dict[str, Json]) -> tuple[list[Json], list[Json]]:

@@ -17,7 +17,7 @@ Requires a model with discriminator.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from operator import length_hint
 
@@ -669,14 +669,9 @@ def by_encoder(material: Material, rows: np.ndarray) -> Scores | str:
         made = encode(material.generator, unit(volume))
         return _psnr(made, unit(volume)), float(structure(made) @ structure(volume))
 
-    found = _scored(material, rows, "by the encoder", errors)
-    if isinstance(found, str):
-        return found
     needs = "the model's encoder"
-    return {
-        "encoder": (found[:, 0], "dB", needs),
-        "encoder, fine structure": (found[:, 1], "correlation", needs),
-    }
+    kinds = {"encoder": ("dB", needs), "encoder, fine structure": ("correlation", needs)}
+    return _scored(material, rows, "by the encoder", errors, kinds)
 
 
 def by_projection(material: Material, rows: np.ndarray, budget: str) -> Scores | str:
@@ -686,10 +681,8 @@ def by_projection(material: Material, rows: np.ndarray, budget: str) -> Scores |
         made = project(material.generator, unit(volume), space="w+", budget=budget, noise="none")
         return _psnr(unit(made.volume), unit(volume))
 
-    found = _scored(material, rows, "by projection", error)
-    if isinstance(found, str):
-        return found
-    return {f"projection ({budget})": (found, "dB", "the model")}
+    kinds = {f"projection ({budget})": ("dB", "the model")}
+    return _scored(material, rows, "by projection", error, kinds)
 
 
 @torch.no_grad()
@@ -701,20 +694,26 @@ def by_discriminator(material: Material, rows: np.ndarray) -> Scores | str:
     def logit(volume: np.ndarray) -> float:
         return float(material.generator.score(torch.from_numpy(unit(volume))[None, None] * 2 - 1))
 
-    found = _scored(material, rows, "by the discriminator", logit)
-    if isinstance(found, str):
-        return found
-    return {"discriminator": (found, "logit", "the model's discriminator")}
+    kinds = {"discriminator": ("logit", "the model's discriminator")}
+    return _scored(material, rows, "by the discriminator", logit, kinds)
 
 
 def _scored(
-    material: Material, rows: np.ndarray, how: str, score: Callable[[np.ndarray], object]
-) -> np.ndarray | str:
-    """Scores of the subjects' volumes by the generator, or why there are none."""
+    material: Material,
+    rows: np.ndarray,
+    how: str,
+    score: Callable[[np.ndarray], object],
+    kinds: Mapping[str, tuple[str, str]],
+) -> Scores | str:
+    """Scores of the subjects' volumes by the generator, or why there are none.
+
+    `kinds` has unit and needs of each number that `score` gives for a volume.
+    """
     if not material.has_generator:
         return f"{material.subject.name} is a folder of volumes, not a generator."
     volumes = followed(material.volumes(rows), material.report, f"Membership {how}")
-    return np.array([score(volume) for volume in volumes])
+    found = np.array([score(volume) for volume in volumes]).reshape(len(rows), len(kinds))
+    return {kind: (found[:, k], *told) for k, (kind, told) in enumerate(kinds.items())}
 
 
 def by_random_brains(material: Material, rows: np.ndarray) -> Scores:

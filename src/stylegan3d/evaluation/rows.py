@@ -127,9 +127,8 @@ def fidelity(part: Json) -> Iterator[Figure]:
     }
     for key, (name, most) in names.items():
         for end, against in AGAINST.items():
-            if key in part:  # older evaluations have no fid_diagonal
-                found = part[key + end]
-                yield _compared(f"{name}{against} (n = {found['n']})", found, 4, most)
+            found = part[key + end]
+            yield _compared(f"{name}{against} (n = {found['n']})", found, 4, most)
     for end, against in AGAINST.items():
         kid = part[f"kid{end}"]
         # Unbiased: between real subjects its mean is 0, so there is no ratio.

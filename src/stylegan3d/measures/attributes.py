@@ -183,12 +183,9 @@ def connected_fluid(
         return np.zeros_like(mask)
     dark = float(np.median(volume[tissues["ventricles"]]))
     grey = float(np.median(volume[tissues["grey matter"]]))
-    pieces, count = ndimage.label(mask & (volume < (dark + grey) / 2))
-    start = tissues["ventricles"] | (mask & ~ndimage.binary_erosion(mask))
-    keep = np.zeros(count + 1, dtype=bool)
-    keep[np.unique(pieces[start])] = True
-    keep[0] = False
-    return keep[pieces]
+    fluid = mask & (volume < (dark + grey) / 2)
+    start = tissues["ventricles"] | ~ndimage.binary_erosion(mask)
+    return np.asarray(ndimage.binary_propagation(start & fluid, mask=fluid))
 
 
 @dataclass(frozen=True)
@@ -255,22 +252,23 @@ def _ventricles(brain: _Brain, space: Space) -> np.ndarray:
     # The ventricles are surrounded by tissue: dark voxels near the centre are not outside.
     fluid = np.argwhere((brain.intensity > BACKGROUND) & (brain.intensity < FLUID * brain.grey))
     mm = nib.affines.apply_affine(space.affine, fluid)
-    framed = (mm - brain.center_mm) / brain.spread_mm * FRAME_SPREAD_MM + FRAME_CENTER_MM
-    values, to_voxel = _region()
+    framed = to_frame(mm, brain.center_mm, brain.spread_mm)
+    values, to_voxel = frame_map(_REGION_FILE)
     index = np.rint(nib.affines.apply_affine(to_voxel, framed)).astype(int)
     known = ((index >= 0) & (index < values.shape)).all(axis=1)
     region = np.zeros(brain.intensity.shape, dtype=np.uint8)
     region[tuple(fluid[known].T)] = values[tuple(index[known].T)]
-    pieces, count = ndimage.label(region >= NEAR)
-    keep = np.zeros(count + 1, dtype=bool)
-    keep[np.unique(pieces[region == CORE])] = True
-    keep[0] = False
-    return keep[pieces]
+    return np.asarray(ndimage.binary_propagation(region == CORE, mask=region >= NEAR))
+
+
+def to_frame(places_mm: np.ndarray, center_mm: np.ndarray, spread_mm: np.ndarray) -> np.ndarray:
+    """[n, 3] RAS mm in a brain with this centre and spread -> RAS mm in the mean brain's frame."""
+    return (places_mm - center_mm) / spread_mm * FRAME_SPREAD_MM + FRAME_CENTER_MM
 
 
 @cache
-def _region() -> tuple[np.ndarray, np.ndarray]:
-    """Ventricle region in the frame, uint8 (0, NEAR, CORE), and (4, 4) frame mm -> voxels."""
-    with resources.as_file(resources.files("stylegan3d") / _REGION_FILE) as path:
+def frame_map(file: str) -> tuple[np.ndarray, np.ndarray]:
+    """A map in the mean brain's frame, uint8 (X, Y, Z), and (4, 4) frame mm -> voxels."""
+    with resources.as_file(resources.files("stylegan3d") / file) as path:
         image = nib.load(path)
         return np.asarray(image.dataobj, dtype=np.uint8), np.linalg.inv(image.affine)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
-from importlib import resources
 from typing import TypedDict
 
 import nibabel as nib
@@ -13,7 +11,7 @@ import numpy as np
 from scipy import ndimage
 
 from stylegan3d.geometry.space import Space
-from stylegan3d.measures.attributes import FRAME_CENTER_MM, FRAME_SPREAD_MM
+from stylegan3d.measures.attributes import frame_map, to_frame
 
 #: Names of the atlas values, from 1; paired regions are split by side.
 NAMES = (
@@ -27,6 +25,7 @@ NAMES = (
     "brain stem",
 )
 TWO_SIDED = NAMES[:6]
+#: 1 + index into NAMES.
 _FILE = "atlas/regions.nii.gz"
 
 
@@ -51,7 +50,7 @@ def region_masks(mask: np.ndarray, space: Space) -> dict[str, np.ndarray]:
     if len(flat) < 2 or (places.std(axis=0) <= 0).any():
         return {}
     framed = to_frame(places, places.mean(axis=0), places.std(axis=0))
-    values, to_voxel = _atlas()
+    values, to_voxel = frame_map(_FILE)
     index = np.rint(nib.affines.apply_affine(to_voxel, framed)).astype(int)
     # Beyond its border the atlas is extended.
     label = values[tuple(np.clip(index, 0, np.array(values.shape) - 1).T)]
@@ -64,19 +63,6 @@ def region_masks(mask: np.ndarray, space: Space) -> dict[str, np.ndarray]:
             if chosen.any():
                 found[full_name] = flat[chosen]
     return found
-
-
-def to_frame(places_mm: np.ndarray, center_mm: np.ndarray, spread_mm: np.ndarray) -> np.ndarray:
-    """[n, 3] RAS mm in a brain with this centre and spread -> RAS mm in the mean brain's frame."""
-    return (places_mm - center_mm) / spread_mm * FRAME_SPREAD_MM + FRAME_CENTER_MM
-
-
-@cache
-def _atlas() -> tuple[np.ndarray, np.ndarray]:
-    """uint8 (X, Y, Z), 1 + index into NAMES, and (4, 4) frame mm -> voxels."""
-    with resources.as_file(resources.files("stylegan3d") / _FILE) as path:
-        image = nib.load(path)
-        return np.asarray(image.dataobj, dtype=np.uint8), np.linalg.inv(image.affine)
 
 
 # Findings listed at most.

@@ -424,21 +424,21 @@ class Common:
 
     def marked(self, ds: Dataset) -> Dataset:
         """An object that says whether it is synthetic, and what made it."""
-        from pydicom import Dataset
         from pydicom.sr.codedict import codes
 
         saved = self.saved
         ds.SyntheticData = "YES" if saved.synthetic else "NO"
         if saved.synthetic:
-            maker = Dataset()
-            maker.PurposeOfReferenceCodeSequence = [coded(codes.DCM.SynthesizingEquipment)]
-            maker.Manufacturer = PROGRAM
             model = saved.text.get("Model", {})
             name = model.get("Name") if isinstance(model, dict) else None
-            maker.ManufacturerModelName = str(name or PROGRAM)[:64]
-            maker.SoftwareVersions = version()
-            maker.ContributionDateTime = self.when.strftime("%Y%m%d%H%M%S")
-            maker.ContributionDescription = self.derivation
+            maker = item(
+                PurposeOfReferenceCodeSequence=[coded(codes.DCM.SynthesizingEquipment)],
+                Manufacturer=PROGRAM,
+                ManufacturerModelName=str(name or PROGRAM)[:64],
+                SoftwareVersions=version(),
+                ContributionDateTime=self.when.strftime("%Y%m%d%H%M%S"),
+                ContributionDescription=self.derivation,
+            )
             ds.ContributingEquipmentSequence = [maker]
         return ds
 
@@ -477,24 +477,29 @@ class Common:
 
 def _source(header: Dataset) -> Dataset:
     """An item of a Source Image Sequence."""
-    from pydicom import Dataset
     from pydicom.sr.codedict import codes
 
-    item = Dataset()
-    item.ReferencedSOPClassUID = header.SOPClassUID
-    item.ReferencedSOPInstanceUID = header.SOPInstanceUID
-    item.PurposeOfReferenceCodeSequence = [coded(codes.DCM.SourceImageForImageProcessingOperation)]
-    return item
+    return item(
+        ReferencedSOPClassUID=header.SOPClassUID,
+        ReferencedSOPInstanceUID=header.SOPInstanceUID,
+        PurposeOfReferenceCodeSequence=[coded(codes.DCM.SourceImageForImageProcessingOperation)],
+    )
 
 
 def coded(code: Any) -> Dataset:
     """A code as an item of a code sequence."""
+    scheme = code.scheme_designator
+    return item(CodeValue=code.value, CodingSchemeDesignator=scheme, CodeMeaning=code.meaning)
+
+
+def item(**elements: object) -> Dataset:
+    """An item of a sequence."""
     from pydicom import Dataset
 
-    item = Dataset()
-    item.CodeValue, item.CodingSchemeDesignator = code.value, code.scheme_designator
-    item.CodeMeaning = code.meaning
-    return item
+    made = Dataset()
+    for keyword, value in elements.items():
+        setattr(made, keyword, value)
+    return made
 
 
 def _uid(salt: bytes, *what: str) -> str:
@@ -510,11 +515,9 @@ def long_string(text: str) -> str:
 
 def _decimal(value: float) -> str:
     """A decimal string of at most 16 characters (PS3.5, 6.2)."""
-    for digits in range(15, 5, -1):
-        text = f"{float(value):.{digits}g}"
-        if len(text) <= 16:
-            return text
-    return f"{float(value):.5g}"
+    from pydicom.valuerep import format_number_as_ds
+
+    return format_number_as_ds(float(value))
 
 
 def slicing_plane(affine: np.ndarray) -> str:

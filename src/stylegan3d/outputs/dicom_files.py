@@ -21,6 +21,7 @@ from stylegan3d.outputs.dicom import (
     SavedFile,
     coded,
     encoded,
+    item,
     long_string,
     pdf_of,
     series_of,
@@ -134,12 +135,12 @@ def _add_evidence(ds: Dataset, reference: Reference) -> None:
     """The series that the sources are in, which the frames name one by one."""
     header = reference.header
     named = [
-        _item(ReferencedSOPClassUID=one.SOPClassUID, ReferencedSOPInstanceUID=one.SOPInstanceUID)
+        item(ReferencedSOPClassUID=one.SOPClassUID, ReferencedSOPInstanceUID=one.SOPInstanceUID)
         for one in reference.headers
     ]
-    series = _item(SeriesInstanceUID=header.SeriesInstanceUID, ReferencedSOPSequence=named)
+    series = item(SeriesInstanceUID=header.SeriesInstanceUID, ReferencedSOPSequence=named)
     ds.SourceImageEvidenceSequence = [
-        _item(StudyInstanceUID=header.StudyInstanceUID, ReferencedSeriesSequence=[series])
+        item(StudyInstanceUID=header.StudyInstanceUID, ReferencedSeriesSequence=[series])
     ]
 
 
@@ -147,11 +148,11 @@ def _add_dimensions(ds: Dataset) -> None:
     """The frames are the positions in one stack."""
     from pydicom.tag import Tag
 
-    organization = _item(DimensionOrganizationUID=f"{ds.SOPInstanceUID}.1"[:64])
+    organization = item(DimensionOrganizationUID=f"{ds.SOPInstanceUID}.1"[:64])
     ds.DimensionOrganizationSequence = [organization]
     ds.DimensionOrganizationType = "3D"
     ds.DimensionIndexSequence = [
-        _item(
+        item(
             DimensionOrganizationUID=organization.DimensionOrganizationUID,
             DimensionIndexPointer=Tag(keyword),
             FunctionalGroupPointer=Tag("FrameContentSequence"),
@@ -165,14 +166,14 @@ def _shared(first: Dataset, image_type: Sequence[str], contrast: str) -> Dataset
     """What holds for all frames."""
     from pydicom.sr.codedict import codes
 
-    kind = _item(FrameType=list(image_type))
+    kind = item(FrameType=list(image_type))
     _describe(kind, contrast)
     region = coded(codes.SCT.Brain)
-    return _item(
+    return item(
         MRImageFrameTypeSequence=[kind],
-        FrameAnatomySequence=[_item(FrameLaterality="U", AnatomicRegionSequence=[region])],
+        FrameAnatomySequence=[item(FrameLaterality="U", AnatomicRegionSequence=[region])],
         **{
-            group: [_item(**{keyword: first[keyword].value for keyword in keywords})]
+            group: [item(**{keyword: first[keyword].value for keyword in keywords})]
             for group, keywords in SHARED.items()
         },
     )
@@ -182,32 +183,22 @@ def _frame(image: Dataset, number: int) -> Dataset:
     """What holds for one frame: its place, and what it was made from."""
     from pydicom.sr.coding import Code
 
-    frame = _item(
+    frame = item(
         FrameContentSequence=[
-            _item(StackID=STACK, InStackPositionNumber=number, DimensionIndexValues=[1, number])
+            item(StackID=STACK, InStackPositionNumber=number, DimensionIndexValues=[1, number])
         ],
-        PlanePositionSequence=[_item(ImagePositionPatient=image.ImagePositionPatient)],
+        PlanePositionSequence=[item(ImagePositionPatient=image.ImagePositionPatient)],
     )
     if "SourceImageSequence" in image:
         how = coded(Code("MODEL", OWN_SCHEME, "Made with a generative model"))
         frame.DerivationImageSequence = [
-            _item(
+            item(
                 DerivationDescription=image.DerivationDescription,
                 DerivationCodeSequence=[how],
                 SourceImageSequence=image.SourceImageSequence,
             )
         ]
     return frame
-
-
-def _item(**elements: object) -> Dataset:
-    """An item of a sequence."""
-    from pydicom import Dataset
-
-    item = Dataset()
-    for keyword, value in elements.items():
-        setattr(item, keyword, value)
-    return item
 
 
 # Label maps as DICOM Segmentations and volumes of tissue as Structured Reports, by highdicom.

@@ -31,7 +31,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy.special import ndtr
+from scipy.special import boxcox, inv_boxcox, ndtr
 
 from stylegan3d.base import Json, StyleGAN3DError
 from stylegan3d.scans.person import Person
@@ -174,8 +174,6 @@ class Norms:
         StyleGAN3DError
             If the person is younger or older than `AGES`.
         """
-        from scipy.special import ndtr
-
         check_age(person)
         assert person.age is not None
         at = np.array([person.age])
@@ -366,17 +364,14 @@ def _powered(values: np.ndarray, power: float | None) -> np.ndarray:
     """On the power scale; nothing of a measure counts as a hundredth of a unit."""
     if power is None:
         return values
-    positive = np.maximum(values, 0.01)
-    return np.log(positive) if power == 0 else (positive**power - 1) / power
+    return boxcox(np.maximum(values, 0.01), power)
 
 
 def _unpowered(scaled: np.ndarray, power: float | None) -> np.ndarray:
     """Inverse of `_powered`."""
     if power is None:
         return scaled
-    if power == 0:
-        return np.exp(scaled)
-    return np.maximum(1 + power * scaled, 0) ** (1 / power)
+    return inv_boxcox(np.maximum(scaled, -1 / power) if power else scaled, power)
 
 
 def _short(numbers: np.ndarray) -> list[float]:
