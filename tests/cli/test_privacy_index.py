@@ -48,5 +48,5 @@ def test_an_index_is_written_beside_the_model(run, data) -> None:
 def test_what_does_not_fit_is_refused(run, data) -> None:
     result = run("model", "privacy-index", data / "else", "--model", data / "model")
     assert result.status == 2
-    assert "not on the same grid" in result.err
+    assert "a different grid" in result.err
     assert not (data / "model" / PRIVACY).exists()

@@ -2,7 +2,6 @@
 
 import errno
 import hashlib
-import json
 import os
 import shutil
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
@@ -310,34 +309,6 @@ def test_a_split_that_is_not_known_is_refused(folder, tmp_path, value):
     with pytest.raises(StyleGAN3DError, match=r"participants\.tsv has .* in the column split"):
         prepare(folder, tmp_path / "pack")
     assert not (tmp_path / "pack").exists()
-
-
-@pytest.mark.usefixtures("known")
-def test_a_pack_made_before_there_were_checks_is_judged_anew(
-    folder, finished, tmp_path, target, monkeypatch
-):
-    """Without preparing again: what passed then and would not now is refused."""
-    inverted = np.where(prepared(target, 6) > 0, 290.0 - prepared(target, 6), 0).clip(0, 255)
-    image = nib.Nifti1Image(inverted.astype(np.uint8), target.space.affine)
-    nib.save(image, folder / "sub-06_T1w.nii.gz")
-    with monkeypatch.context() as patch:
-        patch.setattr(preparing, "refusal", lambda *a: None)
-        old = prepare(folder, tmp_path / "pack")
-    assert "sub-06" in old.column("name")
-    info = json.loads((tmp_path / "pack" / "dataset.json").read_text())
-    for row in info["table"]:
-        del row["measures"]
-    (tmp_path / "pack" / "dataset.json").write_text(json.dumps(info))
-    worked = count_work(monkeypatch)
-    pack = prepare(folder, tmp_path / "pack")
-    assert worked == []
-    assert pack.column("name") == ["sub-01", "sub-02", "sub-03"]
-    assert all(row["measures"]["contrast"] > 0.5 for row in pack.table)
-    assert "contrast of the mean brain" in pack.info["refused"][-1]["reason"]
-    shutil.copytree(finished, tmp_path / "fresh")
-    prepare(folder, tmp_path / "fresh")
-    again = prepare(folder, tmp_path / "pack")
-    assert again.info["refused"] == load_pack(tmp_path / "fresh").info["refused"]
 
 
 @pytest.mark.usefixtures("known")

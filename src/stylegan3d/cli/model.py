@@ -126,8 +126,9 @@ def calibrate_model(
         calibration = calibrate(generator, pack, progress=report)
     entry = calibration.entry
     if not dry_run:
-        assert generator.folder is not None
-        add_to_card(generator.folder, {"trust": entry}, card_text, {FILE: calibration.maps})
+        add_to_card(
+            generator.needed_folder(), {"trust": entry}, card_text, {FILE: calibration.maps}
+        )
     check = entry["check"]
     lines = [
         f"{entry['people']} subjects; close up to a strangeness of {entry['close']:.2f}, outside "
@@ -240,22 +241,14 @@ def privacy_index(
 
     pack = load_pack(data)
     generator = open_model(model)
-    if generator.folder is None:
-        raise StyleGAN3DError(
-            f"{generator.name} is not a model folder, so it cannot hold an index; convert it first "
-            "with `stylegan3d model convert`."
-        )
-    if not generator.space.same_as(pack.space):
-        raise StyleGAN3DError(
-            f"{pack.path} and {generator.name} are not on the same grid; give the data set that "
-            "the model was trained on."
-        )
-    check_output([generator.folder / PRIVACY], overwrite)
-    work = generator.folder / WORK
+    folder = generator.needed_folder()
+    pack.check_grid(generator.space, generator.name)
+    check_output([folder / PRIVACY], overwrite)
+    work = folder / WORK
     with only_run(work):
         with progress("Computing features") as report:
             index = build_index(pack, generator.hash, report, work)
-        path = write_index(generator.folder, index, overwrite)
+        path = write_index(folder, index, overwrite)
         for file in work.glob("*.z"):
             file.unlink(missing_ok=True)
     result = {

@@ -451,9 +451,8 @@ def report_files(
 
 def add_figures(generator: Generator, report: JsonView, picture: bytes) -> None:
     """Write a report's figures and a montage to the model's card."""
-    assert generator.folder is not None
-    marked = with_source_type(picture, ".png", COMPOSITE)
-    atomic_write_bytes(generator.folder / MONTAGE, marked, overwrite=True)
+    folder, marked = generator.needed_folder(), with_source_type(picture, ".png", COMPOSITE)
+    atomic_write_bytes(folder / MONTAGE, marked, overwrite=True)
     # Parts that were not measured this time are kept.
     found = dict(generator.card.get("evaluation", {}))
     for part in keys():
@@ -467,4 +466,4 @@ def add_figures(generator: Generator, report: JsonView, picture: bytes) -> None:
                 for row in figures({part: report[part]})
             ]
     found = {part: found[part] for part in (*keys(), *found) if part in found}
-    add_to_card(generator.folder, {"evaluation": found, "montage": MONTAGE}, card_text)
+    add_to_card(folder, {"evaluation": found, "montage": MONTAGE}, card_text)

@@ -233,12 +233,7 @@ class Material:
             )
         if budget in TUNED and self.has_generator:
             self.generator.require("tuning")
-        if not self.pack.space.same_as(self.subject.space):
-            raise StyleGAN3DError(
-                f"{self.pack.path} and {self.subject.name} are not on the same grid "
-                f"({self.pack.space.shape} and {self.subject.space.shape}, or in another "
-                "place); prepare the data with `stylegan3d prepare --model` and this model."
-            )
+        self.pack.check_grid(self.subject.space, self.subject.name)
         known, held_out = self.known, len(self.subjects) - self.known
         if min(known, held_out) < 2:
             raise StyleGAN3DError(

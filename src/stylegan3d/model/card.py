@@ -37,11 +37,7 @@ def check_card(generator: Generator) -> None:
     ModelError
         If the generator has no card of its own, or it is incomplete.
     """
-    if generator.folder is None:
-        raise ModelError(
-            f"The model '{generator.name}' is a file of another program, which has no card to "
-            "write in: make a folder of it with `stylegan3d model convert` first."
-        )
+    generator.needed_folder()  # a file of another program has no card to write in
     try:
         card_text(generator.card)
     except (KeyError, UndefinedError) as error:

@@ -224,8 +224,7 @@ def _for_hub(
     generator: Generator, out: Path, left_out: tuple[str, ...], *, overwrite: bool
 ) -> ExportedModel:
     """The model's own files under a page whose front matter the Hub reads."""
-    folder, card = generator.folder, generator.card
-    assert folder is not None
+    folder, card = generator.needed_folder(), generator.card
     names = [CARD, *card.get("files", {}), *filter(None, [card.get("montage")])]
     files = {name: folder / name for name in names if name != PAGE and (folder / name).is_file()}
     check_output([out / name for name in [PAGE, *files]], overwrite)

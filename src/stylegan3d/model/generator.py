@@ -510,6 +510,15 @@ class Generator(Shown):
             )
         return label.to(self.device, torch.float32).expand(count, -1)
 
+    def needed_folder(self) -> Path:
+        """Its folder; ModelError if it is a file of another program, which cannot be changed."""
+        if self.folder is None:
+            raise ModelError(
+                f"The model '{self.name}' is a file of another program: make a folder of it with "
+                "`stylegan3d model convert` first."
+            )
+        return self.folder
+
     @cached_property
     def template(self) -> np.ndarray:
         """(X, Y, Z) float32 in [0, 1]: the mean training brain, or else the average synthesis."""

@@ -103,11 +103,7 @@ def calibrate(generator: Generator, pack: Pack, *, progress: Progress = SILENT) 
         If the grids differ, or there are fewer than `LEAST_PEOPLE` subjects.
     """
     rows = [int(i) for i in pack.indices("validation")]
-    if not pack.space.same_as(generator.space):
-        raise StyleGAN3DError(
-            f"The volumes of {pack.path} are not on the same grid as those of {generator.name}; "
-            "give the data set that it was trained on."
-        )
+    pack.check_grid(generator.space, generator.name)
     if len(rows) < LEAST_PEOPLE:
         raise StyleGAN3DError(
             f"{pack.path} has {len(rows)} validation subjects, but a calibration needs at least "

@@ -424,8 +424,7 @@ def export_diffusion(
     latents = people_latents(encode, pack, progress)
     deviations = latents.std(dim=0)
     deviations = deviations.clamp(min=LEAST_DEVIATION * float(deviations.median()))
-    assert stage.folder is not None  # other families than StyleGAN always have a folder
-    files = read_folder(stage.folder)
+    files = read_folder(stage.needed_folder())
     kept = ("decoder.", "mean", "toe.")
     tensors = {k: v for k, v in files.tensors.items() if k.startswith(kept)}
     exact = ("center", "scale", "gaussian.variances", "gaussian.rest", "gaussian.middle")

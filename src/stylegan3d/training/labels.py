@@ -107,11 +107,11 @@ def learn_labels(
 
     folder = Path(folder)
     generator = load(folder, device="cpu")
-    target = generator.folder if out is None else Path(out)
+    own = generator.needed_folder()
+    target = own if out is None else Path(out)
     _check(generator, pack, latents is None)
     check_columns(pack, labels)
-    assert target is not None
-    if target != generator.folder or generator.labels_hash:
+    if target != own or generator.labels_hash:
         check_target(target, overwrite)
     people = pack.indices("train")
     rows = _rows(pack, people, labels, report)
@@ -177,11 +177,6 @@ def principal(generator: Generator) -> tuple[Tensor, Tensor]:
 
 def _check(generator: Generator, pack: Pack, encodes: bool) -> None:
     """Check that a model can learn labels of these subjects."""
-    if generator.folder is None:
-        raise ModelError(
-            f"The model '{generator.name}' is a file of another program: make a folder of it with "
-            "`stylegan3d model convert` first."
-        )
     if generator.config.label_dim:
         raise ModelError(
             f"The model '{generator.name}' was trained with labels, which cannot be replaced: "
@@ -288,8 +283,7 @@ def write_labels(
     """
     from stylegan3d.checkpoints.folder import read_folder, write_folder
 
-    assert generator.folder is not None
-    files = read_folder(generator.folder)
+    files = read_folder(generator.needed_folder())
     card = {key: value for key, value in files.card.items() if key not in STALE}
     if "evaluation" in card:
         card["evaluation"] = {k: v for k, v in card["evaluation"].items() if k != "conditions"}
