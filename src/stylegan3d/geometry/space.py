@@ -267,6 +267,20 @@ def as_packed(volume: np.ndarray) -> np.ndarray:
     return np.rint(np.clip(volume, 0, 1) * 255).astype(np.uint8)
 
 
+def filled_box(where: np.ndarray, margin: int = 0) -> tuple[slice, slice, slice]:
+    """The smallest box (X, Y, Z) around what is true, and `margin` voxels beside it.
+
+    All of the grid where nothing is.
+    """
+    where = where if where.any() else np.ones_like(where)
+    kept = (np.flatnonzero(where.any(axis=others)) for others in ((1, 2), (0, 2), (0, 1)))
+    x, y, z = (
+        slice(max(int(k[0]) - margin, 0), min(int(k[-1]) + 1 + margin, n))
+        for k, n in zip(kept, where.shape, strict=True)
+    )
+    return x, y, z
+
+
 def unit(volume: np.ndarray) -> np.ndarray:
     """A volume as uint8 or float to float32 in [0, 1]."""
     if volume.dtype == np.uint8:

@@ -18,7 +18,7 @@ import torch
 from scipy.ndimage import distance_transform_edt
 
 from stylegan3d.base import Json, JsonView, LatentError, OutputError, ScanError, facts_in
-from stylegan3d.geometry.space import Space
+from stylegan3d.geometry.space import Space, filled_box
 from stylegan3d.measures.similarity import similarity
 from stylegan3d.measures.tissue_volumes import Tissues
 from stylegan3d.model.generator import Generator
@@ -524,14 +524,7 @@ def _without_mask(bound: Operator) -> Operator:
 
 def _faded(inside: np.ndarray, space: Space) -> np.ndarray:
     """1 inside the brain, from 0 at its border within `BORDER_MM`, where the fit is worst."""
-    faded = np.zeros(inside.shape, np.float32)
-    if not inside.any():
-        return faded
-    places = np.argwhere(inside)
-    box = tuple(
-        slice(max(low - 1, 0), high + 2)
-        for low, high in zip(places.min(axis=0), places.max(axis=0), strict=True)
-    )
+    faded, box = np.zeros(inside.shape, np.float32), filled_box(inside, 1)
     depth = distance_transform_edt(inside[box], sampling=space.voxel_size)
     faded[box] = np.clip(depth / BORDER_MM, 0, 1)
     return faded

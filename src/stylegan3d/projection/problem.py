@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from stylegan3d.devices import fast_dtype
-from stylegan3d.geometry.space import BRIGHTEST, to_display
+from stylegan3d.geometry.space import BRIGHTEST, filled_box, to_display
 from stylegan3d.measures.similarity import SSIM_K1, SSIM_K2, SSIM_SIGMA, SSIM_TRUNCATE
 from stylegan3d.memory import keep_large_blocks
 from stylegan3d.model.family import held
@@ -71,16 +71,13 @@ class MaskedSSIM:
     def __init__(self, target: Tensor, mask: np.ndarray) -> None:
         self._windows: list[Tensor] = []
         seen: list[slice] = []
-        box: list[slice] = []
-        for axis, length in enumerate(mask.shape):
-            others = tuple(i for i in range(3) if i != axis)
-            inside = np.flatnonzero(mask.any(axis=others))
-            box.append(slice(int(inside[0]), int(inside[-1]) + 1))
-            window, place = _gaussian_rows(length, box[-1])
+        box = filled_box(mask)
+        for length, side in zip(mask.shape, box, strict=True):
+            window, place = _gaussian_rows(length, side)
             self._windows.append(window.to(target.device))
             seen.append(place)
         self._seen = (slice(None), slice(None), *seen)
-        weight = torch.from_numpy(mask[tuple(box)]).to(target.device, torch.float32)
+        weight = torch.from_numpy(mask[box]).to(target.device, torch.float32)
         self._weight = weight / weight.sum()
         self._target = self._displayed(target)
         blurred = along_axes(torch.cat([self._target, self._target.square()], 1), self._windows)

@@ -27,7 +27,7 @@ import torch.nn.functional as F
 from scipy.ndimage import distance_transform_edt, gaussian_filter1d
 from torch import Tensor
 
-from stylegan3d.geometry.space import Space
+from stylegan3d.geometry.space import Space, filled_box
 from stylegan3d.networks.anatomy import AnatomyNetwork
 from stylegan3d.networks.deformation import add_identity, determinant, exponential, read_at, resize
 from stylegan3d.networks.registration import Demons, register
@@ -401,7 +401,7 @@ def refined(offsets: Tensor, before: Tensor, after: Tensor, steps: int, smooth: 
     Tensor [1, 3, X, Y, Z]
     """
     brain = 1 - F.max_pool3d((before < OUTSIDE).float(), 3, 1, 1)
-    inside = (slice(None), slice(None), *_box_of((brain[0, 0] > 0).numpy()))
+    inside = (slice(None), slice(None), *filled_box((brain[0, 0] > 0).numpy(), 1))
     voxel = torch.tensor([2.0 / n for n in before.shape[2:]]).reshape(1, 3, 1, 1, 1)
     whole, identity = offsets.clone(), add_identity(torch.zeros_like(offsets))[inside]
     offsets, brain = offsets[inside], brain[inside]
@@ -436,14 +436,6 @@ def slow_change(before: Tensor, after: Tensor, offsets: Tensor, space: Space) ->
 def _tissue(image: Tensor) -> Tensor:
     """0 in fluid, 1 in tissue, in between where they share a voxel."""
     return ((image - FLUID) / (TISSUE - FLUID)).clamp(0, 1)
-
-
-def _box_of(where: np.ndarray) -> tuple[slice, ...]:
-    """The smallest box around what is true, and a voxel beside it; else all of the grid."""
-    if not where.any():
-        return tuple(slice(0, size) for size in where.shape)
-    kept = [np.flatnonzero(where.any(axis=tuple({0, 1, 2} - {axis}))) for axis in range(3)]
-    return tuple(slice(max(int(k[0]) - 1, 0), int(k[-1]) + 2) for k in kept)
 
 
 def _smooth(field: Tensor, deviation: float) -> Tensor:

@@ -33,10 +33,8 @@ def looks_like_labels(data: np.ndarray) -> bool:
         return False
     equal = both = 0
     for axis in range(3):
-        here, there = (
-            data[tuple(part if a == axis else slice(None) for a in range(3))]
-            for part in (slice(None, -1), slice(1, None))
-        )
+        along = np.moveaxis(data, axis, 0)
+        here, there = along[:-1], along[1:]
         filled = (here != 0) & (there != 0)
         both += int(filled.sum())
         equal += int((filled & (here == there)).sum())

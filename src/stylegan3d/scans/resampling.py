@@ -14,7 +14,7 @@ import numpy as np
 from scipy import ndimage
 
 from stylegan3d.base import Json, ScanError
-from stylegan3d.geometry.space import Space, checked_space
+from stylegan3d.geometry.space import Space, checked_space, filled_box
 from stylegan3d.storage.volumes import LARGE
 
 #: Slices of a large grid at a time.
@@ -124,12 +124,9 @@ def isotropic_space(data: np.ndarray, space: Space, spacing_mm: float, margin_mm
 
 def cropped(data: np.ndarray, space: Space, keep: np.ndarray) -> tuple[np.ndarray, Space]:
     """`data` cropped to the bounding box of `keep` plus 8 voxels, and its grid."""
-    filled = np.argwhere(keep)
-    low = np.maximum(filled.min(axis=0) - 8, 0)
-    high = np.minimum(filled.max(axis=0) + 9, data.shape)
-    box = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
+    box = filled_box(keep, 8)
     affine = space.affine.copy()
-    affine[:3, 3] = nib.affines.apply_affine(space.affine, low)
+    affine[:3, 3] = nib.affines.apply_affine(space.affine, [side.start for side in box])
     part = data[box]
     return part, Space(part.shape, affine)
 

@@ -19,6 +19,7 @@ from functools import partial
 
 import torch
 import torch.nn.functional as F
+from scipy.spatial.transform import Rotation
 from torch import Tensor
 
 CONTROL_POINTS = 5
@@ -209,15 +210,7 @@ _DRAWS = (_draw_mirror, _draw_affine, _draw_translate, _draw_intensity, _draw_cu
 
 def rotation(angles: Tensor) -> Tensor:
     """[3, 3] rotation about the first, then the second, then the third axis, in radians."""
-    matrix = torch.eye(3)
-    for axis, angle in enumerate(angles.tolist()):
-        a, b = ((1, 2), (2, 0), (0, 1))[axis]
-        turn = torch.eye(3)
-        turn[a, a] = turn[b, b] = math.cos(angle)
-        turn[b, a] = math.sin(angle)
-        turn[a, b] = -math.sin(angle)
-        matrix = turn @ matrix
-    return matrix
+    return torch.from_numpy(Rotation.from_euler("xyz", angles.tolist()).as_matrix()).float()
 
 
 def apply_affine(u: Tensor, matrix: Tensor) -> Tensor:

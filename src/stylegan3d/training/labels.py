@@ -283,7 +283,8 @@ def write_labels(
     """
     from stylegan3d.checkpoints.folder import read_folder, write_folder
 
-    files = read_folder(generator.needed_folder())
+    own = generator.needed_folder()
+    files = read_folder(own)
     card = {key: value for key, value in files.card.items() if key not in STALE}
     if "evaluation" in card:
         card["evaluation"] = {k: v for k, v in card["evaluation"].items() if k != "conditions"}
@@ -292,11 +293,11 @@ def write_labels(
     listed = {n: files.folder / n for n in files.card.get("files", {}) if n != LABELS}
     others = [
         file
-        for file in generator.folder.iterdir()
+        for file in own.iterdir()
         if file.is_file() and file.name not in (*listed, CARD, LABELS, LOCK, "README.md")
     ]
     write_folder(out, card, files.tensors, files.encoder, listed, overwrite=True, labels=tensors)
-    if out != generator.folder:
+    if out != own:
         for file in others:
             atomic_write_bytes(out / file.name, file.read_bytes(), overwrite=True)
     atomic_write_text(out / "README.md", card_text(card), overwrite=True)

@@ -26,7 +26,7 @@ from torch import Tensor
 from stylegan3d.base import SILENT, Json, ModelError, Progress, ScanError, StyleGAN3DError
 from stylegan3d.dataset.pack import Pack
 from stylegan3d.devices import fast_dtype
-from stylegan3d.geometry.space import Space, unit
+from stylegan3d.geometry.space import Space, filled_box, unit
 from stylegan3d.scans.checks import READ_ERRORS, open_image
 from stylegan3d.scans.label_maps import TABLE, read_tissues
 from stylegan3d.segmentation.card import write_model
@@ -48,6 +48,7 @@ from stylegan3d.segmentation.classes import (
 from stylegan3d.segmentation.inference import Segmenter
 from stylegan3d.segmentation.network import TissueNetwork, likeliest, padded, to_blocks
 from stylegan3d.storage.formats import label_map_of
+from stylegan3d.training.augment import rotation
 from stylegan3d.training.data import in_epoch
 from stylegan3d.training.export import about, noted, rounded
 from stylegan3d.training.options import SegmentationSettings
@@ -111,13 +112,8 @@ def _draw(generator: torch.Generator, low: float = 0.0, high: float = 1.0) -> fl
 
 def _posed(volume: Tensor, labels: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
     """Turned, scaled, shifted and bent a little; labels by nearest neighbour."""
-    angles = [_draw(generator, -ROTATION, ROTATION) for _ in range(3)]
-    matrix = torch.eye(3)
-    for (i, j), angle in zip(((0, 1), (0, 2), (1, 2)), angles, strict=True):
-        turn = torch.eye(3)
-        turn[i, i] = turn[j, j] = math.cos(angle)
-        turn[i, j], turn[j, i] = -math.sin(angle), math.sin(angle)
-        matrix = matrix @ turn
+    about_z, about_y, about_x = (_draw(generator, -ROTATION, ROTATION) for _ in range(3))
+    matrix = rotation(torch.tensor([about_x, -about_y, about_z]))
     matrix = matrix * torch.tensor([_draw(generator, 1 - SCALE, 1 + SCALE) for _ in range(3)])
     # Normalised coordinates run along the last axis first, and each axis has its own unit.
     half = torch.tensor(volume.shape[::-1]) / 2
@@ -329,12 +325,9 @@ def draw(brains: TrainingBrains, seed: int, step: int, multiple: int = 1) -> tup
 def _window(volume: Tensor, multiple: int, generator: torch.Generator) -> tuple[slice, ...]:
     """Around what is not 0, at a random place, with axes of a multiple where the grid allows it."""
     window = []
-    for axis, length in enumerate(volume.shape):
-        others = [other for other in range(3) if other != axis]
-        filled = (volume > 0).any(dim=others[1]).any(dim=others[0]).nonzero()[:, 0].tolist()
-        low, high = (filled[0], filled[-1] + 1) if filled else (0, length)
-        size = min(length, -(-(high - low) // multiple) * multiple)
-        least, most = max(0, high - size), min(low, length - size)
+    for side, length in zip(filled_box((volume > 0).numpy()), volume.shape, strict=True):
+        size = min(length, -(-(side.stop - side.start) // multiple) * multiple)
+        least, most = max(0, side.stop - size), min(side.start, length - size)
         start = int(torch.randint(least, most + 1, (), generator=generator))
         window.append(slice(start, start + size))
     return tuple(window)

@@ -210,7 +210,7 @@ def _median(values: Tensor) -> Tensor:
 
 
 def _euler(white: Tensor) -> Tensor:
-    """`tissue_shape.euler_number`, where a cell is there as much as all its voxels are."""
+    """The Euler number, where a cell is there as much as all its voxels are."""
     total = white.new_zeros(())
     for doubled in product((False, True), repeat=3):
         cells = white

@@ -23,7 +23,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from stylegan3d.base import Json, Progress, StyleGAN3DError
-from stylegan3d.geometry.space import Space
+from stylegan3d.geometry.space import Space, filled_box
 from stylegan3d.segmentation.classes import FREESURFER, STRUCTURES, Scheme
 from stylegan3d.segmentation.inference import Segmenter
 from stylegan3d.storage.files import atomic_file
@@ -125,12 +125,10 @@ def read_head(path: Path) -> Head:
             f"{path} holds the label {unknown[0]:g}; the labels have to be FreeSurfer's codes of "
             "structures, such as 2 and 41 for white matter."
         )
-    filled = np.argwhere(classes > 0)
-    if not len(filled):
+    if not classes.any():
         raise StyleGAN3DError(f"{path} labels nothing: all its values are 0. Leave it out.")
     mm = float(sizes.mean())
-    box = tuple(slice(a, b) for a, b in zip(filled.min(0), filled.max(0) + 1, strict=True))
-    labels = np.pad(classes[box], round(MARGIN_MM / mm))
+    labels = np.pad(classes[filled_box(classes > 0)], round(MARGIN_MM / mm))
 
     def distance(mask: np.ndarray) -> np.ndarray:
         """Millimetres from each voxel outside a mask to it."""

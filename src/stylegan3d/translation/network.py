@@ -82,12 +82,8 @@ def _sharpness(volume: np.ndarray, tissues: np.ndarray) -> float:
     """Mean absolute difference of neighbours that both are labelled; NaN without any."""
     total, count = 0.0, 0
     for axis in range(3):
-        first, second = (
-            tuple(part if a == axis else slice(None) for a in range(3))
-            for part in (slice(None, -1), slice(1, None))
-        )
-        both = (tissues[first] > 0) & (tissues[second] > 0)
-        steps = np.abs(volume[second] - volume[first])[both]
+        image, there = (np.moveaxis(part, axis, 0) for part in (volume, tissues > 0))
+        steps = np.abs(np.diff(image, axis=0))[there[1:] & there[:-1]]
         total, count = total + float(steps.sum(dtype=np.float64)), count + steps.size
     return total / count if count >= FEWEST else float("nan")
 

@@ -13,7 +13,7 @@ from scipy import ndimage
 from stylegan3d.base import Json, StyleGAN3DError
 from stylegan3d.checkpoints.folder import AtPrecisions
 from stylegan3d.devices import choose_device
-from stylegan3d.geometry.space import BRIGHTEST, Space
+from stylegan3d.geometry.space import BRIGHTEST, Space, filled_box
 from stylegan3d.networks.deformation import resize
 from stylegan3d.networks.resampling import inverse_haar
 from stylegan3d.render.movement import (
@@ -281,11 +281,10 @@ class Painter:
     def _box(self, mask: np.ndarray, margin: int) -> Box:
         """The smallest part of the grid around a mask that the network takes, and a margin."""
         multiple = self._networks.plain.config.multiple
-        places = np.argwhere(mask)
-        low = np.maximum(places.min(axis=0) - margin, 0) // multiple * multiple
-        high = np.minimum(places.max(axis=0) + 1 + margin, mask.shape)
-        high = -(-high // multiple) * multiple
-        x, y, z = (slice(int(a), int(b)) for a, b in zip(low, high, strict=True))
+        x, y, z = (
+            slice(side.start // multiple * multiple, -(-side.stop // multiple) * multiple)
+            for side in filled_box(mask, margin)
+        )
         return x, y, z
 
     def _check(self, tissues: np.ndarray) -> None:
