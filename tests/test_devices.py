@@ -109,8 +109,8 @@ def test_a_gpu_is_waited_for(monkeypatch: pytest.MonkeyPatch, kind: str) -> None
     waited = []
     monkeypatch.setattr(torch.cuda, "synchronize", lambda device: waited.append("cuda"))
     monkeypatch.setattr(torch.mps, "synchronize", lambda: waited.append("mps"))
-    devices._wait_for(torch.device(kind))
-    devices._wait_for(CPU)
+    devices.wait_for(torch.device(kind))
+    devices.wait_for(CPU)
     assert waited == [kind]
 
 

@@ -296,8 +296,8 @@ class OverlayManager(QObject):
             self.placing.submit((now.image, case.scan.space, None))
             return
         finer = max(1, round(max(placed.space.voxel_size) / LARGEST_MM))
-        x, y, z = (finer * count for count in placed.space.shape)
-        self.placing.submit((now.image, placed.space.resized((x, y, z)), placed.rigid))
+        space = placed.space.resized([finer * count for count in placed.space.shape])
+        self.placing.submit((now.image, space, placed.rigid))
 
     def _on_placed(self, request: tuple[SecondImage, Space, Any], found: DisplayArray) -> None:
         self._placed = request[0], request[2] is not None, found

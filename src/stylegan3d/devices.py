@@ -93,12 +93,12 @@ def _convolution_seconds(device: torch.device, dtype: torch.dtype) -> float:
     for _ in range(4):
         started = time.perf_counter()
         F.conv3d(x, weight, padding=1)
-        _wait_for(device)
+        wait_for(device)
         times.append(time.perf_counter() - started)
     return min(times[1:])
 
 
-def _wait_for(device: torch.device) -> None:
+def wait_for(device: torch.device) -> None:
     """Wait until the device has finished: GPUs run asynchronously."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)

@@ -169,12 +169,16 @@ def opened_generator(path: str | None, frame: str | None, sha256: str) -> Genera
     from stylegan3d.model.loading import load
 
     generator = load(path, frame=frame)
-    if generator.hash != sha256:
+    _check_same("generator", path, generator.hash, sha256)
+    return generator
+
+
+def _check_same(what: str, path: str | None, found: str, sha256: str) -> None:
+    if found != sha256:
         raise ModelError(
-            f"The generator at {path or 'its bundled place'} is not the one this run began with; "
+            f"The {what} at {path or 'its bundled place'} is not the one this run began with; "
             "give all workers the same files and run it again."
         )
-    return generator
 
 
 LATENTS = "*_latent.safetensors"
@@ -337,11 +341,7 @@ def segment_item(
 def _segmenter(network: str | None, sha256: str, of_any: bool) -> Segmenter:
     """Opened once in a process; ModelError if it is not the network that the run began with."""
     segmenter = (load_structures if of_any else load_segmenter)(network)
-    if segmenter.hash != sha256:
-        raise ModelError(
-            f"The network at {network or 'its bundled place'} is not the one this run began with: "
-            "give all workers the same files and run it again."
-        )
+    _check_same("network", network, segmenter.hash, sha256)
     return segmenter
 
 

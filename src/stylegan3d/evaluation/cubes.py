@@ -26,7 +26,7 @@ from stylegan3d.evaluation.material import Material
 from stylegan3d.geometry.space import Space
 from stylegan3d.measures.regions import NAMES, region_masks
 from stylegan3d.metrics.comparison import Interval, bootstrap, side_by_side
-from stylegan3d.metrics.two_sample import LEAST, areas
+from stylegan3d.metrics.two_sample import LEAST, areas, check_counts
 from stylegan3d.networks.resampling import haar
 
 SIDE_MM = 32.0
@@ -134,11 +134,7 @@ def classify_cubes(
         If there are fewer than ten of either, or the grid holds no such cube.
     """
     counts = len(first), len(second)
-    if min(counts) < LEAST:
-        raise StyleGAN3DError(
-            f"Classifying cubes needs at least {LEAST} volumes of each kind, not {counts[0]} and "
-            f"{counts[1]}."
-        )
+    check_counts(*counts)
     unit = 2**LEVELS
     side = unit * max(round(SIDE_MM / float(np.mean(space.voxel_size)) / unit), 1)
     corners, regions = _tested(mask, space, side)

@@ -37,7 +37,7 @@ import torch
 from scipy.ndimage import gaussian_filter
 
 from stylegan3d.base import SILENT, Json, Progress, followed
-from stylegan3d.devices import computed
+from stylegan3d.devices import computed, wait_for
 from stylegan3d.evaluation.material import Material, Volumes
 from stylegan3d.geometry.space import unit
 from stylegan3d.measures.similarity import similarity
@@ -437,19 +437,14 @@ def _milliseconds(generator: Generator, w: torch.Tensor, way: RenderMode) -> np.
     seconds = []
     try:
         for row in w:
-            _wait(generator)
+            wait_for(generator.device)
             started = time.perf_counter()
             generator.synthesis(row[None], "fixed", way.level, way.dtype, draft=way.draft)
-            _wait(generator)
+            wait_for(generator.device)
             seconds.append(time.perf_counter() - started)
     except RuntimeError:  # an operation is not supported in this precision
         return None
     return 1000 * np.array(seconds[2:])
-
-
-def _wait(generator: Generator) -> None:
-    if generator.device.type == "cuda":
-        torch.cuda.synchronize(generator.device)
 
 
 # Training subjects at most, for memory; steps of a fit; random members for each number.

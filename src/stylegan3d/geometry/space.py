@@ -73,7 +73,7 @@ class Space:
             self.affine, other.affine, atol=tolerance_mm
         )
 
-    def resized(self, shape: tuple[int, int, int]) -> Space:
+    def resized(self, shape: Sequence[int]) -> Space:
         """The same field of view on another grid: voxel *corners* coincide, not voxel centres."""
         scale = np.asarray(self.shape) / np.asarray(shape)
         # The first voxel's centre moves by half the difference of the voxel sizes.

@@ -179,6 +179,14 @@ class Classification:
         return {name: value for name, value in vars(self).items() if name != "scores"}
 
 
+def check_counts(n: int, m: int) -> None:
+    """StyleGAN3DError if two sets have fewer brains than a two-sample test needs."""
+    if min(n, m) < LEAST:
+        raise StyleGAN3DError(
+            f"A two-sample test takes at least {LEAST} volumes of each kind, not {n} and {m}."
+        )
+
+
 def cross_validated(
     counts: tuple[int, int],
     people: Sequence[object] | None,
@@ -210,10 +218,7 @@ def cross_validated(
         If there are fewer than ten of either.
     """
     n, m = counts
-    if min(counts) < LEAST:
-        raise StyleGAN3DError(
-            f"A two-sample test takes at least {LEAST} volumes of each kind, not {n} and {m}."
-        )
+    check_counts(n, m)
     y = np.repeat([1, 0], counts)
     groups = list(range(n + m)) if people is None else list(people)
     tasks = []
@@ -342,7 +347,6 @@ def two_sample(
     Parameters
     ----------
     first, second : ndarray, shape (n, X, Y, Z), uint8
-        Of equal length.
     people : sequence of str or None
         Subject of each row of both; a subject's brains are always in the same fold. By default all
         rows are different subjects.
@@ -360,21 +364,16 @@ def two_sample(
     StyleGAN3DError
         If there are fewer than ten of each.
     """
-    n = len(first)
-    if n != len(second) or n < LEAST:
-        raise StyleGAN3DError(
-            f"A two-sample test takes equally many volumes, at least {LEAST} of each, not {n} and "
-            f"{len(second)}."
-        )
+    counts = len(first), len(second)
     x = torch.from_numpy(np.concatenate([first, second]))
-    labels = torch.from_numpy(np.repeat([1.0, 0.0], n)).float()
+    labels = torch.from_numpy(np.repeat([1.0, 0.0], counts)).float()
 
     def classifier(known: np.ndarray, held: np.ndarray, number: int) -> np.ndarray:
         return _scores(_trained(x[known], labels[known], number), x[held])
 
     with workers() as mapped:
         told = cross_validated(
-            (n, n), people, classifier, seed=seed, mapped=mapped, progress=progress
+            counts, people, classifier, seed=seed, mapped=mapped, progress=progress
         )
     return told.to_dict()
 

@@ -21,7 +21,7 @@ from stylegan3d.checkpoints.folder import (
     write_folder,
 )
 from stylegan3d.checkpoints.official import frame_entry, is_official, read_official
-from stylegan3d.devices import DTYPES, choose_device, choose_dtype
+from stylegan3d.devices import choose_device, choose_dtype
 from stylegan3d.geometry.space import Frame, checked_space
 from stylegan3d.model.card import card_text
 from stylegan3d.model.family import Parts, family_of
@@ -189,8 +189,7 @@ def convert(
         If the file cannot be opened or the folder cannot be written.
     """
     path, out = Path(path).expanduser(), Path(out).expanduser()
-    if dtype not in DTYPES:
-        raise ModelError(f"The precision '{dtype}' is unknown; choose one of {', '.join(DTYPES)}.")
+    precision = choose_dtype(dtype)
     if not path.exists():
         raise ModelError(f"There is no network file at '{path}'; check the path.")
     if not is_official(path):
@@ -203,7 +202,7 @@ def convert(
     if frame is not None:
         a, b, c = card["space"]["shape"]
         card["space"] = frame_entry(frame, (a, b, c), assumed=False)
-    stored = {name: _stored(name, value, DTYPES[dtype]) for name, value in files.tensors.items()}
+    stored = {name: _stored(name, value, precision) for name, value in files.tensors.items()}
     write_folder(out, card, stored, overwrite=overwrite)
     atomic_write_text(out / "README.md", card_text(card), overwrite=True)
     return out

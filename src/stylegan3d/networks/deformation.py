@@ -152,7 +152,7 @@ def determinant(steps: Tensor) -> Tensor:
     return a * (e * i - f * h) - b * (d * i - f * g) + c * (d * h - e * g)
 
 
-def resize(field: Tensor, grid: Grid) -> Tensor:
+def resize(field: Tensor, grid: Sequence[int]) -> Tensor:
     """Resample a smooth field [N, C, ...] to another grid of the same extent."""
     if tuple(field.shape[2:]) == tuple(grid):
         return field

@@ -155,7 +155,7 @@ class FittingEncoder(nn.Module):
     def coarse(self, image: Tensor) -> Tensor:
         """[N, 1, X, Y, Z] -> [N, voxels inside the velocity basis], the input of `start`."""
         basis = self.synthesis.velocity_basis
-        low = resize(image[:, :1], _shape(basis.inside))
+        low = resize(image[:, :1], basis.inside.shape)
         return low.flatten(1)[:, basis.inside.flatten()] - self.start_mean
 
     def canonical(self, image: Tensor, weights: Tensor) -> Tensor:
@@ -196,7 +196,3 @@ class FittingEncoder(nn.Module):
         if mean is not None:
             self.start_mean = torch.zeros_like(self.start_mean).new_zeros(mean.shape)
         super()._load_from_state_dict(state, prefix, *args)
-
-
-def _shape(mask: Tensor) -> tuple[int, int, int]:
-    return mask.shape[0], mask.shape[1], mask.shape[2]

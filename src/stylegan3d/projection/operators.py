@@ -389,7 +389,7 @@ class ThickSlices(Operator):
             n if i == axis else max(1, round(n * size / fine))
             for i, (n, size) in enumerate(zip(scan.shape, in_model.voxel_size, strict=True))
         ]
-        return in_model.resized((shape[0], shape[1], shape[2]))
+        return in_model.resized(shape)
 
     def _matrices(self) -> tuple[Tensor, Tensor]:
         """Linear interpolation, weighted over the depths of a slice, and at its centre alone."""
@@ -446,7 +446,7 @@ class ThickSlices(Operator):
         for _ in range(CONSISTENT):
             left = left - seen @ plain @ left
             between = between + plain @ left
-        fine = scan.resized((shape[0], shape[1], shape[2]))
+        fine = scan.resized(shape)
         return ThinSlices(fine, axis, *(m.astype(np.float32) for m in (seen, plain, between)))
 
     def _profile(self, voxel_mm: float) -> tuple[np.ndarray, np.ndarray]:

@@ -80,8 +80,7 @@ def fine_space(own: Space, space: Space) -> Space:
     finer = min(finer, (MOST_VOXELS / np.prod(space.shape)) ** (1 / 3))
     if finer < FINER:
         return space
-    x, y, z = (round(n * finer) for n in space.shape)
-    return space.resized((x, y, z))
+    return space.resized([round(n * finer) for n in space.shape])
 
 
 def in_threads(work: Callable[[int], None], parts: Iterable[int]) -> None:

@@ -331,16 +331,14 @@ def movement_between(
 
 def _registered(before: Tensor, after: Tensor, space: Space, quick: bool) -> tuple[Tensor, Tensor]:
     offsets = exponential(register(after, before, QUICK if quick else Demons())).flip(1)
-    x, y, z = before.shape[2:]
-    larger = resize(offsets, (x, y, z))
+    larger = resize(offsets, before.shape[2:])
     change = slow_change(before, after, larger, space)
     return offsets, F.interpolate(change, offsets.shape[2:], mode="area")
 
 
 def _movement(offsets: Tensor, change: Tensor, space: Space) -> Movement:
     """Normalised offsets [1, 3, X, Y, Z] in millimetres."""
-    x, y, z = offsets.shape[2:]
-    own = space.resized((x, y, z))
+    own = space.resized(offsets.shape[2:])
     half = np.array(own.shape, np.float64) / 2
     steps = own.affine[:3, :3] * half
     normalised = offsets[0].flip(0).cpu().numpy()
@@ -425,8 +423,7 @@ def slow_change(before: Tensor, after: Tensor, offsets: Tensor, space: Space) ->
     Fluid does not take part: how dark a model draws it would darken the tissue around, where the
     change is smoothed, and that of a scan is as dark as it is.
     """
-    x, y, z = before.shape[2:]
-    sigma = CHANGE_MM / space.resized((x, y, z)).voxel_size[0]
+    sigma = CHANGE_MM / space.resized(before.shape[2:]).voxel_size[0]
     moved = read_at(before, add_identity(offsets))
     tissue = _tissue(moved)
     change = _smooth(tissue * (after - moved), sigma)

@@ -307,8 +307,7 @@ def _middle(
     a, b = (torch.from_numpy(np.ascontiguousarray(v))[None, None] for v in (first, second))
     # a o exp(v) resembles b: at y in the middle lies exp(v / 2)(y) of a and exp(-v / 2)(y) of b.
     half = (register(b, a, STIFFNESS) - register(a, b, STIFFNESS)) / 4
-    x, y, z = first.shape
-    ways = [resize(exponential(sign * half, SQUARINGS), (x, y, z)) for sign in (1, -1)]
+    ways = [resize(exponential(sign * half, SQUARINGS), first.shape) for sign in (1, -1)]
     middle = (warp(a, ways[0]) + warp(b, ways[1])) / 2
     voxels = torch.tensor(first.shape).reshape(3, 1, 1, 1) / 2  # of normalised coordinates
     weights = [determinant(way[0] * voxels).clamp(min=LEAST).numpy() for way in ways]

@@ -296,22 +296,17 @@ def _batch(volume: np.ndarray) -> Tensor:
 
 def _warped(volume: np.ndarray, velocity: Tensor) -> Tensor:
     """(X, Y, Z) warped by exp(v), linear interpolation."""
-    displacement = resize(exponential(velocity, SQUARINGS), _grid(volume))
+    displacement = resize(exponential(velocity, SQUARINGS), volume.shape)
     return warp(_batch(volume), displacement)[0, 0]
 
 
 def read_spline(volume: np.ndarray, velocity: Tensor) -> np.ndarray:
     """(X, Y, Z) warped by exp(v) with cubic splines, which preserve texture."""
-    displacement = resize(exponential(velocity, SQUARINGS), _grid(volume))[0].numpy()
+    displacement = resize(exponential(velocity, SQUARINGS), volume.shape)[0].numpy()
     places = np.indices(volume.shape, dtype=np.float32)
     for axis, n in enumerate(volume.shape):
         places[axis] += displacement[axis] * n / 2
     return ndimage.map_coordinates(volume, places, order=3, mode="nearest")
-
-
-def _grid(volume: np.ndarray) -> tuple[int, int, int]:
-    a, b, c = volume.shape
-    return a, b, c
 
 
 State = dict[str, Tensor]
@@ -346,11 +341,10 @@ def _effects(synthesis: AnatomyNetwork) -> list[float]:
     """Norm of what one unit of each velocity field changes, at the last level's resolution."""
     config = synthesis.config
     image = synthesis.image_const[None, : config.image_channels]
-    grid = (image.shape[2], image.shape[3], image.shape[4])
 
     def moved(weights: Tensor) -> Tensor:
         velocity = synthesis.velocity_const + synthesis.velocity_basis(weights)
-        return warp(image, resize(exponential(velocity), grid))
+        return warp(image, resize(exponential(velocity), image.shape[2:]))
 
     unmoved = moved(image.new_zeros(1, config.deformation))
     units = torch.eye(config.deformation, device=image.device)

@@ -367,13 +367,18 @@ def load_labelled(pack: Pack, folder: Path, scheme: Scheme = TISSUES) -> Labelle
                 rows.append(int(row))
                 maps.append(found)
         training = training or len(rows)
-    if not training or training == len(rows):
-        raise StyleGAN3DError(
-            f"{folder} has label maps of {training} training and {len(rows) - training} validation "
-            f"subjects of {pack.path}; name them after the scans, such as sub-01_dseg.nii.gz, and "
-            "give some of both."
-        )
+    check_both(folder, pack, training, len(rows) - training)
     return LabelledBrains(pack, np.array(rows, np.int64), np.stack(maps), training, scheme)
+
+
+def check_both(folder: Path, pack: Pack, training: int, validation: int) -> None:
+    """StyleGAN3DError unless a folder has label maps of so many subjects of both splits."""
+    if not training or not validation:
+        raise StyleGAN3DError(
+            f"{folder} has label maps of {training} training and {validation} validation subjects "
+            f"of {pack.path}; name them after the scans, such as sub-01_dseg.nii.gz, and give some "
+            "of both."
+        )
 
 
 def one_sided(labels: np.ndarray, scheme: Scheme) -> bool:

@@ -37,7 +37,7 @@ from stylegan3d.training.data import in_epoch
 from stylegan3d.training.export import about, noted, rounded
 from stylegan3d.training.options import TranslationSettings
 from stylegan3d.training.run import How, Run, TrainingTask, train
-from stylegan3d.training.segmentation import read_map
+from stylegan3d.training.segmentation import check_both, read_map
 from stylegan3d.translation.card import RegionTable, read_regions, write_model
 from stylegan3d.translation.network import (
     CONTRAST,
@@ -126,12 +126,8 @@ def load_painted(
     usual = np.nanmean(known, axis=0)
     filled_in = np.array([filled(contrast, usual) for contrast in known])
     people = PaintedPeople(pack, np.array(read), regions, tissues, groups, filled_in)
-    if not people.labelled("train") or not people.labelled("validation"):
-        raise StyleGAN3DError(
-            f"{folder} has label maps of {len(people.labelled('train'))} training and "
-            f"{len(people.labelled('validation'))} validation subjects of {pack.path}; name them "
-            "after the scans, such as sub-01_dseg.nii.gz, and give some of both."
-        )
+    training, validation = (len(people.labelled(split)) for split in ("train", "validation"))
+    check_both(folder, pack, training, validation)
     return people
 
 
