@@ -216,7 +216,7 @@ def test_what_cannot_be_recorded_or_differs_is_said(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     with pytest.raises(StyleGAN3DError, match=r"napari-stylegan3d\[export\]"):
         export(generator, "onnx", tmp_path / "out")
-    with pytest.raises(ModelError, match="has no card"):
+    with pytest.raises(ModelError, match="file of another program"):
         export(tiny_generator(), "hub", tmp_path / "out")
 
 
