@@ -94,7 +94,7 @@ def test_lesions_of_a_scan_are_listed_and_marked_on_its_own_grid(run, tmp_path):
     assert "give a T1-weighted scan" in " ".join(refused.err.split())
     for words, sentence in (
         ([tmp_path / "healthy.nii.gz"], "is for one volume"),
-        (["--regions"], "do not go with --lesions"),
+        (["--regions"], "does not go with --lesions"),
     ):
         refused = run("segment", tmp_path / "scan.nii.gz", *words, "--lesions")
         assert refused.status == 2

@@ -173,7 +173,7 @@ def test_options_of_one_volume_are_refused_for_many(run, volume, tmp_path):
     for words, sentence in (
         (["--out", tmp_path / "a.nii.gz"], "need a folder for --out"),
         ([], "need a folder for --out"),
-        (["--out", tmp_path / "out", "--table", "a.csv"], "are for one volume"),
+        (["--out", tmp_path / "out", "--table", "a.csv"], "is for one volume"),
     ):
         told = run("segment", volume[0], volume[0], *words)
         assert told.status == 2

@@ -39,7 +39,7 @@ def test_a_brain_of_another_contrast_is_labelled_where_it_lies(run, tmp_path):
     assert "Check:" not in told.err
     for words in (("--age", 40), ("--skull", "keep")):
         refused = run("segment", tmp_path / "one_T2w.nii.gz", "--structures", *words)
-        assert "do not go with" in refused.err
+        assert "does not go with" in refused.err
 
 
 def test_what_shows_no_brain_is_refused_in_a_sentence(run, tmp_path):

@@ -18,6 +18,7 @@ from stylegan3d.cli.common import (
     grouped,
     print_doubts,
     progress,
+    refuse,
 )
 from stylegan3d.cli.many import segment_many
 from stylegan3d.storage.files import check_output, write_together
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 @grouped
 def segment(
+    ctx: typer.Context,
     volumes: Annotated[
         list[Path],
         typer.Argument(
@@ -120,22 +122,15 @@ def segment(
     from stylegan3d.segmentation.norms import read_norms
     from stylegan3d.segmentation.scans import Wanted
 
+    of_people = "visits", "years", "site", "age", "sex", "norms"
     if lesions:
         if len(volumes) > 1 or holds_scans(volumes[0]):
             raise typer.BadParameter("--lesions is for one volume.")
-        if any((table, regions, structures, visits, years, site, age, sex, norms)):
-            raise typer.BadParameter(
-                "--table, --regions, --structures, --longitudinal, --years, --site, --age, --sex "
-                "and --norms do not go with --lesions."
-            )
+        refuse(ctx, "does not go with --lesions", "table", "regions", "structures", *of_people)
         _label_one(volumes[0], out, None, reading, None, lesions=True)
         return
-    whole = reading.skull != "auto"  # with or without its skull, the scan is taken as it is
-    if structures and any((whole, regions, visits, years, site, age, sex, norms)):
-        raise typer.BadParameter(
-            "--skull, --regions, --longitudinal, --years, --site, --age, --sex and --norms do not "
-            "go with --structures."
-        )
+    if structures:  # with or without its skull, the scan is taken as it is
+        refuse(ctx, "does not go with --structures", "skull", "regions", *of_people)
     local = None if norms is None else read_norms(norms)
     wanted = Wanted(age, None if sex is None else sex.value, local, regions)
     if visits:
@@ -143,26 +138,20 @@ def segment(
             raise typer.BadParameter(
                 "--longitudinal needs two scans of one person, the earlier first."
             )
-        chosen = (table, reading.index, reading.series, reading.orientation, reading.network)
-        if regions or any(value is not None for value in chosen):
-            raise typer.BadParameter(
-                "--table, --regions, --volume, --series, --orientation and --network do not go "
-                "with --longitudinal, whose folder --out has a table and the regions."
-            )
+        others = "table", "regions", "index", "series", "orientation", "network"
+        why = "does not go with --longitudinal, whose folder --out has a table and the regions"
+        refuse(ctx, why, *others)
         _segment_visits(volumes, out, wanted, years, site, reading)
         return
-    if years is not None or site is not None:
-        raise typer.BadParameter("--years and --site are for --longitudinal.")
+    refuse(ctx, "is for --longitudinal", "years", "site")
     if len(volumes) > 1 or holds_scans(volumes[0]):
         if out is None or out.name.endswith(".nii.gz"):
             raise typer.BadParameter("Many volumes need a folder for --out.")
-        single = (table, reading.index, reading.series, age, sex)
-        if any(value is not None for value in single):
-            raise typer.BadParameter(
-                "--table, --volume, --series, --age and --sex are for one volume: of many, the "
-                "table is segmentations.tsv (or structures.tsv) in the folder --out, and age and "
-                "sex are read from participants.tsv."
-            )
+        why = (
+            "is for one volume: of many, the table is segmentations.tsv (or structures.tsv) in the "
+            "folder --out, and age and sex are read from participants.tsv"
+        )
+        refuse(ctx, why, "table", "index", "series", "age", "sex")
         segment_many(
             volumes, out, reading, local, regions=regions, structures=structures, jobs=jobs
         )

@@ -185,12 +185,9 @@ def measured_brains(generator: Generator, count: int = BRAINS, seed: int = _SEED
 
 def _measured(generator: Generator, w: np.ndarray) -> dict[str, np.ndarray]:
     """Measures of the brains of w `(n, w_dim)`, float64 `(n,)` by key."""
-    import torch
-
     rows = []
     with torch.no_grad():
-        for row in torch.from_numpy(w).float():
-            wide = row.expand(1, generator.num_layers, -1).to(generator.device)
+        for wide in _wide(generator, w).split(1):
             volume = to_display(generator.synthesize(wide, noise="none"))[0]
             rows.append(measure_attributes(volume, generator.space))
     return {measure.key: np.array([row[measure.key] for row in rows]) for measure in MEASURES}

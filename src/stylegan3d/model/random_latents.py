@@ -160,13 +160,13 @@ def pca_directions(
             f"{components} components cannot be found in {samples} samples: "
             "ask for at least one component and for more samples than components."
         )
-    if is_long(generator):
-        return _of_few(generator, components, random_w(generator, samples, seed))
     from sklearn.decomposition import PCA
 
     pca = PCA(n_components=components, svd_solver="full")
     pca.fit(random_w(generator, samples, seed))
     variances = pca.explained_variance_
+    if is_long(generator) and not variances[-1] > np.finfo(variances.dtype).eps * variances[0]:
+        raise RecipeError(f"Random brains differ in fewer than {components} ways: ask for fewer.")
     return _numbered(generator, pca.components_, variances, pca.explained_variance_ratio_)
 
 
@@ -186,18 +186,6 @@ def _of_family(generator: Population, count: int) -> Directions:
         variances,
         variances / max(whole, variances.sum()),
     )
-
-
-def _of_few(generator: Population, count: int, w: np.ndarray) -> Directions:
-    """Components of w `(n, w_dim)` with n < w_dim, from the Gram matrix."""
-    w = w - w.mean(axis=0)
-    squares, mixtures = np.linalg.eigh(w @ w.T)
-    squares, mixtures = squares[::-1][:count], mixtures[:, ::-1][:, :count]
-    if not squares[-1] > 0:
-        raise RecipeError(f"Random brains differ in fewer than {count} ways: ask for fewer.")
-    shares = squares / np.square(w).sum()
-    vectors = (mixtures / np.sqrt(squares)).T @ w
-    return _numbered(generator, vectors, squares / (len(w) - 1), shares)
 
 
 def _numbered(

@@ -24,6 +24,7 @@ import numpy as np
 import SimpleITK as sitk
 from scipy import ndimage
 from scipy.spatial.transform import Rotation
+from skimage.metrics import normalized_mutual_information
 
 from stylegan3d.base import (
     SILENT,
@@ -743,16 +744,10 @@ class _Head:
         if both_heads.sum() < OVERLAP * min(self.head.sum(), head.sum()) or not both_heads.any():
             return 0.0
         there = resample(other.data, other.space, self.space, pose)[both_heads]
-        seen, _, _ = np.histogram2d(self.data[both_heads], there, bins=BINS)
-        share = seen / seen.sum()
-        here, other_share = share.sum(axis=1), share.sum(axis=0)
-        both = _entropy(here) + _entropy(other_share)
-        return float(2 * (both - _entropy(share)) / both) if both else 0.0
-
-
-def _entropy(share: np.ndarray) -> float:
-    share = share[share > 0]
-    return float(-(share * np.log(share)).sum())
+        here = self.data[both_heads]
+        if not (np.ptp(here) or np.ptp(there)):
+            return 0.0
+        return float(2 - 2 / normalized_mutual_information(here, there, bins=BINS))
 
 
 def _euler(pose: np.ndarray, middle: np.ndarray) -> sitk.Euler3DTransform:

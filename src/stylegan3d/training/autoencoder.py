@@ -265,11 +265,9 @@ def export_autoencoder(
     latents = people_latents(LatentEncoder(network), pack, progress)
     mean = latents.mean(dim=0)
     around = latents - mean
-    # For a few hundred long rows: from the Gram matrix.
-    values, vectors = torch.linalg.eigh(around @ around.T)
     count = min(COMPONENTS, len(rows) - 1)
-    values, vectors = values.flip(0)[:count], vectors.flip(1)[:, :count]
-    components = (vectors.T @ around) / (len(latents) - 1) ** 0.5
+    _, lengths, axes = torch.linalg.svd(around, full_matrices=False)
+    components = axes[:count] * lengths[:count, None] / (len(latents) - 1) ** 0.5
     deviations = around.square().sum(dim=0).div(len(latents) - 1).sqrt()
     deviations = deviations.clamp(min=LEAST_DEVIATION * float(deviations.median()))
     kept = float(components.square().sum() / around.square().sum() * (len(latents) - 1))

@@ -21,7 +21,7 @@ from stylegan3d.geometry.space import unit
 from stylegan3d.measures.attributes import MEASURES
 from stylegan3d.measures.tissue_volumes import measure_attributes, read_tissues
 from stylegan3d.model.card import card_text
-from stylegan3d.model.random_latents import LONGEST, random_w
+from stylegan3d.model.random_latents import random_w
 from stylegan3d.recipe.label import encode_known, encode_labels, known_schema
 from stylegan3d.recipe.model import seed_latents
 from stylegan3d.storage.files import LOCK, atomic_write_bytes, atomic_write_text
@@ -165,14 +165,9 @@ def principal(generator: Generator) -> tuple[Tensor, Tensor]:
     w = torch.from_numpy(random_w(generator, samples, 0))
     centre = w.mean(dim=0)
     w -= centre
-    if generator.w_dim <= LONGEST:
-        values, vectors = torch.linalg.eigh(w.T @ w / (len(w) - 1))
-        rows = vectors.T
-    else:
-        values, vectors = torch.linalg.eigh(w @ w.T / (len(w) - 1))
-        rows = vectors.T @ w / ((len(w) - 1) * values.clamp(min=1e-30)).sqrt()[:, None]
-    kept = values > LEAST_VARIANCE * values.max()
-    return centre, (rows[kept] * values[kept].sqrt()[:, None]).flip(0)
+    _, lengths, rows = torch.linalg.svd(w / (len(w) - 1) ** 0.5, full_matrices=False)
+    kept = lengths.square() > LEAST_VARIANCE * lengths.square().max()
+    return centre, rows[kept] * lengths[kept, None]
 
 
 def _check(generator: Generator, pack: Pack, encodes: bool) -> None:
