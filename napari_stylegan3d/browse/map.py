@@ -91,7 +91,7 @@ def draw_mark(painter: QPainter, kind: str, at: QPointF, colors: Inks) -> None:
     favourite = kind == "favourite"
     painter.setPen(QPen(QColor(colors.ground), 1.5))
     painter.setBrush(QColor(colors.favourite if favourite else colors.scan))
-    painter.drawPolygon(_star(at, 7) if favourite else _regular(at, 7, 3))
+    painter.drawPolygon(_polygon(at, (7.0, 2.94) * 5 if favourite else (7.0,) * 3))
 
 
 def draw_here(painter: QPainter, at: QPointF, colors: Inks) -> None:
@@ -109,14 +109,11 @@ def draw_legend_sign(painter: QPainter, kind: str, at: QPointF, colors: Inks) ->
     painter.setRenderHint(QPainter.RenderHint.Antialiasing)
     if kind == "here":
         draw_here(painter, at, colors)
-        return
-    if kind == "truncated":
+    elif kind == "truncated":
         painter.setPen(QPen(QColor(colors.text), 1, Qt.PenStyle.DashLine))
         painter.drawLine(at - QPointF(9, 0), at + QPointF(9, 0))
-        return
-    painter.setPen(Qt.PenStyle.NoPen)
-    painter.setBrush(QColor(colors.favourite if kind == "favourite" else colors.scan))
-    painter.drawPolygon(_star(at, 7) if kind == "favourite" else _regular(at, 7, 3))
+    else:
+        draw_mark(painter, kind, at, colors)
 
 
 def write(painter: QPainter, foot: QPointF, text: str, color: str, ground: str) -> None:
@@ -130,17 +127,11 @@ def write(painter: QPainter, foot: QPointF, text: str, color: str, ground: str) 
     painter.drawText(start, text)
 
 
-def _regular(at: QPointF, radius: float, corners: int) -> QPolygonF:
-    angles = np.arange(corners) * 2 * np.pi / corners - np.pi / 2
-    return QPolygonF([at + radius * QPointF(np.cos(a), np.sin(a)) for a in angles])
-
-
-def _star(at: QPointF, radius: float) -> QPolygonF:
-    angles = np.arange(10) * np.pi / 5 - np.pi / 2
-    lengths = radius * np.where(np.arange(10) % 2, 0.42, 1.0)
-    return QPolygonF(
-        [at + r * QPointF(np.cos(a), np.sin(a)) for a, r in zip(angles, lengths, strict=True)]
-    )
+def _polygon(at: QPointF, radii: Sequence[float]) -> QPolygonF:
+    """Corners at these distances from a point, the first above it, at equal angles."""
+    angles = np.arange(len(radii)) * 2 * np.pi / len(radii) - np.pi / 2
+    corners = zip(angles, radii, strict=True)
+    return QPolygonF([at + r * QPointF(np.cos(a), np.sin(a)) for a, r in corners])
 
 
 #: Room for tick labels and axis names, in px.
@@ -202,7 +193,8 @@ class LatentPlot(QWidget):
         self.names = ("", "")
         self.spread: float | None = None
         self.reach = 3.5
-        self._dragging = False
+        #: Whether the mouse is held to travel.
+        self.dragging = False
         self.setObjectName("browse.map")
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
@@ -217,11 +209,6 @@ class LatentPlot(QWidget):
         """As wide as the panel."""
         return QSize(320, HEIGHT)
 
-    @property
-    def dragging(self) -> bool:
-        """Whether the mouse is held to travel."""
-        return self._dragging
-
     def show_axes(self, names: tuple[str, str], lines: list[list[np.ndarray]]) -> None:
         """Show a plane: the axes with what they change, and its lines of equal density."""
         self.names, self.lines = names, lines
@@ -232,7 +219,7 @@ class LatentPlot(QWidget):
     ) -> None:
         """Show the current brain and others; `spread` is their spread after truncation."""
         self.here, self.marks, self.spread = here, marks, spread
-        if not self._dragging:  # the view must not move during a drag
+        if not self.dragging:  # the view must not move during a drag
             points = [mark.at for mark in marks] + ([here] if here is not None else [])
             furthest = max((float(np.abs(p).max()) for p in points), default=0.0)
             self.reach = float(np.clip(np.ceil(2 * furthest + 0.6) / 2, 3.5, 8.0))
@@ -358,18 +345,18 @@ class LatentPlot(QWidget):
         if mark is not None:
             self.chosen.emit(mark.recipe)
         elif self.here is not None:
-            self._dragging = True
+            self.dragging = True
             self._go(self.to_place(event.position()), live=True)
 
     def mouseMoveEvent(self, event: QMouseEvent) -> None:
         """Travel on."""
-        if self._dragging:
+        if self.dragging:
             self._go(self.to_place(event.position()), live=True)
 
     def mouseReleaseEvent(self, event: QMouseEvent) -> None:
         """Arrive."""
-        if self._dragging:
-            self._dragging = False
+        if self.dragging:
+            self.dragging = False
             self._go(self.to_place(event.position()), live=False)
 
     def keyPressEvent(self, event: QKeyEvent) -> None:

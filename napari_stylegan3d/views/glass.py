@@ -22,6 +22,7 @@ from qtpy.QtGui import (
     QPolygonF,
 )
 from qtpy.QtWidgets import QApplication, QToolTip, QWidget
+from scipy.spatial.transform import Rotation
 
 from napari_stylegan3d.views.display import (
     LETTER_COLOR,
@@ -506,10 +507,7 @@ def _write(
 ) -> None:
     """Draw text at an edge, with a shadow for bright tissue."""
     set_letters(painter, scaled(size))
-    painter.setPen(SHADOW)
-    painter.drawText(room.translated(1, 1), place, text)
-    painter.setPen(color)
-    painter.drawText(room, place, text)
+    write_outlined(painter, room, place, text, color, ((1, 1),))
 
 
 ARROW_COLOR, ARROW_SHADOW = QColor(255, 255, 255, 235), QColor(0, 0, 0, 190)
@@ -666,8 +664,4 @@ def axes_on_screen(model: ViewerModel) -> np.ndarray:
 
 def turned(angles: tuple[float, float, float]) -> np.ndarray:
     """(3, 3) rotation of napari's camera from its Euler angles."""
-    x, y, z = -np.radians(angles)
-    about_x = np.array([[1, 0, 0], [0, np.cos(x), -np.sin(x)], [0, np.sin(x), np.cos(x)]])
-    about_y = np.array([[np.cos(y), 0, np.sin(y)], [0, 1, 0], [-np.sin(y), 0, np.cos(y)]])
-    about_z = np.array([[np.cos(z), -np.sin(z), 0], [np.sin(z), np.cos(z), 0], [0, 0, 1]])
-    return about_x @ about_y @ about_z
+    return Rotation.from_euler("XYZ", np.negative(angles), degrees=True).as_matrix()
