@@ -340,7 +340,7 @@ def read_directions(folder: Path) -> None:
 
 def recipe_text() -> bytes:
     made = {
-        "version": 2,
+        "version": 3,
         "source": {"kind": "latent", "path": "a.safetensors"},
         "truncation": {"psi": 0.7, "cutoff": 3},
         "mix": {"source": {"kind": "seed", "seed": 3}, "strength": [0.5] * model().num_layers},

@@ -438,11 +438,6 @@ def _strengths(a: Mix | None, b: Mix | None, t: float) -> Mix | None:
             "three brains: walk between brains that are not mixed, or mixed with the "
             "same one."
         )
-    if a is not None and b is not None and a.straight != b.straight:
-        raise RecipeError(
-            "One of the two mixes is of an older version, which mixes differently: set its "
-            "strengths again."
-        )
     zero = (0.0,) * len(known.strength)
     pairs = zip(a.strength if a else zero, b.strength if b else zero, strict=True)
     return dataclasses.replace(known, strength=tuple(_lerp(x, y, t) for x, y in pairs))

@@ -23,7 +23,7 @@ from pydantic import BeforeValidator
 from stylegan3d.base import Doubt, Json, RecipeError, ScanError
 from stylegan3d.recipe.directions import move, split_direction
 from stylegan3d.recipe.label import Label
-from stylegan3d.recipe.latents import Delta, Latent, find_step, load_latent, mix, mixed, read_latent
+from stylegan3d.recipe.latents import Delta, Latent, find_step, load_latent, mixed, read_latent
 from stylegan3d.recipe.model import (
     TRUNCATION,
     MadeWith,
@@ -173,26 +173,14 @@ class Mix:
     source : Source
     strength : tuple of float
         One per layer, coarse first, 0 (the first source) to 1 (this one).
-    straight : bool
-        True for mixes of recipes up to version 2: latents on a straight line. Other mixes change
-        the brain evenly with the strengths, see `Generator.mix`.
     """
 
     source: Source
     strength: tuple[Share, ...]
-    straight: bool = False
 
     def __post_init__(self) -> None:
         if not self.strength:
             raise RecipeError("A mix needs a list of strengths: give one per layer.")
-
-    def between(self, first: torch.Tensor, second: torch.Tensor, generator: Model) -> torch.Tensor:
-        """The mix of two latents [num_layers, w_dim]."""
-        import torch
-
-        if self.straight:
-            return mix(first, second, torch.tensor(self.strength).to(first))
-        return generator.mix(first, second, self.strength)
 
 
 @checked("detail")
@@ -304,9 +292,8 @@ def _sha256_if_there(path: str) -> str | None:
 
 __all__ = ["Detail", "Edit", "Label", "MadeWith", "Mix", "Recipe", "Source", "Truncation"]
 
-#: Mixes of version 2 are straight. Without a mix, recipes are still written as version 2.
-VERSION = 3
-STRAIGHT_MIXES = 2
+#: The first of those that are read had other mixes.
+VERSIONS = 2, 3
 
 
 def _label_of(data: Any) -> Label | None:
@@ -455,7 +442,7 @@ class Recipe:
             w = start.to_w(generator) if start else self._source_w(self.source, generator)
             if self.mix is not None:
                 second = self._source_w(self.mix.source, generator)
-                w = self.mix.between(w, second, generator)
+                w = generator.mix(w, second, self.mix.strength)
             for edit in self.edits:
                 step = find_step(edit.direction, generator, edit.sha256)
                 w = move(w, step, edit.strength, edit.layers)
@@ -515,10 +502,7 @@ class Recipe:
 
     def to_dict(self) -> Json:
         """Plain data, without unset parts."""
-        even = self.mix is not None and not self.mix.straight
-        plain = {"version": VERSION if even else STRAIGHT_MIXES, **dataclasses.asdict(self)}
-        if self.mix is not None:
-            del plain["mix"]["straight"]
+        plain = {"version": VERSIONS[-1], **dataclasses.asdict(self)}
         plain["channel"] = self.channel or None
         plain["label"] = self.label and self.label.to_plain()
         return without_none(plain)
@@ -526,20 +510,17 @@ class Recipe:
     @classmethod
     def from_dict(cls, data: Any) -> Recipe:
         """Inverse of `to_dict`; RecipeError for invalid data."""
-        version = data.get("version", VERSION) if isinstance(data, dict) else VERSION
-        if not is_int(version) or not STRAIGHT_MIXES <= version <= VERSION:
-            raise RecipeError(
-                f"This recipe has version {str(version)[:40]}, which this program does not "
-                f"read: update it, or make a recipe of version {VERSION}."
-            )
         if isinstance(data, dict):
+            version = data.get("version", VERSIONS[-1])
+            if not is_int(version) or version not in VERSIONS[1 if data.get("mix") else 0 :]:
+                raise RecipeError(
+                    f"This recipe has version {str(version)[:40]}, which this program does not "
+                    f"read: update it, or make a recipe of version {VERSIONS[-1]}."
+                )
             data = {name: value for name, value in data.items() if name != "version"}
             if "source" not in data:
                 raise RecipeError("This recipe lacks a source: give a seed or a latent file.")
-        recipe = from_plain(cls, data)
-        if version <= STRAIGHT_MIXES and recipe.mix is not None:
-            recipe = recipe.replace(mix=dataclasses.replace(recipe.mix, straight=True))
-        return recipe
+        return from_plain(cls, data)
 
     def to_json(self) -> str:
         """One line of JSON; `from_json` gives back an equal recipe."""
