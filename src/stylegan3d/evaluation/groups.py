@@ -21,7 +21,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, ImageDraw
 from scipy.ndimage import affine_transform
 
 from stylegan3d.base import (
@@ -36,7 +35,7 @@ from stylegan3d.base import (
 from stylegan3d.directions.custom import direction_between, direction_of_values
 from stylegan3d.directions.value_table import ValueTable, cell_number, latents_of
 from stylegan3d.evaluation.settings import USUAL_GROUPS, GroupSettings
-from stylegan3d.geometry.slicing import Upright, cut
+from stylegan3d.geometry.slicing import Upright
 from stylegan3d.geometry.space import Space
 from stylegan3d.model.generator import Generator
 from stylegan3d.pages.page import page
@@ -44,13 +43,9 @@ from stylegan3d.recipe.directions import Directions
 from stylegan3d.recipe.latents import Latent, latent_bytes, save_directions
 from stylegan3d.recipe.recipe import Source, Truncation
 from stylegan3d.render.figures import (
-    CAPTION,
-    PAPER,
     SYNTHETIC,
-    TITLE,
-    beside,
-    colors,
-    font,
+    Look,
+    lightbox,
     png_bytes,
     source_type,
     with_source_type,
@@ -623,8 +618,9 @@ def _remarks(design: Design) -> list[str]:
 
 #: False discovery rate at which a difference is drawn and named.
 RATE = 0.05
-#: Slices of the picture, in a row, and their width in pixels.
-SLICES, COLUMNS, CELL = 12, 6, 180
+#: Slices of the picture, in a row; their scale, and the height of their letters.
+SLICES, COLUMNS = 12, 6
+PIXELS_PER_MM, LETTER_MM = 1.6, 7.0
 #: The latent of the average of all brains, on which the maps lie.
 AVERAGE = "desc-average_latent.safetensors"
 MAPS = {
@@ -813,32 +809,10 @@ def coloured_slices(
     largest : float
         Value of the full colour: blue below 0, orange above.
     """
-    volumes = [Upright.of(v, space) for v in (shown, values, where.astype(np.float32))]
-    inside = np.flatnonzero((volumes[0].data > 0.05).any(axis=(0, 1)))
-    places = np.linspace(inside[0], inside[-1], SLICES + 2)[1:-1].round().astype(int)
-    cells = []
-    for mm in (volumes[0].mm_at(2, int(k)) for k in places):
-        grey, colour, mask = (cut(v, "axial", mm, "radiological").picture for v in volumes)
-        drawn = np.where(
-            (mask > 0.5)[..., None],
-            colors(colour, (-largest, largest), True),
-            colors(grey, (0.0, 1.0), False),
-        )
-        cell = Image.fromarray(drawn.astype(np.uint8)).resize(
-            (CELL, CELL * grey.shape[0] // grey.shape[1])
-        )
-        write = ImageDraw.Draw(cell)
-        for text, x in ((f"z {mm:+.0f} mm", 4), ("R", 4), ("L", CELL - 14)):
-            write.text(
-                (x, 2 if text[0] == "z" else cell.height // 2), text, font=font(13), fill=TITLE
-            )
-        cells.append(cell)
-    rows = [beside(cells[k : k + COLUMNS]) for k in range(0, len(cells), COLUMNS)]
-    strip = 26
-    sheet = Image.new("RGB", (rows[0].width, sum(row.height for row in rows) + strip), PAPER)
-    for k, row in enumerate(rows):
-        sheet.paste(row, (0, k * row.height))
-    ImageDraw.Draw(sheet).text((6, sheet.height - strip + 4), caption, font=font(14), fill=CAPTION)
+    drawn = np.where(where, np.divide(values, largest, dtype=np.float32), np.nan)
+    brain, effect = (Upright.of(volume, space) for volume in (shown, drawn))
+    look = Look(PIXELS_PER_MM, caption=caption, letter_mm=LETTER_MM)
+    sheet = lightbox(brain, "axial", look, slices=SLICES, columns=COLUMNS, effect=effect)
     return with_source_type(png_bytes(sheet), ".png", source_type())
 
 

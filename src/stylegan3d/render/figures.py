@@ -73,14 +73,22 @@ class Look:
 
 
 def draw_slice(
-    piece: Slice, look: Look, title: str = "", over: np.ndarray | None = None
+    piece: Slice,
+    look: Look,
+    title: str = "",
+    over: np.ndarray | None = None,
+    effect: np.ndarray | None = None,
 ) -> Image.Image:
     """A slice with its letters, position, scale bar and caption, as an RGB picture.
 
-    `over` has the shape of the slice's picture and is drawn over it: 0 is clear, 1 yellow.
+    `over` has the shape of the slice's picture and is drawn over it: 0 is clear, 1 yellow. So has
+    `effect`, -1 to 1, which is drawn in its place from blue to orange; NaN is clear.
     """
     width, height = (max(round(mm * look.pixels_per_mm), 1) for mm in piece.size_mm)
     drawn = Image.fromarray(colors(piece.picture, look.limits, look.diverging), "RGB")
+    if effect is not None:
+        there = Image.fromarray(np.isfinite(effect))
+        drawn.paste(Image.fromarray(colors(effect, (-1.0, 1.0), diverging=True), "RGB"), mask=there)
     if over is not None:
         drawn = _under(drawn, over)
     drawn = drawn.resize((width, height), Image.Resampling.BICUBIC)
@@ -177,7 +185,13 @@ def picture(
 
 
 def lightbox(
-    volume: Upright, plane: Plane, look: Look, *, slices: int = 20, columns: int = 5
+    volume: Upright,
+    plane: Plane,
+    look: Look,
+    *,
+    slices: int = 20,
+    columns: int = 5,
+    effect: Upright | None = None,
 ) -> Image.Image:
     """Evenly spaced slices of one plane through the whole brain, with their positions in mm.
 
@@ -189,6 +203,8 @@ def lightbox(
         Number of slices, 1 to 200; fewer if the brain has fewer.
     columns : int
         Slices per row, from 1.
+    effect : Upright or None
+        On the volume's grid, see `draw_slice`.
     """
     if not 1 <= slices <= 200 or columns < 1:
         raise OutputError("A lightbox has 1 to 200 slices, in one column or more.")
@@ -199,8 +215,16 @@ def lightbox(
     edges = np.linspace(first - 0.5, last + 0.5, count + 1)
     places = [volume.mm_at(axis, round(i)) for i in (edges[:-1] + edges[1:]) / 2]
     plain = replace(look, caption="", letters=False, scale_bar=False)
-    pieces = [cropped(cut(volume, plane, mm, look.convention), volume) for mm in places]
-    cells = [draw_slice(piece, plain, piece.place) for piece in pieces]
+
+    def pieces_of(image: Upright) -> list[Slice]:
+        return [cropped(cut(image, plane, mm, look.convention), volume) for mm in places]
+
+    pieces = pieces_of(volume)
+    effects = [None] * count if effect is None else [one.picture for one in pieces_of(effect)]
+    cells = [
+        draw_slice(piece, plain, piece.place, effect=drawn)
+        for piece, drawn in zip(pieces, effects, strict=True)
+    ]
     width, height = cells[0].size
     columns = min(columns, len(cells))
     sheet = Image.new("RGB", (columns * width, -(-len(cells) // columns) * height), PAPER)
