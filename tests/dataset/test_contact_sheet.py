@@ -135,12 +135,13 @@ def test_slices_are_radiological_whatever_the_grid(axes):
     )
     affine = np.diag([2.0, 1, 3, 1]) @ nib.orientations.inv_ornt_aff(turn, volume.shape)
     turned = nib.apply_orientation(volume, turn)
-    (axial, coronal, sagittal), sizes = mid_slices(turned, Space(turned.shape, affine))
+    pieces = mid_slices(turned, Space(turned.shape, affine))
+    axial, coronal, sagittal = (piece.picture for piece in pieces)
     assert axial.shape == (10, 8)
     assert (axial[0, 0], axial[0, -1], axial[-1, 0], axial[-1, -1]) == (6, 5, 2, 1)
     assert (coronal[0, 0], coronal[0, -1], coronal[-1, 0], coronal[-1, -1]) == (10, 9, 2, 1)
     assert (sagittal[0, 0], sagittal[0, -1], sagittal[-1, 0]) == (13, 9, 5)
-    assert sizes == [(1, 2), (3, 2), (3, 1)]
+    assert [piece.pixel_mm for piece in pieces] == [(1, 2), (3, 2), (3, 1)]
 
 
 def test_a_picture_is_marked_on_the_right_sides(target):

@@ -11,13 +11,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import nibabel as nib
 import numpy as np
 from PIL import Image
 
 from stylegan3d.base import Doubt, Json, StyleGAN3DError
 from stylegan3d.dataset.pack import Pack
 from stylegan3d.dataset.scan_preparation import HELD_OUT
+from stylegan3d.geometry.slicing import NORMAL, PLANES, Slice, Upright, cut
 from stylegan3d.geometry.space import Space
 from stylegan3d.pages.page import Markup, histogram, page
 from stylegan3d.scans.checks import READ_ERRORS
@@ -211,8 +211,6 @@ def _age_and_sex(row: Json) -> str:
 # Height of every picture, filled by the longest axis of the head.
 HEIGHT, GAP = 150, 6
 JPEG_QUALITY = 80
-# Letters at the left and right edge of each slice.
-EDGES = {"Axial": ("R", "L"), "Coronal": ("R", "L"), "Sagittal": ("A", "P")}
 
 
 @dataclass(frozen=True)
@@ -244,23 +242,18 @@ def picture_of(volume: np.ndarray, space: Space) -> Picture:
     space : Space
         Its grid, in any orientation.
     """
-    slices, sizes = mid_slices(volume, space)
-    mm = max(n * size for image, pair in zip(slices, sizes, strict=True)
-             for n, size in zip(image.shape, pair, strict=True)) / HEIGHT  # fmt: skip
-    images = [
-        Image.fromarray(image).resize(
-            (
-                max(1, round(image.shape[1] * across / mm)),
-                max(1, round(image.shape[0] * down / mm)),
-            ),
-            Image.Resampling.BICUBIC,
-        )
-        for image, (down, across) in zip(slices, sizes, strict=True)
-    ]
+    slices = mid_slices(volume, space)
+    mm = max(side for piece in slices for side in piece.size_mm) / HEIGHT
+    images = []
+    for piece in slices:
+        width, height = (max(1, round(side / mm)) for side in piece.size_mm)
+        picture = Image.fromarray(np.ascontiguousarray(piece.picture))
+        images.append(picture.resize((width, height), Image.Resampling.BICUBIC))
     sheet = Image.new("L", (sum(i.width for i in images) + 2 * GAP, HEIGHT))
     panels, left = [], 0
-    for image, (name, letters) in zip(images, EDGES.items(), strict=True):
+    for image, piece in zip(images, slices, strict=True):
         sheet.paste(image, (left, (HEIGHT - image.height) // 2))
+        name, letters = piece.plane.capitalize(), piece.letters[:2]
         panels.append(SheetPanel(name, left, left + image.width, letters))
         left += image.width + GAP
     content = io.BytesIO()
@@ -268,25 +261,11 @@ def picture_of(volume: np.ndarray, space: Space) -> Picture:
     return Picture(content.getvalue(), sheet.width, HEIGHT, tuple(panels))
 
 
-def mid_slices(
-    volume: np.ndarray, space: Space
-) -> tuple[list[np.ndarray], list[tuple[float, float]]]:
-    """Axial, coronal and sagittal slice as drawn, and pixel sizes in mm (vertical, horizontal).
-
-    The first row is anterior (axial) or superior, the first column the patient's right (axial and
-    coronal) or anterior.
-    """
-    turn = nib.io_orientation(space.affine)
-    volume = nib.apply_orientation(volume, turn)  # R, A, S
-    order = np.argsort(turn[:, 0])
-    x, y, z = (float(space.voxel_size[axis]) for axis in order)
-    middle = [_middle(volume, axis) for axis in range(3)]
-    slices = [
-        volume[::-1, ::-1, middle[2]].T,
-        volume[::-1, middle[1], ::-1].T,
-        volume[middle[0], ::-1, ::-1].T,
-    ]
-    return [np.ascontiguousarray(s) for s in slices], [(y, x), (z, x), (z, y)]
+def mid_slices(volume: np.ndarray, space: Space) -> list[Slice]:
+    """Axial, coronal and sagittal slice through the centre of the non-zero voxels."""
+    upright = Upright.of(volume, space)
+    places = [upright.mm_at(axis, _middle(upright.data, axis)) for axis in range(3)]
+    return [cut(upright, plane, places[NORMAL[plane]]) for plane in PLANES]
 
 
 def _middle(volume: np.ndarray, axis: int) -> int:
