@@ -758,7 +758,7 @@ class LabelsController(QObject):
         if self.base is None or self.fitted is None:
             return
         if key == "difference":
-            told = Provenance("difference", self.base.provenance.name)
+            told = dataclasses.replace(self.base.provenance, kind="difference")
             change = self.fitted.volume - self.base.volume
             self.comparison.show_painted(DerivedVolume(self.base.title, told, change))
         elif key == "before":

@@ -21,7 +21,7 @@ import numpy as np
 from nibabel.spaces import vox2out_vox
 
 from stylegan3d.geometry.space import Space, to_ras
-from stylegan3d.session.provenance import Provenance
+from stylegan3d.session.provenance import UNCONFIRMED, Provenance
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -76,8 +76,8 @@ def shown(model: ViewerModel, *, overlays: bool = True) -> Provenance | None:
 
 
 def color_of(provenance: Provenance) -> str:
-    """Of a caption."""
-    return CAPTION_COLORS[provenance.made_as]
+    """Of a caption; what nobody has confirmed does not look like a scan that is in order."""
+    return MADE_COLOR if UNCONFIRMED in provenance.caption else CAPTION_COLORS[provenance.made_as]
 
 
 #: Smaller tilts are ignored: half a voxel across a head at 1 mm.

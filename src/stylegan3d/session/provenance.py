@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from stylegan3d.pages.shortening import shortened
-from stylegan3d.recipe.description import describe_changes, describe_recipe
+from stylegan3d.recipe.description import describe_changes, describe_recipe, describe_source
 from stylegan3d.recipe.recipe import Recipe, Source
 from stylegan3d.session.case import Case
 from stylegan3d.storage.about import EDITED_SCAN, ORIGIN_NAMES, WORN_DETAIL, Origin
@@ -81,8 +81,8 @@ class Provenance:
     name : str
         The patient, whose detail it is, or the second image; empty for a random brain.
     what : str
-        Description of the edits, of the brain that wears a detail, or of the difference; of a
-        second image the patient.
+        Description of the edits, of a random brain, of the brain that wears a detail, or of the
+        difference; of a second image the patient.
     over : Over or None
         The second image that lies over it.
     origin : {"acquired", "synthetic", "edited"}
@@ -331,7 +331,8 @@ def provenance_of(session: Workspace, recipe: Recipe, *, amounts: bool = True) -
     detail, name, changes = recipe.worn_detail, name_of(session, recipe.source), ""
     if detail is None:
         changes = describe_changes(recipe, amounts=amounts)
-        return Provenance("reconstruction", name, changes) if name else Provenance("generated")
+        words = filter(None, ("" if name else describe_source(recipe.source), changes))
+        return Provenance("reconstruction" if name else "generated", name, ", ".join(words))
     if not recipe.is_edited_scan:
         brain = f"the brain of {name}" if name else "another brain"
         changes = describe_changes(recipe.replace(detail=None), amounts=amounts)

@@ -32,7 +32,7 @@ def expected(window, recipe: Recipe) -> np.ndarray:
 
 def test_first_brain_is_the_recipes_and_says_synthetic(window):
     np.testing.assert_array_equal(window.volume, expected(window, Recipe()))
-    assert window.captions == {"Synthetic – not for diagnosis"}
+    assert window.captions == {"Seed 0\nSynthetic – not for diagnosis"}
     for view in window.views.views:
         assert window.pixels(view.name).std() > 10, f"{view.name} is empty"
 
@@ -398,7 +398,6 @@ def _ancestors(widget):
 def test_napari_own_tools_work_on_our_layers(window):
     """A layer of each kind is added and drawn on; the views go on, and leave them alone."""
     viewer, ours = window.viewer, window.explorer.stage.layer
-    before = [view.labels.caption for view in window.views.views]
     names = {layer.name for layer in viewer.layers}
     where = {"scale": ours.scale, "translate": ours.translate, "units": ours.units}
     square = np.array([[5, 5, 12], [5, 9, 12], [9, 9, 12], [9, 5, 12]])
@@ -411,7 +410,7 @@ def test_napari_own_tools_work_on_our_layers(window):
     window.settle()
     window.views.reset()
     QTest.qWait(50)
-    assert [view.labels.caption for view in window.views.views] == before
+    assert window.captions == {"Seed 1\nSynthetic – not for diagnosis"}
     assert window.explorer.message.text() == ""
     assert {layer.name for layer in viewer.layers} - names == {"labels", "points", "shapes"}
     for name in ("labels", "points", "shapes"):

@@ -77,7 +77,7 @@ def test_an_official_checkpoint_fills_all_panels(window):
     np.testing.assert_array_equal(
         window.volume, shown_as(window, Recipe(), Frame("LIA", (8.0, 8.0, 8.0))).data
     )
-    assert window.captions == {"Synthetic – not for diagnosis"}
+    assert window.captions == {"Seed 0\nSynthetic – not for diagnosis"}
     assert "unknown" in window.find("browse.about").text()
     assert window.find("browse.noise").isEnabled()
     assert "does not contain its orientation" in window.find("browse.frame_note").text()

@@ -327,7 +327,7 @@ def test_a_is_shown_while_a_key_is_held(pair):
     assert {text.partition("\n")[0] for text in pair.captions} == {"A: Seed 3"}
     press(pair, Qt.Key.Key_B, QEvent.Type.KeyRelease)
     np.testing.assert_array_equal(pair.volume, b)
-    assert pair.captions == {"Synthetic – not for diagnosis"}
+    assert pair.captions == {"Seed 8\nSynthetic – not for diagnosis"}
     assert pair.recipe == B
 
 

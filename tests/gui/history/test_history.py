@@ -421,7 +421,7 @@ def test_the_scan_of_an_earlier_session_is_a_patient_of_its_own(window, sessions
     [session] = [k for k in kept_sessions(sessions_folder) if k.folder == kept.path]
     window.explorer.sessions.restore(session)
     window.settle()
-    assert window.captions == {"Synthetic – not for diagnosis"}
+    assert window.captions == {"Seed 2\nSynthetic – not for diagnosis"}
     assert window.recipe == seed(2)
     assert window.find("project.name").text() == "No scan yet"
     assert window.patients() == {"sub-07": "read when it is shown"}
@@ -432,7 +432,7 @@ def test_the_scan_of_an_earlier_session_is_a_patient_of_its_own(window, sessions
     assert window.patients() == {"sub-07": "scan"}
     window.show("Synthetic brains")
     window.settle()
-    assert window.captions == {"Synthetic – not for diagnosis"}
+    assert window.captions == {"Seed 2\nSynthetic – not for diagnosis"}
     assert window.recipe == seed(2)
 
 

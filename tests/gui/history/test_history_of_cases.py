@@ -489,7 +489,7 @@ def test_the_strip_is_that_of_the_subject_on_the_screen(window, scan_file):
         assert not window.find(name).isEnabled()
     window.show("Synthetic brains")
     window.settle()
-    assert window.captions == {"Synthetic – not for diagnosis"}
+    assert window.captions == {"Seed 4\nSynthetic – not for diagnosis"}
     assert steps() == ["Seed 0", "Seed 4"]
     window.click("explorer.undo")
     assert window.recipe == seed(0)

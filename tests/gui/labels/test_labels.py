@@ -167,7 +167,7 @@ def test_larger_ventricles_are_painted_looked_at_and_saved(
     assert np.median(after[grown]) == pytest.approx(expected, abs=0.05)
     corner = (slice(0, 4),) * 3
     assert np.array_equal(after[corner], before[corner])
-    assert window.captions == {"Synthetic – not for diagnosis"}
+    assert window.captions == {"Seed 0, edited labels\nSynthetic – not for diagnosis"}
     millilitres = window.find("labels.note").text().split(": ")[1].split(" ml")
     assert float(millilitres[1].split(", ")[1]) > float(millilitres[0])
 
@@ -196,7 +196,7 @@ def test_larger_ventricles_are_painted_looked_at_and_saved(
     assert part.drawing.layer.visible
     window.click("labels.show.difference")
     assert np.allclose(window.volume, after - before)
-    assert window.captions == {"Difference – not for diagnosis"}
+    assert window.captions == {"Seed 0\nDifference – not for diagnosis"}
     assert not part.drawing.layer.visible, "labels would cover it"
     window.click("labels.show.after")
     assert np.array_equal(window.volume, after)

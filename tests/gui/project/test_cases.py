@@ -200,7 +200,7 @@ def test_a_refused_scan_stays_with_its_reason(window, patients, monkeypatch, but
     assert "looks like CT" in window.patients()["sub-08"]
     window.click("browse.next")
     window.settle()
-    assert window.captions == {"Synthetic – not for diagnosis"}
+    assert window.captions == {"Seed 1\nSynthetic – not for diagnosis"}
     assert text(window, "project.name") == "No scan yet"
     assert "CT" not in text(window, "project.quality")
     window.show("sub-08")

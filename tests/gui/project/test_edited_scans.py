@@ -244,7 +244,7 @@ def test_detail_is_the_finest_style_of_a_mix(window, case):
     window.set("browse.seed", 9)
     window.settle()
     assert window.recipe.detail is None, "a random brain is nobody's"
-    assert window.captions == {"Synthetic – not for diagnosis"}
+    assert window.captions == {"Seed 9\nSynthetic – not for diagnosis"}
     plain = window.volume
     box = window.find("mix.detail")
     window.pick("mix.detail", box.itemData(1))

@@ -36,7 +36,7 @@ def test_an_opened_scan_is_shown_as_real(window, scan_file):
     assert window.volume.max() > 500, "a scan is shown in its own units"
     window.click("browse.next")
     window.settle()
-    assert window.captions == {"Synthetic – not for diagnosis"}
+    assert window.captions == {"Seed 1\nSynthetic – not for diagnosis"}
 
 
 def test_a_picture_that_comes_late_does_not_hide_the_scan(window, scan_file):
@@ -56,7 +56,7 @@ def test_a_bad_file_is_one_sentence(window, scan_file, tmp_path, notifications, 
     assert "Traceback" not in notifications[0]
     assert "\n" not in notifications[0]
     assert window.find("explorer.message").text() == notifications[0]
-    assert window.captions == {"Synthetic – not for diagnosis"}
+    assert window.captions == {"Seed 0\nSynthetic – not for diagnosis"}
     window.open_scan(scan_file)
     assert window.find("explorer.message").text() == "", "the error is over"
 

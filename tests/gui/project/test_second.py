@@ -6,7 +6,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from napari_stylegan3d.views.display import OVER
+from napari_stylegan3d.views.display import MADE_COLOR, OVER, RECORDED_COLOR, color_of
 from stylegan3d.session.case import Choice
 from stylegan3d.session.provenance import UNCONFIRMED
 
@@ -64,8 +64,11 @@ def test_it_follows_its_patient_and_is_named_with_every_picture(
     assert np.linalg.norm(moved - middle) < 0.5
     flat = [view.labels.caption for view in window.views.views if view.plane]
     assert all("sub-07\nOverlay: sub-07_FLAIR\n" + UNCONFIRMED in caption for caption in flat)
+    colors = [color_of(view.labels.provenance) for view in window.views.views if view.plane]
+    assert colors == [MADE_COLOR] * 3, "nothing approves of it"
     window.find("second.same").setChecked(True)
     assert not any(UNCONFIRMED in caption for caption in window.captions)
+    assert {color_of(view.labels.provenance) for view in window.views.views} == {RECORDED_COLOR}
     window.click("second.show.second")
     assert window.views.views[0].labels.caption == "Overlay only: sub-07_FLAIR\nPatient: sub-07"
 
