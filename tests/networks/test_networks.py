@@ -20,7 +20,7 @@ from stylegan3d.networks.config import (
 )
 from stylegan3d.networks.discriminator import Discriminator, minibatch_stddev
 from stylegan3d.networks.encoder import Encoder
-from stylegan3d.networks.resampling import haar, upsample_image
+from stylegan3d.networks.resampling import haar, inverse_haar, upsample_image
 from stylegan3d.networks.synthesis import MappingNetwork, SynthesisNetwork
 
 WIRINGS = list(itertools.product(("orig", "skip", "resnet"), ("image", "haar")))
@@ -133,6 +133,29 @@ def test_skip_image_is_the_sum_of_upsampled_images():
         total = upsample_image(total, config.resample_kernel) + rgb
     torch.testing.assert_close(made, total)
     torch.testing.assert_close(network(w, level=0), outputs[0])
+
+
+def test_layers_read_the_bands_of_one_white_volume_which_is_that_of_an_anatomy_model():
+    config = small(head="haar", noise_bands=True)
+    network = build(config)
+    flowing = AnatomyNetwork(
+        small(head="haar", image_const=True, detail_basis=2, flow_channels=(8, 8, 8))
+    )
+    (white,) = network.noise_maps(5)
+    assert torch.equal(white, flowing.noise_maps(5)[0])
+    read = []
+    hooks = [
+        layer.register_forward_pre_hook(lambda _, inputs: read.append(inputs[2]))
+        for layer in network.layers
+    ]
+    network(torch.randn(1, config.num_layers, 8), [white])
+    for hook in hooks:
+        hook.remove()
+    for bands in (read[4], read[2], read[0]):  # the last layer of each level, fine to coarse
+        torch.testing.assert_close(inverse_haar(bands) / 8**0.5, white, atol=SUMS, rtol=SUMS)
+        white = bands[:, :1]
+    with pytest.raises(ModelError, match="haar"):
+        small(head="image", noise_bands=True)
 
 
 def test_noise_modes():

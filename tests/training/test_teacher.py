@@ -1,5 +1,6 @@
 """A StyleGAN learns from a teacher: it has its latents, draws its brains, and goes on as itself."""
 
+import copy
 import shutil
 from dataclasses import replace
 
@@ -10,6 +11,7 @@ from small_anatomy import small_anatomy
 from tolerances import LAYERS
 
 from stylegan3d.base import ModelError
+from stylegan3d.networks.anatomy import AnatomyNetwork
 from stylegan3d.recipe.model import seed_latents
 from stylegan3d.training.anatomy import fit_anatomy
 from stylegan3d.training.config import tiny
@@ -63,6 +65,21 @@ def test_its_latents_are_its_teachers(pack, teacher, taught, tmp_path):
         f"{4 * LESSONS} from which it learned to draw what another generator"
         in (tmp_path / "model" / "README.md").read_text()
     )
+
+
+def test_noise_means_to_it_what_it_means_to_its_teacher(pack, teacher, tmp_path):
+    flowing = copy.copy(teacher)
+    flowing.synthesis = AnatomyNetwork(replace(teacher.config, flow_channels=(8, 8, 8)))
+    flowing.synthesis.load_state_dict(teacher.synthesis.state_dict(), strict=False)
+    flowing.synthesis.flow.noise_strength.fill_(1.0)
+    run = train_stylegan(pack, tmp_path / "run", settings(), teacher=flowing)
+    pupil = run.averages["synthesis"]
+    assert pupil.config.noise_bands
+    rows = run.averages["mapping"](torch.randn(4, teacher.z_dim))[:, None].expand(-1, 4, -1)
+    shared = run.extra["teacher"]
+    wanted = flowing.synthesis(rows * shared["scale"] + shared["centre"], 1).clamp(-1, 1)
+    same, other = ((pupil(rows, seed) - wanted).square().mean() for seed in (1, 2))
+    assert same < 0.95 * other
 
 
 def test_it_is_held_to_its_teachers_coarse_content_afterwards(pack, teacher, tmp_path):

@@ -24,7 +24,7 @@ from stylegan3d.networks.deformation import (
     resize,
 )
 from stylegan3d.networks.flow import DetailTexture, Flow, Toe, details_between
-from stylegan3d.networks.memo import Maps, Memo, Noise, NoMemo, drawn_noise
+from stylegan3d.networks.memo import Memo, NoMemo
 from stylegan3d.networks.resampling import fine_bands, upsample_image
 from stylegan3d.networks.synthesis import (
     Fingerprint,
@@ -86,13 +86,10 @@ class AnatomyNetwork(LeveledSynthesis):
         """The flow that finishes random brains, if any."""
         return self.flow if self.config.flow_channels else None
 
-    def noise_maps(self, noise: Noise, batch: int = 1) -> Maps:
-        """The flow's noise map, drawn after maps that former networks had on each level.
-
-        So a seed gives the texture that it has always given.
-        """
-        layers = [torch.empty(1, 1, *grid) for grid in self.config.noise_grids]
-        return drawn_noise([*layers, *self.stored_noise], noise, batch)[len(layers) :]
+    @property
+    def has_white_noise(self) -> bool:
+        """The flow's is."""
+        return True
 
     @property
     def has_noise(self) -> bool:

@@ -80,6 +80,10 @@ class GeneratorConfig(Config):
         mean of the training data, so that the network only learns differences between subjects.
     head : Head
         `image`, or `haar`: the last level predicts eight Haar bands of an image twice its grid.
+    noise_bands : bool
+        With the `haar` head: every layer reads the Haar bands, on its grid, of one white volume of
+        the image's grid, each channel with strengths of its own (as in Karras et al. 2019, arXiv
+        1812.04948), instead of a map with one strength.
     mapping_layers, mapping_lr_multiplier : int, float
         The mapping network.
     mapping_linear_output : bool
@@ -113,6 +117,7 @@ class GeneratorConfig(Config):
     base_input: BaseInput = "const"
     image_const: bool = False
     head: Head = "image"
+    noise_bands: bool = False
     mapping_layers: int = 8
     mapping_lr_multiplier: float = 0.01
     mapping_linear_output: bool = False
@@ -133,6 +138,8 @@ class GeneratorConfig(Config):
                 "sizes, at least one level of channels and positive latent sizes."
             )
 
+        if self.noise_bands and self.head != "haar":
+            raise ModelError("The architecture's noise_bands needs the `haar` head.")
         if self.image_const and self.wiring != "skip":
             raise ModelError(
                 "The architecture's image_const needs the `skip` wiring: it has an image at every "

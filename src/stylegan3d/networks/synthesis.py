@@ -34,6 +34,7 @@ from stylegan3d.networks.resampling import (
     CHANNELS_LAST,
     conv3d,
     fir3d,
+    haar,
     inverse_haar,
     upsample_image,
 )
@@ -336,8 +337,20 @@ class LeveledSynthesis(nn.Module):
         raise NotImplementedError
 
     def noise_maps(self, noise: Noise, batch: int = 1) -> Maps:
-        """Noise maps, each [1 or N, 1, X, Y, Z]: stored, absent, fresh or drawn from a seed."""
-        return drawn_noise(self.stored_noise, noise, batch)
+        """Noise maps, each [1 or N, 1, X, Y, Z]: stored, absent, fresh or drawn from a seed.
+
+        A white volume is drawn after the maps that layers would have, so that a seed gives the
+        texture that it has always given, and a pupil's that of its teacher.
+        """
+        stored = self.stored_noise
+        grids = self.config.noise_grids if stored and self.has_white_noise else []
+        unused = [stored[0].new_empty(1, 1, *grid) for grid in grids]
+        return drawn_noise([*unused, *stored], noise, batch)[len(unused) :]
+
+    @property
+    def has_white_noise(self) -> bool:
+        """Whether its noise is one white volume of the image's grid."""
+        return self.config.noise_bands
 
     def forward(
         self,
@@ -453,19 +466,27 @@ class SynthesisLayer(nn.Module):
             kernel=config.resample_kernel,
             up_gain=config.upsample_gain,
         )
-        self.noise_strength = nn.Parameter(torch.zeros(()))
         self.bias = nn.Parameter(torch.zeros(outputs))
         self.noise: Tensor
-        self.register_buffer("noise", torch.randn(1, 1, *grid))
+        if config.noise_bands:
+            self.noise_strength = nn.Parameter(torch.zeros(outputs, 8))
+        else:
+            self.noise_strength = nn.Parameter(torch.zeros(()))
+            self.register_buffer("noise", torch.randn(1, 1, *grid))
 
     def forward(self, x: Tensor, w: Tensor, noise: Tensor | None) -> Tensor:
-        """x [N, C, X, Y, Z], w [N, w_dim], noise [N or 1, 1, X, Y, Z] or None"""
+        """x [N, C, X, Y, Z], w [N, w_dim], noise [N or 1, 1 or 8, X, Y, Z] or None"""
         # A leaky ReLU commutes with a positive factor: its gain is applied to smaller tensors
         # before.
         y = self.conv(x, w, self.bias * ACTIVATION_GAIN, ACTIVATION_GAIN)
         inference = is_inference(y, noise)
         if noise is not None and not (inference and self._is_silent()):
-            added = (noise * (self.noise_strength * ACTIVATION_GAIN)).to(y.dtype)
+            strength = self.noise_strength * ACTIVATION_GAIN
+            if strength.ndim:
+                kernel = strength[:, :, None, None, None].to(y.dtype)
+                added = F.conv3d(noise.to(y.dtype), kernel)
+            else:
+                added = (noise * strength).to(y.dtype)
             y = y.add_(added) if inference else y + added
         # In place also when differentiated: its gradient follows from its result.
         return F.leaky_relu_(y, LEAK)
@@ -473,7 +494,7 @@ class SynthesisLayer(nn.Module):
     def _is_silent(self) -> bool:
         """Whether noise has no effect; on a GPU the question would cost more than the answer."""
         strength = self.noise_strength
-        return strength.device.type == "cpu" and not is_traced() and not bool(strength)
+        return strength.device.type == "cpu" and not is_traced() and not bool(strength.any())
 
 
 class ToRGB(nn.Module):
@@ -570,6 +591,9 @@ class SynthesisNetwork(LeveledSynthesis):
             }
         )
         self.add_constant()
+        self.noise: Tensor
+        if config.noise_bands:
+            self.register_buffer("noise", torch.randn(1, 1, *config.image_grids[-1]))
 
     @property
     def typed_levels(self) -> list[Level]:
@@ -589,7 +613,7 @@ class SynthesisNetwork(LeveledSynthesis):
     @property
     def has_layer_noise(self) -> bool:
         """Whether the noise of any layer has an effect."""
-        return any(bool(layer.noise_strength) for layer in self.layers)
+        return any(bool(layer.noise_strength.any()) for layer in self.layers)
 
     def base(self, w: Tensor, dtype: torch.dtype) -> Tensor:
         """Input of the first level, [N, C, X, Y, Z], from w [N, num_layers, w_dim]."""
@@ -600,7 +624,9 @@ class SynthesisNetwork(LeveledSynthesis):
 
     @property
     def stored_noise(self) -> list[Tensor]:
-        """One map per layer."""
+        """One map per layer, or the white volume whose bands all layers read."""
+        if self.has_white_noise:
+            return [self.noise]
         return [layer.noise for layer in self.layers]
 
     @property
@@ -625,9 +651,9 @@ class SynthesisNetwork(LeveledSynthesis):
         *_, (x, _) = self._walk(inputs, self.config.num_levels - 2)
         return x
 
-    def images(self, w: Tensor, stop: int, dtype: torch.dtype) -> list[Tensor]:
-        """Images of the levels up to `stop`, without noise; the last of a Haar head are bands."""
-        inputs = Inputs(w, self.noise_maps("none"), dtype, NoMemo())
+    def images(self, w: Tensor, stop: int, dtype: torch.dtype, maps: Maps) -> list[Tensor]:
+        """Images of the levels up to `stop`; the last of a Haar head are bands."""
+        inputs = Inputs(w, maps, dtype, NoMemo())
         made = enumerate(image for _, image in self._walk(inputs, stop))
         return [self._with_constant(image, i) for i, image in made if image is not None]
 
@@ -641,7 +667,7 @@ class SynthesisNetwork(LeveledSynthesis):
     ) -> Iterator[tuple[Tensor, Tensor | None]]:
         """Features and image of each level up to `stop`, coarse to fine."""
         w, maps, dtype, memo = inputs
-        x, noises = self.base(w, dtype), iter(maps)
+        x, noises = self.base(w, dtype), iter(self._of_layers(maps))
         image: Tensor | None = None
         for i, level in enumerate(self.typed_levels[: stop + 1]):
             if draft and i == self.config.num_levels - 1:
@@ -652,6 +678,17 @@ class SynthesisNetwork(LeveledSynthesis):
                 make = partial(self._image, x, w, i, image)
                 image = memo.get((i, "image", dtype), 2 * i + 2, make)
             yield x, image
+
+    def _of_layers(self, maps: Maps) -> Maps:
+        """The noise of each layer: its map, or the bands that the white volume has on its grid."""
+        if not self.config.noise_bands:
+            return maps
+        (white,), found = maps, Maps()
+        for level in reversed(self.typed_levels):
+            bands = None if white is None else haar(white) * math.sqrt(8)
+            white = None if bands is None else bands[:, :1]
+            found = [*[bands] * len(level.layers), *found]
+        return found
 
     def _drafted(self, image: Tensor | None) -> Tensor:
         """The low band of the last level, without what its own layers add."""

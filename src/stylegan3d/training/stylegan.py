@@ -43,6 +43,7 @@ from stylegan3d.model.generator import Generator
 from stylegan3d.model.labelled_mapping import LabelledMapping
 from stylegan3d.networks.config import GeneratorConfig
 from stylegan3d.networks.discriminator import Discriminator
+from stylegan3d.networks.memo import Maps, Noise
 from stylegan3d.networks.resampling import haar
 from stylegan3d.networks.synthesis import MappingNetwork, SynthesisNetwork, set_gaussian
 from stylegan3d.recipe.label import encode_rows, label_dim, schema_of
@@ -555,17 +556,19 @@ class Step:
 
     def _volumes(self, rows: Tensor, samples: np.ndarray) -> Tensor:
         """Volumes with random noise, in chunks that suit the device."""
-        device = self.run.device
-        grids = [m.shape[1:] for m in self.synthesis.stored_noise]
         made = []
-        step = at_once(device, self.settings.generator, len(rows))
+        step = at_once(self.run.device, self.settings.generator, len(rows))
         for start in range(0, len(rows), step):
             some = slice(start, start + step)
-            place = (self.settings.seed, self.run.steps, Purpose.NOISE, samples[some])
-            generators = generators_for(*place, device)
-            maps: list[Tensor | None] = [normal(generators, grid, device) for grid in grids]
-            made.append(self.synthesis(rows[some], maps, -1, self.dtype))
+            made.append(self.synthesis(rows[some], self._noise(samples[some]), -1, self.dtype))
         return torch.cat(made)
+
+    def _noise(self, samples: np.ndarray) -> Maps:
+        """Random noise maps of these samples of the batch."""
+        device, grids = self.run.device, [m.shape[1:] for m in self.synthesis.stored_noise]
+        place = (self.settings.seed, self.run.steps, Purpose.NOISE, samples)
+        generators = generators_for(*place, device)
+        return [normal(generators, grid, device) for grid in grids]
 
     def _add_path_length_gradient(self, part: Part) -> None:
         """Accumulate the regulariser's gradient, from one random brain per group."""
@@ -661,7 +664,8 @@ class Teacher:
         shared = ("z_dim", "w_dim", "size_curves", "normalize_z")
         names = (*shared, *(n for n in vars(known) if n.startswith("mapping_")))
         taken = {name: getattr(known, name) for name in names}
-        return replace(settings, generator=replace(generator, **taken))
+        drawn = generator.head == "haar" and self.generator.has_noise
+        return replace(settings, generator=replace(generator, noise_bands=drawn, **taken))
 
     def introduce(self, mapping: MappingNetwork, pack: Pack) -> dict[str, Tensor]:
         """Let a mapping network give the teacher's w, standardised; returns what the run keeps."""
@@ -700,11 +704,13 @@ class Teacher:
         return {name: value.to(device) for name, value in found.items()}
 
     @torch.no_grad()
-    def volumes(self, rows: Tensor, run: StyleGANRun, level: int = -1) -> Tensor:
-        """The teacher's volumes, or those of a coarser level, of the pupil's w."""
-        shared = run.extra["teacher"]
-        made = self.generator.synthesize(rows * shared["scale"] + shared["centre"], "none", level)
-        return made.to(rows.device)
+    def volumes(
+        self, rows: Tensor, run: StyleGANRun, level: int = -1, noise: Noise | Maps = "none"
+    ) -> Tensor:
+        """The teacher's volumes, or those of a coarser level, of the pupil's w and noise."""
+        shared, teacher = run.extra["teacher"], self.generator
+        own = (rows * shared["scale"] + shared["centre"]).to(teacher.device, torch.float32)
+        return teacher.synthesis(own, noise, level, teacher.dtype).to(rows.device)
 
 
 def lesson_optimiser(synthesis: nn.Module) -> torch.optim.Optimizer:
@@ -727,7 +733,9 @@ class Lesson(Step):
     """One step of a StyleGAN that learns to draw what its teacher draws, and people.
 
     Half of the batch are people at the latents that the teacher's encoder finds, the others the
-    teacher's random brains, some with style mixing, so that rows of w mean the same to both. The
+    teacher's random brains, some with style mixing, so that rows of w mean the same to both; and so
+    does noise, at the finest level (pairs of noise and volume: Luhman and Luhman 2021, arXiv
+    2101.02388). The
     squared error is learned level by level, coarse to fine (distillation: Hinton et al. 2015, arXiv
     1503.02531).
     """
@@ -757,8 +765,8 @@ class Lesson(Step):
         stop = min(last, 1 + int(done * last))
         optimiser.zero_grad(set_to_none=True)
         for part in self.parts:
-            rows, wanted = self._examples(part, level=-1 if stop == last else -2)
-            loss = self._error(self.synthesis.images(rows, stop, self.dtype), wanted)
+            rows, maps, wanted = self._examples(part, level=-1 if stop == last else -2)
+            loss = self._error(self.synthesis.images(rows, stop, self.dtype, maps), wanted)
             (loss * part.share).backward()
             self._add("lesson", loss, part.share)
         parameters = [p for group in optimiser.param_groups for p in group["params"]]
@@ -767,17 +775,21 @@ class Lesson(Step):
         optimiser.step()
         return self._figures()
 
-    def _examples(self, part: Part, level: int) -> tuple[Tensor, Tensor]:
-        """w [N, num_layers, w_dim], and the volumes at a level that it should give."""
+    def _examples(self, part: Part, level: int) -> tuple[Tensor, Maps, Tensor]:
+        """w [N, num_layers, w_dim] and noise, and the volumes at a level that they should give."""
         rows, _, _ = self.random_rows(part.samples)
         known = torch.from_numpy(part.samples % 2 == 0)
+        drawn = level == -1 and self.settings.generator.noise_bands
+        maps = self._noise(part.samples) if drawn else self.synthesis.noise_maps("none")
         assert self.teacher is not None
         wanted = part.real if level == -1 else F.avg_pool3d(part.real, 2)
         if not known.all():
-            wanted[~known] = self.teacher.volumes(rows[~known], self.run, level).clamp(-1, 1)
+            noise = [None if m is None else m[~known] for m in maps]
+            made = self.teacher.volumes(rows[~known], self.run, level, noise if drawn else "none")
+            wanted[~known] = made.clamp(-1, 1)
         place = [self.place[int(sample)] for sample in part.samples[known.numpy()]]
         rows[known] = self.run.extra["teacher"]["people"][place][:, None]
-        return rows, wanted
+        return rows, maps, wanted
 
     def _error(self, images: Sequence[Tensor], wanted: Tensor) -> Tensor:
         """Squared error of the images of all levels, of which the last is compared in all bands."""
