@@ -82,11 +82,13 @@ class Thumbnails(QObject):
         self, session: Session, rendering: Rendering, parent: QObject | None = None
     ) -> None:
         super().__init__(parent)
-        self._rendering = rendering
+        self._session, self._rendering = session, rendering
         self._images: Newest[Recipe, QImage] = Newest(KEPT)
         self._wanted: dict[str, tuple[Recipe, ...]] = {}
         #: Recipes whose pictures are of the full volume, or cannot be made.
         self._sharp: set[Recipe] = set()
+        #: Those that could not be made.
+        self._lost: set[Recipe] = set()
         self._sharpens = True
         #: Whether nobody has changed anything since the last of them was begun.
         self._calm = False
@@ -98,6 +100,7 @@ class Thumbnails(QObject):
         self._idle = single_shot(self, self._sharpen)
         session.recipeChanged.connect(self._give_way)
         session.modelChanged.connect(self._on_model)
+        session.caseChanged.connect(self._try_again)
         rendering.busyChanged.connect(self._give_way)
         rendering.prepared.connect(self._on_prepared)
         rendering.shown.connect(self._on_shown)
@@ -183,7 +186,7 @@ class Thumbnails(QObject):
             return True
         for recipes in reversed(self._wanted.values()):
             for recipe in recipes:
-                if recipe not in there:
+                if recipe not in there and self._session.awaited(recipe) is None:
                     self._order = _Order(recipe, loaded, threading.Event(), quality)
                     self._work.submit(self._order)
                     return True
@@ -222,6 +225,15 @@ class Thumbnails(QObject):
             return
         self._keep(order, crossed_out())
         self._sharp.add(order.recipe)
+        self._lost.add(order.recipe)
+        self._begin()
+
+    def _try_again(self) -> None:
+        """The scan whose detail is shown may have been read and aligned meanwhile."""
+        for recipe in self._lost:
+            self._images.pop(recipe, None)
+        self._sharp -= self._lost
+        self._lost.clear()
         self._begin()
 
     def _keep(self, order: _Order, image: QImage) -> None:

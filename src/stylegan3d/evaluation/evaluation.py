@@ -149,12 +149,13 @@ def open_material(
 def _head(material: Material) -> Json:
     """Model, data and program of the report."""
     subject, pack, settings = material.subject, material.pack, material.settings
+    learned = material.has_generator and material.generator.labels_hash
     shown = _kept_settings(settings) | {"parts": settings.parts}
     return {
         "model": {
             "name": subject.name,
             "hash": subject.hash,
-            **({"labels": material.generator.labels_hash} if _has_learned(material) else {}),
+            **({"labels": learned} if learned else {}),
             "kind": "generator" if material.has_generator else "folder of volumes",
         },
         "data": {
@@ -193,11 +194,6 @@ def _repeats(material: Material) -> list[str]:
         "in the groups of real brains that synthetic ones are compared with; plausibility, "
         "privacy and parts in which something is learned or reconstructed use all scans."
     ]
-
-
-def _has_learned(material: Material) -> bool:
-    """Whether the model has labels learned after training."""
-    return material.has_generator and bool(material.generator.labels_hash)
 
 
 def _kept_settings(settings: EvaluationSettings) -> Json:

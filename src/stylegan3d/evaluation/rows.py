@@ -274,7 +274,8 @@ def shape_statistics(part: Json) -> Iterator[Figure]:
                 beside[kind] = found[shown][i]
                 if f"{shown}_interval" in found:
                     beside[f"{kind}_interval"] = found[f"{shown}_interval"][i]
-            row = figure(f"{components_of(count)}: {name}", beside, digits, scale=scale)
+            many = "component" if count == 1 else "components"
+            row = figure(f"{count} {many}: {name}", beside, digits, scale=scale)
             row = replace(row, real=f"PCA of voxels {row.real}")
             if key == "generalisation":
                 change = with_interval(found["difference"][i], found["difference_interval"][i], 4)
@@ -288,11 +289,6 @@ def shape_statistics(part: Json) -> Iterator[Figure]:
     real = part["specificity"]
     text = with_interval(real["held_out"], real["held_out_interval"], 4)
     yield Figure("  held-out subjects, distance to a subject", "", text)
-
-
-def components_of(count: int) -> str:
-    """Such as "8 components"."""
-    return f"{count} component{'' if count == 1 else 's'}"
 
 
 def speed(part: Json) -> Iterator[Figure]:

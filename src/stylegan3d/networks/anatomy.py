@@ -196,7 +196,8 @@ class AnatomyNetwork(LeveledSynthesis):
 
         def make() -> Tensor:
             config = self.config
-            drawn = self.flow.drawn_share(noise)
+            # A scan's own noise takes the place of the rest.
+            drawn = noise if noise is None else noise * (1 - self.flow.opened).clamp(min=0).sqrt()
             return self.flow(image, drawn, config.flow_steps, dtype, memo.check)
 
         flowed = memo.get(("flow", dtype), self.rows_read, make)

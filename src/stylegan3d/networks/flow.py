@@ -319,10 +319,6 @@ class Flow(BandUNet):
         """Gate of the flow, see `gate_of`."""
         return (gate_of(details, self.spread) + self.opened).clamp(max=1)
 
-    def drawn_share(self, noise: Tensor | None) -> Tensor | None:
-        """What of the noise is still drawn; a scan's own noise takes the place of the rest."""
-        return None if noise is None else noise * (1 - self.opened).clamp(min=0).sqrt()
-
     def velocity(
         self, bands: Tensor, time: Tensor, places: Tensor, check: Check = lambda: None
     ) -> Tensor:

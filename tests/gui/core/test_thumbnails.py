@@ -163,6 +163,29 @@ def test_a_recipe_that_cannot_be_drawn_is_crossed_out_once(qtbot, service):
     assert np.array_equal(pixels(service.image(lost)), pixels(crossed_out()))
 
 
+def test_what_a_scan_is_missing_for_waits_and_is_tried_again(qtbot, service, monkeypatch):
+    """After a session the picture of an edited scan is made once that scan is read and aligned."""
+    (edited,) = brains(4)
+    awaited, drawn = {edited}, service._work._function
+
+    def unaligned(order):
+        raise ValueError("The scan is not aligned yet.")
+
+    monkeypatch.setattr(service.session, "awaited", lambda one: one if one in awaited else None)
+    service.want("history", [edited, *brains(5)])
+    qtbot.waitUntil(lambda: service.seen == brains(5), timeout=20_000)
+    assert service.image(edited) is None
+    monkeypatch.setattr(service._work, "_function", unaligned)
+    awaited.clear()
+    service.session.caseChanged.emit()
+    qtbot.waitUntil(lambda: service.seen == [*brains(5), edited], timeout=20_000)
+    assert np.array_equal(pixels(service.image(edited)), pixels(crossed_out()))
+    monkeypatch.setattr(service._work, "_function", drawn)
+    service.session.caseChanged.emit()
+    qtbot.waitUntil(lambda: len(service.seen) == 3, timeout=20_000)
+    assert not np.array_equal(pixels(service.image(edited)), pixels(crossed_out()))
+
+
 def test_another_frame_forgets_the_pictures_and_makes_them_anew(qtbot, service):
     service.want("browse.wall", brains(1))
     qtbot.waitUntil(lambda: len(service.seen) == 1, timeout=20_000)
