@@ -164,3 +164,11 @@ def test_wrong_options_are_refused_in_words(pack, tmp_path, capsys, words, sente
     assert program(*start, *words) == 2
     assert sentence in " ".join(capsys.readouterr().err.replace("│", " ").split())
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("kind", ["stylegan", "anatomy", "vae"])
+def test_an_empty_folder_is_not_resumed(pack, tmp_path, capsys, kind):
+    assert program("train", kind, pack.path, "--out", tmp_path / "run", "--resume") == 2
+    said = " ".join(capsys.readouterr().err.replace("│", " ").split())
+    assert "There is no training run to resume" in said
+    assert not (tmp_path / "run").exists()

@@ -377,12 +377,15 @@ class FitAnatomy(Named):
     def outcome(self, settings: Any) -> tuple[Json, list[str]]:
         """See `Kind.outcome`."""
         from stylegan3d.training.anatomy import fit_anatomy
+        from stylegan3d.training.config import SETTINGS
         from stylegan3d.training.export import export_anatomy
 
         chosen = None
         if not self.resume:
             flags = {"seed": self.seed, "mirror": self.mirror, "fit_on": self.fit_on}
             chosen = _chosen("anatomy", self.preset, self.config, self.words, flags)
+        elif not (self.out / SETTINGS).exists():
+            raise ModelError(f"There is no training run to resume in '{self.out}'.")
         with progress("Registering subjects") as bar:
             found = fit_anatomy(self.pack(), self.out, chosen, progress=bar)
         count = len(found.pack.indices("train"))
