@@ -101,9 +101,10 @@ class LabelsBox(Fold):
         self.looks[key].setChecked(True)
 
     def say_size(self, title: str, before: float, now: float) -> None:
-        """How large the chosen tissue was and is, in ml."""
-        name = self.which.currentText()
-        self.note.setText(f"{name} of {title}: {before:.1f} ml before, {now:.1f} ml now.")
+        """How large the chosen tissue was and is in the labels, in ml."""
+        of = f"{self.which.currentText()} of {title}"
+        words = f"{of}: {before:.1f} ml before, {now:.1f} ml now, in the labels."
+        self.note.setText(words if now == before else f"{words} {READ_ANEW}")
 
     def show_undo(self, possible: bool) -> None:
         """Whether there is an edit to undo."""
@@ -316,6 +317,7 @@ def save_fitted(report: Progress, wish: Wish, path: Path) -> list[Path]:
     return save_relabelled(path, bundled_painter(), edit)
 
 
+READ_ANEW = "Measure reads the generated brain anew: it does not follow large edits all the way."
 UNREADY = "Wait for the full volume, then segment it."
 UNPLACED = "Align the scan first (Project): labels are edited on the model's grid."
 

@@ -178,7 +178,7 @@ def check(session: Workspace) -> None:
     check_names(session)
     for column, title in zip(state.row, titles(session), strict=True):
         named = [name for name in PATIENTS if name in title]
-        mixed = column.recipe is not None and column.recipe.mix is not None
+        mixed = column.recipe is not None and len(set(column.recipe.sources)) > 1
         assert mixed or named == ([] if column.case is None else [column.case.name])
     assert state.key in session.histories
     for key, history in session.histories.items():
@@ -378,6 +378,23 @@ def test_a_pinned_brain_goes_with_the_patient_it_is_made_of(session: Watched, pa
     assert session.state.comparison == "row", "columns stay"
 
 
+@pytest.mark.parametrize("part", ["detail", "mix"])
+def test_a_column_goes_with_the_patient_whose_detail_or_mix_it_shows(
+    session: Watched, part: str
+) -> None:
+    a = session.open_case(scan_of(PATIENTS[0]))
+    session.add_projected(projected(a))
+    recipe = session.recipe
+    assert recipe is not None
+    other, mix = Source("seed", 5), Mix(recipe.source, (0.5,) * LAYERS)
+    wearing = recipe.replace(source=other) if part == "detail" else Recipe(other, mix=mix)
+    b = session.open_case(scan_of(PATIENTS[1]))
+    columns = State(Synthetic(wearing)), State.of_scan(aligned(b))
+    session.line_up(columns)
+    session.close_patient(a.key)
+    assert session.state.row == columns[1:]
+
+
 def test_columns_of_patients_and_seeds_come_back_as_they_were(session: Watched) -> None:
     session.change(session.numbered(2))
     row = [session.state.column]
@@ -559,8 +576,16 @@ class Doctor(RuleBasedStateMachine):
     @rule(name=NAMES)
     def close(self, name: str) -> None:
         if case := self.known(name):
+            made_of = {
+                column: {
+                    of.key for one in column.recipe.sources if (of := self.session.case_of(one))
+                }
+                for column in self.session.state.row
+                if column.recipe
+            }
             self.session.close_patient(case.key)
-            assert case.key not in {column.key for column in self.session.state.row}
+            for column in self.session.state.row:
+                assert case.key not in {column.key} | made_of.get(column, set())
 
     @rule(name=NAMES)
     def save_a_latent(self, name: str) -> None:

@@ -494,14 +494,18 @@ class Workspace:
             self._annotations.pop(key, None)
             self._ready.pop(key, None)
             self._left = {k: entry for k, entry in self._left.items() if k[0] != key}
-            second = self._state.second
-            sources = second.sources if isinstance(second, Recipe) else ()
-            shown = second, *map(self.case_of, sources)
-            if any(isinstance(case, Case) and case.key == key for case in shown):
+            if self._is_of(key, self._state.second):
                 self.drop_second()
+            row = [c for c in self._state.row if c.key != key and not self._is_of(key, c.recipe)]
+            self.line_up(row)
             self._projected = [case for case in self._projected if case.key != key]
-            self.line_up(column for column in self._state.row if column.key != key)
             self._also("history", "projected")
+
+    def _is_of(self, key: str, shown: Recipe | Case | None) -> bool:
+        """Whether a picture is that of a patient, or mixed with theirs, or wears their detail."""
+        sources = shown.sources if isinstance(shown, Recipe) else ()
+        cases = shown, *map(self.case_of, sources)
+        return any(isinstance(case, Case) and case.key == key for case in cases)
 
     def undo(self) -> None:
         """Go back one step of this subject."""

@@ -20,7 +20,7 @@ from napari_stylegan3d.app.sessions import FOLDER_VARIABLE
 from napari_stylegan3d.core import rendering as sharpening
 from napari_stylegan3d.core import tissues as network
 from napari_stylegan3d.labels import controller as relabelled
-from napari_stylegan3d.labels.controller import NAME
+from napari_stylegan3d.labels.controller import NAME, READ_ANEW
 from napari_stylegan3d.widgets import dialogs
 from stylegan3d.base import ScanError
 from stylegan3d.recipe.recipe import Edit, Recipe
@@ -142,7 +142,9 @@ def test_labels_are_taken_and_put_away(window):
     layer = window.viewer.layers[NAME]
     assert np.array_equal(layer.data, tissues(window.volume.shape))
     assert window.find("labels.fit").isVisible()
-    assert "Ventricles of Seed 0" in window.find("labels.note").text()
+    told = window.find("labels.note").text()
+    assert told.startswith("Ventricles of Seed 0: ")
+    assert told.endswith(" ml now, in the labels."), "as Measure counts it, too"
     before = window.volume
     window.click("labels.close")
     assert NAME not in window.viewer.layers
@@ -157,6 +159,7 @@ def test_larger_ventricles_are_painted_looked_at_and_saved(
     before, few = window.volume, count(window)
     window.set("labels.resize", 8)
     window.wait(lambda: is_shown(window, part))
+    assert window.find("labels.note").text().endswith(READ_ANEW)
     assert count(window) > 1.3 * few
     after = window.volume
     grown = (np.asarray(window.viewer.layers[NAME].data) == VENTRICLE) & (
