@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -372,10 +371,6 @@ class Pinned:
         shown = upright(aligned.volume, aligned.space.affine)
         side = Side("scan", name, origin=aligned.scan.origin, letter="A", title=name)
         return cls(side, None, aligned.volume, shown)
-
-    def with_picture(self, picture: DisplayVolume) -> Pinned:
-        """The same brain, rendered."""
-        return dataclasses.replace(self, volume=picture.rendered.volume, shown=picture.shown)
 
 
 def side_of(recipe: Recipe, letter: str, provenance: Provenance = GENERATED) -> Side:
@@ -772,7 +767,7 @@ class CompareController(QObject):
 
     def _on_rendered(self, request: tuple[Any, Recipe], picture: DisplayVolume) -> None:
         if self.pinned is not None and self.pinned.recipe == request[1]:
-            self.pinned = self.pinned.with_picture(picture)
+            self.pinned = replace(self.pinned, volume=picture.rendered.volume, shown=picture.shown)
             self._follow()
 
     def _on_view(self, _view: str) -> None:

@@ -37,16 +37,12 @@ HALF = 0.5
 def show_movement(overlay: DifferenceOverlay, moved: Movement, volume: np.ndarray) -> str:
     """Draw a movement over a brain (X, Y, Z); what it does, in figures, empty for nothing."""
     affine, brain = moved.space.affine, brain_on(moved.space, volume)
-    shown = upright(volume_change(moved) * brain, affine)
+    larger = np.asarray(100 / moved.jacobian - 100, np.float32)  # in %; below 0: smaller
+    shown = upright(larger * brain, affine)
     # Tissue moves from where it was read: the other way than the map leads.
     field = Field(-moved.displacement * brain, affine)
     overlay.show(shown, CHANGE, "%", LIMIT_PERCENT, field)
     return in_words(moved, brain)
-
-
-def volume_change(moved: Movement) -> np.ndarray:
-    """How much larger tissue has become, in % (X, Y, Z); below 0: smaller."""
-    return np.asarray(100 / moved.jacobian - 100, np.float32)
 
 
 def brain_on(space: Space, volume: np.ndarray) -> np.ndarray:

@@ -213,7 +213,7 @@ class CameraTurner(QObject):
         self.links = Links()
         for callbacks, own in (
             (model.mouse_drag_callbacks, self._on_drag),
-            (model.mouse_wheel_callbacks, self._on_wheel),
+            (model.mouse_wheel_callbacks, self._move),
         ):
             callbacks.append(own)
             self.links.callback(callbacks.remove, own)
@@ -240,10 +240,7 @@ class CameraTurner(QObject):
             yield
         self.settle()
 
-    def _on_wheel(self, _model: ViewerModel, _event: Any) -> None:
-        self._move()
-
-    def _move(self) -> None:
+    def _move(self, *_: Any) -> None:
         self.set_moving(True)
         self._rest.start()
 

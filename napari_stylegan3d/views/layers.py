@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -558,7 +557,7 @@ class OverlayBar(QWidget):
         controls.enable(look.way != "patient", self.black, self.white)
 
     def _change(self, **changes: Any) -> None:
-        look = dataclasses.replace(self.look, **changes)
+        look = replace(self.look, **changes)
         if look != self.look:
             self.show_look(look)
             self.lookChanged.emit(look)

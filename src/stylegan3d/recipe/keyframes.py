@@ -23,7 +23,6 @@ always be joined.
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
@@ -409,7 +408,7 @@ def _truncation(a: Recipe, b: Recipe, t: float) -> Truncation:
     if same and a.truncation.cutoff == b.truncation.cutoff:
         # w = w_avg + psi (w - w_avg) is linear in psi.
         psi = _lerp(a.truncation.psi, b.truncation.psi, t)
-        return dataclasses.replace(a.truncation, psi=psi)
+        return replace(a.truncation, psi=psi)
     raise RecipeError("The two brains have different truncations: give both the same.")
 
 
@@ -440,7 +439,7 @@ def _strengths(a: Mix | None, b: Mix | None, t: float) -> Mix | None:
         )
     zero = (0.0,) * len(known.strength)
     pairs = zip(a.strength if a else zero, b.strength if b else zero, strict=True)
-    return dataclasses.replace(known, strength=tuple(_lerp(x, y, t) for x, y in pairs))
+    return replace(known, strength=tuple(_lerp(x, y, t) for x, y in pairs))
 
 
 def _edits(a: Recipe, b: Recipe, t: float) -> tuple[Edit, ...]:
@@ -448,9 +447,9 @@ def _edits(a: Recipe, b: Recipe, t: float) -> tuple[Edit, ...]:
     strengths: dict[Edit, float] = {}
     for recipe, share in ((a, 1 - t), (b, t)):
         for edit in recipe.edits:
-            along = dataclasses.replace(edit, strength=1.0)
+            along = replace(edit, strength=1.0)
             strengths[along] = strengths.get(along, 0.0) + share * edit.strength
-    return tuple(dataclasses.replace(e, strength=s) for e, s in strengths.items() if s)
+    return tuple(replace(e, strength=s) for e, s in strengths.items() if s)
 
 
 def _lerp(a: float, b: float, t: float) -> float:
