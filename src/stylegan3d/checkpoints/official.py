@@ -257,28 +257,17 @@ def kernel_taps(settings: Settings) -> tuple[float, ...] | None:
     return tuple(float(v) for v in value)
 
 
-def number(settings: Settings, name: str, default: float) -> float:
-    """A setting that is a positive number."""
+def setting(settings: Settings, name: str, default: Any) -> Any:
+    """A setting of the default's type: a positive number, a count, or true or false."""
     value = plain_value(settings.get(name, default))
-    if not is_number(value) or not 0 < value <= 1e3:
-        raise Refused(f"has a setting '{name}' that is no positive number", UNSUPPORTED)
-    return float(value)
-
-
-def integer(settings: Settings, name: str, default: int) -> int:
-    """A setting that counts something."""
-    value = plain_value(settings.get(name, default))
-    if type(value) is not int or not 0 <= value <= 10**6:
-        raise Refused(f"has a setting '{name}' that is no count", UNSUPPORTED)
-    return value
-
-
-def flag(settings: Settings, name: str, default: bool) -> bool:
-    """A setting that is true or false."""
-    value = plain_value(settings.get(name, default))
-    if type(value) is not bool:
-        raise Refused(f"has a setting '{name}' that is neither true nor false", UNSUPPORTED)
-    return value
+    fits, what = {
+        float: (is_number(value) and 0 < value <= 1e3, "no positive number"),
+        int: (type(value) is int and 0 <= value <= 10**6, "no count"),
+        bool: (type(value) is bool, "neither true nor false"),
+    }[type(default)]
+    if not fits:
+        raise Refused(f"has a setting '{name}' that is {what}", UNSUPPORTED)
+    return type(default)(value)
 
 
 def is_number(value: Any) -> bool:
@@ -337,7 +326,7 @@ def generator_config(
     only_leaky_relu(settings)
     only_leaky_relu(mapping)
     base = _const_grid(variables)
-    levels = _count_levels(variables, base)
+    levels = _count_levels(variables, base, "synthesis/{}/Conv1/weight")
     labels = _shape(variables, "mapping/LabelConcat/weight", 2, optional=True)
     layers = _mapping_shapes(variables)
     finest = f"synthesis/{_scope(base, levels - 1)}"
@@ -350,7 +339,8 @@ def generator_config(
     widths = {shape[1] for shape in layers[:-1]}
     if len(widths) > 1:
         raise Refused("has mapping layers of different widths", UNSUPPORTED)
-    wiring = _generator_wiring(variables, base, levels)
+    finer, coarsest = f"synthesis/{_side(base, 1)}", f"synthesis/{base_scope(base)}/ToRGB"
+    wiring = _wiring(variables, levels, finer, coarsest)
     config = _checked(
         GeneratorConfig,
         base=base,
@@ -360,9 +350,9 @@ def generator_config(
         image_channels=_shape(variables, f"{finest}/ToRGB/weight", 5)[-1],
         wiring=wiring,
         mapping_layers=len(layers),
-        mapping_lr_multiplier=number(mapping, "mapping_lrmul", 0.01),
+        mapping_lr_multiplier=setting(mapping, "mapping_lrmul", 0.01),
         mapping_width=widths.pop() if widths else 0,
-        normalize_z=flag(mapping, "normalize_latents", True),
+        normalize_z=setting(mapping, "normalize_latents", True),
         label_dim=labels[0] if labels else 0,
         resample_kernel=kernel_taps(settings) or (1.0, 1.0),
         upsample_gain=UPSAMPLE_GAIN,
@@ -388,16 +378,13 @@ def discriminator_config(variables: Variables, settings: Settings) -> Discrimina
     """Architecture of a discriminator; see `generator_config`."""
     only_leaky_relu(settings)
     base = _dense_grid(variables)
-    levels = 1
-    while f"{_side(base, levels)}/Conv0/weight" in variables:
-        levels += 1
-    _check_size(base, levels)
+    levels = _count_levels(variables, base, "{}/Conv0/weight")
     coarsest = _shape(variables, f"{scope(base)}/Conv/weight", 5)
     fine = [_shape(variables, f"{_side(base, i)}/Conv0/weight", 5)[-1] for i in range(1, levels)]
     output = _shape(variables, "Output/weight", 2)
     statistics = coarsest[-2] - coarsest[-1]
     kernel = kernel_taps(settings)
-    labels = integer(settings, "label_size", output[1] if output[1] > 1 else 0)
+    labels = setting(settings, "label_size", output[1] if output[1] > 1 else 0)
     uneven = statistics > 0 and coarsest[-1] % statistics > 0
     if statistics < 0 or uneven or output[1] != max(labels, 1):
         raise Refused("has a discriminator whose layers do not fit each other", INCOMPLETE)
@@ -406,9 +393,9 @@ def discriminator_config(variables: Variables, settings: Settings) -> Discrimina
         base=base,
         channels=(coarsest[-1], *fine),
         image_channels=_shape(variables, f"{_side(base, levels - 1)}/FromImage/weight", 5)[-2],
-        wiring=_discriminator_wiring(variables, base, levels),
+        wiring=_wiring(variables, levels, _side(base, 1), f"{scope(base)}/FromImage"),
         label_dim=labels,
-        mbstd_group=max(integer(settings, "mbstd_group_size", 4), 1),
+        mbstd_group=max(setting(settings, "mbstd_group_size", 4), 1),
         mbstd_channels=statistics,
         dense_width=output[0],
         resample_kernel=kernel or (1.0, 1.0),
@@ -466,17 +453,14 @@ def _dense_grid(variables: Variables) -> Grid:
     return a, b, c
 
 
-def _count_levels(variables: Variables, base: Grid) -> int:
+def _count_levels(variables: Variables, base: Grid, layer: str) -> int:
+    """The base, and each level with a layer such as "{}/Conv0/weight"."""
     levels = 1
-    while f"synthesis/{_side(base, levels)}/Conv1/weight" in variables:
+    while layer.format(_side(base, levels)) in variables:
         levels += 1
-    _check_size(base, levels)
-    return levels
-
-
-def _check_size(base: Grid, levels: int) -> None:
     if max(base) * 2 ** (levels - 1) > LARGEST_SIDE:
         raise Refused(f"makes volumes of more than {LARGEST_SIDE} voxels along a side", UNSUPPORTED)
+    return levels
 
 
 def _mapping_shapes(variables: Variables) -> list[tuple[int, ...]]:
@@ -504,18 +488,11 @@ def _shape(
     return shape
 
 
-def _generator_wiring(variables: Variables, base: Grid, levels: int) -> Wiring:
-    if levels > 1 and f"synthesis/{_side(base, 1)}/Skip/weight" in variables:
+def _wiring(variables: Variables, levels: int, finer: str, base: str) -> Wiring:
+    """Told by layers that only one wiring has; with one level all are the same."""
+    if levels > 1 and f"{finer}/Skip/weight" in variables:
         return "resnet"
-    skip = levels > 1 and f"synthesis/{base_scope(base)}/ToRGB/weight" in variables
-    return "skip" if skip else "orig"
-
-
-def _discriminator_wiring(variables: Variables, base: Grid, levels: int) -> Wiring:
-    if levels > 1 and f"{_side(base, 1)}/Skip/weight" in variables:
-        return "resnet"
-    skip = levels > 1 and f"{scope(base)}/FromImage/weight" in variables
-    return "skip" if skip else "orig"
+    return "skip" if levels > 1 and f"{base}/weight" in variables else "orig"
 
 
 def _compare_image(

@@ -333,17 +333,13 @@ def regression(tissues: int = 0) -> Pipeline:
 
 def agreement(guess: np.ndarray, truth: np.ndarray) -> Json:
     """ "mae" and "r" of predictions [n], each with an "_interval" of 95 % over subjects."""
-    both = np.stack([guess, truth], axis=1)
-    return estimated("mae", _mae, both) | estimated("r", correlation, both)
+    errors, both = np.abs(guess - truth), np.stack([guess, truth], axis=1)
+    return estimated("mae", mean, errors) | estimated("r", correlation, both)
 
 
 def paired_difference(a: np.ndarray, b: np.ndarray) -> Json:
     """Mean of a - b over the same subjects [n], with its "interval" (bootstrap)."""
     return {"value": mean(a - b), "interval": bootstrap(mean, a - b)}
-
-
-def _mae(pairs: np.ndarray) -> float:
-    return float(np.abs(pairs[:, 0] - pairs[:, 1]).mean())
 
 
 # Volumes measured by the tissue network, and the tissues they consist of.

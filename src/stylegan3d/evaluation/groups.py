@@ -21,6 +21,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from scipy.linalg import orth
 from scipy.ndimage import affine_transform
 
 from stylegan3d.base import (
@@ -65,6 +66,8 @@ BLOCK = 40_000_000
 BINS = 65536
 #: Variance below this share of a value's own is rounding.
 NOTHING = 1e-9
+#: Columns held fixed that differ from others by less than this share are the same.
+ROUNDING = 1e-10
 
 
 @dataclass(frozen=True, eq=False)
@@ -129,7 +132,7 @@ def permuted(
         If there are too few rows, or what is of interest follows from what is held fixed.
     """
     n = len(y)
-    basis = _basis(fixed)
+    basis = orth(fixed, rcond=ROUNDING)
     degrees = n - basis.shape[1] - interest.shape[1]
     if degrees < 1:
         raise StyleGAN3DError(
@@ -216,12 +219,6 @@ def _arrangement(random: np.random.Generator, n: int, blocks: np.ndarray | None)
         rows = np.flatnonzero(blocks == block)
         order[rows] = random.permutation(rows)
     return order
-
-
-def _basis(fixed: np.ndarray) -> np.ndarray:
-    """Orthonormal columns that span `fixed`."""
-    left, sizes, _ = np.linalg.svd(fixed, full_matrices=False)
-    return left[:, sizes > 1e-10 * max(float(sizes.max(initial=0.0)), 1e-300)]
 
 
 def _spread(values: np.ndarray, alive: np.ndarray, rest: float) -> np.ndarray:

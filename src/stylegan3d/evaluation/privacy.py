@@ -24,6 +24,7 @@ from operator import length_hint
 import numpy as np
 import torch
 from scipy import ndimage
+from sklearn.metrics import pairwise_distances
 
 from stylegan3d.base import SILENT, Json, Progress, StyleGAN3DError, followed
 from stylegan3d.devices import computed
@@ -108,13 +109,7 @@ def feature_distances(
     person : sequence or None
         Whose brain each training scan is; everybody is another person by default.
     """
-    return nearest_of(euclidean(brains, np.concatenate([training, mirrored])), person)
-
-
-def euclidean(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Distances [n, m] of rows [n, features] and [m, features]."""
-    squares = (a**2).sum(1)[:, None] + (b**2).sum(1) - 2 * a @ b.T
-    return np.sqrt(np.maximum(squares, 0))
+    return nearest_of(pairwise_distances(brains, np.concatenate([training, mirrored])), person)
 
 
 def nearest_of(distances: np.ndarray, person: Sequence[object] | None = None) -> Nearest:

@@ -18,11 +18,12 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+from sklearn.metrics import pairwise_distances
 
 from stylegan3d.base import SILENT, Progress, StyleGAN3DError
 from stylegan3d.dataset.pack import Pack
 from stylegan3d.evaluation.material import Store, volumes_id
-from stylegan3d.evaluation.privacy import euclidean, feature_distances, nearest_of, same_person
+from stylegan3d.evaluation.privacy import feature_distances, nearest_of, same_person
 from stylegan3d.geometry.space import Space, as_packed, checked_space, unit
 from stylegan3d.metrics import features
 from stylegan3d.metrics.features import DESCRIPTOR_SIZE, describe
@@ -203,7 +204,7 @@ def index_of(
     everybody's own.
     """
     same = same_person(person, len(straight))
-    among = np.stack([euclidean(straight, kind) for kind in (straight, mirrored)], axis=1)
+    among = np.stack([pairwise_distances(straight, kind) for kind in (straight, mirrored)], axis=1)
     among = np.where(same[:, None], np.inf, among)
     nearest = nearest_of(among.reshape(len(straight), -1)).distance
     strangers = [nearest[np.isfinite(nearest)]]

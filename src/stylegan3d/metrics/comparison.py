@@ -20,6 +20,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.stats import binomtest
 
 from stylegan3d.base import Json, StyleGAN3DError
 
@@ -54,10 +55,8 @@ def wilson(hits: int, n: int) -> Interval:
     """Interval of a proportion (Wilson 1927, "Probable inference"), valid also for 0 and n hits."""
     if not n:
         return 0.0, 1.0
-    share = hits / n
-    middle = (share + Z**2 / (2 * n)) / (1 + Z**2 / n)
-    half = Z * np.sqrt(share * (1 - share) / n + Z**2 / (4 * n**2)) / (1 + Z**2 / n)
-    return max(float(middle - half), 0.0), min(float(middle + half), 1.0)
+    found = binomtest(hits, n).proportion_ci(LEVEL, "wilson")
+    return float(found.low), float(found.high)
 
 
 def bootstrap(

@@ -136,25 +136,32 @@ def _aligned_beside(source: Source, described: JsonView) -> np.ndarray | None:
 
 
 def _scan_of(source: Source, described: JsonView, paths: tuple[str | Path, ...]) -> Scan:
-    if paths:
-        return original_scan(paths[0], described) if len(paths) == 1 else _one_of(paths, described)
+    """The scan described by `AlignedScan.describe`, read again from where it may be.
+
+    Of several volumes or series the one that was projected.
+
+    Raises
+    ------
+    ScanError
+        If it cannot be read.
+    OutputError
+        If it is not there, or is another scan.
+    """
     name = str(described.get("path"))
-    for folder in (Path(str(source.path)).parent, Path()):
-        if (folder / name).exists():
-            return original_scan(folder / name, described)
-    raise OutputError(
-        f"The scan {name}, whose detail this shows, lies neither beside {source.path} nor in the "
-        "current folder: give it with --scan."
-    )
-
-
-def _one_of(paths: tuple[str | Path, ...], described: JsonView) -> Scan:
-    for path in paths:
+    beside = [folder / name for folder in (Path(str(source.path)).parent, Path())]
+    places = paths or [path for path in beside if path.exists()]
+    for path in places:
         for scan in _candidates(path, described):
             if scan.sha256 == described.get("sha256"):
                 return scan
+    if not places:
+        raise OutputError(
+            f"The scan {name}, whose detail this shows, lies neither beside {source.path} nor in "
+            "the current folder: give it with --scan."
+        )
     raise OutputError(
-        f"None of the scans given is {described.get('path')} as it was projected: give that scan."
+        f"{' or '.join(map(str, places))} is not the scan that was projected ({name}), or it has "
+        "changed since: give that scan."
     )
 
 
@@ -208,27 +215,6 @@ def scan_for(latent: Path, scans: Path | None) -> Path | None:
     same = sorted(scans.rglob(str(described.get("path"))))
     exact = [p for p in same if p.is_file() and sha256_of(p) == described.get("sha256")]
     return next(iter([*exact, *same]), None)
-
-
-def original_scan(path: str | Path, described: JsonView) -> Scan:
-    """The scan described by `AlignedScan.describe`, read again from its path.
-
-    Of several volumes or series the one that was projected.
-
-    Raises
-    ------
-    ScanError
-        If it cannot be read.
-    OutputError
-        If it is another scan.
-    """
-    for scan in _candidates(path, described):
-        if scan.sha256 == described.get("sha256"):
-            return scan
-    raise OutputError(
-        f"{path} is not the scan that was projected ({described.get('path')}), or it has "
-        "changed since: give that scan."
-    )
 
 
 def _candidates(path: str | Path, described: JsonView) -> list[Scan]:

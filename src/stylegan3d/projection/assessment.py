@@ -40,6 +40,7 @@ from typing import Any, Literal, TypedDict
 import numpy as np
 import torch
 from scipy import ndimage
+from skimage.measure import block_reduce
 from torch import Tensor
 
 from stylegan3d.base import Doubt, JsonView, ModelError
@@ -268,8 +269,7 @@ def enlarged_maps(stored: Mapping[str, np.ndarray], shape: tuple[int, ...]) -> U
 def _halved(volume: np.ndarray) -> np.ndarray:
     """Mean of each 2 x 2 x 2 voxels."""
     padded = np.pad(volume, [(0, -n % STEP) for n in volume.shape], mode="edge")
-    x, y, z = (n // STEP for n in padded.shape)
-    mean: np.ndarray = padded.reshape(x, STEP, y, STEP, z, STEP).mean(axis=(1, 3, 5))
+    mean: np.ndarray = block_reduce(padded, STEP, np.mean)
     return mean
 
 

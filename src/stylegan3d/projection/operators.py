@@ -9,7 +9,7 @@ the result consistent with the data.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, Self
 
@@ -576,31 +576,17 @@ def parse(text: str) -> Operator:
     """
     name, *words = text.strip().split(":")
     makers: dict[str, Callable[[list[str]], Operator]] = {
-        "identity": _identity,
+        "identity": lambda words: Identity(*words),
         "mask": lambda words: Mask(":".join(words)),
         "thick": ThickSlices.parse,
         "blur": Blur.parse,
         "kspace": KSpace.parse,
-        "contrast": lambda words: Contrast(gamma=not _chosen(words, ("affine",))),
+        "contrast": lambda words: Contrast(gamma={(): True, ("affine",): False}[tuple(words)]),
     }
     try:
         return makers[name.lower()](words)
-    except (KeyError, ValueError, IndexError) as error:
+    except (KeyError, ValueError, IndexError, TypeError) as error:
         raise StyleGAN3DError(
             f"'{text}' is not an operator; write one such as thick:5mm:S, blur:3mm, kspace:4x:A, "
             "contrast, or mask:FILE."
         ) from error
-
-
-def _identity(words: list[str]) -> Identity:
-    _chosen(words, ())
-    return Identity()
-
-
-def _chosen(words: list[str], known: Sequence[str]) -> str | None:
-    """The single field, if it is one of the known; ValueError for others."""
-    if not words:
-        return None
-    if len(words) > 1 or words[0] not in known:
-        raise ValueError(words)
-    return words[0]

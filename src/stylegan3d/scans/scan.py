@@ -24,6 +24,7 @@ import numpy as np
 import SimpleITK as sitk
 from scipy import ndimage
 from scipy.spatial.transform import Rotation
+from skimage.measure import block_reduce
 from skimage.metrics import normalized_mutual_information
 
 from stylegan3d.base import (
@@ -262,12 +263,8 @@ def averaged(scan: ScanData) -> ScanData:
     steps = [max(1, int(FINEST_MM / size)) for size in scan.space.voxel_size]
     if max(steps) == 1:
         return scan
-    counts = [n // step for n, step in zip(scan.data.shape, steps, strict=True)]
-    data = np.empty(counts, np.float32)
-    (first, second, third), (_, columns, rows) = steps, counts
-    for place in range(counts[0]):
-        block = scan.data[place * first : (place + 1) * first, : columns * second, : rows * third]
-        data[place] = block.reshape(first, columns, second, rows, third).mean(axis=(0, 2, 4))
+    whole = tuple(slice(n - n % step) for n, step in zip(scan.data.shape, steps, strict=True))
+    data = block_reduce(scan.data[whole], tuple(steps), np.mean)
     grid = np.diag([*steps, 1.0])
     grid[:3, 3] = (np.array(steps) - 1) / 2
     return replace(scan, data=data, affine=scan.affine @ grid)

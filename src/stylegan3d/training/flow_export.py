@@ -51,6 +51,7 @@ from stylegan3d.networks.resampling import haar
 from stylegan3d.networks.synthesis import KNOTS, MappingNetwork, SizeCurves
 from stylegan3d.recipe.model import seed_latents
 from stylegan3d.training.calibration import toed
+from stylegan3d.training.data import as_input
 from stylegan3d.training.export import card_anew, finish, halves
 from stylegan3d.training.flow import FlowRun, flow_and_steps, learned, without_flow
 from stylegan3d.training.options import FLOW_STEPS, STRAIGHT_FLOW_STEPS, MatchSettings
@@ -219,7 +220,7 @@ def calibrate_flow(generator: Generator, pack: Pack) -> AnatomyNetwork:
     curves = network.flow.curves
     assert curves is not None
     rows = pack.indices("train")
-    people = (haar(_image(pack.volumes[row]).to(generator.device)) for row in rows)
+    people = (haar(as_input(pack.volumes[row])[None].to(generator.device)) for row in rows)
     made = list(_drawn(generator, network))
     fit_curves(curves, [bands for bands, _, _ in made], BandFigures.of(people))
     _fit_outline(curves, made, pack)
@@ -357,11 +358,6 @@ def _inside(bands: Tensor) -> Tensor:
     """[X, Y, Z] bool: inside the brain, a voxel of the bands' grid away from its outline."""
     there = (bands[:, :1] > 2 * BRAIN - 1).float()
     return (-F.max_pool3d(-there, 3, 1, 1))[0, 0] > 0
-
-
-def _image(volume: np.ndarray) -> Tensor:
-    """A volume of a pack as an image [1, 1, X, Y, Z] in [-1, 1]."""
-    return torch.from_numpy(unit(volume).astype(np.float32))[None, None] * 2 - 1
 
 
 FLOW, SIZES = "synthesis.flow.", "mapping.curves."

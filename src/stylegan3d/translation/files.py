@@ -176,8 +176,7 @@ class PlacedMap:
         """Tissues (X, Y, Z) of the painter's on the map's own grid, uint8."""
         if self.space.same_as(painter.space) and np.array_equal(self.rigid, np.eye(4)):
             return tissues
-        back = np.linalg.inv(np.linalg.inv(self.rigid))
-        return nearest(tissues, painter.space, self.space, back)
+        return nearest(tissues, painter.space, self.space, self.rigid)
 
 
 def place_map(scan: Scan, painter: Painter, *, kind: str = "auto", pose: str = "auto") -> PlacedMap:
