@@ -458,7 +458,7 @@ def common_to_all(recipe: Recipe) -> str:
     parts = []
     if recipe.label is not None:
         parts.append("the label")
-    if recipe.mix is not None and any(recipe.mix.strength):
+    if recipe.worn_mix is not None:
         parts.append("the mix")
     edits = sum(bool(edit.strength) for edit in recipe.edits)
     if edits:

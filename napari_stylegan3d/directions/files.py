@@ -727,7 +727,7 @@ class NewDirection(QDialog):
 
 
 def _text_of(recipe: Recipe) -> str:
-    parts = ["mixed"] if recipe.mix is not None and any(recipe.mix.strength) else []
+    parts = ["mixed"] if recipe.worn_mix is not None else []
     parts += ["edited"] if recipe.edits else []
     return ", ".join([describe_source(recipe.source), *parts])
 

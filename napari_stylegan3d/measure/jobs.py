@@ -97,7 +97,7 @@ def start_of(recipe: Recipe) -> Recipe | None:
         return recipe.replace(mix=None, edits=())
     if recipe.edits:
         return recipe.replace(edits=())
-    if recipe.mix is not None and any(recipe.mix.strength):
+    if recipe.worn_mix is not None:
         return recipe.replace(mix=None)
     return None
 

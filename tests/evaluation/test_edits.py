@@ -75,7 +75,7 @@ def found(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     monkeypatch.setattr(module, "seed_latents", lambda *_: start)
     monkeypatch.setattr(module, "_outside", lambda *_: None)
     monkeypatch.setattr(module, "composition", lambda _: None)
-    monkeypatch.setattr(module, "latents", lambda g, volumes: encoded(g, volumes))
+    monkeypatch.setattr(module, "encoded_volumes", encoded)
     material = SimpleNamespace(
         generator=generator,
         seeds=range,

@@ -210,20 +210,12 @@ def way_back(
     in_w = float((returned - w_start).norm()) / length
     if generator.encoder is None or before is None or after is None:
         return WayBack(in_w)
-    seen = _encoded(after, generator) - _encoded(before, generator)
-    direct = way.cpu().numpy()
-    found = float((seen * direct).sum() / (direct * direct).sum())
-    return WayBack(in_w, found, float(np.linalg.norm(seen - direct)) / length)
+    from stylegan3d.model.generator import encoded_volumes
 
-
-def _encoded(volume: np.ndarray, generator: Generator) -> np.ndarray:
-    """float64 `(num_layers, w_dim)`: the encoder's estimate for a rendered volume."""
-    import torch
-
-    assert generator.encoder is not None
-    data = torch.from_numpy(np.ascontiguousarray(volume, dtype=np.float32))[None, None]
-    with torch.no_grad():
-        return generator.encoder(data.to(generator.device) * 2 - 1)[0].double().cpu().numpy()
+    first, second = encoded_volumes(generator, [before, after]).to(way)
+    seen = second - first
+    found = float((seen * way).sum() / way.square().sum())
+    return WayBack(in_w, found, float((seen - way).norm()) / length)
 
 
 def effect_lines(effect: EditEffect, back: WayBack | None = None) -> list[str]:

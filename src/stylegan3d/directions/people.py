@@ -89,12 +89,9 @@ def encode_people(generator: Generator, pack: Pack, wanted: Sequence[str] = ()) 
 
 def encoded(generator: Generator, intensity: np.ndarray) -> np.ndarray:
     """float64 `(w_dim,)`: the encoder's w of one volume in [0, 1], averaged over layers."""
-    import torch
+    from stylegan3d.model.generator import encoded_volumes
 
-    assert generator.encoder is not None
-    volume = torch.from_numpy(intensity)[None, None].to(generator.device) * 2 - 1
-    with torch.no_grad():
-        return generator.encoder(volume)[0].mean(dim=0).double().cpu().numpy()
+    return encoded_volumes(generator, [intensity])[0].mean(dim=0).double().cpu().numpy()
 
 
 def group_numbers(groups: Sequence[Any] | None, fit: np.ndarray) -> np.ndarray:

@@ -53,13 +53,12 @@ from stylegan3d.directions.people import (
     scaled,
 )
 from stylegan3d.evaluation.material import Material, Volumes
-from stylegan3d.evaluation.parts import encode, latents
+from stylegan3d.evaluation.parts import encode, encoded
 from stylegan3d.geometry.space import unit
 from stylegan3d.measures.attributes import MEASURES, measure_volume
 from stylegan3d.measures.tissue_volumes import BY_NETWORK, read_tissues
 from stylegan3d.metrics.comparison import bootstrap, correlation, estimated, mean, wilson
-from stylegan3d.metrics.diversity import encoded
-from stylegan3d.model.generator import Generator, packed_synthesis
+from stylegan3d.model.generator import Generator, encoded_volumes, packed_synthesis
 from stylegan3d.recipe.label import encode_labels
 from stylegan3d.recipe.model import seed_latents
 from stylegan3d.segmentation.classes import CLASSES, TISSUES, Scheme, mean_scores
@@ -654,11 +653,11 @@ def _left(
     Relative to the encoder's estimate of the image before the edit, so losses of the encoder do not
     count here, but in `composition`.
     """
-    first = latents(generator, before)
+    first = encoded_volumes(generator, before)
     start = _drawn(generator, first)
     rows = []
     for strength, volumes in after.items():
-        back = _drawn(generator, latents(generator, volumes) - strength * step)
+        back = _drawn(generator, encoded_volumes(generator, volumes) - strength * step)
         edited = _drawn(generator, first + strength * step)
         rows.append(_distances(start, back) / np.maximum(_distances(start, edited), 1e-9))
     return np.mean(rows, axis=0)

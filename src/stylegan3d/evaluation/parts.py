@@ -78,7 +78,6 @@ from stylegan3d.metrics.distances import (
 from stylegan3d.metrics.diversity import (
     collapse,
     dimensions,
-    encoded,
     member_correlations,
     pair_ms_ssim,
     random_pairs,
@@ -94,7 +93,7 @@ from stylegan3d.metrics.plausibility import (
     pass_rate,
 )
 from stylegan3d.metrics.two_sample import LEAST, two_sample
-from stylegan3d.model.generator import Generator, packed_synthesis
+from stylegan3d.model.generator import Generator, encoded_volumes, packed_synthesis
 from stylegan3d.projection.projector import project
 from stylegan3d.projection.settings import Choices
 from stylegan3d.recipe.model import seed_latents
@@ -169,15 +168,18 @@ def reconstruct(
 
 def encode(generator: Generator, volume: np.ndarray) -> np.ndarray:
     """A brain (X, Y, Z) through encoder and synthesis without noise."""
-    return unit(packed_synthesis(generator, latents(generator, [volume]), "none"))
+    return unit(packed_synthesis(generator, encoded_volumes(generator, [volume]), "none"))
 
 
-@torch.no_grad()
-def latents(generator: Generator, volumes: Sequence[np.ndarray]) -> torch.Tensor:
-    """Brains (X, Y, Z), uint8 or in [0, 1], through the encoder: [n, num_layers, w_dim]."""
-    assert generator.encoder is not None
-    images = (torch.from_numpy(unit(v))[None, None].to(generator.device) * 2 - 1 for v in volumes)
-    return torch.cat([generator.encoder(image) for image in images])
+def encoded(
+    generator: Generator, volumes: Iterable[np.ndarray], progress: Progress = SILENT
+) -> np.ndarray:
+    """Latents of brains from the generator's encoder, mean over layers: [n, w_dim].
+
+    Synthetic and real brains are encoded alike, so that losses of the encoder affect both.
+    """
+    rows = [encoded_volumes(generator, [volume]) for volume in followed(list(volumes), progress)]
+    return torch.cat(rows).mean(dim=1).double().cpu().numpy()
 
 
 def _one(
@@ -575,7 +577,7 @@ def shape_statistics(material: Material) -> Json:
         np.stack([unit(volume[inside]) for volume in material.volumes(chosen)])
         for chosen in (rows, material.validation)
     )
-    w = torch.cat([latents(generator, [volume]) for volume in material.volumes(rows)])
+    w = encoded_volumes(generator, material.volumes(rows))
     model, voxels = LatentModel(w, _drawing(generator, inside)), VoxelModel(training)
     both: dict[str, ShapeModel] = {"model": model, "voxels": voxels}
     variances = {name: each.components.variances for name, each in both.items()}

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
-from typing import Protocol
 
 import numpy as np
 import torch
@@ -15,7 +14,7 @@ import torch.nn.functional as F
 from scipy.spatial.distance import pdist, squareform
 from torch import Tensor
 
-from stylegan3d.base import SILENT, Json, Progress, StyleGAN3DError, followed
+from stylegan3d.base import SILENT, Json, Progress, StyleGAN3DError
 from stylegan3d.devices import computed
 from stylegan3d.geometry.space import unit
 from stylegan3d.metrics.comparison import wilson
@@ -220,29 +219,6 @@ def _scaled(made: np.ndarray, real: np.ndarray) -> np.ndarray:
     deviation = real.std(axis=0, ddof=1)
     varies = deviation > 1e-6 * max(float(deviation.max()), 1e-12)
     return np.asarray(made[:, varies] / deviation[varies])
-
-
-class Encodes(Protocol):
-    """A generator with an encoder."""
-
-    device: torch.device
-    encoder: torch.nn.Module | None
-
-
-@torch.no_grad()
-def encoded(
-    generator: Encodes, volumes: Iterable[np.ndarray], progress: Progress = SILENT
-) -> np.ndarray:
-    """Latents of brains from the generator's encoder, mean over layers: [n, w_dim].
-
-    Synthetic and real brains are encoded alike, so that losses of the encoder affect both.
-    """
-    assert generator.encoder is not None
-    rows = []
-    for volume in followed(list(volumes), progress):
-        image = torch.from_numpy(unit(volume))[None, None].to(generator.device) * 2 - 1
-        rows.append(generator.encoder(image)[0].mean(0).double().cpu().numpy())
-    return np.stack(rows)
 
 
 def collapse(made: np.ndarray, real: np.ndarray, diversity: float, diversity_high: float) -> Json:

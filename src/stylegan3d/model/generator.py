@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import copy
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -20,7 +20,7 @@ from stylegan3d.base import Doubt, Json, ModelError, StyleGAN3DError
 from stylegan3d.checkpoints.official import frame_entry
 from stylegan3d.devices import choose_device
 from stylegan3d.geometry.slicing import Shown
-from stylegan3d.geometry.space import Frame, Space, as_packed, to_display
+from stylegan3d.geometry.space import Frame, Space, as_packed, to_display, unit
 from stylegan3d.model.family import (
     LACKS,
     STYLEGAN,
@@ -661,6 +661,14 @@ class RandomBrains:
     def stack(self) -> np.ndarray:
         """All of them, uint8 [n, X, Y, Z]."""
         return np.stack(list(self))
+
+
+@torch.no_grad()
+def encoded_volumes(generator: Generator, volumes: Iterable[np.ndarray]) -> Tensor:
+    """Brains (X, Y, Z), uint8 or in [0, 1], through the encoder: [n, num_layers, w_dim]."""
+    assert generator.encoder is not None
+    images = (torch.from_numpy(unit(v))[None, None].to(generator.device) * 2 - 1 for v in volumes)
+    return torch.cat([generator.encoder(image) for image in images])
 
 
 @torch.no_grad()

@@ -36,8 +36,8 @@ def describe_recipe(recipe: Recipe) -> str:
     """A recipe in words, such as "Seed 12, mixed with seed 7, Ventricle volume +1.5 sd"."""
     whole = recipe.is_edited_scan and recipe.detail is not None and recipe.detail.strength == 1
     words = [f"Scan {_stem(recipe.source)}" if whole else describe_source(recipe.source)]
-    if recipe.mix is not None and any(recipe.mix.strength):
-        words.append(f"mixed with {_lower(describe_source(recipe.mix.source))}")
+    if (mix := recipe.worn_mix) is not None:
+        words.append(f"mixed with {_lower(describe_source(mix.source))}")
     words += [_edit(edit) for edit in recipe.edits if edit.strength]
     if recipe.worn_detail is not None and not whole:
         words.append(_lower(_detail(recipe.worn_detail)))
@@ -88,8 +88,8 @@ def describe_changes(recipe: Recipe, *, amounts: bool = True) -> str:
     Without `amounts` edits are named only.
     """
     words = []
-    if recipe.mix is not None and any(recipe.mix.strength):
-        words.append(f"mixed with {_lower(describe_source(recipe.mix.source))}")
+    if (mix := recipe.worn_mix) is not None:
+        words.append(f"mixed with {_lower(describe_source(mix.source))}")
     edits = [edit for edit in recipe.edits if edit.strength]
     words += [_edit(edit) if amounts else _name(edit) for edit in edits]
     detail = recipe.worn_detail

@@ -374,7 +374,7 @@ def joined(stops: Sequence[Recipe], generator: Model, folder: Path) -> tuple[Rec
 
 def as_latent(recipe: Recipe, generator: Model, folder: Path) -> Recipe:
     """The same brain from a latent file, which is written to `folder`."""
-    if recipe.source.seed is None and _plain(recipe) and not recipe.edits:
+    if recipe.source.seed is None and recipe.worn_mix is None and not recipe.edits:
         return recipe
     source, noise = recipe.source, recipe.shown_noise(generator)
     stem = f"seed-{source.seed:04d}" if source.seed is not None else scan_stem(str(source.path))
@@ -389,13 +389,8 @@ def as_latent(recipe: Recipe, generator: Model, folder: Path) -> Recipe:
 
 def _needs_seed(recipe: Recipe) -> bool:
     """Whether truncation and label matter."""
-    mixed = recipe.mix is not None and any(recipe.mix.strength)
-    seeds = recipe.source.seed is not None
-    return seeds or bool(mixed and recipe.mix and recipe.mix.source.seed is not None)
-
-
-def _plain(recipe: Recipe) -> bool:
-    return recipe.mix is None or not any(recipe.mix.strength)
+    mix = recipe.worn_mix
+    return recipe.source.seed is not None or (mix is not None and mix.source.seed is not None)
 
 
 def _truncation(a: Recipe, b: Recipe, t: float) -> Truncation:
@@ -404,7 +399,7 @@ def _truncation(a: Recipe, b: Recipe, t: float) -> Truncation:
         return a.truncation if _needs_seed(a) else b.truncation
     if a.truncation == b.truncation:
         return a.truncation
-    same = a.source == b.source and _plain(a) and _plain(b)
+    same = a.source == b.source and a.worn_mix is None and b.worn_mix is None
     if same and a.truncation.cutoff == b.truncation.cutoff:
         # w = w_avg + psi (w - w_avg) is linear in psi.
         psi = _lerp(a.truncation.psi, b.truncation.psi, t)
@@ -415,8 +410,8 @@ def _truncation(a: Recipe, b: Recipe, t: float) -> Truncation:
 def _sources(a: Recipe, b: Recipe, t: float, num_layers: int) -> tuple:
     """Source and mix between two brains."""
     if a.source == b.source:
-        return a.source, _strengths(a.mix, b.mix, t)
-    if _plain(a) and _plain(b):
+        return a.source, _strengths(a.worn_mix, b.worn_mix, t)
+    if a.worn_mix is None and b.worn_mix is None:
         return a.source, Mix(b.source, (t,) * num_layers)
     raise RecipeError(
         "One of the two brains is itself a mix, and a recipe cannot mix three brains: "
@@ -426,8 +421,6 @@ def _sources(a: Recipe, b: Recipe, t: float, num_layers: int) -> tuple:
 
 def _strengths(a: Mix | None, b: Mix | None, t: float) -> Mix | None:
     """Between two mixes of the same first source, if their second one is the same too."""
-    a = a if a is not None and any(a.strength) else None
-    b = b if b is not None and any(b.strength) else None
     known = a or b
     if known is None:
         return None

@@ -473,6 +473,11 @@ class Recipe:
         return self.detail if self.detail is not None and self.detail.strength else None
 
     @property
+    def worn_mix(self) -> Mix | None:
+        """The mix that is shown; None where there is none, or none of its source."""
+        return self.mix if self.mix is not None and any(self.mix.strength) else None
+
+    @property
     def is_edited_scan(self) -> bool:
         """Whether it shows a scan itself, edited or not; else a brain, in whatever detail."""
         detail = self.worn_detail
@@ -481,8 +486,7 @@ class Recipe:
     @property
     def changes(self) -> bool:
         """Whether a mix or an edit makes the brain differ from that of the source."""
-        mixed = self.mix is not None and any(self.mix.strength)
-        return mixed or any(edit.strength for edit in self.edits)
+        return self.worn_mix is not None or any(edit.strength for edit in self.edits)
 
     def shown_noise(self, generator: Model) -> Noise:
         """The noise to render it with: projected scans are rendered without added texture.

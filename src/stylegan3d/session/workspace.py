@@ -286,8 +286,7 @@ class Workspace:
 
         Age and sex as typed, else from the scan's files, else from the label of a random brain.
         """
-        mix = recipe.mix
-        if mix is not None and any(mix.strength):
+        if (mix := recipe.worn_mix) is not None:
             key = (recipe.source, mix.source)  # of two people, so nobody's
             return self.persons.get(key, Person()), key
         case, label = self.case_of(recipe.source), recipe.label

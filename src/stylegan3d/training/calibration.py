@@ -25,6 +25,7 @@ from torch import Tensor
 
 from stylegan3d.base import ModelError
 from stylegan3d.dataset.pack import Pack
+from stylegan3d.directions.people import encoded
 from stylegan3d.geometry.space import to_display, unit
 from stylegan3d.model.families.anatomy import anatomy_network
 from stylegan3d.model.generator import Generator
@@ -131,13 +132,11 @@ def set_contrast(synthesis: AnatomyNetwork, generator: Generator, pack: Pack) ->
     """Set how the strength of details depends on w, from the subjects' fine structure."""
     from sklearn.linear_model import RidgeCV
 
-    assert generator.encoder is not None
     config = synthesis.config
     codes, contrast = [], []
     for row in pack.indices("train"):
         volume = unit(pack.volumes[row])
-        image = torch.from_numpy(volume)[None, None].to(generator.device) * 2 - 1
-        codes.append(generator.encoder(image)[0].mean(dim=0).cpu().numpy())
+        codes.append(encoded(generator, volume))
         contrast.append(fine_contrast(volume))
     used = slice(config.deformation, config.deformation + config.image_basis)
     x, y = np.stack(codes)[:, used], np.log(np.maximum(contrast, 1e-6))

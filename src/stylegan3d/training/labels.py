@@ -200,7 +200,7 @@ def _encode(generator: Generator, pack: Pack, people: np.ndarray, report: Progre
     found = []
     for row in followed(people, report):
         intensity = unit(pack.volumes[row])
-        both = (intensity, np.flip(intensity, pack.space.sideways).copy())
+        both = (intensity, np.flip(intensity, pack.space.sideways))
         found.append(np.mean([encoded(generator, image) for image in both], axis=0))
     return torch.from_numpy(np.stack(found))
 
