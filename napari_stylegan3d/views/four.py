@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from functools import partial
+from functools import partial, reduce
 from typing import Any
 
 import numpy as np
 from napari.components import ViewerModel
 from napari.layers import Image, Labels, Layer
-from qtpy.QtCore import QPoint, QSize, Qt, Signal
+from qtpy.QtCore import QPoint, QRect, QSize, Qt, Signal
 from qtpy.QtGui import QImage, QPixmap, QResizeEvent, QWindow
 from qtpy.QtWidgets import (
     QApplication,
@@ -763,18 +763,14 @@ def all_pictures(views: FourViews, scale: float = 1.0) -> QImage:
         return picture.scaledToWidth(
             round(picture.width() * scale), Qt.TransformationMode.SmoothTransformation
         )
-    places = {view.name: view.canvas.canvas.native.mapTo(views, QPoint(0, 0)) for view in shown}
-    left = min(place.x() for place in places.values())
-    top = min(place.y() for place in places.values())
-    sizes = {view.name: view.canvas.canvas.native.size() for view in shown}
-    width = max(places[name].x() + size.width() for name, size in sizes.items()) - left
-    height = max(places[name].y() + size.height() for name, size in sizes.items()) - top
-    scale = possible_scale(width, height, scale)
-    whole = QImage(round(width * scale), round(height * scale), QImage.Format.Format_RGB32)
+    natives = [view.canvas.canvas.native for view in shown]
+    places = [QRect(native.mapTo(views, QPoint(0, 0)), native.size()) for native in natives]
+    around = reduce(QRect.united, places)
+    scale = possible_scale(around.width(), around.height(), scale)
+    whole = QImage(around.size() * scale, QImage.Format.Format_RGB32)
     whole.fill(Qt.GlobalColor.darkGray)
     with painting(whole, smooth=False) as painter:
-        for view in shown:
-            place = places[view.name] - QPoint(left, top)
-            target = QPoint(round(place.x() * scale), round(place.y() * scale))
-            painter.drawImage(target, view_picture(view.canvas, scale))
+        for view, place in zip(shown, places, strict=True):
+            corner = (place.topLeft() - around.topLeft()) * scale
+            painter.drawImage(corner, view_picture(view.canvas, scale))
     return whole

@@ -21,7 +21,7 @@ def limits(blobs: np.ndarray, space: Space) -> PlausibilityLimits:
 
 
 def reasons(volume: np.ndarray, space: Space, limits: PlausibilityLimits) -> list[str]:
-    return limits.failures(measure_brain(volume, space))
+    return list(pass_rate([measure_brain(volume, space)], limits)["reasons"])
 
 
 def test_those_who_set_the_limits_pass(

@@ -75,7 +75,7 @@ def measure_effect(
     after: np.ndarray,
     space: Space,
     attribute: str = "",
-    check: Callable[[], None] | None = None,
+    check: Callable[[], None] = lambda: None,
     dtype: torch.dtype | None = None,
     withheld: str = "",
 ) -> EditEffect:
@@ -94,7 +94,6 @@ def measure_effect(
     dtype, withheld : torch.dtype, str
         See `read_tissues`.
     """
-    check = check or _nothing
     change = np.abs(np.subtract(after, before, dtype=np.float32))
     check()
     tissues_before = read_tissues(before, space, dtype=dtype, withheld=withheld)
@@ -114,10 +113,6 @@ def measure_effect(
         outside,
         _where(change, (before > BRAIN) | (after > BRAIN), space),
     )
-
-
-def _nothing() -> None:
-    """Never cancels."""
 
 
 def surroundings(

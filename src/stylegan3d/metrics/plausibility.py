@@ -192,10 +192,6 @@ class PlausibilityLimits(Limits):
         bounds["connected"] = (CONNECTED, None)
         return cls(bounds)
 
-    def failures(self, measures: BrainMeasures) -> list[str]:
-        """Descriptions of the failures of a brain; empty if it passes."""
-        return [CHECKS[name][0] for name in self.beyond(asdict(measures))]
-
 
 def measure_brains(
     volumes: Iterable[np.ndarray], space: Space, progress: Progress = SILENT

@@ -269,8 +269,7 @@ def enlarged_maps(stored: Mapping[str, np.ndarray], shape: tuple[int, ...]) -> U
 def _halved(volume: np.ndarray) -> np.ndarray:
     """Mean of each 2 x 2 x 2 voxels."""
     padded = np.pad(volume, [(0, -n % STEP) for n in volume.shape], mode="edge")
-    mean: np.ndarray = block_reduce(padded, STEP, np.mean)
-    return mean
+    return block_reduce(padded, STEP, np.mean)
 
 
 def _is_symmetric(space: Space) -> bool:

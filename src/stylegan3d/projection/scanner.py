@@ -80,8 +80,7 @@ def masked_blur(volume: np.ndarray, mask: np.ndarray, sigma: Any) -> np.ndarray:
     """Gaussian blur of what is inside a mask (X, Y, Z); `sigma` in voxels."""
     weight = ndimage.gaussian_filter(mask.astype(np.float32), sigma)
     blurred = ndimage.gaussian_filter(np.where(mask, volume, 0).astype(np.float32), sigma)
-    inside: np.ndarray = np.where(mask, blurred / np.maximum(weight, 1e-3), 0)
-    return inside
+    return np.where(mask, blurred / np.maximum(weight, 1e-3), 0)
 
 
 @dataclass(frozen=True)
@@ -469,5 +468,4 @@ def _contrast(image: np.ndarray, draw: np.random.RandomState) -> np.ndarray:
     shift, level = draw.uniform(-SHIFT, SHIFT), draw.uniform(0.35, 0.65)
     x = np.linspace(0, 1.3, 200)
     y = x**gamma + shift * np.exp(-0.5 * ((x - level) / 0.18) ** 2)
-    curved: np.ndarray = np.interp(image, x, np.maximum.accumulate(np.maximum(y - y[0], 0)))
-    return curved
+    return np.interp(image, x, np.maximum.accumulate(np.maximum(y - y[0], 0)))

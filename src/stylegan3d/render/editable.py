@@ -411,8 +411,7 @@ class EditableScan:
     def _to_model(self) -> np.ndarray:
         """(4, 4) voxels of the scan to voxels of the model's grid."""
         way = self._way
-        found: np.ndarray = np.linalg.inv(self.space.affine) @ way.rigid @ way.own.affine
-        return found
+        return np.linalg.inv(self.space.affine) @ way.rigid @ way.own.affine
 
     @cached_property
     def _box(self) -> tuple[slice, slice, slice]:

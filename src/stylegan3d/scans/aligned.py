@@ -384,8 +384,7 @@ def _between(first: AlignedScan, second: AlignedScan) -> np.ndarray:
     rigid = refined_rigid(
         prepared.brain, prepared.space, target, second.rigid, levels_mm=LEVELS_OF_ONE_MM
     )
-    moved: np.ndarray = rigid @ np.linalg.inv(second.rigid)
-    return moved
+    return rigid @ np.linalg.inv(second.rigid)
 
 
 def _mean(a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -395,8 +394,7 @@ def _mean(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 def _half(rigid: np.ndarray) -> np.ndarray:
     """Half of a rigid movement (4, 4) along its screw axis."""
-    found: np.ndarray = expm(0.5 * np.real(logm(rigid)))
-    return found
+    return expm(0.5 * np.real(logm(rigid)))
 
 
 def matched(first: np.ndarray, second: np.ndarray, space: Space) -> tuple[np.ndarray, np.ndarray]:

@@ -37,8 +37,7 @@ def normalise(data: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray, float]:
 def rising(positions: np.ndarray) -> np.ndarray:
     """Positions (n,) as `np.interp` needs them, increasing: equal ones are a little apart."""
     apart = 1e-6 * np.arange(len(positions))
-    found: np.ndarray = np.maximum.accumulate(positions) + apart
-    return found
+    return np.maximum.accumulate(positions) + apart
 
 
 def correlation(first: np.ndarray, second: np.ndarray) -> float:

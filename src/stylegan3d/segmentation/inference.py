@@ -188,8 +188,7 @@ class Segmenter:
         for at, logits in self._slabs(network, whole):
             found[:, :, :, :, at] = (logits / votes).softmax(dim=4)[:, :, :, :, index].sum(dim=4)
         keep = tuple(slice(n) for n in space.shape)
-        chances: np.ndarray = to_voxels(found)[0][keep].cpu().numpy()
-        return chances
+        return to_voxels(found)[0][keep].cpu().numpy()
 
     @property
     def network(self) -> TissueNetwork:

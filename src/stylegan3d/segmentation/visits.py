@@ -125,8 +125,7 @@ class Visits:
         """(4, 4) voxels of the half-way grid to RAS+ mm of one of both scans, which lies there."""
         pair = self.pair
         mine = pair.first if pair.first.scan.sha256 == scan.sha256 else pair.second
-        found: np.ndarray = np.linalg.inv(mine.rigid) @ self.space.affine
-        return found
+        return np.linalg.inv(mine.rigid) @ self.space.affine
 
     def to_dict(self) -> Json:
         """For JSON."""

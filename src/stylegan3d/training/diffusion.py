@@ -132,11 +132,7 @@ def people_of(latents: np.ndarray, directions: int) -> SubjectLatents:
 
 def principal(rows: Tensor, count: int) -> Tensor:
     """Orthonormal principal directions [count, D] of rows [N, D] about zero."""
-    rows = rows.double()
-    _, vectors = torch.linalg.eigh(rows @ rows.T)
-    best = vectors.flip(1)[:, :count]
-    # Directions with hardly any variance are not exactly orthogonal.
-    return torch.linalg.qr((best.T @ rows).T).Q.T.float().contiguous()
+    return torch.linalg.svd(rows.double(), full_matrices=False).Vh[:count].float().contiguous()
 
 
 @torch.inference_mode()

@@ -275,8 +275,7 @@ class Painter:
         )
         code = torch.from_numpy(contrast)[None].to(self.device)
         made = network(labels, named, code, network.where(box))[0, 0].float()
-        found: np.ndarray = made.clamp(0, BRIGHTEST).cpu().numpy()
-        return found
+        return made.clamp(0, BRIGHTEST).cpu().numpy()
 
     def _box(self, mask: np.ndarray, margin: int) -> Box:
         """The smallest part of the grid around a mask that the network takes, and a margin."""
