@@ -312,18 +312,12 @@ class FrameBox(QWidget):
         self.hide()
 
     def _make_size(self, axis: int) -> QDoubleSpinBox:
-        spin = controls.named(Millimetres(), f"browse.frame_voxel_size.{axis}")
-        spin.setRange(*VOXEL_LIMITS)
+        low, high = VOXEL_LIMITS
+        tip = f"Voxel size along array axis {axis + 1}, in mm ({low:g} to {high:g})."
+        spin = controls.named(Millimetres(), f"browse.frame_voxel_size.{axis}", tip)
         spin.setDecimals(4)
-        spin.setSingleStep(0.1)
-        spin.setSuffix(" mm")
-        spin.setKeyboardTracking(False)
         spin.setButtonSymbols(QDoubleSpinBox.ButtonSymbols.NoButtons)
-        spin.setToolTip(
-            f"Voxel size along array axis {axis + 1}, in mm ({VOXEL_LIMITS[0]:g} to "
-            f"{VOXEL_LIMITS[1]:g})."
-        )
-        return spin
+        return controls.limited(spin, low, high, 0.1, " mm")
 
     def _lay_out(self) -> None:
         column = controls.stack(self.note, on=self, spacing=9)

@@ -445,19 +445,20 @@ def number(
     low, high, step = limits if len(limits) == 3 else (*limits, 1.0)
     needed = 0 if step >= 1 else 2 if step < 0.1 else 1
     box.setDecimals(needed if decimals is None else decimals)
-    return _limited(box, low, high, step, unit, value, width)
+    return limited(box, low, high, step, unit, value, width)
 
 
 def whole_number(
     name: str, tip: str, limits: tuple[int, int], *, value: int | None = None, width: int = 0
 ) -> QSpinBox:
     """A box for a whole number; see `number`."""
-    return _limited(named(QSpinBox(), name, tip), *limits, 1, "", value, width)
+    return limited(named(QSpinBox(), name, tip), *limits, 1, "", value, width)
 
 
-def _limited(
-    box: AnySpinBox, low: Any, high: Any, step: Any, unit: str, value: Any, width: int
+def limited(
+    box: AnySpinBox, low: Any, high: Any, step: Any, unit: str, value: Any = None, width: int = 0
 ) -> AnySpinBox:
+    """A field for numbers from `low` to `high`; one of a fixed width, in pixels, has no arrows."""
     box.setRange(low, high)
     box.setSingleStep(step)
     box.setSuffix(unit)

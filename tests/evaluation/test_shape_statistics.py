@@ -61,7 +61,7 @@ def test_the_three_measures_stand_beside_those_of_voxels(monkeypatch: pytest.Mon
     rng = np.random.default_rng(2)
     w = moved(rng, 24)
     volumes = np.rint(255 * np.stack([bump(row) for row in w])).astype(np.uint8)
-    monkeypatch.setattr(module, "latents", lambda g, seen: moved_to(seen))
+    monkeypatch.setattr(module, "encoded_volumes", lambda g, seen: moved_to(seen))
     monkeypatch.setattr(module, "_drawing", lambda g, inside: bump)
     material: Any = SimpleNamespace(
         generator=SimpleNamespace(name="bumps", encoder=True, device="cpu"),

@@ -22,7 +22,7 @@ def test_an_overlay_lies_as_its_scan_did_when_it_was_projected(tmp_path, monkeyp
         "rigid": np.eye(4).tolist(),
     }
     monkeypatch.setattr(projections, "native_scan", lambda _recipe: described)
-    recipe = SimpleNamespace(scan=lambda: described, source=None)
+    recipe = SimpleNamespace(scan=lambda: described, source=SimpleNamespace(path=tmp_path))
     paths = tmp_path / "lesion.nii.gz", scan.space, tmp_path / "scan.nii.gz"
     _, volume = projections.second_over(recipe, *paths)
     np.testing.assert_array_equal(volume > 0, marked)

@@ -11,6 +11,8 @@ from functools import lru_cache
 import numpy as np
 import torch
 import torch.nn.functional as F
+from scipy.linalg import convolution_matrix
+from scipy.signal.windows import gaussian
 from scipy.spatial.distance import pdist, squareform
 from torch import Tensor
 
@@ -102,13 +104,8 @@ def _window(n: int) -> Tensor:
     If the axis is shorter than the window, the window has the largest odd size that fits.
     """
     size = min(WINDOW, n - 1 + n % 2)
-    offsets = torch.arange(size) - size // 2
-    weights = torch.exp(-(offsets**2) / (2 * SIGMA**2))
-    rows = n - size + 1
-    matrix = torch.zeros(rows, n)
-    for row in range(rows):
-        matrix[row, row : row + size] = weights / weights.sum()
-    return matrix
+    weights = gaussian(size, SIGMA)
+    return torch.from_numpy(convolution_matrix(weights / weights.sum(), n, "valid")).float()
 
 
 def random_pairs(n: int, count: int, seed: int = 0) -> list[tuple[int, int]]:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 import torch.nn.functional as F
+from scipy.ndimage import gaussian_filter1d
 from torch import Tensor
 
 from stylegan3d.devices import fast_dtype
@@ -109,15 +110,10 @@ def _gaussian_rows(length: int, rows: slice) -> tuple[Tensor, slice]:
         Matrix [rows, columns], and the voxels that the columns stand for.
     """
     reach = int(SSIM_TRUNCATE * SSIM_SIGMA + 0.5)
-    offsets = np.arange(-reach, reach + 1)
-    taps = np.exp(-0.5 * (offsets / SSIM_SIGMA) ** 2)
-    place = np.arange(rows.start, rows.stop)[:, None] + offsets
-    place = place % (2 * length)
-    place = np.where(place >= length, 2 * length - 1 - place, place)
-    matrix = np.zeros((rows.stop - rows.start, length), dtype=np.float32)
-    np.add.at(matrix, (np.arange(len(matrix))[:, None], place), (taps / taps.sum())[None])
+    voxels = np.eye(length, dtype=np.float32)
+    windows = gaussian_filter1d(voxels, SSIM_SIGMA, axis=0, truncate=SSIM_TRUNCATE)
     columns = slice(max(rows.start - reach, 0), min(rows.stop + reach, length))
-    return torch.from_numpy(matrix[:, columns].copy()), columns
+    return torch.from_numpy(windows[rows, columns].copy()), columns
 
 
 @dataclass(frozen=True)

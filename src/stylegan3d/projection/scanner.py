@@ -352,16 +352,10 @@ def _shading(
 
 def _enlarged(coarse: np.ndarray, shape: tuple[int, ...], step: np.ndarray) -> np.ndarray:
     """A coarse field, whose voxels stand for every `step`-th from half a step, on the full grid."""
-    places = [
-        (np.arange(n) - s // 2) / s for n, s in zip(shape, (int(s) for s in step), strict=True)
-    ]
-    full = coarse
-    for axis, where in enumerate(places):
-        low = np.clip(np.floor(where).astype(int), 0, full.shape[axis] - 1)
-        high = np.minimum(low + 1, full.shape[axis] - 1)
-        share = np.clip(where - low, 0, 1).reshape([-1 if a == axis else 1 for a in range(3)])
-        full = full.take(low, axis) * (1 - share) + full.take(high, axis) * share
-    return full.astype(np.float32)
+    first = -(step // 2) / step
+    return ndimage.affine_transform(
+        coarse, 1 / step, first, shape, np.float32, order=1, mode="nearest"
+    )
 
 
 def _figures(
