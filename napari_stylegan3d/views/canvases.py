@@ -23,7 +23,6 @@ from qtpy.QtWidgets import QMainWindow, QSplitter, QWidget
 from vispy import gloo
 
 from napari_stylegan3d.views.display import (
-    OVERLAY,
     ViewPlane,
     drawn_at,
     orient_volume,
@@ -40,8 +39,9 @@ from napari_stylegan3d.views.glass import (
 )
 from napari_stylegan3d.views.look import ViewLook
 from napari_stylegan3d.views.marks import Marks, MarkSheet
-from napari_stylegan3d.views.navigation import nearest_voxel
+from napari_stylegan3d.views.navigation import nearest_voxel, visible_pictures
 from napari_stylegan3d.widgets.controls import Links, painting, single_shot
+from stylegan3d.geometry.space import filled_box
 
 #: Minimum size: four of them and the dock fit a screen of 1024 pixels.
 SMALLEST = (120, 100)
@@ -547,14 +547,8 @@ def head_box(viewer: ViewerModel) -> np.ndarray:
     The field of view if everything is dark or nothing is visible.
     """
     full = np.array([(low, high) for low, high, _ in viewer.dims.range]).T
-    images = [
-        layer
-        for layer in viewer.layers
-        if isinstance(layer, Image) and layer.visible and OVERLAY not in layer.metadata
-    ]
-    if not images or images[-1].ndim != 3:
-        return full
-    found = _bright_box(images[-1])
+    layer = next(visible_pictures(viewer), None)
+    found = None if layer is None else _bright_box(layer)
     return full if found is None else found
 
 
@@ -572,11 +566,9 @@ def _bright_box(layer: Image) -> np.ndarray | None:
     bright = data > DARK_SHARE * np.abs(layer.contrast_limits).max()
     if not bright.any():
         return None
-    box = np.empty((2, 3))
-    for axis in range(3):
-        found = np.flatnonzero(bright.any(axis=tuple({0, 1, 2} - {axis}))) * DARK_STEP
-        box[:, axis] = found[0] - DARK_STEP, found[-1] + DARK_STEP
-    return np.array([layer.data_to_world(corner) for corner in box])
+    # A step beside what is bright.
+    low, high = np.array([(there.start - 1, there.stop) for there in filled_box(bright)]).T
+    return np.array([layer.data_to_world(corner * DARK_STEP) for corner in (low, high)])
 
 
 def is_elsewhere(known: np.ndarray, ranges: np.ndarray) -> bool:

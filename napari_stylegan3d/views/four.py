@@ -310,13 +310,8 @@ def intensity_in_words(model: ViewerModel, point_mm: tuple[float, ...], roomy: b
 
 def value_at(model: ViewerModel, point_mm: tuple[float, ...]) -> float | None:
     """Intensity of the topmost visible image at a point in mm; None outside."""
-    for layer in reversed(model.layers):
-        is_picture = isinstance(layer, Image) and OVERLAY not in layer.metadata
-        if is_picture and layer.visible and layer.ndim == 3:
-            value = voxel_at(layer, point_mm)
-            if value is not None:
-                return value
-    return None
+    values = (voxel_at(layer, point_mm) for layer in navigation.visible_pictures(model))
+    return next((value for value in values if value is not None), None)
 
 
 def voxel_at(layer: Layer, point_mm: tuple[float, ...]) -> float | None:

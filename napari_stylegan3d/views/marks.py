@@ -15,7 +15,6 @@ from qtpy.QtWidgets import QApplication, QWidget
 
 from napari_stylegan3d.views import navigation
 from napari_stylegan3d.views.display import (
-    OVERLAY,
     PLANES,
     planes_of,
     position_in_letters,
@@ -141,15 +140,6 @@ class RegionFigures:
     area_mm2: float
     volume_ml: float
     voxels: int
-
-
-def picture_of(model: ViewerModel) -> Image | None:
-    """The topmost visible picture; overlays are none."""
-    for layer in reversed(model.layers):
-        seen = isinstance(layer, Image) and layer.visible and layer.ndim == 3
-        if seen and OVERLAY not in layer.metadata:
-            return layer
-    return None
 
 
 def figures_of(
@@ -377,7 +367,7 @@ class Marks(QObject):
 
     def figures(self, mark: Mark) -> RegionFigures | None:
         """Figures of a region in what is shown."""
-        layer, look = picture_of(self.viewer), self.looks.look
+        layer, look = next(navigation.visible_pictures(self.viewer), None), self.looks.look
         if layer is None:
             return None
         key = (id(layer.data), look.slab, look.slab_mm)

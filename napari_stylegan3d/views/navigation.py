@@ -49,16 +49,23 @@ def is_free(model: ViewerModel) -> bool:
     return model.dims.ndisplay == 2 and (active is None or str(active.mode) == "pan_zoom")
 
 
+def visible_pictures(model: ViewerModel) -> Iterator[Image]:
+    """The volumes in sight, the topmost first; overlays are none."""
+    for layer in reversed(model.layers):
+        picture = isinstance(layer, Image) and OVERLAY not in layer.metadata
+        if picture and layer.visible and layer.ndim == 3:
+            yield layer
+
+
 def grid_mm(model: ViewerModel) -> np.ndarray:
     """(3, n) first and last voxel centre and voxel size in mm of the picture.
 
     Overlays may have a finer grid, which is ignored when scrolling slices.
     """
-    for layer in reversed(model.layers):
-        picture = isinstance(layer, Image) and OVERLAY not in layer.metadata
-        if picture and layer.visible and layer.ndim == model.dims.ndim == 3:
-            low, step = np.asarray(layer.translate), np.asarray(layer.scale)
-            return np.stack((low, low + step * (np.array(layer.data.shape[:3]) - 1), step))
+    layer = next(visible_pictures(model), None)
+    if layer is not None and model.dims.ndim == 3:
+        low, step = np.asarray(layer.translate), np.asarray(layer.scale)
+        return np.stack((low, low + step * (np.array(layer.data.shape[:3]) - 1), step))
     return np.array([tuple(axis) for axis in model.dims.range]).T
 
 

@@ -10,7 +10,7 @@ from PIL import Image
 from tiny import tiny_generator
 
 from stylegan3d.base import Doubt
-from stylegan3d.geometry.slicing import CELL, VIEWS, draw_montage, slice_of
+from stylegan3d.geometry.slicing import CELL, PLANES, Upright, cut, draw_montage
 from stylegan3d.geometry.space import Space
 from stylegan3d.outputs.lesions import LesionsOfScan
 from stylegan3d.render.renderer import Rendered
@@ -33,8 +33,8 @@ def test_right_is_left_and_the_front_is_up(marked: np.ndarray, space: Space, axe
     turned = image.as_reoriented(turn)
     volume = np.asarray(turned.dataobj)
     grid = Space(volume.shape, turned.affine)
-    for view in VIEWS:
-        picture = slice_of(volume, grid, view)
+    for view in PLANES:
+        picture = cut(Upright.of(volume, grid), view).picture
         rows, columns = (n // 2 for n in picture.shape)
         assert picture[: rows - 1, : columns - 1].min() == 250, view
         assert picture[rows + 1 :].max() == 40, view

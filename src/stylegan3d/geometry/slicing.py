@@ -183,12 +183,6 @@ def cropped(piece: Slice, volume: Upright) -> Slice:
 CELL = 192
 BAR = 22
 FONT_SIZE = 14
-# Letters at the left and right of each picture: radiological, the patient's right is on the left.
-VIEWS: dict[Plane, tuple[str, str]] = {
-    "axial": ("R", "L"),
-    "coronal": ("R", "L"),
-    "sagittal": ("A", "P"),
-}
 
 
 def draw_montage(
@@ -219,21 +213,17 @@ def draw_montage(
         left = column * 3 * cell
         draw.text((left + 4, 3), title, fill=255, font=font)
         for row, volume in enumerate(volumes):
-            for place, (view, sides) in enumerate(VIEWS.items()):
+            for place, view in enumerate(PLANES):
                 x, y = left + place * cell, BAR + row * cell
-                sheet.paste(_fitted(slice_of(volume, space, view), space, cell), (x, y))
-                draw.text((x + 3, y + cell // 2 - 8), sides[0], fill=200, font=font)
-                draw.text((x + cell - 13, y + cell // 2 - 8), sides[1], fill=200, font=font)
+                piece = cut(Upright.of(volume, space), view)
+                sheet.paste(_fitted(piece.picture, space, cell), (x, y))
+                draw.text((x + 3, y + cell // 2 - 8), piece.letters[0], fill=200, font=font)
+                draw.text((x + cell - 13, y + cell // 2 - 8), piece.letters[1], fill=200, font=font)
         if column:
             draw.line([(left, 0), (left, height)], fill=128)
     buffer = io.BytesIO()
     sheet.save(buffer, format="PNG", optimize=True)
     return buffer.getvalue()
-
-
-def slice_of(volume: np.ndarray, space: Space, view: Plane) -> np.ndarray:
-    """The middle slice as a picture (rows from the top): radiological; see `slicing.cut`."""
-    return cut(Upright.of(volume, space), view).picture
 
 
 def _fitted(picture: np.ndarray, space: Space, cell: int) -> Image.Image:

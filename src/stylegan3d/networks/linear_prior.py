@@ -8,14 +8,15 @@ estimated so that it holds for held-out subjects (`foreseen_share`).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 #: Penalties, relative to the mean squared length of a subject's scores.
-PENALTIES = torch.logspace(-3, 3, 19, dtype=torch.float64)
+PENALTIES = np.logspace(-3, 3, 19)
 FOLDS = 5
 #: Least number of subjects.
 FEWEST = FOLDS + 1
@@ -35,47 +36,26 @@ def foreseen_share(x: Tensor, y: Tensor) -> tuple[Tensor, float]:
     Returns
     -------
     weights : Tensor, shape (K,)
-        With the cross-validated penalty.
+        With the penalty of the least leave-one-out error.
     share : float
         Share of the variance of y predicted in held-out subjects by nested cross-validation, 0 to
         1.
     """
+    # Loaded only where a prior is made.
+    from sklearn.linear_model import RidgeCV
+    from sklearn.model_selection import KFold, cross_val_predict
+
     none = torch.zeros(x.shape[1], dtype=x.dtype), 0.0
     if len(y) < FEWEST or not float(y.square().sum()) > 0 or not float(x.square().sum()) > 0:
         return none
-    guesses = torch.zeros_like(y)
-    for rest, here in _splits(len(y)):
-        penalty = _best_penalty(x[rest], y[rest])
-        guesses[here] = (x[here] @ _weights(x[rest], y[rest], PENALTIES[penalty, None]))[:, 0]
+    penalties = PENALTIES * float(x.square().sum()) / len(y)
+    line = RidgeCV(alphas=penalties, fit_intercept=False)
+    folds = KFold(FOLDS, shuffle=True, random_state=0)
+    guesses = torch.from_numpy(cross_val_predict(line, x.numpy(), y.numpy(), cv=folds))
     share = 1 - float((y - guesses).square().sum() / y.square().sum())
     if share <= 0:
         return none
-    return _weights(x, y, PENALTIES[_best_penalty(x, y), None])[:, 0], share
-
-
-def _best_penalty(x: Tensor, y: Tensor) -> int:
-    """Index of the penalty with the least squared error on held-out subjects."""
-    errors = torch.zeros(len(PENALTIES), dtype=y.dtype)
-    for rest, here in _splits(len(y)):
-        guesses = x[here] @ _weights(x[rest], y[rest], PENALTIES)
-        errors += (guesses - y[here, None]).square().sum(dim=0)
-    # The largest of equally good penalties.
-    return len(PENALTIES) - 1 - int(errors.flip(0).argmin())
-
-
-def _weights(x: Tensor, y: Tensor, penalties: Tensor) -> Tensor:
-    """Ridge regressions of y [n] on x [n, K] without a constant, [K, penalties]."""
-    left, lengths, right = torch.linalg.svd(x, full_matrices=False)
-    squares = lengths.square()[:, None]
-    held_back = squares + penalties * squares.sum() / len(y)
-    return right.T @ (lengths[:, None] * (left.T @ y)[:, None] / held_back)
-
-
-def _splits(count: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """Deterministic folds: indices to fit and to hold out."""
-    folds = torch.randperm(count, generator=torch.Generator().manual_seed(0)) % FOLDS
-    for fold in range(FOLDS):
-        yield (folds != fold).nonzero()[:, 0], (folds == fold).nonzero()[:, 0]
+    return torch.from_numpy(line.fit(x.numpy(), y.numpy()).coef_), share
 
 
 def within(values: Tensor, groups: Tensor) -> Tensor:
