@@ -176,8 +176,7 @@ class PatientList(QWidget):
         """Show who is open, and what runs."""
         session = self.session
         rows = [(NOBODY, "Synthetic brains", describe_recipe(Recipe(session.synthetic.source)), "")]
-        for case in session.patients:
-            rows.append((case.key, case.name, self.status_of(case), self._place(case)))
+        rows += [(c.key, c.name, self.status_of(c), self._place(c)) for c in session.patients]
         for case in session.arriving:
             told = f"not opened: {case.problem}" if case.problem else self._task_of(case.key)
             rows.append((case.key, case.name, told, case.problem or self._place(case)))

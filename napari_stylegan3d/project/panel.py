@@ -37,7 +37,7 @@ from stylegan3d.projection.settings import PHASES, TITLES, Choices
 from stylegan3d.scans.orientation import orientation_doubts
 from stylegan3d.scans.pose import MOST_DEG, MOST_MM, NO_POSE, Pose
 from stylegan3d.session.case import Case, Choice
-from stylegan3d.storage.about import ORIGIN_NAMES
+from stylegan3d.storage.about import NOT_ACQUIRED, ORIGIN_NAMES
 from stylegan3d.storage.places import site_names
 
 if TYPE_CHECKING:
@@ -203,7 +203,7 @@ class SearchBox(QWidget):
         self.form = Form(Choices, "project.", only=("budget", "space"))
         self.budget: QComboBox = self.form.native("budget")
         self.space: QComboBox = self.form.native("space")
-        self.loss = self._make_loss()
+        self.loss = controls.combo("project.loss", entries=losses(None))
         self.site = controls.combo("project.site")
         column = controls.stack(on=self, spacing=-1)
         rows = self.form.layout()
@@ -243,10 +243,6 @@ class SearchBox(QWidget):
         for index, (key, text) in enumerate(TITLES.items()):
             known = f", ~{duration_in_words(seconds[key])}" if key in seconds else ""
             self.budget.setItemText(index, text + known)
-
-    def _make_loss(self) -> QComboBox:
-        box = controls.combo("project.loss", entries=losses(None))
-        return box
 
 
 #: Kind of movement, and the tooltips of its three numbers.
@@ -559,9 +555,11 @@ class ProjectPanel(ExplorerPanel):
         busy = self._running or self._waiting
         buttons = self.start, self.pause, self.cancel
         at_work = self.window().focusWidget() in buttons
-        self.start.setEnabled(ready and not busy)
+        no_scan = case is not None and case.origin == "difference"
+        reason = f"This is {NOT_ACQUIRED['difference']}." if no_scan else ""
+        controls.allow(reason, self.start, self.pose.align, self.pose.by_hand)
+        controls.enable(ready and not busy and not no_scan, self.start, self.pose, self.paint)
         self.waits.setVisible(self._waiting)
-        controls.enable(ready and not busy, self.pose, self.paint)
         controls.reveal(self._running, self.pause, self.bar)
         self.cancel.setVisible(busy)
         self.cancel.setEnabled(busy)

@@ -106,15 +106,10 @@ class AgeCurve:
             places(self.age, self.value)[0],
             [(x, height - bottom / 4, anchor, text) for x, anchor, text in below]
             + [
-                (left - bottom / 4, y + bottom / 4, "end", f"{tick_text(float(v))}{unit}")
+                (left - bottom / 4, y + bottom / 4, "end", f"{v:.{2 if abs(v) < 10 else 0}f}{unit}")
                 for y, v in beside
             ],
         )
-
-
-def tick_text(value: float) -> str:
-    """A value beside an axis."""
-    return f"{value:.2f}" if abs(value) < 10 else f"{value:.0f}"
 
 
 def curve_of(numbers: Numbers | None, measure: str) -> AgeCurve | None:

@@ -45,6 +45,19 @@ def saved(window, scan_file, tmp_path) -> Path:
     return Path(shutil.copy(tmp_path / "saved" / name, back / name))
 
 
+def test_a_map_of_what_an_edit_changed_is_shown_and_not_aligned(window, saved, second_file):
+    changed = saved.with_name(saved.name.replace("Scan_", "Change_"))
+    opened(window, saved.rename(changed))
+    assert all("Difference – not for diagnosis" in caption for caption in window.captions)
+    controls = [window.find(f"project.{name}") for name in ("align", "by_hand", "start")]
+    for control in controls:
+        assert not control.isEnabled()
+        assert "not a scan: open the scan instead" in control.toolTip()
+    opened(window, second_file)
+    assert all(control.isEnabled() for control in controls)
+    assert not any("not a scan" in control.toolTip() for control in controls)
+
+
 def test_an_edited_scan_stays_one_and_its_report_says_so(window, saved, tmp_path):
     opened(window, saved)
     assert window.captions == {CAPTION}
