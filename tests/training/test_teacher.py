@@ -69,6 +69,7 @@ def test_its_latents_are_its_teachers(pack, teacher, taught, tmp_path):
 
 def test_noise_means_to_it_what_it_means_to_its_teacher(pack, teacher, tmp_path):
     flowing = copy.copy(teacher)
+    vars(flowing).pop("has_noise", None)  # cached
     flowing.synthesis = AnatomyNetwork(replace(teacher.config, flow_channels=(8, 8, 8)))
     flowing.synthesis.load_state_dict(teacher.synthesis.state_dict(), strict=False)
     flowing.synthesis.flow.noise_strength.fill_(1.0)
