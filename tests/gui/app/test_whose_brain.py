@@ -88,7 +88,8 @@ def check(window) -> None:
     session, case = window.session, window.session.case
     own = "" if case is None else case.name.removeprefix("sub-")
     others = [name for name in NAMES if name != own]
-    captions = [("caption", caption) for caption in window.captions]
+    # Of a pair that of B, which is the subject: A may be anybody's.
+    captions = [("caption", caption.partition("\nB ")[2] or caption) for caption in window.captions]
     title = [("title", window.viewer.title)]
     for where, text in (*texts(window), *captions, *title):
         if where.startswith(OF_SEVERAL):
