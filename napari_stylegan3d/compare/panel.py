@@ -302,6 +302,7 @@ def in_words(figures: PairFigures | None, withheld: str = "") -> dict[str, str]:
 MODES = controls.texts("compare")
 #: A's thumbnail.
 PICTURE = 64
+NO_SWAP = "Only a brain of the model can change places with B: A is a scan, or not there."
 NOTHING = "Nothing yet: pin the current brain, or choose one."
 
 
@@ -387,7 +388,7 @@ class ComparePanel(ExplorerPanel):
         self.show_picture(None)
         self._has_a = bool(title)
         self._show_what_is_of_a()
-        self.swap.setEnabled(recipe is not None)
+        controls.allow(NO_SWAP if recipe is None else "", self.swap)
         self.unpin.setEnabled(bool(title))
         if not title:
             self.figures.show_figures(None)

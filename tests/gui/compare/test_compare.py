@@ -12,7 +12,7 @@ from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication, QWidget
 
 from napari_stylegan3d.compare.controller import NOT_ALIGNED, SWIPE_NAME, left_part, side_of
-from napari_stylegan3d.compare.panel import in_words
+from napari_stylegan3d.compare.panel import NO_SWAP, in_words
 from napari_stylegan3d.project.controller import align_scan, open_scan
 from napari_stylegan3d.views.display import DisplayArray
 from napari_stylegan3d.views.layers import SPARE
@@ -382,6 +382,7 @@ def test_a_scan_can_be_a_and_is_called_real(pair, scan_file, tmp_path):
     pair.click("compare.mode.curtain")
     assert "not for diagnosis" in caption(pair, "Axial"), "half of it is synthetic"
     assert not pair.find("compare.swap").isEnabled()
+    assert pair.find("compare.swap").toolTip() == NO_SWAP
 
 
 def test_favourites_and_the_state_before_can_be_pinned(pair):
