@@ -15,6 +15,7 @@ from stylegan3d.networks.anatomy import AnatomyNetwork
 from stylegan3d.recipe.model import seed_latents
 from stylegan3d.training.anatomy import fit_anatomy
 from stylegan3d.training.config import tiny
+from stylegan3d.training.data import as_input
 from stylegan3d.training.export import export_anatomy, export_stylegan
 from stylegan3d.training.stylegan import train_stylegan
 
@@ -55,8 +56,16 @@ def test_it_draws_its_teachers_brains_and_people_who_were_set_aside(pack, teache
 
 
 def test_its_latents_are_its_teachers(pack, teacher, taught, tmp_path):
-    made = export_stylegan(taught, pack, tmp_path / "model", "pupil")
+    made = export_stylegan(taught, pack, tmp_path / "model", "pupil", teacher=teacher)
     shared = taught.extra["teacher"]
+    scan = as_input(pack.volumes[:2]).transpose(0, 1)
+    torch.testing.assert_close(
+        made.encoder(scan) * shared["scale"] + shared["centre"],
+        teacher.encoder(scan),
+        atol=LAYERS,
+        rtol=LAYERS,
+    )
+    assert not made.can("score")  # nothing taught a discriminator
     w, known = (seed_latents(g, range(4)) for g in (made, teacher))
     torch.testing.assert_close(
         w * shared["scale"] + shared["centre"], known, atol=LAYERS, rtol=LAYERS

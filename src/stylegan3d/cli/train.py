@@ -473,7 +473,7 @@ class TrainStyleGAN(Named):
 
         return PreparedTraining(
             train,
-            lambda run, _: export_stylegan(run, pack, **self.exporting()),
+            lambda run, _: export_stylegan(run, pack, teacher=teacher, **self.exporting()),
             lambda figures: [
                 f"  random brains differ {figures['diversity']:.2f} times as much as subjects"
             ],

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from stylegan3d.base import ModelError
 from stylegan3d.networks.anatomy import AnatomyNetwork
-from stylegan3d.networks.config import EncoderConfig
+from stylegan3d.networks.config import AnatomyConfig, EncoderConfig
 from stylegan3d.networks.deformation import exponential, resize, warp
 from stylegan3d.networks.resampling import CHANNELS_LAST, conv3d, haar
 from stylegan3d.networks.synthesis import LeveledSynthesis
@@ -196,3 +196,30 @@ class FittingEncoder(nn.Module):
         if mean is not None:
             self.start_mean = torch.zeros_like(self.start_mean).new_zeros(mean.shape)
         super()._load_from_state_dict(state, prefix, *args)
+
+
+class TaughtEncoder(nn.Module):
+    """The encoder of a teacher, whose latents the pupil has in deviations from their mean.
+
+    It holds what of the teacher's anatomy that encoder reads.
+
+    Attributes
+    ----------
+    centre, scale : Tensor, shape (w_dim,)
+        Mean and standard deviation of the teacher's random latents.
+    """
+
+    centre: Tensor
+    scale: Tensor
+
+    def __init__(self, config: EncoderConfig, teacher: AnatomyConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.anatomy = AnatomyNetwork(teacher).requires_grad_(False)
+        self.encoder = FittingEncoder(config, self.anatomy)
+        self.register_buffer("centre", torch.zeros(teacher.w_dim))
+        self.register_buffer("scale", torch.ones(teacher.w_dim))
+
+    def forward(self, image: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
+        """[N, C, X, Y, Z] in [-1, 1] -> w [N, num_layers, w_dim] of the pupil."""
+        return (self.encoder(image, dtype) - self.centre) / self.scale

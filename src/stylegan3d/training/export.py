@@ -6,7 +6,7 @@ A generator that can be calibrated (`calibration.py`) is calibrated last, after 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,8 @@ from stylegan3d.model.families.anatomy import anatomy_network
 from stylegan3d.model.family import ANATOMY, STYLEGAN
 from stylegan3d.model.generator import Generator
 from stylegan3d.model.loading import load
+from stylegan3d.networks.config import AnatomyConfig
+from stylegan3d.networks.encoder import FittingEncoder, TaughtEncoder
 from stylegan3d.projection.assessment import FILE as RESIDUAL
 from stylegan3d.projection.calibration import LEAST_PEOPLE
 from stylegan3d.projection.calibration import calibrate as calibrate_trust
@@ -54,6 +56,7 @@ def export_stylegan(
     out: str | Path,
     name: str,
     *,
+    teacher: Generator | None = None,
     licence: str | None = None,
     attribution: str | None = None,
     overwrite: bool = False,
@@ -64,6 +67,8 @@ def export_stylegan(
     ----------
     pack : Pack
         The data set of the run, for grid, licences and validation.
+    teacher : Generator or None
+        That of the run, whose encoder the pupil is given.
     licence : str or None
         Licence of the weights; by default the licences of the training data, joined.
     attribution : str or None
@@ -80,26 +85,46 @@ def export_stylegan(
     check_target(out, overwrite)
     settings = run.task.settings
     tensors = _tensors(run.averages["mapping"].state_dict(), run.averages["synthesis"].state_dict())
-    discriminator = run.networks["discriminator"].state_dict()
-    tensors |= halves({f"discriminator.{k}": v for k, v in discriminator.items()})
+    lessons = min(run.steps, settings.teacher_steps) if run.task.teacher else 0
+    architecture: Json = {"family": STYLEGAN, "generator": settings.generator.to_dict()}
+    if run.steps > lessons:
+        discriminator = run.networks["discriminator"].state_dict()
+        tensors |= halves({f"discriminator.{k}": v for k, v in discriminator.items()})
+        architecture["discriminator"] = settings.discriminator.to_dict()
     tensors["w_avg"] = run.extra["w_avg"].float()
-    architecture = {
-        "family": STYLEGAN,
-        "generator": settings.generator.to_dict(),
-        "discriminator": settings.discriminator.to_dict(),
-    }
+    encoder = None
+    if teacher is not None and isinstance(teacher.encoder, FittingEncoder):
+        shared = run.extra["teacher"]
+        plans, encoder = taught_encoder(teacher, shared["centre"], shared["scale"])
+        architecture |= plans
     told = asdict(settings)
-    teacher = {}
-    if run.task.teacher:
-        lessons = min(run.steps, settings.teacher_steps)
-        teacher = {"teacher": {"hash": run.task.teacher, "images": lessons * settings.batch}}
-    training = teacher | {
+    learned = {"hash": run.task.teacher, "images": lessons * settings.batch}
+    training = ({"teacher": learned} if lessons else {}) | {
         "images_seen": run.steps * settings.batch,
         "steps_done": run.steps,
-        "settings": {k: v for k, v in told.items() if k not in architecture},
+        "settings": {k: v for k, v in told.items() if k not in ("generator", "discriminator")},
     }
     card = card_of(pack, name, licence, architecture, training, attribution, labels=run.task.schema)
-    return finish(out, card, tensors, None, pack, overwrite=overwrite)
+    return finish(out, card, tensors, encoder, pack, overwrite=overwrite)
+
+
+def taught_encoder(teacher: Generator, centre: Tensor, scale: Tensor) -> tuple[Json, State]:
+    """Entries of the architecture and tensors of a pupil's encoder, see `TaughtEncoder`."""
+    config = teacher.config
+    assert isinstance(config, AnatomyConfig)
+    assert isinstance(teacher.encoder, FittingEncoder)
+    config = replace(
+        config, detail_basis=0, detail_slope=0.0, flow_channels=(), flow_curves=False, fine_taps=()
+    )
+    encoder = TaughtEncoder(teacher.encoder.config, config)
+    known = anatomy_network(teacher).state_dict()
+    encoder.anatomy.load_state_dict({k: known[k] for k in encoder.anatomy.state_dict()})
+    encoder.encoder.load_state_dict(teacher.encoder.state_dict())
+    plans = {"encoder": encoder.config.to_dict(), "teacher": config.to_dict()}
+    return plans, halves(encoder.cpu().state_dict()) | {
+        "centre": centre.cpu(),
+        "scale": scale.cpu(),
+    }
 
 
 def export_anatomy(
@@ -221,7 +246,7 @@ def halves(state: dict[str, Tensor]) -> dict[str, Tensor]:
     """
     halves = {}
     for name, value in state.items():
-        exact = name.removeprefix("synthesis.").startswith(EXACT)
+        exact = name.removeprefix("synthesis.").removeprefix("anatomy.").startswith(EXACT)
         half = torch.float16 if exact else torch.bfloat16
         halves[name] = value.to(half) if value.is_floating_point() else value
     return halves

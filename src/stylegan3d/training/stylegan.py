@@ -262,6 +262,9 @@ class StyleGANTask(TrainingTask[SynthesisNetwork, Subjects]):
             synthesis.image_layers[0].bias.fill_(float(mean.mean()))
         if data.teacher is not None:
             run.extra["teacher"] = data.teacher.introduce(run.networks["mapping"], data.pack)
+            if config.noise_bands:
+                (white,) = data.teacher.generator.synthesis.stored_noise
+                synthesis.noise.copy_(white)
             return
         root = torch.eye(config.w_dim)
         set_gaussian(run.networks["mapping"], torch.zeros(config.w_dim), root)

@@ -13,13 +13,14 @@ from stylegan3d.geometry.space import MAX_VOXELS
 from stylegan3d.model.family import STYLEGAN, Family, Parts, Tensors
 from stylegan3d.networks.anatomy import AnatomyNetwork
 from stylegan3d.networks.config import (
+    AnatomyConfig,
     DiscriminatorConfig,
     EncoderConfig,
     GeneratorConfig,
     config_of,
 )
 from stylegan3d.networks.discriminator import Discriminator
-from stylegan3d.networks.encoder import build_encoder
+from stylegan3d.networks.encoder import TaughtEncoder, build_encoder
 from stylegan3d.networks.synthesis import MappingNetwork, SynthesisNetwork
 from stylegan3d.storage.jsontext import is_int
 
@@ -52,7 +53,8 @@ FAMILY: Family = StyleGAN()
 
 def check_networks(card: JsonView, tensors: Tensors, encoder: Tensors | None) -> None:
     """Raise ValueError or ModelError if a card's networks do not fit the weights."""
-    sizes = {"generator": tensors, "discriminator": tensors, "encoder": encoder or {}}
+    own = encoder or {}
+    sizes = {"generator": tensors, "discriminator": tensors, "encoder": own, "teacher": own}
     for part, weights in sizes.items():
         plan = card["architecture"].get(part)
         if plan is None and part != "generator":
@@ -78,7 +80,11 @@ def build_parts(
         parts.discriminator = Discriminator(DiscriminatorConfig.from_dict(judge))
         fill(parts.discriminator, tensors, "discriminator.")
     if encode and encoder:
-        parts.encoder = build_encoder(EncoderConfig.from_dict(encode), synthesis)
+        plan, taught = EncoderConfig.from_dict(encode), card["architecture"].get("teacher")
+        if taught:
+            parts.encoder = TaughtEncoder(plan, AnatomyConfig.from_dict(taught))
+        else:
+            parts.encoder = build_encoder(plan, synthesis)
         fill(parts.encoder, encoder, "")
     return parts
 
@@ -105,7 +111,8 @@ def _check_filters(plan: JsonView) -> None:
 def _check_size(part: str, plan: JsonView, weights: int) -> None:
     """Refuse networks that are far larger than the weights."""
     channels, base = whole_numbers(plan, "channels", (1,)), whole_numbers(plan, "base", (1, 1, 1))
-    if part == "generator" and not plan.get("channels", channels):
+    drawing = part in ("generator", "teacher")
+    if drawing and not plan.get("channels", channels):
         # An anatomy model without layers.
         levels = plan.get("levels", 1)
         channels = [0] * min(levels if is_int(levels) else 0, MOST_LEVELS + 1) or [1]
@@ -120,7 +127,7 @@ def _check_size(part: str, plan: JsonView, weights: int) -> None:
     # Lower bound per level: a convolution with 27 weights; for the generator also a map.
     needed = sum(27 * a * b for a, b in pairwise(channels))
     needed += 27 * channels[0] ** 2
-    if part == "generator":
+    if drawing:
         needed += finest // 64 + images * finest // 4096
         needed += max(0, plan.get("mapping_layers", 8) - 2) * min(width, plan.get("w_dim", 1)) ** 2
         needed += width * max(channels)
