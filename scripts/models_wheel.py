@@ -16,7 +16,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = "stylegan3d_models"
-MODELS = ("diffusion-t1-2mm", "vae-t1-2mm")
+MODELS = ("diffusion-t1-2mm", "stylegan-t1-2mm", "vae-t1-2mm")
 PROJECT = """\
 [build-system]
 requires = ["setuptools"]

@@ -5,6 +5,7 @@ import json
 import nibabel as nib
 import pytest
 import torch
+from tolerances import LAYERS
 
 from stylegan3d.base import ModelError, effort
 from stylegan3d.cli import main
@@ -14,7 +15,7 @@ from stylegan3d.recipe.label import encode_labels
 from stylegan3d.recipe.model import seed_latents
 from stylegan3d.storage.places import bundled_model_path, bundled_models
 
-NAME, DIFFUSION = "vae-t1-2mm", "diffusion-t1-2mm"
+NAME, DIFFUSION, STYLEGAN = "vae-t1-2mm", "diffusion-t1-2mm", "stylegan-t1-2mm"
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +25,7 @@ def generator():
 
 def test_generators_that_come_along_have_names():
     # Networks for tissues are none.
-    assert bundled_models() == ["brain-t1-2mm", DIFFUSION, NAME]
+    assert bundled_models() == ["brain-t1-2mm", DIFFUSION, STYLEGAN, NAME]
     assert load(NAME).path == bundled_model_path(NAME)
     with pytest.raises(ModelError, match="There is no generator at 'tissue'"):
         load("tissue")
@@ -98,3 +99,19 @@ def test_a_seed_of_the_diffusion_is_a_brain(diffusion):
     dice = 2 * (brain & inside).sum() / (brain.sum() + inside.sum())
     assert dice > 0.85
     assert 0 < read_tissues(shown, diffusion.space).volumes["ventricle_ml"] < 150
+
+
+def test_the_stylegan_has_the_latents_and_the_noise_of_the_anatomy_model():
+    pupil, teacher = load(STYLEGAN), load()
+    own, known = (seed_latents(g, range(3)) for g in (pupil, teacher))
+    scale, centre = pupil.encoder.scale, pupil.encoder.centre
+    torch.testing.assert_close(own * scale + centre, known, atol=LAYERS, rtol=LAYERS)
+    assert torch.equal(pupil.synthesis.noise_maps(4)[0], teacher.synthesis.noise_maps(4)[0])
+    coarse = [
+        torch.nn.functional.avg_pool3d(g.synthesize(w, 4), 8).flatten(1)
+        for g, w in ((pupil, own), (teacher, known))
+    ]
+    between = torch.corrcoef(torch.cat([c - c.mean(dim=0) for c in coarse]))[:3, 3:]
+    # Each seed's deviation from the mean is that of the same seed.
+    assert between.argmax(dim=1).tolist() == [0, 1, 2]
+    assert float(between.diagonal().min()) > 0.8

@@ -484,7 +484,7 @@ class SynthesisLayer(nn.Module):
             strength = self.noise_strength * ACTIVATION_GAIN
             if strength.ndim:
                 kernel = strength[:, :, None, None, None].to(y.dtype)
-                added = F.conv3d(noise.to(y.dtype), kernel)
+                added = F.conv3d(noise, kernel.contiguous(memory_format=CHANNELS_LAST))
             else:
                 added = (noise * strength).to(y.dtype)
             y = y.add_(added) if inference else y + added
@@ -667,7 +667,7 @@ class SynthesisNetwork(LeveledSynthesis):
     ) -> Iterator[tuple[Tensor, Tensor | None]]:
         """Features and image of each level up to `stop`, coarse to fine."""
         w, maps, dtype, memo = inputs
-        x, noises = self.base(w, dtype), iter(self._of_layers(maps))
+        x, noises = self.base(w, dtype), iter(self._of_layers(maps, dtype, memo))
         image: Tensor | None = None
         for i, level in enumerate(self.typed_levels[: stop + 1]):
             if draft and i == self.config.num_levels - 1:
@@ -679,14 +679,17 @@ class SynthesisNetwork(LeveledSynthesis):
                 image = memo.get((i, "image", dtype), 2 * i + 2, make)
             yield x, image
 
-    def _of_layers(self, maps: Maps) -> Maps:
+    def _of_layers(self, maps: Maps, dtype: torch.dtype, memo: Memo) -> Maps:
         """The noise of each layer: its map, or the bands that the white volume has on its grid."""
         if not self.config.noise_bands:
             return maps
         (white,), found = maps, Maps()
         for level in reversed(self.typed_levels):
-            bands = None if white is None else haar(white) * math.sqrt(8)
-            white = None if bands is None else bands[:, :1]
+            bands = None
+            if white is not None:
+                make = partial(_white_bands, white, dtype)
+                bands = memo.get(("noise", level.index, dtype), 0, make)
+                white = bands[:, :1]
             found = [*[bands] * len(level.layers), *found]
         return found
 
@@ -704,6 +707,12 @@ class SynthesisNetwork(LeveledSynthesis):
         """
         rgb: Tensor = self.to_rgb[str(level)](x, w[:, 2 * level + 1])
         return rgb if before is None else sum_low(rgb, self._doubled(before))
+
+
+def _white_bands(white: Tensor, dtype: torch.dtype) -> Tensor:
+    """Haar bands of white noise of unit variance, which have unit variance, too."""
+    bands = haar(white.float()) * math.sqrt(8)
+    return bands.to(dtype).contiguous(memory_format=CHANNELS_LAST)
 
 
 #: Points that a curve passes through.

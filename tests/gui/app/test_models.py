@@ -282,7 +282,7 @@ def test_the_menu_has_the_models_that_come_along(window):
     menu.aboutToShow.emit()
     texts = [action.text() for action in menu.actions()]
     at = texts.index("Bundled model")
-    assert texts[at + 1 : at + 3] == ["diffusion-t1-2mm", "vae-t1-2mm"]
+    assert texts[at + 1 : at + 4] == ["diffusion-t1-2mm", "stylegan-t1-2mm", "vae-t1-2mm"]
     assert menu.actions()[at + 1].toolTip().endswith("diffusion-t1-2mm")
 
 
