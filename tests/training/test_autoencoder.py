@@ -248,8 +248,11 @@ def test_the_command_trains_resumes_and_exports(even_pack, tmp_path, capsys, mon
     status, told = run(*first, "--resume", "--export", model, "--labels", "height")
     assert status == 2
     assert "no column 'height'" in told.err
-    # Of two steps of training nobody's age can be told; the model is there, without labels.
-    status, told = run(*first, "--resume", "--export", model, "--labels", "age")
+    # If nobody's age can be told, the model is there, without labels.
+    with monkeypatch.context() as patch:
+        told_by_nothing = lambda x, y: (torch.zeros(x.shape[1], dtype=x.dtype), 0.0)  # noqa: E731
+        patch.setattr("stylegan3d.networks.linear_prior.foreseen_share", told_by_nothing)
+        status, told = run(*first, "--resume", "--export", model, "--labels", "age")
     assert status == 2
     assert "'age' cannot be predicted" in told.err
     assert load(model).label_dim == 0
