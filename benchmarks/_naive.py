@@ -16,6 +16,7 @@ from stylegan3d.networks import flow as flows
 from stylegan3d.networks.anatomy import AnatomyNetwork
 from stylegan3d.networks.deformation import exponential, warp
 from stylegan3d.networks.flow import toed
+from stylegan3d.networks.memo import NoMemo
 from stylegan3d.networks.resampling import haar, inverse_haar
 from stylegan3d.networks.synthesis import LeveledSynthesis, SynthesisLayer, SynthesisNetwork, ToRGB
 
@@ -50,9 +51,13 @@ def modulated(layer: SynthesisLayer | ToRGB, x: Tensor, w: Tensor) -> Tensor:
     return x
 
 
-def synthesis_layer(layer: SynthesisLayer, x: Tensor, w: Tensor) -> Tensor:
+def synthesis_layer(layer: SynthesisLayer, x: Tensor, w: Tensor, noise: Tensor) -> Tensor:
     """Convolution, noise, bias, leaky ReLU."""
-    x = modulated(layer, x, w) + layer.noise * layer.noise_strength
+    x, strength = modulated(layer, x, w), layer.noise_strength
+    if strength.ndim:
+        x = x + F.conv3d(noise, strength[:, :, None, None, None])
+    else:
+        x = x + noise * strength
     x = x + layer.bias[:, None, None, None]
     return F.leaky_relu(x, 0.2) * math.sqrt(2)
 
@@ -78,16 +83,18 @@ def synthesize(network: LeveledSynthesis, w: Tensor) -> Tensor:
 def stylegan(network: SynthesisNetwork, w: Tensor) -> Tensor:
     """The `orig` and `skip` wirings."""
     assert network.config.wiring in ("orig", "skip")
-    x, image = network.const, None
+    x, image, white = network.base(w, torch.float32), None, network.stored_noise
+    noises = iter(network._of_layers([*white], torch.float32, NoMemo()))
     for i, level in enumerate(network.typed_levels):
         low = None if image is None else doubled(network, image)
         for layer, row in zip(level.layers, level.rows, strict=True):
-            x = synthesis_layer(layer, x, w[:, row])
+            x = synthesis_layer(layer, x, w[:, row], next(noises))
         if str(i) in network.to_rgb:
             rgb = network.to_rgb[str(i)]
             image = modulated(rgb, x, w[:, 2 * i + 1]) + rgb.bias[:, None, None, None]
             if low is not None:
                 image[:, : low.shape[1]] += low
+    image = network._with_constant(image, network.config.num_levels - 1)
     return inverse_haar(image) if network.config.head == "haar" else image
 
 

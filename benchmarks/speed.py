@@ -1,6 +1,6 @@
 """How fast volumes are made: each way as a ratio to a naive forward pass, measured in one run.
 
-    python benchmarks/speed.py [--network bundled|official] [--rounds N] [--renders N]
+    python benchmarks/speed.py [--network NAME] [--rounds N] [--renders N]
 
 Each row is timed in turn with the naive pass, A B A B …, so that a machine that slows down halfway
 slows both; the median of the paired ratios is printed. `ceiling` is the share of the speed at which
@@ -58,6 +58,8 @@ from stylegan3d.segmentation.inference import bundled_segmenter
 from stylegan3d.translation.files import resized
 from stylegan3d.translation.painter import bundled_painter
 
+#: The bundled ones that interact, and that of 3D-StyleGAN.
+NETWORKS = ("brain-t1-2mm", "stylegan-t1-2mm", "official")
 OFFICIAL = GeneratorConfig(
     base=(5, 6, 7),
     channels=(96,) * 5,
@@ -70,9 +72,9 @@ OFFICIAL = GeneratorConfig(
 
 
 def network(name: str) -> Generator:
-    """The bundled generator, or the official configuration with random weights."""
-    if name == "bundled":
-        return stylegan3d.load(device=DEVICE)
+    """A bundled generator, or the official configuration with random weights."""
+    if name != "official":
+        return stylegan3d.load(name, device=DEVICE)
     torch.manual_seed(0)
     space = Space(OFFICIAL.image_grids[-1], np.diag([2.0, 2.0, 2.0, 1.0]))
     synthesis = SynthesisNetwork(OFFICIAL)
@@ -200,7 +202,7 @@ def measure(name: str, rounds: int, with_memory: bool) -> None:
     """Print one network's table."""
     generator = network(name)
     w = stylegan3d.seed_latents(generator, [0], truncation=0.7)
-    print(f"\n{generator.name if name == 'bundled' else 'official 3D-StyleGAN, 2 mm, 96 filters'}")
+    print(f"\n{'official 3D-StyleGAN, 2 mm, 96 filters' if name == 'official' else name}")
     with torch.no_grad():
         require_same(synthesize(generator.synthesis, w), generator.synthesis(w), "the naive image")
     best = ceiling(generator.device)
@@ -240,7 +242,7 @@ def peak_of(name: str, index: int) -> float:
 
 def soak(renders: int) -> None:
     """Memory before and after many renderings of the bundled generator."""
-    generator = network("bundled")
+    generator = network(NETWORKS[0])
     renderer = Renderer(generator)
     ws = stylegan3d.seed_latents(generator, range(50), truncation=0.7)
     sizes = []
@@ -273,7 +275,7 @@ def main() -> None:
     """Print the tables."""
     global DEVICE
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--network", choices=["bundled", "official"], default=None)
+    parser.add_argument("--network", choices=NETWORKS, default=None)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--renders", type=int, default=0, help="also render so many, for memory")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
@@ -292,7 +294,7 @@ def main() -> None:
         f"{DEVICE}, {torch.get_num_threads()} threads, torch {torch.__version__}, fastest in "
         f"{str(measured_dtype(torch.device(DEVICE)))[6:]}"
     )
-    for name in [options.network] if options.network else ["bundled", "official"]:
+    for name in [options.network] if options.network else NETWORKS:
         measure(name, options.rounds, not options.no_memory)
     if options.renders:
         soak(options.renders)
