@@ -39,6 +39,7 @@ from stylegan3d.geometry.space import as_packed, to_display, unit
 from stylegan3d.memory import keep_large_blocks
 from stylegan3d.metrics.distances import Moments, expected_bmmd2, real_bmmd2
 from stylegan3d.metrics.diversity import pair_correlation, pair_ms_ssim, random_pairs
+from stylegan3d.model.family import HasNoiseMaps
 from stylegan3d.model.generator import Generator
 from stylegan3d.model.labelled_mapping import LabelledMapping
 from stylegan3d.networks.config import GeneratorConfig
@@ -263,7 +264,9 @@ class StyleGANTask(TrainingTask[SynthesisNetwork, Subjects]):
         if data.teacher is not None:
             run.extra["teacher"] = data.teacher.introduce(run.networks["mapping"], data.pack)
             if config.noise_bands:
-                (white,) = data.teacher.generator.synthesis.stored_noise
+                drawing = data.teacher.generator.synthesis
+                assert isinstance(drawing, HasNoiseMaps)
+                (white,) = drawing.noise_maps("fixed")
                 synthesis.noise.copy_(white)
             return
         root = torch.eye(config.w_dim)
