@@ -36,7 +36,7 @@ from stylegan3d.model.labelled_mapping import LabelledMapping
 from stylegan3d.model.random_latents import pca_directions
 from stylegan3d.networks.config import GeneratorConfig, Grid
 from stylegan3d.networks.discriminator import Discriminator
-from stylegan3d.networks.memo import Noise
+from stylegan3d.networks.memo import Maps, Noise
 from stylegan3d.networks.synthesis import LeveledSynthesis
 from stylegan3d.recipe.directions import Directions
 from stylegan3d.recipe.label import Label, encode_labels
@@ -440,15 +440,15 @@ class Generator(Shown):
         return mixed
 
     @answering
-    def synthesize(self, w: Tensor, noise: Noise = "fixed", level: int = -1) -> Tensor:
+    def synthesize(self, w: Tensor, noise: Noise | Maps = "fixed", level: int = -1) -> Tensor:
         """Intermediate latent to volume; differentiable in w.
 
         Parameters
         ----------
         w : Tensor, shape (N, num_layers, w_dim)
-        noise : Noise
-            "fixed" (the maps stored with the model), "none", or a seed. Use "none" for latents of
-            scans if the generator `draws_texture`.
+        noise : Noise or list of Tensor
+            "fixed" (the maps stored with the model), "none", or a seed; or the maps themselves. Use
+            "none" for latents of scans if the generator `draws_texture`.
         level : int
             Index of `levels`; -1 is full resolution.
 

@@ -86,8 +86,12 @@ class Encoder(nn.Module):
         return mean[:, None] + self.offsets(h).unflatten(1, (config.num_layers, config.w_dim))
 
 
-def build_encoder(config: EncoderConfig, synthesis: LeveledSynthesis) -> Encoder | FittingEncoder:
-    """Build the encoder of a configuration for a generator."""
+def build_encoder(
+    config: EncoderConfig, synthesis: LeveledSynthesis, teacher: AnatomyConfig | None = None
+) -> Encoder | FittingEncoder | TaughtEncoder:
+    """Build the encoder of a configuration for a generator; with a teacher that one's."""
+    if teacher is not None:
+        return TaughtEncoder(config, teacher)
     if config.kind != "fitting":
         return Encoder(config)
     if not isinstance(synthesis, AnatomyNetwork):

@@ -714,9 +714,9 @@ class Teacher:
         self, rows: Tensor, run: StyleGANRun, level: int = -1, noise: Noise | Maps = "none"
     ) -> Tensor:
         """The teacher's volumes, or those of a coarser level, of the pupil's w and noise."""
-        shared, teacher = run.extra["teacher"], self.generator
-        own = (rows * shared["scale"] + shared["centre"]).to(teacher.device, torch.float32)
-        return teacher.synthesis(own, noise, level, teacher.dtype).to(rows.device)
+        shared = run.extra["teacher"]
+        made = self.generator.synthesize(rows * shared["scale"] + shared["centre"], noise, level)
+        return made.to(rows.device)
 
 
 def lesson_optimiser(synthesis: nn.Module) -> torch.optim.Optimizer:
@@ -741,9 +741,8 @@ class Lesson(Step):
     Half of the batch are people at the latents that the teacher's encoder finds, the others the
     teacher's random brains, some with style mixing, so that rows of w mean the same to both; and so
     does noise, at the finest level (pairs of noise and volume: Luhman and Luhman 2021, arXiv
-    2101.02388). The
-    squared error is learned level by level, coarse to fine (distillation: Hinton et al. 2015, arXiv
-    1503.02531).
+    2101.02388). The squared error is learned level by level, coarse to fine (distillation: Hinton
+    et al. 2015, arXiv 1503.02531).
     """
 
     def __init__(self, run: StyleGANRun, data: Subjects) -> None:

@@ -20,7 +20,7 @@ from stylegan3d.networks.config import (
     config_of,
 )
 from stylegan3d.networks.discriminator import Discriminator
-from stylegan3d.networks.encoder import TaughtEncoder, build_encoder
+from stylegan3d.networks.encoder import build_encoder
 from stylegan3d.networks.synthesis import MappingNetwork, SynthesisNetwork
 from stylegan3d.storage.jsontext import is_int
 
@@ -80,11 +80,9 @@ def build_parts(
         parts.discriminator = Discriminator(DiscriminatorConfig.from_dict(judge))
         fill(parts.discriminator, tensors, "discriminator.")
     if encode and encoder:
-        plan, taught = EncoderConfig.from_dict(encode), card["architecture"].get("teacher")
-        if taught:
-            parts.encoder = TaughtEncoder(plan, AnatomyConfig.from_dict(taught))
-        else:
-            parts.encoder = build_encoder(plan, synthesis)
+        taught = card["architecture"].get("teacher")
+        teacher = AnatomyConfig.from_dict(taught) if taught else None
+        parts.encoder = build_encoder(EncoderConfig.from_dict(encode), synthesis, teacher)
         fill(parts.encoder, encoder, "")
     return parts
 
