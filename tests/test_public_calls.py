@@ -9,7 +9,21 @@ import torch
 
 import stylegan3d
 from stylegan3d.base import StyleGAN3DError
+from stylegan3d.evaluation.evaluation import evaluate
+from stylegan3d.evaluation.settings import EvaluationSettings
 from stylegan3d.recipe.latents import Latent
+
+
+def zeros(generator):
+    return torch.zeros(1, generator.z_dim)
+
+
+def rows(generator):
+    return generator.w_avg.expand(1, generator.num_layers, -1)
+
+
+def brain(generator):
+    return np.ones(generator.shape, np.float32)
 
 
 @pytest.mark.parametrize(
@@ -29,6 +43,17 @@ from stylegan3d.recipe.latents import Latent
         (lambda G: G.synthesize([1]), "w must be Tensor"),
         (lambda G: stylegan3d.mix(G.w_avg[None], G.w_avg[None], 7), "strengths from 0 to 1"),
         (lambda G: stylegan3d.mix(G.w_avg[None], G.w_avg[None], "a"), "strength must be float"),
+        (lambda G: stylegan3d.measure_volume(np.zeros((3, 3, 3)), G.space), r"\(3, 3, 3\) voxels"),
+        (lambda G: G.map(zeros(G), truncation=float("nan")), "finite number, not nan"),
+        (lambda G: G.map(zeros(G), truncation_layers=-3), "whole number from 0, not -3"),
+        (lambda G: G.map(zeros(G), truncation_layers=99), "choose 0 to 4"),
+        (lambda G: G.synthesize(rows(G), "loud"), "a whole number from 0 to 4294967295"),
+        (lambda G: G.synthesize(rows(G), -5), "a whole number from 0 to 4294967295"),
+        (lambda G: stylegan3d.Renderer(G).render(rows(G)[0], channel=1), "image channel 1, but"),
+        (lambda G: stylegan3d.project(G, brain(G), channel=1), "image channel 1, but"),
+        (lambda G: stylegan3d.project(G, brain(G), noise=-5), "a whole number from 0 to"),
+        (lambda G: stylegan3d.pca_directions(G, 2, seed=-1), "seed must be a whole number"),
+        (lambda G: evaluate(G, None, EvaluationSettings(samples=3)), "samples is 3, but must be"),
     ],
 )
 def test_a_wrong_argument_is_one_sentence(call, says, tiny_generator):
@@ -77,3 +102,14 @@ def test_a_label_beyond_the_people_of_the_model_is_told():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         generator.map(z, age=70, sex="F")
+
+
+@pytest.mark.parametrize("psi", [7, -1])
+def test_a_truncation_beyond_people_is_told(tiny_generator, psi):
+    recipe = stylegan3d.Recipe(truncation=stylegan3d.Truncation(psi))
+    says = f"truncation {psi} is outside 0 to 1.5"
+    with pytest.warns(UserWarning, match=says) as told:
+        tiny_generator.map(zeros(tiny_generator), truncation=psi)
+    assert told[0].filename == __file__
+    with pytest.warns(UserWarning, match=says):
+        recipe.latent(tiny_generator)

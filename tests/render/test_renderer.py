@@ -10,7 +10,7 @@ import pytest
 import torch
 from tiny import tiny_generator
 
-from stylegan3d.base import Cancelled, ModelError, Progress
+from stylegan3d.base import Cancelled, Progress, StyleGAN3DError
 from stylegan3d.networks.memo import Memo
 from stylegan3d.recipe.model import seed_latents
 from stylegan3d.render import renderer as graphs
@@ -124,7 +124,7 @@ def test_random_noise_is_other_noise_each_time(generator):
     ],
 )
 def test_what_does_not_fit_is_refused_in_a_sentence(rows, channel, told):
-    with pytest.raises(ModelError, match=told):
+    with pytest.raises(StyleGAN3DError, match=told):
         Renderer(made("skip")).render(torch.zeros(rows), channel=channel)
 
 

@@ -43,6 +43,7 @@ from stylegan3d.model.generator import Generator
 from stylegan3d.pages import page as pages
 from stylegan3d.pages.page import Markup, curves, distributions, interval_bar
 from stylegan3d.render.figures import COMPOSITE, SYNTHETIC, with_source_type
+from stylegan3d.settings.option import check_options
 from stylegan3d.storage.about import version
 from stylegan3d.storage.files import atomic_write_bytes, table_text
 from stylegan3d.storage.jsontext import read_json, to_json
@@ -142,8 +143,9 @@ def open_material(
     out: Path | None = None,
 ) -> Material:
     """Open the brains of an evaluation; see `evaluate`."""
-    store = Store(None if out is None else out / WORK)
-    return Material(subject, pack, settings or EvaluationSettings(), report, store)
+    store, settings = Store(None if out is None else out / WORK), settings or EvaluationSettings()
+    check_options(settings)
+    return Material(subject, pack, settings, report, store)
 
 
 def _head(material: Material) -> Json:

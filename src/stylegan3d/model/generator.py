@@ -42,7 +42,7 @@ from stylegan3d.recipe.directions import Directions
 from stylegan3d.recipe.label import Label, encode_labels
 from stylegan3d.recipe.latents import NOISE, OPENED, Delta, load_directions, mix
 from stylegan3d.recipe.model import seed_latents
-from stylegan3d.recipe.recipe import Recipe
+from stylegan3d.recipe.recipe import Recipe, Truncation
 from stylegan3d.storage.checked import answering
 from stylegan3d.storage.places import DIRECTIONS, TEMPLATE
 
@@ -363,7 +363,8 @@ class Generator(Shown):
         truncation : float
             Psi; w = w_avg + psi (w - w_avg) (Karras et al. 2019, appendix B). 1 changes nothing, 0
             gives the average brain. With labels learned after training, w_avg is the mean for the
-            label, so truncation does not change a requested age.
+            label, so truncation does not change a requested age. A warning tells of one outside 0
+            to 1.5.
         truncation_layers : int or None
             Number of first rows to truncate; None for all.
         labels : object
@@ -373,18 +374,31 @@ class Generator(Shown):
         Returns
         -------
         Tensor, shape (N, num_layers, w_dim)
+
+        Raises
+        ------
+        ModelError, RecipeError
+            If z has another shape, or the generator has no such label or so many rows.
         """
         if z.ndim != 2 or z.shape[1] != self.z_dim:
             raise ModelError(
                 f"The latent z has shape {tuple(z.shape)}, but this generator takes (n, "
                 f"{self.z_dim})."
             )
+        cutoff = None if truncation_layers is None else int(truncation_layers)
+        named: Label | None = None
+        if isinstance(label := labels or label, Mapping):
+            named = Label.of(label)
+            label = named.encode(self)
+        asked = Recipe(truncation=Truncation(float(truncation), cutoff), label=named)
+        asked.check(self)
+        for doubt in asked.doubts(self):
+            warnings.warn(doubt.sentence, stacklevel=3)
         with torch.set_grad_enabled(z.requires_grad and torch.is_grad_enabled()):
-            z, label = z.to(self.device, torch.float32), self._label(labels or label, len(z))
+            z, label = z.to(self.device, torch.float32), self._label(label, len(z))
             learned = isinstance(self.mapping, LabelledMapping)
             w = self.mapping(z, None if learned else label)
             rows = w[:, None].expand(-1, self.num_layers, -1).clone()
-            cutoff = self.num_layers if truncation_layers is None else truncation_layers
             if truncation != 1.0:
                 rows[:, :cutoff] = self.w_avg + truncation * (rows[:, :cutoff] - self.w_avg)
             if isinstance(self.mapping, LabelledMapping) and label is not None:
@@ -489,14 +503,9 @@ class Generator(Shown):
         label = self._label(label, len(volume)) if self.config.label_dim else None
         return self.discriminator(volume.to(self.device, torch.float32), label)
 
-    def _label(self, label: Tensor | Mapping[str, float | str] | None, count: int) -> Tensor | None:
+    def _label(self, label: Tensor | None, count: int) -> Tensor | None:
         """[count, label_dim], averages where none is given; None for an unconditional generator."""
         size = self.label_dim
-        if isinstance(label, Mapping):
-            named = Label.of(label)
-            label = named.encode(self)
-            for doubt in Recipe(label=named).doubts(self):
-                warnings.warn(doubt.sentence, stacklevel=4)
         if label is None and self.config.label_dim:
             # A network without named labels, such as an official one, takes zeros for None.
             schema = self.card.get("labels")

@@ -20,7 +20,7 @@ import numpy as np
 
 from stylegan3d.base import RecipeError, current_effort, effort
 from stylegan3d.recipe.directions import Directions
-from stylegan3d.recipe.model import Model
+from stylegan3d.recipe.model import Model, check_seed
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -148,8 +148,9 @@ def pca_directions(
     Raises
     ------
     RecipeError
-        If there are too few samples or no components.
+        If there are too few samples or no components, or the seed is none.
     """
+    check_seed(seed, "The seed")
     if generator.components is not None and components >= 1:
         return _of_family(generator, components)
     components = min(components, generator.w_dim)

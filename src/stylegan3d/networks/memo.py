@@ -13,8 +13,11 @@ from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
 import torch
 from torch import Tensor
+
+from stylegan3d.recipe.model import check_seed
 
 Noise = Literal["fixed", "none", "random"] | int
 #: Noise maps, one per layer; None without noise.
@@ -22,15 +25,20 @@ Maps = list[Tensor | None]
 
 
 def drawn_noise(stored: list[Tensor], noise: Noise, batch: int = 1) -> Maps:
-    """The maps of a kind of noise, each [1 or N, ...] as those that are stored, [1, ...]."""
+    """The maps of a kind of noise, each [1 or N, ...] as those that are stored, [1, ...].
+
+    RecipeError if it is neither a kind nor a seed.
+    """
     if noise == "fixed":
         return list(stored)
     if noise == "none":
         return [None] * len(stored)
     if noise == "random":
         return [torch.randn(batch, *n.shape[1:], device=n.device, dtype=n.dtype) for n in stored]
+    seed = np.asarray(noise).item()
+    check_seed(seed, 'Noise other than "fixed" and "none"')
     # Drawn on the CPU, so that a seed means the same noise on every device.
-    generator = torch.Generator().manual_seed(int(noise))
+    generator = torch.Generator().manual_seed(seed)
     return [torch.randn(n.shape, generator=generator).to(n) for n in stored]
 
 

@@ -26,7 +26,6 @@ from stylegan3d.base import SILENT, Doubt, Json, Progress, RecipeError, StyleGAN
 from stylegan3d.geometry.slicing import Shown
 from stylegan3d.measures.tissue_volumes import Tissues, read_tissues
 from stylegan3d.model.generator import Generator
-from stylegan3d.networks.memo import Noise
 from stylegan3d.projection.assessment import Assessment, Yardstick, assess
 from stylegan3d.projection.calibration import open_site
 from stylegan3d.projection.forward import Mask, Masked, Operator
@@ -51,7 +50,7 @@ from stylegan3d.projection.settings import BUDGETS, METHODS, QUICK, SPACES, TUNE
 from stylegan3d.projection.signs import first_guess
 from stylegan3d.recipe.keyframes import Moment
 from stylegan3d.recipe.latents import Delta, Latent
-from stylegan3d.recipe.model import seed_latents
+from stylegan3d.recipe.model import Noise, seed_latents
 from stylegan3d.recipe.recipe import Recipe
 from stylegan3d.render.editable import CarriedDetail, Original
 from stylegan3d.render.recipes import EditedScan, edited_moment
@@ -357,6 +356,7 @@ def project(
     original = method == "original"
     volume, mask = check_scan(generator, aligned)
     check_choices(generator, space, budget, method, noise)
+    Recipe(noise=noise, channel=channel).check(generator)
     if yardstick is None and choices.site is not None:
         yardstick = open_site(generator, choices.site)
     shown: Noise = "none" if generator.draws_texture else noise

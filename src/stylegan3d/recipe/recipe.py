@@ -361,8 +361,11 @@ class Recipe:
     def doubts(self, generator: Model) -> list[Doubt]:
         """What of it lies beyond the people whom `generator` learned from."""
         found, psi = [], self.truncation.psi
-        if psi > MOST_TRUNCATION:
-            sentence = f"A truncation of {psi:g} goes beyond how people differ: expect artefacts."
+        if not 0 <= psi <= MOST_TRUNCATION:
+            sentence = (
+                f"The truncation {psi:g} is outside 0 to {MOST_TRUNCATION:g}, beyond how people "
+                "differ: expect artefacts."
+            )
             found.append(Doubt("truncation", "tell", sentence, {"truncation": psi}))
         schema = {entry["name"]: entry for entry in generator.card.get("labels", [])}
         for name, value in self.label.values if self.label else ():

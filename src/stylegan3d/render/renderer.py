@@ -27,6 +27,7 @@ from stylegan3d.model.generator import Generator
 from stylegan3d.networks.memo import Memo, Noise
 from stylegan3d.recipe.latents import Delta
 from stylegan3d.recipe.model import TRUNCATION, seed_latents
+from stylegan3d.recipe.recipe import Recipe
 from stylegan3d.render.editable import Details
 from stylegan3d.render.movement import Movement
 
@@ -286,11 +287,7 @@ class Renderer:
                 f"The latent has shape {tuple(w.shape)}; the renderer draws one volume at a time "
                 f"from ({generator.num_layers}, {generator.w_dim})."
             )
-        if not 0 <= channel < generator.config.image_channels:
-            raise ModelError(
-                f"Image channel {channel} was asked for, but the images of {generator.name} have "
-                f"{generator.config.image_channels}, counted from 0."
-            )
+        Recipe(channel=channel).check(generator)
         rows = w[None].to(generator.device, torch.float32)
         started = time.perf_counter()
         with self._lock:

@@ -110,7 +110,7 @@ def answering(function: Callable[..., T]) -> Callable[..., T]:
     Raises
     ------
     StyleGAN3DError
-        If an argument is missing, unknown or of another type.
+        If an argument is missing, unknown or of another type, or a volume is not on its space.
     """
     signature = inspect.signature(function)
     wanted = {
@@ -131,6 +131,12 @@ def answering(function: Callable[..., T]) -> Callable[..., T]:
                     f"{function.__name__}: {name} must be {' or '.join(kinds)}, "
                     f"not {type(value).__name__} ({short_repr(value)})."
                 )
+        has, wants = (getattr(given.get(name), "shape", None) for name in ("volume", "space"))
+        if wants is not None and has not in (None, wants):
+            raise StyleGAN3DError(
+                f"{function.__name__}: the volume has {has} voxels, but its space {wants}: give "
+                "one brain and its own grid."
+            )
         return function(*values, **named)
 
     return called
