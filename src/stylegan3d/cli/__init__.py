@@ -17,17 +17,7 @@ from typer.core import TyperGroup
 from typer.main import get_command
 
 from stylegan3d.base import StyleGAN3DError
-from stylegan3d.cli import (
-    compare,
-    evaluate,
-    model,
-    project,
-    recipes,
-    render,
-    segment,
-    synthesize,
-    train,
-)
+from stylegan3d.cli import evaluate, model, recipes, render, scans, train
 from stylegan3d.cli.common import Spoken, log
 from stylegan3d.memory import is_out_of_memory
 from stylegan3d.storage.files import output_errors
@@ -83,9 +73,9 @@ def _options(
 
 
 for _panel, _verbs in {
-    "Brains": (recipes.generate, recipes.mix, recipes.edit, recipes.directions, compare.compare),
-    "Scans": (project.project, segment.segment, synthesize.synthesize),
-    "Models": (project.prepare, evaluate.evaluate, model.info),
+    "Brains": (recipes.generate, recipes.mix, recipes.edit, recipes.directions, evaluate.compare),
+    "Scans": (scans.project, scans.segment, scans.synthesize),
+    "Models": (scans.prepare, evaluate.evaluate, model.info),
 }.items():
     for _verb in _verbs:
         app.command(rich_help_panel=_panel)(_verb)
