@@ -21,10 +21,9 @@ import torch
 import stylegan3d
 from stylegan3d.dataset.pack import load_pack
 from stylegan3d.directions.value_table import read_value_table
-from stylegan3d.evaluation.groups import compare_latents, design_of
+from stylegan3d.evaluation.groups import compare_latents, design_of, permuted
 from stylegan3d.evaluation.settings import GroupSettings
 from stylegan3d.metrics.comparison import wilson
-from stylegan3d.metrics.permutation import permuted
 from stylegan3d.render.movement import deformation_between
 
 OLD, YOUNG, EACH = 62, 32, 20

@@ -37,8 +37,7 @@ from scipy.ndimage import gaussian_filter
 from torch import Tensor
 
 from stylegan3d.geometry.space import Space
-from stylegan3d.model.generator import Generator
-from stylegan3d.model.loading import load
+from stylegan3d.model.generator import Generator, load
 from stylegan3d.outputs.projections import restored_brain, restored_scan
 from stylegan3d.projection import project
 from stylegan3d.projection.forward import Mask, Operator

@@ -39,15 +39,13 @@ from scipy.ndimage import binary_erosion, distance_transform_edt, gaussian_filte
 import stylegan3d
 from stylegan3d.base import Progress
 from stylegan3d.dataset.pack import load_pack
-from stylegan3d.geometry.slicing import draw_montage
-from stylegan3d.geometry.space import as_packed
+from stylegan3d.geometry.space import as_packed, draw_montage
 from stylegan3d.measures.attributes import measure_volume
 from stylegan3d.measures.similarity import similarity
 from stylegan3d.measures.tissue_shape import tissue_shapes
 from stylegan3d.metrics.two_sample import LEAST, classify_by_measures
 from stylegan3d.model.families.anatomy import anatomy_network
-from stylegan3d.model.generator import Generator
-from stylegan3d.model.loading import load
+from stylegan3d.model.generator import Generator, load
 from stylegan3d.projection import ProjectionResult, ProjectionState, estimate_seconds, project
 from stylegan3d.projection.operators import Identity
 from stylegan3d.projection.problem import Problem

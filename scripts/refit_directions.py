@@ -21,7 +21,7 @@ from stylegan3d.directions.attributes import checked, fit_people, seen_in_people
 from stylegan3d.directions.people import encode_people
 from stylegan3d.measures.attributes import MEASURES
 from stylegan3d.model.card import card_text
-from stylegan3d.model.loading import load
+from stylegan3d.model.generator import load
 from stylegan3d.recipe.directions import Directions, join
 from stylegan3d.recipe.latents import save_directions
 from stylegan3d.storage.files import sha256_of

@@ -25,8 +25,7 @@ from napari_stylegan3d.widgets import controls
 from napari_stylegan3d.widgets.controls import LARGEST_SEED, DecimalBox, Fold, SeedPicker
 from stylegan3d.directions.people import label_title
 from stylegan3d.model.family import family_called
-from stylegan3d.recipe.label import middle_of, number_range
-from stylegan3d.recipe.model import TRUNCATION
+from stylegan3d.recipe.model import TRUNCATION, middle_of, number_range
 from stylegan3d.recipe.recipe import Label, Recipe, Truncation
 from stylegan3d.scans.person import SEXES
 from stylegan3d.storage.places import PRIVACY

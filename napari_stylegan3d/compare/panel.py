@@ -31,7 +31,7 @@ from napari_stylegan3d.views.stage import DIFFERENCE_LIMITS
 from napari_stylegan3d.widgets import controls
 from napari_stylegan3d.widgets.forms import Form
 from stylegan3d.base import SessionError
-from stylegan3d.measures.tissue_volumes import EXPLAINED, SMALL, TOLD, VOLUMES
+from stylegan3d.measures.attributes import EXPLAINED, SMALL, TOLD, VOLUMES
 from stylegan3d.scans.verdicts import SIMILARITY
 from stylegan3d.session.provenance import Provenance, provenance_of_state, titled
 from stylegan3d.session.state import IN_COLUMNS, MOST_COLUMNS, State

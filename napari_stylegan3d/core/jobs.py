@@ -66,8 +66,7 @@ def load_model(
     two once torch is imported.
     """
     report(0, 2, "Loading the model")
-    from stylegan3d.model.generator import Generator
-    from stylegan3d.model.loading import load
+    from stylegan3d.model.generator import Generator, load
     from stylegan3d.render.renderer import Renderer
 
     report(1, 2, "Loading the model")

@@ -10,8 +10,8 @@ from napari.utils.colormaps import DirectLabelColormap
 
 from napari_stylegan3d.core.jobs import screen_dtype
 from napari_stylegan3d.views.display import NAMES, OVERLAY
-from stylegan3d.measures.tissue_volumes import EXPLAINED, SMALL, VOLUMES
-from stylegan3d.measures.tissue_volumes import TOLD as TOLD
+from stylegan3d.measures.attributes import EXPLAINED, SMALL, VOLUMES
+from stylegan3d.measures.attributes import TOLD as TOLD
 
 if TYPE_CHECKING:
     from stylegan3d.geometry.space import Space

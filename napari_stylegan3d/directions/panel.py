@@ -19,7 +19,7 @@ from napari_stylegan3d.widgets import controls
 from napari_stylegan3d.widgets.theme import SliderRange
 from stylegan3d.base import StyleGAN3DError, in_words
 from stylegan3d.directions.catalogue import CatalogueEntry, DirectionNotes, own_entries
-from stylegan3d.directions.trajectory import Trajectory
+from stylegan3d.directions.people import Trajectory
 from stylegan3d.model.layers import WHOLE
 from stylegan3d.recipe.recipe import Edit, Recipe
 from stylegan3d.scans.person import OLDEST

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from napari.layers import Image, Layer
     from vispy.scene import SceneCanvas
 
-    from stylegan3d.geometry import slicing
+    from stylegan3d.geometry.space import Upright
 
 KEY = "stylegan3d"
 #: Metadata key of overlays.
@@ -300,15 +300,15 @@ def enlarge_planes(volume: np.ndarray, shape: tuple[int, ...], voxel: Sequence[i
     return larger
 
 
-def engine_volume(layer: Image) -> slicing.Upright:
+def engine_volume(layer: Image) -> Upright:
     """A layer's volume with its affine, for the engine's figures."""
-    from stylegan3d.geometry import slicing
+    from stylegan3d.geometry.space import Upright
 
     data = np.asarray(layer.data)
     affine = np.diag([*(float(size) for size in layer.scale), 1.0])
     affine[:3, 3] = layer.translate
     shape = cast("tuple[int, int, int]", data.shape)
-    return slicing.Upright(data, Space(shape, affine))
+    return Upright(data, Space(shape, affine))
 
 
 REDUCED_BY: dict[str, Callable[..., np.ndarray]] = {"max": np.max, "min": np.min, "mean": np.mean}

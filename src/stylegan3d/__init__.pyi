@@ -16,8 +16,8 @@ from .measures.attributes import measure_volume as measure_volume
 from .measures.similarity import similarity as similarity
 from .model.export import export as export
 from .model.generator import Generator as Generator
-from .model.loading import convert as convert
-from .model.loading import load as load
+from .model.generator import convert as convert
+from .model.generator import load as load
 from .model.random_latents import pca_directions as pca_directions
 from .outputs.results import save_rendered as save_rendered
 from .projection import project as project

@@ -12,7 +12,7 @@ import stylegan3d
 from stylegan3d.base import ModelError
 from stylegan3d.checkpoints.official import is_official
 from stylegan3d.geometry.space import Frame
-from stylegan3d.model.loading import load
+from stylegan3d.model.generator import load
 from stylegan3d.recipe.model import seed_latents
 from stylegan3d.storage.files import sha256_of
 

@@ -8,7 +8,7 @@ import torch
 from checkpoints import naive_official as naive
 from checkpoints.official_files import Maker, dumps, variables_of
 
-from stylegan3d.model.loading import load
+from stylegan3d.model.generator import load
 from stylegan3d.recipe.model import seed_latents
 
 DATA = Path(__file__).parent / "data"

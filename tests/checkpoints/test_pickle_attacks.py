@@ -28,7 +28,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from stylegan3d.checkpoints.pickle_data import ALLOWED, GLOBALS, Refused, read_pickle
-from stylegan3d.model.loading import load
+from stylegan3d.model.generator import load
 
 DATA = Path(__file__).parent / "data"
 NETWORK = short("dnnlib.tflib.network") + short("Network") + b"\x93"

@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 
 from stylegan3d.checkpoints.folder import write_folder
-from stylegan3d.model.generator import Generator
-from stylegan3d.model.loading import load
+from stylegan3d.model.generator import Generator, load
 from stylegan3d.model.random_latents import pca_directions
 from stylegan3d.recipe.latents import save_directions
 from stylegan3d.storage.places import DIRECTIONS

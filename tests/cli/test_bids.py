@@ -10,7 +10,7 @@ import pytest
 import stylegan3d.cohort.work  # noqa: F401  before its choices are made smaller
 from stylegan3d.cli import bids, main
 from stylegan3d.cli.bids import fits
-from stylegan3d.model.loading import load
+from stylegan3d.model.generator import load
 from stylegan3d.projection import settings
 from stylegan3d.recipe.model import seed_latents
 from stylegan3d.render.renderer import Renderer

@@ -10,7 +10,7 @@ import torch
 from tolerances import SFORM_MM
 
 from stylegan3d.checkpoints.official import read_official
-from stylegan3d.model.loading import load
+from stylegan3d.model.generator import load
 from stylegan3d.recipe.model import seed_latents
 
 NETWORK = Path(__file__).parents[1] / "checkpoints" / "data" / "official_tiny_skip.pkl"

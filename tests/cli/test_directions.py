@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from phantoms import encoding_generator, write_people
 
-from stylegan3d.model.loading import load
+from stylegan3d.model.generator import load
 from stylegan3d.recipe.latents import load_directions
 from stylegan3d.recipe.recipe import Edit, Recipe, Source, Truncation
 from stylegan3d.render.renderer import Renderer

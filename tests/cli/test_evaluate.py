@@ -15,11 +15,9 @@ from stylegan3d.cli.evaluate import _parts
 from stylegan3d.dataset.pack import load_pack, write_pack
 from stylegan3d.evaluation.evaluation import CELL, ROWS
 from stylegan3d.evaluation.settings import EvaluationSettings
-from stylegan3d.geometry.slicing import BAR
-from stylegan3d.geometry.space import Space
+from stylegan3d.geometry.space import BAR, Space
 from stylegan3d.metrics import features
-from stylegan3d.model.generator import RandomBrains
-from stylegan3d.model.loading import load
+from stylegan3d.model.generator import RandomBrains, load
 from stylegan3d.render.figures import SOURCE_TYPES
 from stylegan3d.scans import checks
 

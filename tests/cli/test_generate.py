@@ -10,7 +10,7 @@ import pytest
 from tiny import tiny_generator
 
 from stylegan3d.geometry.space import to_display
-from stylegan3d.model.loading import load
+from stylegan3d.model.generator import load
 from stylegan3d.recipe.latents import Latent, save_latent
 from stylegan3d.recipe.recipe import Edit, Recipe, Source, Truncation
 from stylegan3d.render.renderer import Renderer

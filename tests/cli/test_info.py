@@ -5,7 +5,7 @@ import nibabel as nib
 import numpy as np
 
 from stylegan3d.base import Doubt
-from stylegan3d.model.loading import load
+from stylegan3d.model.generator import load
 from stylegan3d.recipe.latents import Delta, Latent, save_latent
 from stylegan3d.recipe.recipe import Recipe, Source
 from stylegan3d.scans import alignment

@@ -9,8 +9,7 @@ from scipy import ndimage
 
 from stylegan3d.dataset.pack import write_pack
 from stylegan3d.measures.lesions import suspect_lesions
-from stylegan3d.model.generator import RandomBrains
-from stylegan3d.model.loading import load
+from stylegan3d.model.generator import RandomBrains, load
 from stylegan3d.segmentation.classes import CLASSES
 from stylegan3d.segmentation.inference import bundled_segmenter, load_lesions
 from stylegan3d.training import lesions

@@ -8,7 +8,7 @@ import pytest
 
 from stylegan3d.base import RecipeError
 from stylegan3d.cli.common import parse_edits, parse_numbers, parse_strengths
-from stylegan3d.model.loading import load
+from stylegan3d.model.generator import load
 from stylegan3d.recipe.latents import Latent, save_latent
 from stylegan3d.recipe.recipe import Edit, Mix, Recipe, Source, Truncation
 from stylegan3d.render.renderer import Renderer

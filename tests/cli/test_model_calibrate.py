@@ -5,7 +5,7 @@ import shutil
 import pytest
 from phantoms import write_people
 
-from stylegan3d.model.loading import load
+from stylegan3d.model.generator import load
 
 
 @pytest.fixture(scope="module")

@@ -190,7 +190,7 @@ def test_a_network_whose_image_overflows_is_told_and_writes_nothing(run, model, 
 
 
 def load_tiny(folder):
-    from stylegan3d.model.loading import load
+    from stylegan3d.model.generator import load
     from stylegan3d.model.random_latents import pca_directions
 
     return pca_directions(load(folder), samples=100)

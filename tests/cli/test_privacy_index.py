@@ -9,8 +9,7 @@ from stylegan3d.dataset.pack import write_pack
 from stylegan3d.evaluation.privacy_index import load_index
 from stylegan3d.geometry.space import Space
 from stylegan3d.metrics import features
-from stylegan3d.model.generator import RandomBrains
-from stylegan3d.model.loading import load
+from stylegan3d.model.generator import RandomBrains, load
 from stylegan3d.storage.places import PRIVACY
 
 

@@ -127,7 +127,7 @@ def test_unexpected_errors_are_a_sentence_unless_asked(run, monkeypatch, tmp_pat
     def broken(*_, **__):
         raise ZeroDivisionError("division by zero\nand more")
 
-    monkeypatch.setattr("stylegan3d.model.loading.load", broken)
+    monkeypatch.setattr("stylegan3d.model.generator.load", broken)
     result = run("info")
     assert result.status == 1
     assert len(result.err.splitlines()) == 1
@@ -141,7 +141,7 @@ def test_what_the_system_refuses_is_a_sentence(run, monkeypatch):
     def refused(*_, **__):
         raise PermissionError(13, "Permission denied", "secret.safetensors")
 
-    monkeypatch.setattr("stylegan3d.model.loading.load", refused)
+    monkeypatch.setattr("stylegan3d.model.generator.load", refused)
     told = run("info")
     assert told.status == 2
     assert told.err.startswith("stylegan3d: secret.safetensors cannot be used (Permission denied)")

@@ -15,8 +15,7 @@ from open_sides import KINDS, in_doubt, said_in
 from private import private_in
 from tolerances import SFORM_MM
 
-from stylegan3d.model.generator import RandomBrains
-from stylegan3d.model.loading import load
+from stylegan3d.model.generator import RandomBrains, load
 from stylegan3d.outputs import report_page
 from stylegan3d.recipe.latents import load_latent
 from stylegan3d.recipe.recipe import Edit, Recipe, Source
@@ -318,7 +317,7 @@ def test_taken_names_are_refused_before_the_work(
     run, brain_model, scan, tmp_path, listing, monkeypatch
 ):
     (tmp_path / FILES[5]).write_text("precious")
-    monkeypatch.setattr("stylegan3d.model.loading.load", lambda *_: pytest.fail("work was begun"))
+    monkeypatch.setattr("stylegan3d.model.generator.load", lambda *_: pytest.fail("work was begun"))
     result = run("project", scan, "--model", brain_model, "--out", tmp_path)
     assert result.status == 2
     assert "exists already" in result.err

@@ -9,7 +9,7 @@ import pytest
 from safetensors.numpy import load_file
 from tolerances import FLOAT32, SFORM_MM
 
-from stylegan3d.model.loading import load
+from stylegan3d.model.generator import load
 from stylegan3d.outputs.dicom import Reference, SavedFile, series_of
 from stylegan3d.storage.places import TEMPLATE
 

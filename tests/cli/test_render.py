@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from stylegan3d.model.loading import load
+from stylegan3d.model.generator import load
 from stylegan3d.recipe.description import read_recipe
 from stylegan3d.recipe.latents import Latent, save_latent
 from stylegan3d.recipe.recipe import Detail, Edit, Recipe, Source, Truncation

@@ -11,8 +11,7 @@ import pytest
 from labelled_phantoms import write_labelled
 
 from stylegan3d.base import Doubt
-from stylegan3d.model.generator import RandomBrains
-from stylegan3d.model.loading import load
+from stylegan3d.model.generator import RandomBrains, load
 from stylegan3d.scans import load_template
 from stylegan3d.segmentation.classes import ALL_MEASURES
 from stylegan3d.segmentation.inference import Segmenter, bundled_segmenter

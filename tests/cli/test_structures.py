@@ -4,8 +4,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from stylegan3d.model.generator import RandomBrains
-from stylegan3d.model.loading import load
+from stylegan3d.model.generator import RandomBrains, load
 from stylegan3d.segmentation.classes import CLASSES
 from stylegan3d.segmentation.inference import bundled_segmenter
 from stylegan3d.segmentation.structures import COLUMNS, TITLES

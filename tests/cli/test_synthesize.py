@@ -10,8 +10,7 @@ import pytest
 from labelled_phantoms import SPACE, VALUES, tissues, write_labelled
 from tolerances import FLOAT32, QFORM_MM
 
-from stylegan3d.model.generator import RandomBrains
-from stylegan3d.model.loading import load
+from stylegan3d.model.generator import RandomBrains, load
 from stylegan3d.segmentation.classes import dice_scores
 from stylegan3d.segmentation.inference import bundled_segmenter
 from stylegan3d.storage.volumes import write_volume

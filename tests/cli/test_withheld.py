@@ -10,8 +10,7 @@ import pytest
 from stylegan3d.base import Doubt, ScanError, StyleGAN3DError, doubts_in
 from stylegan3d.cohort.work import row_of
 from stylegan3d.directions.edit_effects import measure_effect, rows_of
-from stylegan3d.model.generator import RandomBrains
-from stylegan3d.model.loading import load
+from stylegan3d.model.generator import RandomBrains, load
 from stylegan3d.outputs.lesions import lesions_of_scan
 from stylegan3d.outputs.projections import projected_latent
 from stylegan3d.outputs.report import build_case, identity, notes, sides_table, whole_table

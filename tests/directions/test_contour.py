@@ -6,7 +6,7 @@ import torch
 
 from stylegan3d.directions import attributes
 from stylegan3d.directions.attributes import POINTS, border_of, contour_of, contour_rows
-from stylegan3d.model.loading import load
+from stylegan3d.model.generator import load
 from stylegan3d.model.random_latents import random_w
 from stylegan3d.networks.deformation import exponential
 from stylegan3d.render.movement import composed

@@ -9,9 +9,8 @@ from typer.testing import CliRunner
 
 from stylegan3d.base import RecipeError
 from stylegan3d.cli import app
-from stylegan3d.directions.people import People
-from stylegan3d.directions.trajectory import TISSUE, Trajectory, age_reading, ageing
-from stylegan3d.model.loading import load
+from stylegan3d.directions.people import TISSUE, People, Trajectory, age_reading, ageing
+from stylegan3d.model.generator import load
 from stylegan3d.recipe.description import read_recipe
 from stylegan3d.recipe.latents import load_directions, save_directions
 from stylegan3d.recipe.recipe import Recipe, Source

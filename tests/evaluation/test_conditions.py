@@ -10,7 +10,7 @@ import torch
 
 from stylegan3d.evaluation import edits as module
 from stylegan3d.evaluation.edits import CONDITIONED_BRAINS, AttributeJudge, conditions
-from stylegan3d.recipe.label import schema_of
+from stylegan3d.recipe.model import schema_of
 
 PEOPLE = [
     {"age": 20.0 + i, "sex": "FM"[i % 2], "site": "abc"[i % 3], "height": 150.0 + i}

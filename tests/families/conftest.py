@@ -2,7 +2,7 @@ import pytest
 from families import toy
 
 from stylegan3d.model import family as families
-from stylegan3d.model.loading import load
+from stylegan3d.model.generator import load
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -12,7 +12,7 @@ from stylegan3d.checkpoints.folder import write_folder
 from stylegan3d.geometry.space import Space
 from stylegan3d.model.card import card_text
 from stylegan3d.model.families.anatomy import anatomy_network
-from stylegan3d.model.loading import load
+from stylegan3d.model.generator import load
 from stylegan3d.networks.anatomy import AnatomyNetwork
 from stylegan3d.networks.config import AnatomyConfig, GeneratorConfig, config_of
 from stylegan3d.networks.memo import Memo

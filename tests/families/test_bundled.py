@@ -9,10 +9,9 @@ from tolerances import LAYERS
 
 from stylegan3d.base import ModelError, effort
 from stylegan3d.cli import main
-from stylegan3d.measures.tissue_volumes import read_tissues
-from stylegan3d.model.loading import load
-from stylegan3d.recipe.label import encode_labels
-from stylegan3d.recipe.model import seed_latents
+from stylegan3d.measures.attributes import read_tissues
+from stylegan3d.model.generator import load
+from stylegan3d.recipe.model import encode_labels, seed_latents
 from stylegan3d.storage.places import bundled_model_path, bundled_models
 
 NAME, DIFFUSION, STYLEGAN = "vae-t1-2mm", "diffusion-t1-2mm", "stylegan-t1-2mm"

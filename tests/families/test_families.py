@@ -17,7 +17,7 @@ from stylegan3d.evaluation.parts import measure_speed
 from stylegan3d.geometry.space import to_display
 from stylegan3d.model import family as families
 from stylegan3d.model.family import LACKS, OneRow, Parts
-from stylegan3d.model.loading import load
+from stylegan3d.model.generator import load
 from stylegan3d.model.random_latents import COMPONENTS, Spread, random_blocks, random_w
 from stylegan3d.projection.problem import LatentPrior
 from stylegan3d.projection.projector import estimate_seconds

@@ -10,8 +10,7 @@ from PIL import Image
 from tiny import tiny_generator
 
 from stylegan3d.base import Doubt
-from stylegan3d.geometry.slicing import CELL, PLANES, Upright, cut, draw_montage
-from stylegan3d.geometry.space import Space
+from stylegan3d.geometry.space import CELL, PLANES, Space, Upright, cut, draw_montage
 from stylegan3d.outputs.lesions import LesionsOfScan
 from stylegan3d.render.renderer import Rendered
 

@@ -344,7 +344,7 @@ def _no_thumbnails() -> None:
 @pytest.fixture(scope="session", autouse=True)
 def _measured_once() -> None:
     """Most tests show the same few brains."""
-    module = vars(importlib.import_module("stylegan3d.measures.tissue_volumes"))
+    module = vars(importlib.import_module("stylegan3d.measures.attributes"))
     measure, known = module["measure_tissues"], {}
 
     def measured(volume: np.ndarray, space: Any) -> tuple[dict[str, float], dict[str, np.ndarray]]:

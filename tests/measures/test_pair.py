@@ -5,8 +5,8 @@ import pytest
 from tolerances import FLOAT32, SUMS
 
 from stylegan3d.geometry.space import Space
+from stylegan3d.measures.attributes import VOLUMES
 from stylegan3d.measures.similarity import compare_pair
-from stylegan3d.measures.tissue_volumes import VOLUMES
 
 SPACE = Space((40, 44, 40), np.diag([4.0, 4.0, 4.0, 1.0]))
 

@@ -8,7 +8,7 @@ import pytest
 
 from stylegan3d.base import ModelError
 from stylegan3d.geometry.space import Space
-from stylegan3d.measures.tissue_volumes import VOLUMES, read_tissues, table_text
+from stylegan3d.measures.attributes import VOLUMES, read_tissues, table_text
 from stylegan3d.segmentation import inference
 
 KNOWN = Space(

@@ -16,7 +16,7 @@ from stylegan3d.base import ModelError, OutputError, StyleGAN3DError
 from stylegan3d.checkpoints.folder import write_folder
 from stylegan3d.cli import main
 from stylegan3d.model.export import LARGEST_DIFFERENCE, WholeFlow, export
-from stylegan3d.model.loading import load
+from stylegan3d.model.generator import load
 from stylegan3d.networks.flow import FLOOR, Flow
 from stylegan3d.recipe.model import seed_z
 

@@ -12,7 +12,7 @@ from tolerances import FLOAT32
 from stylegan3d.base import ModelError, OutputError
 from stylegan3d.checkpoints.folder import write_folder
 from stylegan3d.geometry.space import Space
-from stylegan3d.model.loading import load
+from stylegan3d.model.generator import load
 from stylegan3d.recipe.latents import mix
 from stylegan3d.recipe.model import seed_latents
 from stylegan3d.render.renderer import Renderer

@@ -6,7 +6,7 @@ import torch
 from tolerances import FLOAT32
 
 from stylegan3d.networks.linear_prior import LabelKnowledge, LinearPrior, Measured
-from stylegan3d.recipe.label import encode_labels, encode_rows, schema_of
+from stylegan3d.recipe.model import encode_labels, encode_rows, schema_of
 
 K, PEOPLE = 6, 20_000
 # How an age, of which it is one standard deviation, follows scores.

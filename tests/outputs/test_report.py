@@ -18,7 +18,7 @@ from reportlab.platypus import Image as ReportImage
 from reportlab.platypus import Paragraph
 
 from stylegan3d.base import Doubt, OutputError
-from stylegan3d.measures.tissue_volumes import TOLD
+from stylegan3d.measures.attributes import TOLD
 from stylegan3d.outputs import report as content
 from stylegan3d.outputs import report_page
 from stylegan3d.outputs.report import (

@@ -5,8 +5,7 @@ import pytest
 from tiny import tiny_generator
 
 from stylegan3d.measures.lesions import suspect_lesions
-from stylegan3d.model.generator import RandomBrains
-from stylegan3d.model.loading import load
+from stylegan3d.model.generator import RandomBrains, load
 from stylegan3d.projection.assessment import Yardstick, judge_scan, see
 from stylegan3d.projection.problem import LatentPrior
 from stylegan3d.segmentation.classes import CLASSES

@@ -11,7 +11,7 @@ from tolerances import FLOAT32, LAYERS, SUMS
 
 from stylegan3d.base import ScanError
 from stylegan3d.geometry.space import Space
-from stylegan3d.model.loading import load
+from stylegan3d.model.generator import load
 from stylegan3d.networks.deformation import add_identity, exponential, read_at
 from stylegan3d.recipe.latents import find_step
 from stylegan3d.render.editable import CarriedDetail, Original

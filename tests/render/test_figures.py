@@ -11,8 +11,7 @@ import pytest
 from PIL import Image
 
 from stylegan3d.base import OutputError
-from stylegan3d.geometry.slicing import NORMAL, PLANES, Upright, cut
-from stylegan3d.geometry.space import Space
+from stylegan3d.geometry.space import NORMAL, PLANES, Space, Upright, cut
 from stylegan3d.render.figures import Look, colors, draw_planes, draw_slice, lightbox, png_bytes
 
 AFFINE = np.diag([2.0, 3.0, 4.0, 1.0])

@@ -10,8 +10,7 @@ import torch
 
 from stylegan3d.base import StyleGAN3DError
 from stylegan3d.geometry.space import Space, to_display
-from stylegan3d.model.generator import RandomBrains
-from stylegan3d.model.loading import load
+from stylegan3d.model.generator import RandomBrains, load
 from stylegan3d.recipe.latents import find_step
 from stylegan3d.scans.aligned import AlignedScan
 from stylegan3d.scans.orientation import geometry_of
@@ -19,9 +18,13 @@ from stylegan3d.scans.person import Person
 from stylegan3d.scans.resampling import resample
 from stylegan3d.scans.scan import Scan
 from stylegan3d.segmentation import inference
-from stylegan3d.segmentation.card import REGION_FOLDER
 from stylegan3d.segmentation.classes import CLASSES, MEASURES, dice_scores, volumes_ml
-from stylegan3d.segmentation.inference import bundled_segmenter, enclosed, measures_of
+from stylegan3d.segmentation.inference import (
+    REGION_FOLDER,
+    bundled_segmenter,
+    enclosed,
+    measures_of,
+)
 from stylegan3d.segmentation.numbers import label_brain
 from stylegan3d.segmentation.scans import native_labels
 from stylegan3d.storage.places import bundled_model_path

@@ -18,8 +18,7 @@ from hypothesis.stateful import (
 )
 
 from stylegan3d.recipe.history import History
-from stylegan3d.recipe.label import Label
-from stylegan3d.recipe.model import MadeWith
+from stylegan3d.recipe.model import Label, MadeWith
 from stylegan3d.recipe.recipe import Edit, Mix, Recipe, Source
 from stylegan3d.scans.person import Person
 from stylegan3d.session.annotations import (

@@ -7,7 +7,7 @@ import pytest
 from stylegan3d.base import OutputError
 from stylegan3d.dataset.settings import PreparationSettings
 from stylegan3d.evaluation.settings import GroupSettings
-from stylegan3d.geometry.slicing import PLANES
+from stylegan3d.geometry.space import PLANES
 from stylegan3d.settings.option import (
     DicomSettings,
     ExportSettings,

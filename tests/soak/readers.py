@@ -206,7 +206,7 @@ def generator() -> Any:
 
 def model_folder() -> Files:
     from stylegan3d.checkpoints.folder import write_folder
-    from stylegan3d.model.loading import load
+    from stylegan3d.model.generator import load
     from stylegan3d.model.random_latents import pca_directions
     from stylegan3d.recipe.latents import save_directions
 
@@ -248,7 +248,7 @@ def model_on_disk() -> Path:
 
 @cache
 def model() -> Any:
-    from stylegan3d.model.loading import load
+    from stylegan3d.model.generator import load
 
     return load(model_on_disk())
 
@@ -492,15 +492,14 @@ def read_notes(folder: Path) -> None:
 
 
 def read_model(folder: Path) -> None:
-    from stylegan3d.model.card import check_card
-    from stylegan3d.model.loading import load
+    from stylegan3d.model.generator import check_page, load
     from stylegan3d.recipe.model import seed_latents
     from stylegan3d.render.renderer import Renderer
 
     found = load(folder)
     Renderer(found).render(seed_latents(found, [1], 0.7)[0])
     found.template, found.directions, found.name, found.frame_doubt  # noqa: B018
-    check_card(found)
+    check_page(found)
 
 
 def model_claims(sample: Files) -> list[Files]:
@@ -532,7 +531,7 @@ def model_claims(sample: Files) -> list[Files]:
 def tissue_folder_files() -> Files:
     import torch
 
-    from stylegan3d.segmentation.card import write_model
+    from stylegan3d.segmentation.inference import write_model
     from stylegan3d.segmentation.network import TissueNetwork
     from stylegan3d.storage.places import bundled_model_path
 
@@ -604,7 +603,7 @@ def pickle() -> Files:
 
 
 def read_pickle(folder: Path) -> None:
-    from stylegan3d.model.loading import load
+    from stylegan3d.model.generator import load
     from stylegan3d.recipe.model import seed_latents
     from stylegan3d.render.renderer import Renderer
 

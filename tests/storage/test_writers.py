@@ -30,7 +30,7 @@ from stylegan3d.recipe.latents import Latent, save_directions, save_latent
 from stylegan3d.recipe.recipe import Recipe
 from stylegan3d.render.recipes import render_recipe
 from stylegan3d.render.renderer import Renderer
-from stylegan3d.segmentation.card import write_model
+from stylegan3d.segmentation.inference import write_model
 from stylegan3d.segmentation.network import TissueNetwork
 from stylegan3d.session.file import SessionState
 from stylegan3d.session.store import SessionFolder

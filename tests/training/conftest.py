@@ -12,7 +12,7 @@ from stylegan3d.dataset.pack import load_pack, write_pack
 from stylegan3d.directions.attributes import measured_brains
 from stylegan3d.geometry.space import Space
 from stylegan3d.networks.autoencoder import AutoencoderConfig
-from stylegan3d.training import encoder, export, flow_export
+from stylegan3d.training import autoencoder, export, flow_export
 from stylegan3d.training.anatomy import find_anatomy
 from stylegan3d.training.autoencoder import AutoencoderTask, export_autoencoder, train_autoencoder
 from stylegan3d.training.labels import learn_labels
@@ -83,7 +83,7 @@ def measuring_few_brains():
         patch.setitem(learn_labels.__kwdefaults__, "brains", 20)
         patch.setattr(measured_brains, "__defaults__", (12, *measured_brains.__defaults__[1:]))
         patch.setattr(flow_export, "BRAINS", 12)
-        for module in (encoder, flow_export):
+        for module in (autoencoder, flow_export):
             patch.setattr(module, "SAMPLES", 64)
         patch.setattr(export.measure.__wrapped__, "__defaults__", (6,))
         yield

@@ -14,7 +14,7 @@ from tolerances import FLOAT32, LAYERS, SUMS
 from stylegan3d import devices
 from stylegan3d.base import ModelError
 from stylegan3d.measures.similarity import similarity
-from stylegan3d.model.loading import load
+from stylegan3d.model.generator import load
 from stylegan3d.networks.deformation import exponential, resize, warp
 from stylegan3d.networks.registration import Demons, match_intensities, register
 from stylegan3d.networks.resampling import fine_bands, haar

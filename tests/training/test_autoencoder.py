@@ -11,11 +11,10 @@ from stylegan3d.base import ModelError
 from stylegan3d.cli import main
 from stylegan3d.geometry.space import to_display
 from stylegan3d.measures.similarity import similarity
-from stylegan3d.model.loading import load
+from stylegan3d.model.generator import load
 from stylegan3d.networks.autoencoder import Autoencoder, AutoencoderConfig, LatentEncoder
 from stylegan3d.projection import project
-from stylegan3d.recipe.label import encode_labels
-from stylegan3d.recipe.model import seed_latents
+from stylegan3d.recipe.model import encode_labels, seed_latents
 from stylegan3d.storage.places import CARD
 from stylegan3d.training.autoencoder import (
     AutoencoderTask,

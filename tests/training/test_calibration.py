@@ -11,12 +11,17 @@ from small_anatomy import small_anatomy
 
 from stylegan3d.base import ModelError
 from stylegan3d.geometry.space import unit
-from stylegan3d.model.loading import load
+from stylegan3d.model.generator import load
 from stylegan3d.networks.resampling import haar
 from stylegan3d.recipe.model import seed_latents
 from stylegan3d.training.anatomy import fit_anatomy
-from stylegan3d.training.calibration import calibrate, find_toe, fine_contrast, set_contrast
-from stylegan3d.training.export import export_anatomy
+from stylegan3d.training.export import (
+    calibrate,
+    export_anatomy,
+    find_toe,
+    fine_contrast,
+    set_contrast,
+)
 
 
 def ball(radius=8.0, blur=0.0):

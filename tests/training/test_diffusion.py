@@ -12,13 +12,12 @@ from stylegan3d.base import ModelError, effort
 from stylegan3d.cli import main
 from stylegan3d.geometry.space import to_display
 from stylegan3d.measures.similarity import similarity
-from stylegan3d.model.loading import load
+from stylegan3d.model.generator import load
 from stylegan3d.networks.latent_diffusion import DiffusionConfig
 from stylegan3d.projection import project
 from stylegan3d.recipe.keyframes import stills
-from stylegan3d.recipe.label import encode_labels
 from stylegan3d.recipe.latents import Latent, save_latent
-from stylegan3d.recipe.model import seed_latents, seed_z
+from stylegan3d.recipe.model import encode_labels, seed_latents, seed_z
 from stylegan3d.recipe.recipe import Recipe, Source
 from stylegan3d.storage.places import CARD
 from stylegan3d.training.diffusion import (

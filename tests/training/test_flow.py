@@ -15,7 +15,7 @@ from small_flow import SMALL, Texture
 from stylegan3d.base import ModelError
 from stylegan3d.cli import main
 from stylegan3d.cli.train import STOPPED
-from stylegan3d.model.loading import load
+from stylegan3d.model.generator import load
 from stylegan3d.networks.flow import within
 from stylegan3d.networks.synthesis import MappingNetwork
 from stylegan3d.recipe.model import seed_latents

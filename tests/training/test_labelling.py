@@ -13,16 +13,16 @@ from stylegan3d.base import ModelError, OutputError, RecipeError
 from stylegan3d.checkpoints.folder import read_folder, write_folder
 from stylegan3d.cli import main
 from stylegan3d.dataset.pack import load_pack, write_pack
-from stylegan3d.model.loading import load
+from stylegan3d.model.generator import load
 from stylegan3d.model.random_latents import random_w
-from stylegan3d.recipe.label import (
+from stylegan3d.recipe.model import (
     encode_known,
     encode_labels,
     known_schema,
     middle_of,
     number_range,
+    seed_latents,
 )
-from stylegan3d.recipe.model import seed_latents
 from stylegan3d.recipe.recipe import Label, MadeWith, Recipe, Source
 from stylegan3d.storage.places import CARD, LABELS, MODEL
 from stylegan3d.training.labels import learn_labels, principal
@@ -206,7 +206,7 @@ def test_an_age_that_volumes_tell_is_learned_by_measuring(
     folder, pack, latents, tmp_path, monkeypatch
 ):
     """People's volumes follow their ages and their latents nothing; brains' follow the latents."""
-    from stylegan3d.measures import tissue_volumes
+    from stylegan3d.measures import attributes
     from stylegan3d.training import labels as labelling
 
     rng = np.random.default_rng(1)
@@ -228,7 +228,7 @@ def test_an_age_that_volumes_tell_is_learned_by_measuring(
             return Found(600 * np.exp(0.1 * score))
         return Found(600 * np.exp(-0.1 * (age - MEAN) / SD + 0.01 * rng.normal()))
 
-    for module in (tissue_volumes, labelling):
+    for module in (attributes, labelling):
         monkeypatch.setattr(module, "read_tissues", tissues)
     shuffled = latents[torch.from_numpy(rng.permutation(PEOPLE))]
     out = tmp_path / "model"

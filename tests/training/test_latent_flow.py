@@ -14,7 +14,7 @@ from tolerances import SUMS
 from stylegan3d.base import ModelError
 from stylegan3d.cli import main
 from stylegan3d.geometry.space import to_display
-from stylegan3d.model.loading import load
+from stylegan3d.model.generator import load
 from stylegan3d.networks.flow import FLOOR, BandCurves, within
 from stylegan3d.networks.latent_diffusion import DiffusionConfig
 from stylegan3d.outputs.projections import save_projection

@@ -11,7 +11,6 @@ import torch
 from labelled_phantoms import SPACE, brain, tissues
 
 from stylegan3d.base import ModelError, OutputError
-from stylegan3d.segmentation.card import FOLDER
 from stylegan3d.segmentation.classes import (
     CLASSES,
     LESIONS,
@@ -20,7 +19,7 @@ from stylegan3d.segmentation.classes import (
     mean_scores,
     volumes_ml,
 )
-from stylegan3d.segmentation.inference import load_regions, load_segmenter
+from stylegan3d.segmentation.inference import FOLDER, load_regions, load_segmenter
 from stylegan3d.segmentation.network import TissueNetwork, to_blocks, to_voxels
 from stylegan3d.training import segmentation
 from stylegan3d.training.options import SegmentationSettings

@@ -9,8 +9,7 @@ from scipy.ndimage import gaussian_filter
 
 from stylegan3d.base import ModelError
 from stylegan3d.measures.tissue_shape import TISSUE_SHAPE
-from stylegan3d.model.generator import RandomBrains
-from stylegan3d.model.loading import load
+from stylegan3d.model.generator import RandomBrains, load
 from stylegan3d.training.shape_matching import Differences, RegionFeatures, TissueShapes
 
 #: Two brains whose measures differ: how far stand-ins may be from differing as much, in shares of

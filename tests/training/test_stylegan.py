@@ -17,7 +17,7 @@ from tolerances import FLOAT32
 from stylegan3d.base import ModelError, OutputError
 from stylegan3d.dataset.pack import load_pack, write_pack
 from stylegan3d.geometry.space import Space
-from stylegan3d.model.loading import load
+from stylegan3d.model.generator import load
 from stylegan3d.networks.config import GeneratorConfig
 from stylegan3d.networks.synthesis import MappingNetwork, set_gaussian
 from stylegan3d.recipe.model import seed_latents

@@ -11,8 +11,8 @@ from typer.testing import CliRunner
 
 from stylegan3d.base import StyleGAN3DError
 from stylegan3d.cli import app
-from stylegan3d.segmentation.card import read_network
 from stylegan3d.segmentation.classes import FREESURFER, STRUCTURES
+from stylegan3d.segmentation.inference import read_network
 from stylegan3d.training import synthetic
 from stylegan3d.training.options import WIDTHS
 from stylegan3d.training.synthetic import (

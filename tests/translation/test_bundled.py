@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from stylegan3d.model.generator import RandomBrains
-from stylegan3d.model.loading import load
+from stylegan3d.model.generator import RandomBrains, load
 from stylegan3d.segmentation.classes import CLASSES, dice_scores
 from stylegan3d.segmentation.inference import bundled_segmenter
 from stylegan3d.storage.places import bundled_model_path, bundled_models

@@ -72,7 +72,7 @@ def run(args: Sequence[str], **_: Any) -> int:
     from stylegan3d.cohort.run import FAILED, run_cohort
     from stylegan3d.cohort.work import EXAMINATIONS, examine_item
     from stylegan3d.devices import DEVICE, choose_device
-    from stylegan3d.model.loading import load
+    from stylegan3d.model.generator import load
     from stylegan3d.outputs.results import provenance
     from stylegan3d.pages.page import plain
     from stylegan3d.projection.settings import Choices

@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, get_origin, get_type_
 import typer
 
 from stylegan3d.base import Doubt, Json, OutputError, Progress, RecipeError, StyleGAN3DError
-from stylegan3d.geometry.slicing import PLANES, Plane
+from stylegan3d.geometry.space import PLANES, Plane
 from stylegan3d.projection.settings import Choices
 from stylegan3d.recipe.model import TRUNCATION, Noise
 from stylegan3d.recipe.recipe import Edit, Label, Recipe, Source, Truncation
@@ -404,7 +404,7 @@ def open_model(path: Path | None, frame: str | None = None) -> Generator:
     Warns on stderr if its frame is assumed.
     """
     with progress("Opening the model"):
-        from stylegan3d.model.loading import load
+        from stylegan3d.model.generator import load
 
         generator = load(path, frame=frame)
     print_doubts(filter(None, [generator.frame_doubt]))

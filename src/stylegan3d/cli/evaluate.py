@@ -161,13 +161,13 @@ def _open(choice: ModelChoice, real: Path) -> tuple[Subject, Pack]:
 
 def _check_card(subject: Subject) -> None:
     """Check that the card's page can be written, before any work is done."""
-    from stylegan3d.model.card import check_card
+    from stylegan3d.model.generator import check_page
 
     if subject.generator is None:
         raise ModelError(
             f"'{subject.name}' is a folder of volumes without a card to write in: leave out --card."
         )
-    check_card(subject.generator)
+    check_page(subject.generator)
 
 
 def _check_files(

@@ -114,14 +114,15 @@ def calibrate_model(
     """
     from stylegan3d.checkpoints.folder import add_to_card
     from stylegan3d.dataset.pack import load_pack
-    from stylegan3d.model.card import card_text, check_card
+    from stylegan3d.model.card import card_text
+    from stylegan3d.model.generator import check_page
     from stylegan3d.projection.assessment import FILE
     from stylegan3d.projection.calibration import calibrate
 
     pack = load_pack(data)
     generator = open_model(model)
     if not dry_run:
-        check_card(generator)
+        check_page(generator)
     with progress("Calibrating") as report:
         calibration = calibrate(generator, pack, progress=report)
     entry = calibration.entry
@@ -290,7 +291,7 @@ def convert(
     Example: stylegan3d model convert 2mm_f96.pkl --out my-model --frame LIA:2
     """
     from stylegan3d.geometry.space import Frame
-    from stylegan3d.model.loading import convert
+    from stylegan3d.model.generator import convert
 
     given = None if frame is None else Frame.parse(frame)
     with progress("Converting"):
@@ -325,7 +326,7 @@ def export(
     Example: stylegan3d model export --model my-model --to monai --out bundle
     """
     from stylegan3d.model.export import export
-    from stylegan3d.model.loading import load
+    from stylegan3d.model.generator import load
 
     with progress("Exporting"):
         generator = load(model, device="cpu")

@@ -40,7 +40,7 @@ from stylegan3d.recipe.recipe import Detail, Edit, Mix, Recipe, Source, Truncati
 from stylegan3d.storage.tensorfiles import read_bytes
 
 if TYPE_CHECKING:
-    from stylegan3d.measures.tissue_volumes import Tissues
+    from stylegan3d.measures.attributes import Tissues
     from stylegan3d.model.generator import Generator
     from stylegan3d.recipe.directions import Directions
 
@@ -77,7 +77,7 @@ def render_to_files(
     For an edited scan in native space, the model's brain is written too. `table` is a CSV for the
     tissue volumes of all brains.
     """
-    from stylegan3d.measures.tissue_volumes import table_text
+    from stylegan3d.measures.attributes import table_text
     from stylegan3d.outputs.projections import edit_files, edit_names, scans_at_hand
     from stylegan3d.outputs.results import (
         edited_file,
@@ -315,7 +315,7 @@ def _aged(
     recipe: Recipe, generator: Generator, by: float | None, to: float | None, age: float | None
 ) -> Recipe:
     """The recipe of the brain when it is older; what is expected then goes to standard error."""
-    from stylegan3d.directions.trajectory import Trajectory
+    from stylegan3d.directions.people import Trajectory
     from stylegan3d.scans.verdicts import doubts_of_scan, withheld
 
     trajectory = Trajectory.needed(generator)
@@ -349,7 +349,7 @@ def _edit_many(
     generator = written.open()
     recipe = _with_names_written(recipe, generator)
     if age_by is not None:
-        from stylegan3d.directions.trajectory import Trajectory
+        from stylegan3d.directions.people import Trajectory
 
         edit = Trajectory.needed(generator).edit(age_by)
         recipe = recipe.replace(edits=(*recipe.edits, edit))

@@ -32,7 +32,7 @@ from stylegan3d.cli.common import (
     read_object,
 )
 from stylegan3d.cli.recipes import checked, chosen_recipes
-from stylegan3d.geometry.slicing import PLANES, Upright
+from stylegan3d.geometry.space import PLANES, Upright
 from stylegan3d.recipe.description import marked
 from stylegan3d.settings.option import DicomSettings, FigureSettings, FilmSettings, ReportSettings
 from stylegan3d.storage.files import check_output, write_together

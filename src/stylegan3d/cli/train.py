@@ -440,7 +440,7 @@ class TrainStyleGAN(Named):
 
     def plan(self, settings: Any) -> PreparedTraining:
         """See `Kind.plan`."""
-        from stylegan3d.model.loading import load
+        from stylegan3d.model.generator import load
         from stylegan3d.training.export import export_stylegan
         from stylegan3d.training.stylegan import train_stylegan
         from stylegan3d.training.team import join_team
@@ -544,7 +544,7 @@ class TrainDiffusion(WithLabels):
 
     def plan(self, settings: Any) -> PreparedTraining:
         """See `Kind.plan`."""
-        from stylegan3d.model.loading import load
+        from stylegan3d.model.generator import load
         from stylegan3d.training.diffusion import export_diffusion, train_diffusion
 
         pack, stage = self.pack(), load(self.autoencoder, device="cpu")
@@ -582,8 +582,8 @@ class TrainEncoder(Kind, _WithModel):
 
     def plan(self, settings: Any) -> PreparedTraining:
         """See `Kind.plan`."""
-        from stylegan3d.model.loading import load
-        from stylegan3d.training.encoder import export_encoder, train_encoder
+        from stylegan3d.model.generator import load
+        from stylegan3d.training.autoencoder import export_encoder, train_encoder
 
         pack, generator = self.pack(), load(self.model, device=self.device)
         return PreparedTraining(
@@ -644,7 +644,7 @@ class TrainFlow(Kind, _WithModel):
     def plan(self, settings: Any) -> PreparedTraining:
         """See `Kind.plan`."""
         from stylegan3d.devices import choose_device
-        from stylegan3d.model.loading import load
+        from stylegan3d.model.generator import load
         from stylegan3d.training.flow import (
             FlowSource,
             FlowTask,
@@ -701,7 +701,7 @@ class FitStatistics(Kind, _WithModel):
 
     def outcome(self, settings: Any) -> tuple[Json, list[str]]:
         """See `Kind.outcome`."""
-        from stylegan3d.model.loading import load
+        from stylegan3d.model.generator import load
         from stylegan3d.training.flow_export import export_matched
         from stylegan3d.training.shape_matching import match_flow
 
@@ -758,7 +758,7 @@ class TrainSegmentation(FromMaps):
 
     def plan(self, settings: Any) -> PreparedTraining:
         """See `Kind.plan`."""
-        from stylegan3d.segmentation.card import read_network
+        from stylegan3d.segmentation.inference import read_network
         from stylegan3d.training.segmentation import export_segmentation, train_segmentation
 
         writing = self.exporting()

@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from stylegan3d.base import SILENT, Doubt, Json, JsonView, OutputError, Progress, StyleGAN3DError
-from stylegan3d.measures.tissue_volumes import TOLD
+from stylegan3d.measures.attributes import TOLD
 from stylegan3d.memory import is_out_of_memory
 from stylegan3d.scans.sources import find_sources
 from stylegan3d.scans.verdicts import VERDICTS

@@ -17,8 +17,7 @@ from PIL import Image
 from stylegan3d.base import Doubt, Json, StyleGAN3DError
 from stylegan3d.dataset.pack import Pack
 from stylegan3d.dataset.scan_preparation import HELD_OUT
-from stylegan3d.geometry.slicing import NORMAL, PLANES, Slice, Upright, cut
-from stylegan3d.geometry.space import Space
+from stylegan3d.geometry.space import NORMAL, PLANES, Slice, Space, Upright, cut
 from stylegan3d.pages.page import Markup, histogram, page
 from stylegan3d.scans.checks import READ_ERRORS
 from stylegan3d.scans.reading import read_scan

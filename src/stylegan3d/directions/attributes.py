@@ -45,6 +45,8 @@ from stylegan3d.directions.people import (
     STANDARD,
     VENTRICLES,
     People,
+    age_reading,
+    ageing,
     check,
     describe,
     deviations,
@@ -54,10 +56,8 @@ from stylegan3d.directions.people import (
     regress,
     scaled,
 )
-from stylegan3d.directions.trajectory import age_reading, ageing
 from stylegan3d.geometry.space import to_display
-from stylegan3d.measures.attributes import BACKGROUND, MEASURES
-from stylegan3d.measures.tissue_volumes import measure_attributes
+from stylegan3d.measures.attributes import BACKGROUND, MEASURES, measure_attributes
 from stylegan3d.model.random_latents import COMPONENTS, SAMPLES, Spread, pca_directions, random_w
 from stylegan3d.networks.deformation import add_identity, exponential
 from stylegan3d.recipe.directions import Directions, join

@@ -14,9 +14,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy import ndimage
 
-from stylegan3d.measures.attributes import BRAIN
+from stylegan3d.measures.attributes import BRAIN, TOLD, VOLUMES, Tissues, read_tissues
 from stylegan3d.measures.regions import region_masks
-from stylegan3d.measures.tissue_volumes import TOLD, VOLUMES, Tissues, read_tissues
 
 if TYPE_CHECKING:
     import torch

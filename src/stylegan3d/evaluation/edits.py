@@ -55,12 +55,10 @@ from stylegan3d.directions.people import (
 from stylegan3d.evaluation.material import Material, Volumes
 from stylegan3d.evaluation.parts import encode, encoded
 from stylegan3d.geometry.space import unit
-from stylegan3d.measures.attributes import MEASURES, measure_volume
-from stylegan3d.measures.tissue_volumes import BY_NETWORK, read_tissues
+from stylegan3d.measures.attributes import BY_NETWORK, MEASURES, measure_volume, read_tissues
 from stylegan3d.metrics.comparison import bootstrap, correlation, estimated, mean, wilson
 from stylegan3d.model.generator import Generator, encoded_volumes, packed_synthesis
-from stylegan3d.recipe.label import encode_labels
-from stylegan3d.recipe.model import seed_latents
+from stylegan3d.recipe.model import encode_labels, seed_latents
 from stylegan3d.segmentation.classes import CLASSES, TISSUES, Scheme, mean_scores
 from stylegan3d.segmentation.inference import Segmenter, bundled_segmenter
 from stylegan3d.training.options import SegmentationSettings

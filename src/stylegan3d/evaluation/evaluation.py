@@ -37,7 +37,7 @@ from stylegan3d.evaluation.table import (
     title_of,
     warnings,
 )
-from stylegan3d.geometry.slicing import draw_montage
+from stylegan3d.geometry.space import draw_montage
 from stylegan3d.model.card import card_text
 from stylegan3d.model.generator import Generator
 from stylegan3d.pages import page as pages

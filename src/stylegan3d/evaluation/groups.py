@@ -36,8 +36,7 @@ from stylegan3d.base import (
 from stylegan3d.directions.custom import direction_between, direction_of_values
 from stylegan3d.directions.value_table import ValueTable, cell_number, latents_of
 from stylegan3d.evaluation.settings import USUAL_GROUPS, GroupSettings
-from stylegan3d.geometry.slicing import Upright
-from stylegan3d.geometry.space import Space
+from stylegan3d.geometry.space import Space, Upright
 from stylegan3d.model.generator import Generator
 from stylegan3d.pages.page import page
 from stylegan3d.recipe.directions import Directions

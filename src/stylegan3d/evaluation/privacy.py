@@ -30,8 +30,7 @@ from stylegan3d.base import SILENT, Json, Progress, StyleGAN3DError, followed
 from stylegan3d.devices import computed
 from stylegan3d.evaluation.material import Material
 from stylegan3d.evaluation.parts import encode
-from stylegan3d.geometry.slicing import draw_montage
-from stylegan3d.geometry.space import as_packed, unit
+from stylegan3d.geometry.space import as_packed, draw_montage, unit
 from stylegan3d.metrics.comparison import wilson
 from stylegan3d.metrics.plausibility import FOREGROUND
 from stylegan3d.metrics.two_sample import stratified_auc

@@ -9,8 +9,7 @@ import numpy as np
 from scipy.ndimage import gaussian_filter
 
 from stylegan3d.geometry.space import Space
-from stylegan3d.measures.attributes import BACKGROUND
-from stylegan3d.measures.tissue_volumes import read_tissues
+from stylegan3d.measures.attributes import BACKGROUND, read_tissues
 
 if TYPE_CHECKING:
     import torch

@@ -2,16 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from jinja2 import UndefinedError
-
-from stylegan3d.base import Json, ModelError
+from stylegan3d.base import Json
 from stylegan3d.model.family import family_name, family_of
 from stylegan3d.pages.page import plain
-
-if TYPE_CHECKING:
-    from stylegan3d.model.generator import Generator
 
 
 def card_text(card: Json) -> str:
@@ -27,30 +20,6 @@ def card_text(card: Json) -> str:
         steps_before=lambda flow: sum(run["steps_done"] for run in _runs(flow)[1:]),
         steps_by_kind=_steps_by_kind,
     )
-
-
-def check_card(generator: Generator) -> None:
-    """Check that a page can be written from a card, before any work is done.
-
-    Raises
-    ------
-    ModelError
-        If the generator has no card of its own, or it is incomplete.
-    """
-    generator.needed_folder()  # a file of another program has no card to write in
-    try:
-        card_text(generator.card)
-    except (KeyError, UndefinedError) as error:
-        missing = str(error).rpartition("attribute ")[2]
-        raise ModelError(
-            f"The card of the model '{generator.name}' does not give {missing}, so its page cannot "
-            "be written: complete card.json first."
-        ) from None
-    except (TypeError, ValueError, AttributeError, IndexError, RecursionError) as error:
-        raise ModelError(
-            f"The card of the model '{generator.name}' is not valid "
-            f"({str(error)[:120]}), so its page cannot be written: correct card.json first."
-        ) from None
 
 
 def _steps_by_kind(flow: Json) -> tuple[int, int]:

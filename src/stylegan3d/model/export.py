@@ -20,7 +20,8 @@ import torch
 from torch import Tensor, nn
 
 from stylegan3d.base import ModelError, StyleGAN3DError
-from stylegan3d.model.card import card_text, check_card
+from stylegan3d.model.card import card_text
+from stylegan3d.model.generator import check_page
 from stylegan3d.networks.config import FLOW_UNIT
 from stylegan3d.networks.flow import Flow
 from stylegan3d.networks.latent_diffusion import DiffusionMapping
@@ -186,7 +187,7 @@ def export(
         package is missing; if the folder cannot be written.
     """
     out = Path(out)
-    check_card(generator)
+    check_page(generator)
     left_out = tuple(_left_out(generator, to))
     if to == "hub":
         return _for_hub(generator, out, left_out, overwrite=overwrite)

@@ -1,6 +1,12 @@
 """`Generator`: mapping and synthesis networks with their grid and model card.
 
 Also its random brains, in the format of a data set.
+
+Load a trained generator: a model folder, or a file of the original 3D-StyleGAN.
+
+Convert a network of the original 3D-StyleGAN to a model folder.
+
+The folder opens faster, describes the network in its card, and contains no executable code.
 """
 
 from __future__ import annotations
@@ -14,13 +20,29 @@ from typing import Any, Literal, cast
 
 import numpy as np
 import torch
+from jinja2 import UndefinedError
 from torch import Tensor, nn
 
 from stylegan3d.base import Doubt, Json, ModelError, StyleGAN3DError
-from stylegan3d.checkpoints.official import frame_entry
-from stylegan3d.devices import choose_device
-from stylegan3d.geometry.slicing import Shown
-from stylegan3d.geometry.space import Frame, Space, as_packed, to_display, unit
+from stylegan3d.checkpoints.folder import (
+    ModelFiles,
+    check_card,
+    check_target,
+    read_folder,
+    write_folder,
+)
+from stylegan3d.checkpoints.official import frame_entry, is_official, read_official
+from stylegan3d.devices import choose_device, choose_dtype
+from stylegan3d.geometry.space import (
+    Frame,
+    Shown,
+    Space,
+    as_packed,
+    checked_space,
+    to_display,
+    unit,
+)
+from stylegan3d.model.card import card_text
 from stylegan3d.model.family import (
     LACKS,
     STYLEGAN,
@@ -31,6 +53,7 @@ from stylegan3d.model.family import (
     MixesEvenly,
     Parts,
     Synthesis,
+    family_of,
 )
 from stylegan3d.model.labelled_mapping import LabelledMapping
 from stylegan3d.model.random_latents import pca_directions
@@ -39,12 +62,12 @@ from stylegan3d.networks.discriminator import Discriminator
 from stylegan3d.networks.memo import Maps, Noise
 from stylegan3d.networks.synthesis import LeveledSynthesis
 from stylegan3d.recipe.directions import Directions
-from stylegan3d.recipe.label import Label, encode_labels
 from stylegan3d.recipe.latents import NOISE, OPENED, Delta, load_directions, mix
-from stylegan3d.recipe.model import seed_latents
+from stylegan3d.recipe.model import Label, check_labels, encode_labels, seed_latents
 from stylegan3d.recipe.recipe import Recipe, Truncation
 from stylegan3d.storage.checked import answering
-from stylegan3d.storage.places import DIRECTIONS, TEMPLATE
+from stylegan3d.storage.files import atomic_write_text, reason
+from stylegan3d.storage.places import DIRECTIONS, TEMPLATE, bundled_model_path, bundled_models
 
 
 class Generator(Shown):
@@ -357,7 +380,7 @@ class Generator(Shown):
         ----------
         z : Tensor, shape (N, z_dim)
         label : Tensor, shape (N or 1, label_dim), mapping or None
-            Label of a conditional generator, as numbers or by names, see `recipe.label`; None
+            Label of a conditional generator, as numbers or by names, see `recipe.model`; None
             samples unconditionally. The original 3D-StyleGAN's labels are unnamed, and None means
             zeros, as in its own code.
         truncation : float
@@ -697,3 +720,215 @@ def packed_synthesis(generator: Generator, w: Tensor, noise: Noise = "fixed") ->
             "train it again."
         )
     return as_packed(volume)
+
+
+def load(
+    path: str | Path | None = None,
+    device: str = "auto",
+    dtype: str = "auto",
+    frame: Frame | str | None = None,
+) -> Generator:
+    """Load a trained generator.
+
+    Parameters
+    ----------
+    path : path-like or None
+        A model folder, the name of a bundled model (`bundled_models`), or a network file (.pkl) of
+        the original 3D-StyleGAN, which is read as data without executing anything in it. None loads
+        the default bundled model. "hf://ORGANISATION/NAME" is fetched from the Hugging Face Hub.
+    device : str
+        "auto", "cpu", "cuda", "cuda:1", "mps". "auto" uses a GPU if there is one.
+    dtype : str
+        Precision of the feature maps: "auto" (float32), "float32", "bfloat16", "float16". The
+        renderer chooses its own precision for previews.
+    frame : Frame, str or None
+        Voxel orientation and size of a network of the original 3D-StyleGAN, such as "LIA:2", which
+        its file does not contain; None assumes FreeSurfer's (see `frame.assumed_frame`), with a
+        doubt, `frame_doubt`.
+
+    Raises
+    ------
+    ModelError
+        If the model does not exist or is damaged, the device does not exist, or a frame is given
+        for a model that has its own.
+    """
+    if path is not None and (name := Path(path).as_posix()).startswith(HUB):
+        path = _fetched(name.removeprefix(HUB).lstrip("/"))
+    place = bundled_model_path() if path is None else Path(path).expanduser()
+    if not place.exists() and place.name == str(path) and str(path) in bundled_models():
+        place = bundled_model_path(str(path))
+    if not place.exists():
+        names = " or ".join(bundled_models())
+        raise ModelError(
+            f"There is no generator at '{place}': give a folder, or {names}."
+            + ("" if len(bundled_models()) > 1 else " More come with stylegan3d-models.")
+        )
+    if isinstance(frame, str):
+        frame = Frame.parse(frame)
+    files = read_official(place) if is_official(place) else read_folder(place)
+    generator = _build(files, files.folder or place, choose_device(device), choose_dtype(dtype))
+    if frame is None:
+        return generator
+    if generator.frame is None:
+        raise ModelError(
+            f"The model '{generator.name}' contains its own orientation and voxel size; "
+            "omit --frame."
+        )
+    return generator.with_space(frame.space(generator.shape))
+
+
+#: Models of the Hugging Face Hub begin with it, as a path; nothing else makes the program ask a
+#: network.
+HUB = "hf:/"
+
+
+def _fetched(name: str) -> str:
+    """Folder of a model of the Hugging Face Hub, fetched or fetched earlier."""
+    try:
+        from huggingface_hub import snapshot_download
+    except ImportError:
+        raise ModelError(
+            "Models of the Hugging Face Hub need a package more: pip install "
+            "'napari-stylegan3d[hub]'. Or download the folder, and give that."
+        ) from None
+    try:
+        return str(snapshot_download(name))
+    except (OSError, ValueError) as error:  # those of huggingface_hub and its connections are these
+        raise ModelError(
+            f"The Hugging Face Hub does not give '{name}' ({reason(error)}): check its name and "
+            "the network, or download the folder elsewhere and give that."
+        ) from error
+
+
+def _build(files: ModelFiles, path: Path, device: torch.device, dtype: torch.dtype) -> Generator:
+    card = files.card
+    try:
+        check_card(card)
+        family = family_of(card)
+        family.check(card, files.tensors, files.encoder)
+        parts = family.build(card, files.tensors, files.encoder)
+        parts.check()
+        size = parts.config.label_dim
+        if files.labels is not None:
+            parts.mapping = _labelled(files, parts)
+            size = parts.mapping.label_dim
+        check_labels(card.get("labels"), size)
+        space = checked_space(card["space"]["shape"], card["space"]["affine"])
+    except (KeyError, TypeError, ValueError, RuntimeError, ArithmeticError, IndexError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0][:120]
+        raise ModelError(
+            f"The model '{path.name}' is incomplete or its card does not fit its weights "
+            f"({reason}); copy the model folder again."
+        ) from error
+    return Generator(
+        parts,
+        space,
+        card=card,
+        hash=files.hash,
+        labels_hash=files.labels_hash,
+        folder=files.folder,
+        path=path,
+        device=device,
+        dtype=dtype,
+        family=family.name,
+    )
+
+
+def _labelled(files: ModelFiles, parts: Parts) -> LabelledMapping:
+    """The mapping of a model with labels learned after training."""
+    if parts.config.label_dim:
+        raise ValueError("it has labels of its training and others")
+    assert files.labels is not None
+    sizes = [len(entry["average"]) for entry in files.card["labels"]]
+    return LabelledMapping(parts.mapping, sizes, files.labels, parts.config.w_dim)
+
+
+def check_page(generator: Generator) -> None:
+    """Check that a page can be written from a card, before any work is done.
+
+    Raises
+    ------
+    ModelError
+        If the generator has no card of its own, or it is incomplete.
+    """
+    generator.needed_folder()  # a file of another program has no card to write in
+    try:
+        card_text(generator.card)
+    except (KeyError, UndefinedError) as error:
+        missing = str(error).rpartition("attribute ")[2]
+        raise ModelError(
+            f"The card of the model '{generator.name}' does not give {missing}, so its page cannot "
+            "be written: complete card.json first."
+        ) from None
+    except (TypeError, ValueError, AttributeError, IndexError, RecursionError) as error:
+        raise ModelError(
+            f"The card of the model '{generator.name}' is not valid "
+            f"({str(error)[:120]}), so its page cannot be written: correct card.json first."
+        ) from None
+
+
+def convert(
+    path: str | Path,
+    out: str | Path,
+    *,
+    frame: Frame | None = None,
+    dtype: str = "float32",
+    overwrite: bool = False,
+) -> Path:
+    """Write a network file (.pkl) as a model folder.
+
+    Parameters
+    ----------
+    path : path-like
+        The network file.
+    out : path-like
+        The folder to write.
+    frame : Frame or None
+        Voxel orientation and size; None keeps the assumed one, marked as such in the card.
+    dtype : str
+        Precision of the stored weights: "float32", "float16" or "bfloat16". With float32 the images
+        are identical to the file's, bit for bit; the others halve the folder's size. Mapping
+        network and mean w stay in float32, since they are small.
+    overwrite : bool
+        Replace an existing model.
+
+    Returns
+    -------
+    Path
+        The folder.
+
+    Raises
+    ------
+    ModelError, OutputError
+        If the file cannot be opened or the folder cannot be written.
+    """
+    path, out = Path(path).expanduser(), Path(out).expanduser()
+    precision = choose_dtype(dtype)
+    if not path.exists():
+        raise ModelError(f"There is no network file at '{path}'; check the path.")
+    if not is_official(path):
+        raise ModelError(
+            f"'{path.name}' is not a network of the original 3D-StyleGAN; choose its .pkl file."
+        )
+    check_target(out, overwrite)
+    files = read_official(path)
+    card = files.card
+    if frame is not None:
+        a, b, c = card["space"]["shape"]
+        card["space"] = frame_entry(frame, (a, b, c), assumed=False)
+    stored = {name: _stored(name, value, precision) for name, value in files.tensors.items()}
+    write_folder(out, card, stored, overwrite=overwrite)
+    atomic_write_text(out / "README.md", card_text(card), overwrite=True)
+    return out
+
+
+def _stored(name: str, value: Tensor, dtype: torch.dtype) -> Tensor:
+    if not name.startswith(("synthesis.", "discriminator.")) or dtype == torch.float32:
+        return value
+    stored = value.to(dtype)
+    if not bool(torch.isfinite(stored).all()):
+        raise ModelError(
+            f"The weights '{name}' hold numbers beyond the range of {str(dtype)[6:]}; store them "
+            "as float32 or bfloat16."
+        )
+    return stored

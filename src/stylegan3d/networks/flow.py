@@ -22,7 +22,7 @@ What a flow has learned by least squares is a little too smooth: the finest band
 too evenly distributed, and brains end in a faint margin. Curves applied to each band match both to
 subjects.
 
-The parameters are set by `training/calibration.py` and `training/flow_export.py`, not by
+The parameters are set by `training/export.py` and `training/flow_export.py`, not by
 training.
 """
 

@@ -99,7 +99,7 @@ class LabelKnowledge:
     sizes : tuple of int
         Numbers of each label in the label vector, which begins with one that is constant.
     average : Tensor, shape (L,)
-        The vector that leaves everything open, see `stylegan3d.recipe.label`.
+        The vector that leaves everything open, see `stylegan3d.recipe.model`.
     spread : Tensor, shape (L, L)
         Covariance of label vectors.
     shared : Tensor, shape (K, L)

@@ -12,7 +12,7 @@ import numpy as np
 
 from stylegan3d.base import SILENT, OutputError, Progress
 from stylegan3d.geometry.space import RAS_TO_LPS
-from stylegan3d.measures.tissue_volumes import VOLUMES
+from stylegan3d.measures.attributes import VOLUMES
 from stylegan3d.outputs.dicom import (
     OWN_SCHEME,
     SLICING,

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from PIL import Image
 
 from stylegan3d.base import SILENT, Json, OutputError, Progress
-from stylegan3d.geometry.slicing import PLANES, Plane, Upright
+from stylegan3d.geometry.space import PLANES, Plane, Upright
 from stylegan3d.outputs.results import doubts_entry, json_path, model_of, provenance, sources
 from stylegan3d.recipe.description import mark_of, marked, with_mark
 from stylegan3d.recipe.keyframes import count_stills, stills

@@ -10,7 +10,7 @@ import nibabel as nib
 import numpy as np
 
 from stylegan3d.base import SILENT, Doubt, Json, JsonView, Note, Progress, ScanError, doubts_in
-from stylegan3d.geometry.slicing import Shown
+from stylegan3d.geometry.space import Shown
 from stylegan3d.measures.lesions import suspect_lesions
 from stylegan3d.measures.regions import find
 from stylegan3d.scans.alignment import load_template

@@ -19,8 +19,8 @@ from scipy.ndimage import distance_transform_edt
 
 from stylegan3d.base import Json, JsonView, LatentError, OutputError, ScanError, facts_in
 from stylegan3d.geometry.space import Space, filled_box
+from stylegan3d.measures.attributes import Tissues
 from stylegan3d.measures.similarity import similarity
-from stylegan3d.measures.tissue_volumes import Tissues
 from stylegan3d.model.generator import Generator
 from stylegan3d.outputs.results import (
     INSIDE,

@@ -16,8 +16,8 @@ from PIL import Image
 from scipy.special import ndtr
 
 from stylegan3d.base import Doubt, JsonView
-from stylegan3d.geometry.slicing import Upright
-from stylegan3d.measures.tissue_volumes import TOLD, VOLUMES, read_tissues
+from stylegan3d.geometry.space import Upright
+from stylegan3d.measures.attributes import TOLD, VOLUMES, read_tissues
 from stylegan3d.outputs.results import name_beside
 from stylegan3d.pages.page import filled
 from stylegan3d.recipe.description import describe_recipe, to_link

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from PIL import Image
 
 from stylegan3d.base import Json, JsonView, OutputError
-from stylegan3d.measures.tissue_volumes import Tissues, read_tissues
+from stylegan3d.measures.attributes import Tissues, read_tissues
 from stylegan3d.recipe.description import marked
 from stylegan3d.recipe.recipe import Recipe, Source
 from stylegan3d.render.figures import (

@@ -23,8 +23,8 @@ import torch
 from torch import Tensor
 
 from stylegan3d.base import SILENT, Doubt, Json, Progress, RecipeError, StyleGAN3DError
-from stylegan3d.geometry.slicing import Shown
-from stylegan3d.measures.tissue_volumes import Tissues, read_tissues
+from stylegan3d.geometry.space import Shown
+from stylegan3d.measures.attributes import Tissues, read_tissues
 from stylegan3d.model.generator import Generator
 from stylegan3d.projection.assessment import Assessment, Yardstick, assess
 from stylegan3d.projection.calibration import open_site

@@ -22,10 +22,10 @@ from pydantic import BeforeValidator
 
 from stylegan3d.base import Doubt, Json, RecipeError, ScanError
 from stylegan3d.recipe.directions import move, split_direction
-from stylegan3d.recipe.label import Label
 from stylegan3d.recipe.latents import Delta, Latent, find_step, load_latent, mixed, read_latent
 from stylegan3d.recipe.model import (
     TRUNCATION,
+    Label,
     MadeWith,
     Model,
     Noise,

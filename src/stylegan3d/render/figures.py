@@ -19,17 +19,17 @@ from PIL import Image, ImageDraw, ImageFont
 from PIL.PngImagePlugin import PngInfo
 
 from stylegan3d.base import OutputError
-from stylegan3d.geometry.slicing import (
+from stylegan3d.geometry.space import (
     NORMAL,
     PLANES,
     Convention,
     Plane,
     Slice,
+    Space,
     Upright,
     cropped,
     cut,
 )
-from stylegan3d.geometry.space import Space
 from stylegan3d.pages.page import plain
 from stylegan3d.recipe.recipe import Recipe
 

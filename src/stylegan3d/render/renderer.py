@@ -19,8 +19,7 @@ from torch import Tensor
 
 from stylegan3d.base import SILENT, ModelError, Progress, effort
 from stylegan3d.devices import measured_dtype
-from stylegan3d.geometry.slicing import Shown
-from stylegan3d.geometry.space import Space, to_display
+from stylegan3d.geometry.space import Shown, Space, to_display
 from stylegan3d.memory import is_out_of_memory, keep_large_blocks
 from stylegan3d.model.family import HasFeatures, Synthesis, held
 from stylegan3d.model.generator import Generator

@@ -12,8 +12,7 @@ from scipy.linalg import expm, logm
 from scipy.spatial.transform import Rotation
 
 from stylegan3d.base import Doubt, Json, Note, ScanError, doubts_in, facts_in
-from stylegan3d.geometry.slicing import Shown
-from stylegan3d.geometry.space import Space
+from stylegan3d.geometry.space import Shown, Space
 from stylegan3d.scans.alignment import LEVELS_MM, Template, centroid, refined_rigid
 from stylegan3d.scans.intensity import (
     contrast_agreement,

@@ -23,8 +23,7 @@ from typing import Any
 import numpy as np
 
 from stylegan3d.base import Doubt, Json, StyleGAN3DError
-from stylegan3d.geometry.slicing import Shown
-from stylegan3d.geometry.space import Space
+from stylegan3d.geometry.space import Shown, Space
 from stylegan3d.scans.person import SEXES, Person
 from stylegan3d.segmentation import inference
 from stylegan3d.segmentation import norms as norms_of_people

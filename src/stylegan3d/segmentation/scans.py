@@ -10,7 +10,7 @@ import nibabel as nib
 import numpy as np
 
 from stylegan3d.base import SILENT, Doubt, Json, JsonView, Note, Progress, doubts_in, facts_in
-from stylegan3d.geometry.slicing import Shown
+from stylegan3d.geometry.space import Shown
 from stylegan3d.scans.aligned import AlignedScan, contrast_doubts
 from stylegan3d.scans.alignment import Target, load_template
 from stylegan3d.scans.intensity import to_unit

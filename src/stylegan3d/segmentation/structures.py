@@ -15,7 +15,7 @@ import numpy as np
 
 from stylegan3d.base import SILENT, Doubt, Json, Note, Progress, ScanError, doubts_in
 from stylegan3d.devices import fast_dtype
-from stylegan3d.geometry.slicing import Shown
+from stylegan3d.geometry.space import Shown
 from stylegan3d.scans.extraction import background, check_brain_size, edge_notes, largest_piece
 from stylegan3d.scans.intensity import PERCENTILE
 from stylegan3d.scans.resampling import isotropic_space, nearest, resample, with_geometry

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any, NewType, get_args, get_origin, get_type_hints
 
 from stylegan3d.base import OutputError
-from stylegan3d.geometry.slicing import PLANES, Plane
+from stylegan3d.geometry.space import PLANES, Plane
 from stylegan3d.recipe.keyframes import Easing, How
 
 #: A number that is chosen by sliding; the window registers its row for it with magicgui.

@@ -42,7 +42,7 @@ from stylegan3d.networks.encoder import FittingEncoder
 from stylegan3d.networks.registration import SQUARINGS, Demons, match_intensities, register
 from stylegan3d.networks.resampling import haar
 from stylegan3d.networks.synthesis import LeveledSynthesis, MappingNetwork, set_gaussian
-from stylegan3d.recipe.label import encode_rows, label_dim, schema_of
+from stylegan3d.recipe.model import encode_rows, label_dim, schema_of
 from stylegan3d.storage.files import atomic_write_bytes, atomic_write_text, only_run, output_errors
 from stylegan3d.training.config import SETTINGS, AnatomySettings, brain_2mm, read_settings
 from stylegan3d.training.data import as_input, check_fit, check_mirror, digest_of
@@ -429,7 +429,7 @@ class FittedAnatomy:
     settings : AnatomySettings
         Its settings, with the number of its labels.
     schema : list of dict
-        Its labels, see `stylegan3d.recipe.label`; empty for an unconditional generator.
+        Its labels, see `stylegan3d.recipe.model`; empty for an unconditional generator.
     people : Tensor or None
         Labels of the training subjects, [n, label_dim].
     w_avg : Tensor, shape (w_dim,)

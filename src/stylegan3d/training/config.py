@@ -59,7 +59,7 @@ class StyleGANSettings(TrainingSettings):
         The networks.
     conditions : tuple of str
         Labels: columns of the data set's table, such as ("age", "sex"); see
-        `stylegan3d.recipe.label`. Empty for an unconditional generator.
+        `stylegan3d.recipe.model`. Empty for an unconditional generator.
     learning_rate : float
         Adam's, of generator and discriminator.
     average_steps : float
@@ -189,7 +189,7 @@ class AnatomySettings:
     detail_gain : float
         Gain of the detail images of an exported generator, which compensates for interpolation.
     calibrate : bool
-        Whether an exported generator with detail images is calibrated, see `calibration.py`.
+        Whether an exported generator with detail images is calibrated, see `export.py`.
     """
 
     __pydantic_config__ = STRICT

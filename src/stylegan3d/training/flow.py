@@ -36,8 +36,7 @@ from stylegan3d.devices import fast_dtype
 from stylegan3d.geometry.space import as_packed, to_display, unit
 from stylegan3d.model.families.anatomy import anatomy_network
 from stylegan3d.model.family import HasVariations
-from stylegan3d.model.generator import Generator
-from stylegan3d.model.loading import load
+from stylegan3d.model.generator import Generator, load
 from stylegan3d.networks.anatomy import AnatomyNetwork
 from stylegan3d.networks.autoencoder import LatentSynthesis
 from stylegan3d.networks.config import Grid

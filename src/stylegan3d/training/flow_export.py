@@ -35,12 +35,11 @@ from stylegan3d.base import Json, ModelError
 from stylegan3d.checkpoints.folder import check_target, read_folder
 from stylegan3d.dataset.pack import Pack
 from stylegan3d.geometry.space import Space, unit
-from stylegan3d.measures.tissue_volumes import measure_attributes
+from stylegan3d.measures.attributes import measure_attributes
 from stylegan3d.model.families.anatomy import anatomy_network
 from stylegan3d.model.families.autoencoder import FLOW as LATENT_FLOW
-from stylegan3d.model.generator import Generator, packed_synthesis
+from stylegan3d.model.generator import Generator, load, packed_synthesis
 from stylegan3d.model.labelled_mapping import LabelledMapping
-from stylegan3d.model.loading import load
 from stylegan3d.model.random_latents import random_w
 from stylegan3d.networks.anatomy import AnatomyNetwork
 from stylegan3d.networks.autoencoder import LatentSynthesis
@@ -50,9 +49,8 @@ from stylegan3d.networks.memo import drawn_noise
 from stylegan3d.networks.resampling import haar
 from stylegan3d.networks.synthesis import KNOTS, MappingNetwork, SizeCurves
 from stylegan3d.recipe.model import seed_latents
-from stylegan3d.training.calibration import toed
 from stylegan3d.training.data import as_input
-from stylegan3d.training.export import card_anew, finish, halves
+from stylegan3d.training.export import card_anew, finish, halves, toed
 from stylegan3d.training.flow import FlowRun, flow_and_steps, learned, without_flow
 from stylegan3d.training.options import FLOW_STEPS, STRAIGHT_FLOW_STEPS, MatchSettings
 from stylegan3d.training.shape_matching import MatchedFlow

@@ -18,12 +18,10 @@ import numpy as np
 from stylegan3d.base import SILENT, Json, JsonView, ModelError, Progress, followed
 from stylegan3d.directions.people import LOGARITHMIC, UNITS, encoded, group_numbers
 from stylegan3d.geometry.space import unit
-from stylegan3d.measures.attributes import MEASURES
-from stylegan3d.measures.tissue_volumes import measure_attributes, read_tissues
+from stylegan3d.measures.attributes import MEASURES, measure_attributes, read_tissues
 from stylegan3d.model.card import card_text
 from stylegan3d.model.random_latents import random_w
-from stylegan3d.recipe.label import encode_known, encode_labels, known_schema
-from stylegan3d.recipe.model import seed_latents
+from stylegan3d.recipe.model import encode_known, encode_labels, known_schema, seed_latents
 from stylegan3d.storage.files import LOCK, atomic_write_bytes, atomic_write_text
 from stylegan3d.storage.places import CARD, LABELS
 from stylegan3d.training.options import LabelSettings
@@ -101,8 +99,8 @@ def learn_labels(
     import torch
 
     from stylegan3d.checkpoints.folder import check_target
+    from stylegan3d.model.generator import load
     from stylegan3d.model.labelled_mapping import tensors_of
-    from stylegan3d.model.loading import load
     from stylegan3d.networks.linear_prior import LabelKnowledge
 
     folder = Path(folder)

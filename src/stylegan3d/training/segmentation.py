@@ -29,7 +29,6 @@ from stylegan3d.devices import fast_dtype
 from stylegan3d.geometry.space import Space, filled_box, unit
 from stylegan3d.scans.checks import READ_ERRORS, open_image
 from stylegan3d.scans.label_maps import TABLE, read_tissues
-from stylegan3d.segmentation.card import write_model
 from stylegan3d.segmentation.classes import (
     CLASSES,
     REGIONS,
@@ -45,7 +44,7 @@ from stylegan3d.segmentation.classes import (
     region_of_label,
     volumes_ml,
 )
-from stylegan3d.segmentation.inference import Segmenter
+from stylegan3d.segmentation.inference import Segmenter, write_model
 from stylegan3d.segmentation.network import TissueNetwork, likeliest, padded, to_blocks
 from stylegan3d.storage.formats import label_map_of
 from stylegan3d.training.augment import rotation

@@ -34,8 +34,7 @@ from stylegan3d.base import Json, ModelError, Progress
 from stylegan3d.dataset.pack import Pack
 from stylegan3d.devices import eager, fast_dtype
 from stylegan3d.directions.people import encoded
-from stylegan3d.geometry.slicing import draw_montage
-from stylegan3d.geometry.space import as_packed, to_display, unit
+from stylegan3d.geometry.space import as_packed, draw_montage, to_display, unit
 from stylegan3d.memory import keep_large_blocks
 from stylegan3d.metrics.distances import Moments, expected_bmmd2, real_bmmd2
 from stylegan3d.metrics.diversity import pair_correlation, pair_ms_ssim, random_pairs
@@ -47,8 +46,7 @@ from stylegan3d.networks.discriminator import Discriminator
 from stylegan3d.networks.memo import Maps, Noise
 from stylegan3d.networks.resampling import haar
 from stylegan3d.networks.synthesis import MappingNetwork, SynthesisNetwork, set_gaussian
-from stylegan3d.recipe.label import encode_rows, label_dim, schema_of
-from stylegan3d.recipe.model import seed_latents
+from stylegan3d.recipe.model import encode_rows, label_dim, schema_of, seed_latents
 from stylegan3d.storage.files import atomic_write_text
 from stylegan3d.training.augment import AugmentProbability, augmented
 from stylegan3d.training.config import SETTINGS, StyleGANSettings, stylegan_2mm
@@ -166,7 +164,7 @@ class StyleGANTask(TrainingTask[SynthesisNetwork, Subjects]):
     Attributes
     ----------
     schema : list of dict
-        Its labels, see `stylegan3d.recipe.label`; empty for an unconditional generator.
+        Its labels, see `stylegan3d.recipe.model`; empty for an unconditional generator.
     teacher : str
         Hash of its teacher; empty if it has none.
     """

@@ -25,8 +25,7 @@ from torch import Tensor
 from stylegan3d.base import SILENT, Json, ModelError, Progress, StyleGAN3DError, followed
 from stylegan3d.dataset.pack import Pack
 from stylegan3d.devices import fast_dtype
-from stylegan3d.geometry.slicing import draw_montage
-from stylegan3d.geometry.space import unit
+from stylegan3d.geometry.space import draw_montage, unit
 from stylegan3d.measures.similarity import similarity
 from stylegan3d.networks.resampling import haar
 from stylegan3d.segmentation.classes import CLASSES, dice_scores

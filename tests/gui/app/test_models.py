@@ -23,7 +23,7 @@ from napari_stylegan3d.views.display import upright
 from napari_stylegan3d.views.layers import SPARE
 from stylegan3d.cli import main
 from stylegan3d.geometry.space import Frame
-from stylegan3d.model.loading import load
+from stylegan3d.model.generator import load
 from stylegan3d.recipe.recipe import Edit, Label, Mix, Recipe, Source
 from stylegan3d.render.renderer import Renderer
 

@@ -8,8 +8,7 @@ from stylegan3d.checkpoints.folder import write_folder
 from stylegan3d.evaluation.privacy_index import Nearness, index_of, write_index
 from stylegan3d.metrics import features
 from stylegan3d.metrics.features import describe
-from stylegan3d.model.generator import packed_synthesis
-from stylegan3d.model.loading import load
+from stylegan3d.model.generator import load, packed_synthesis
 from stylegan3d.recipe.recipe import Recipe, Source
 from stylegan3d.storage.places import PRIVACY
 

@@ -17,8 +17,8 @@ from napari_stylegan3d.project.controller import align_scan, open_scan
 from napari_stylegan3d.views.display import DisplayArray
 from napari_stylegan3d.views.layers import SPARE
 from napari_stylegan3d.views.slices import Panes
+from stylegan3d.measures.attributes import VOLUMES
 from stylegan3d.measures.similarity import PairFigures
-from stylegan3d.measures.tissue_volumes import VOLUMES
 from stylegan3d.recipe.description import describe_recipe
 from stylegan3d.recipe.recipe import Edit, Recipe, Source, Truncation
 from stylegan3d.session.provenance import (

@@ -21,7 +21,7 @@ from napari_stylegan3d.export.panel import SCREEN_SCALE
 from napari_stylegan3d.views.display import in_3d
 from napari_stylegan3d.views.layers import DifferenceOverlay
 from stylegan3d import scans
-from stylegan3d.geometry.slicing import Upright
+from stylegan3d.geometry.space import Upright
 from stylegan3d.recipe.description import marked
 from stylegan3d.recipe.recipe import Detail, Edit, Mix, Recipe, Source
 from stylegan3d.render.editable import FineScan
