@@ -39,4 +39,5 @@ from .render.figures import picture as picture
 from .render.renderer import Renderer as Renderer
 from .scans import list_series as list_series
 from .scans import read_scan as read_scan
+from .segmentation.numbers import to_table as to_table
 from .storage.volumes import write_volume as write_volume

@@ -10,11 +10,13 @@ import numpy as np
 import pytest
 from labelled_phantoms import write_labelled
 
-from stylegan3d.base import Doubt
+import stylegan3d
+from stylegan3d.base import Doubt, StyleGAN3DError
 from stylegan3d.model.generator import RandomBrains, load
-from stylegan3d.scans import load_template
+from stylegan3d.scans import load_template, read_scan
 from stylegan3d.segmentation.classes import ALL_MEASURES
 from stylegan3d.segmentation.inference import Segmenter, bundled_segmenter
+from stylegan3d.segmentation.scans import Wanted, segment_scan
 from stylegan3d.storage.places import TEMPLATE, bundled_model_path
 from stylegan3d.storage.volumes import write_volume
 
@@ -75,6 +77,17 @@ def test_it_writes_labels_a_table_and_says_the_volumes(run, volume, expected, tm
         assert 0 <= float(row[f"{name}_percentile"]) <= 100
     assert told.json["measures"]["grey_ml"] == pytest.approx(expected.volumes["grey"])
     assert run("segment", path, "--out", out).status == 2
+    found = segment_scan(bundled_segmenter(), read_scan(path), Wanted(40, "F"))
+    measured = stylegan3d.measure_volume(nib.load(path).get_fdata(), load(device="cpu").space)
+    both = stylegan3d.to_table({"scan": found, "array": measured})
+    assert list(both.index) == ["scan", "array"]
+    assert both.grey_ml_z["scan"] == float(row["grey_ml_z"])
+    assert both.doubts["scan"] == row["doubts"]
+    assert both["tilt"]["array"] == measured["tilt"]
+    assert both.grey_ml.dtype == both.age.dtype == float
+    assert both.loc["array", ["age", "grey_ml_z", "doubts"]].isna().all()
+    with pytest.raises(StyleGAN3DError, match="scan is Nifti1Image: give what measure_volume or"):
+        stylegan3d.to_table({"scan": image})
 
 
 def test_a_table_alone_may_be_json(run, volume, tmp_path):

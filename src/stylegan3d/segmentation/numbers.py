@@ -18,7 +18,7 @@ import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -43,6 +43,9 @@ from stylegan3d.segmentation.inference import Segmentation, Segmenter, measures_
 from stylegan3d.segmentation.norms import Norms, Score
 from stylegan3d.storage.jsontext import read_json
 from stylegan3d.storage.places import bundled_model_path
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 FORMAT, VERSION = "stylegan3d-reading", 1
 FILE = "reading.json"
@@ -456,3 +459,36 @@ def lines_of(numbers: Numbers, hidden: Collection[str] = ()) -> Iterator[str]:
         yield line
     if numbers.reading is not None:
         yield f"Reading: {numbers.reading}"
+
+
+def to_table(found: Mapping[str, Any]) -> DataFrame:
+    """What was measured as a pandas table, with a row for each brain.
+
+    Parameters
+    ----------
+    found : mapping of str to object
+        By the name of each brain what `measure_volume`, `segment_scan` or `structures_of_scan`
+        found in it.
+
+    Returns
+    -------
+    DataFrame
+        The names are its index. Columns are the measures (millilitres where they end in "_ml") and,
+        of scans, age, sex, z, percentiles and "doubts"; NaN where unknown.
+
+    Raises
+    ------
+    StyleGAN3DError
+        If something is not what was found in a brain.
+    """
+    from pandas import DataFrame
+
+    rows = {}
+    for name, one in found.items():
+        scan = {"doubts": " | ".join(map(str, one.doubts))} if hasattr(one, "cells") else {}
+        rows[name] = {**one.cells, **scan} if scan else one
+        if not isinstance(rows[name], Mapping):
+            raise StyleGAN3DError(
+                f"{name} is {type(one).__name__}: give what measure_volume or segment_scan found."
+            )
+    return DataFrame(list(rows.values()), index=list(rows)).rename_axis("name")
