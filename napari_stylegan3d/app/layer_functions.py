@@ -20,7 +20,7 @@ from napari_stylegan3d.core.scans import DOUBTS, LayerTuple, sample_path, scan_l
 from napari_stylegan3d.core.session import report_doubts, report_error
 from napari_stylegan3d.core.tissues import make_layer
 from napari_stylegan3d.views.display import KEY, upright
-from stylegan3d.base import Doubt, ScanError, doubts_in
+from stylegan3d.base import SILENT, Doubt, OutputError, ScanError, doubts_in
 from stylegan3d.projection.settings import Budget, Skull
 from stylegan3d.session.provenance import Kind, Provenance
 from stylegan3d.storage.about import Origin
@@ -88,10 +88,8 @@ def read_latents(path: str | Sequence[str]) -> list[LayerTuple]:
         If a file is not a latent or belongs to another model.
     """
     from napari_stylegan3d.core.jobs import load_model, render_beside
-    from stylegan3d.base import SILENT
     from stylegan3d.recipe.latents import load_latent
     from stylegan3d.recipe.recipe import Recipe, Source
-    from stylegan3d.session.provenance import Provenance
 
     paths = [path] if isinstance(path, (str, Path)) else list(path)
     explorer = open_explorer()
@@ -166,7 +164,6 @@ def write_image(path: str, data: np.ndarray, meta: dict[str, Any]) -> list[str]:
     OutputError
         If the layer is not a volume or the file cannot be written.
     """
-    from stylegan3d.base import OutputError
     from stylegan3d.storage.volumes import write_volume
 
     if data.ndim != 3 or meta.get("rgb"):

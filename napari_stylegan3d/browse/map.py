@@ -30,7 +30,7 @@ from qtpy.QtWidgets import QComboBox, QLabel, QSizePolicy, QToolTip, QWidget
 from napari_stylegan3d.core.worker import LatestWins, LongJob, Newest
 from napari_stylegan3d.widgets import controls
 from napari_stylegan3d.widgets.controls import painting, scaled
-from stylegan3d.base import Cancelled, Progress, effort
+from stylegan3d.base import Cancelled, Progress, StyleGAN3DError, effort
 from stylegan3d.pages.shortening import shortened
 from stylegan3d.recipe.description import describe_recipe
 
@@ -531,7 +531,6 @@ def grow(report: Progress, generator: Generator, known: Survey | None) -> None:
 
 def locate(request: _Request) -> list[np.ndarray | None]:
     """Places of the first recipes, as many as `BLOCK_S` allows; None if a file is gone."""
-    from stylegan3d.base import StyleGAN3DError
 
     check = Progress(cancelled=request.stop.is_set).check
     places: list[np.ndarray | None] = []

@@ -19,7 +19,7 @@ from qtpy.QtGui import QDropEvent
 
 from napari_stylegan3d.core.worker import LongJob
 from napari_stylegan3d.views.display import KEY, upright
-from stylegan3d.base import Progress
+from stylegan3d.base import Progress, ScanError
 from stylegan3d.session.provenance import Provenance
 from stylegan3d.storage.formats import format_of, is_dicom, is_kind, scan_stem, without_suffix
 from stylegan3d.storage.jsontext import read_json
@@ -318,7 +318,6 @@ def sample_path(key: str) -> Path:
     ScanError
         If the installation lacks it.
     """
-    from stylegan3d.base import ScanError
 
     folder = Path(str(importlib.resources.files("napari_stylegan3d"))) / "samples"
     found = sorted(folder.glob(f"{key}*.nii.gz"))

@@ -9,7 +9,7 @@ import dataclasses
 import threading
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import partial, reduce
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -47,7 +47,7 @@ from stylegan3d.directions.catalogue import (
 )
 from stylegan3d.evaluation.settings import GroupSettings
 from stylegan3d.recipe.description import describe_source
-from stylegan3d.recipe.latents import save_directions
+from stylegan3d.recipe.latents import Latent, save_directions, save_latent
 from stylegan3d.recipe.recipe import Edit, Recipe, Source
 
 if TYPE_CHECKING:
@@ -162,8 +162,6 @@ class Compared:
     def average(self, folder: Path) -> Source:
         """The average of all brains, as a latent file in a folder."""
         import torch
-
-        from stylegan3d.recipe.latents import Latent, save_latent
 
         assert self.found.mean is not None
         latent = Latent.of(self.generator, torch.from_numpy(self.found.mean).float())
@@ -317,7 +315,6 @@ def keep(report: Progress, folder: Path, directions: Directions) -> Path:
 
 def joined(entries: Sequence[CatalogueEntry], labels: Sequence[str]) -> Directions:
     """Directions of the catalogue as one set, by their user-given names."""
-    from functools import reduce
 
     from stylegan3d.directions.custom import renamed
     from stylegan3d.recipe.directions import join

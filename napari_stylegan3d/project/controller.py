@@ -27,7 +27,7 @@ from napari_stylegan3d.widgets.controls import show_value, single_shot
 from stylegan3d.base import Doubt, Progress, ScanError
 from stylegan3d.memory import give_back
 from stylegan3d.projection.settings import BUDGETS, Choices
-from stylegan3d.recipe.recipe import Recipe
+from stylegan3d.recipe.recipe import Recipe, Source
 from stylegan3d.session.annotations import Filled, Region
 from stylegan3d.session.case import Case, Choice
 from stylegan3d.storage.formats import scan_stem
@@ -116,7 +116,6 @@ def project_scan(report: Progress, loaded: Loaded, request: ProjectionRequest) -
     from stylegan3d.outputs.projections import output_names, projected_latent
     from stylegan3d.projection.projector import loss_of, place, search
     from stylegan3d.recipe.latents import save_latent
-    from stylegan3d.recipe.recipe import Source
 
     generator = loaded.generator
     case = request.case

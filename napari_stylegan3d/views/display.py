@@ -20,7 +20,7 @@ import nibabel as nib
 import numpy as np
 from nibabel.spaces import vox2out_vox
 
-from stylegan3d.geometry.space import Space, to_ras
+from stylegan3d.geometry.space import Space, Upright, to_ras
 from stylegan3d.session.provenance import UNCONFIRMED, Provenance
 
 if TYPE_CHECKING:
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from napari.layers import Image, Layer
     from vispy.scene import SceneCanvas
 
-    from stylegan3d.geometry.space import Upright
 
 KEY = "stylegan3d"
 #: Metadata key of overlays.
@@ -302,7 +301,6 @@ def enlarge_planes(volume: np.ndarray, shape: tuple[int, ...], voxel: Sequence[i
 
 def engine_volume(layer: Image) -> Upright:
     """A layer's volume with its affine, for the engine's figures."""
-    from stylegan3d.geometry.space import Upright
 
     data = np.asarray(layer.data)
     affine = np.diag([*(float(size) for size in layer.scale), 1.0])

@@ -17,6 +17,7 @@ from stylegan3d.base import Json, JsonView, StyleGAN3DError
 from stylegan3d.cli import main as run_program
 from stylegan3d.cli.common import emit, log, progress, read_object
 from stylegan3d.cli.many import tell
+from stylegan3d.pages.page import distributions, page, plain
 from stylegan3d.storage.about import version
 from stylegan3d.storage.bids import DESCRIPTION, describe
 from stylegan3d.storage.files import atomic_write_text
@@ -74,7 +75,6 @@ def run(args: Sequence[str], **_: Any) -> int:
     from stylegan3d.devices import DEVICE, choose_device
     from stylegan3d.model.generator import load
     from stylegan3d.outputs.results import provenance
-    from stylegan3d.pages.page import plain
     from stylegan3d.projection.settings import Choices
     from stylegan3d.segmentation.inference import load_segmenter
     from stylegan3d.segmentation.scans import made_by
@@ -187,7 +187,6 @@ def group(items: Sequence[Item], out: Path) -> int:
     from stylegan3d.cohort.run import write_table
     from stylegan3d.cohort.work import EXAMINATIONS
     from stylegan3d.outputs.report import DRAWN
-    from stylegan3d.pages.page import distributions, page
     from stylegan3d.segmentation.classes import HEAD, title_of
 
     rows = [_row(out, item) for item in items]

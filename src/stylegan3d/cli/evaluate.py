@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from stylegan3d.base import Json, ModelError, OutputError
+from stylegan3d.base import Json, ModelError, OutputError, RecipeError
 from stylegan3d.cli.common import (
     CacheOption,
     ModelChoice,
@@ -292,7 +292,6 @@ def compare(
         summarised,
         verdict_of,
     )
-    from stylegan3d.storage.files import check_output
 
     read = read_value_table(table)
     fixed = [name.strip() for name in (hold_fixed or "").split(",") if name.strip()]
@@ -328,7 +327,6 @@ def _maps(table: ValueTable) -> tuple[np.ndarray, Space, list[str]]:
     """The volumes of a table, their grid, and whose they are."""
     import numpy as np
 
-    from stylegan3d.base import RecipeError
     from stylegan3d.directions.value_table import subject_of
     from stylegan3d.recipe.recipe import Source
     from stylegan3d.scans.reading import read_map

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from stylegan3d.base import Json
+from stylegan3d.base import Json, StyleGAN3DError
 from stylegan3d.cli.common import (
     ReadingOptions,
     Volumes,
@@ -69,7 +69,6 @@ def _absolute(path: Path | None) -> str | None:
 
 def _without_results(items: list[Item], out: Path) -> list[Item]:
     """Exclude results of earlier runs, if the output folder is among the scans."""
-    from stylegan3d.base import StyleGAN3DError
 
     here = out.resolve()
     left = [

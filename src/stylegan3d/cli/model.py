@@ -32,7 +32,8 @@ from stylegan3d.cli.common import (
 from stylegan3d.recipe.latents import load_directions, read_latent
 from stylegan3d.storage.files import check_output, only_run
 from stylegan3d.storage.formats import is_dicom, is_scan
-from stylegan3d.storage.jsontext import to_json
+from stylegan3d.storage.jsontext import read_json, to_json
+from stylegan3d.storage.places import PRIVACY, TEMPLATE, bundled_model_path, repeats_path, site_path
 from stylegan3d.training.options import LabelSettings
 
 if TYPE_CHECKING:
@@ -169,7 +170,6 @@ def site(
     from stylegan3d.scans.reading import read_scan
     from stylegan3d.segmentation import norms
     from stylegan3d.segmentation.visits import measures_of, visits_of_scans
-    from stylegan3d.storage.places import repeats_path, site_path
 
     subjects = people_of(find_items([folder]))
     if len(subjects) < LEAST:
@@ -238,7 +238,6 @@ def privacy_index(
     """
     from stylegan3d.dataset.pack import load_pack
     from stylegan3d.evaluation.privacy_index import build_index, write_index
-    from stylegan3d.storage.places import PRIVACY
 
     pack = load_pack(data)
     generator = open_model(model)
@@ -458,7 +457,6 @@ def _origin_of(path: Path) -> Json:
 
 def _is_raw(path: Path) -> bool:
     """Whether a volume has no sidecar with a recipe, like one from a scanner."""
-    from stylegan3d.storage.jsontext import read_json
     from stylegan3d.storage.volumes import sidecar_path
 
     if not (path.name.endswith(".nii.gz") and path.is_file()):
@@ -475,7 +473,6 @@ def _is_raw(path: Path) -> bool:
 def _describe_scan(path: Path) -> Json:
     from stylegan3d.scans import SeveralSeries, SeveralVolumes, list_series, read_scan
     from stylegan3d.scans.alignment import header_doubts, load_template
-    from stylegan3d.storage.places import TEMPLATE, bundled_model_path
 
     about: Json = {"type": "scan"}
     if is_dicom(path):

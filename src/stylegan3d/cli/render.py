@@ -32,7 +32,7 @@ from stylegan3d.cli.common import (
     read_object,
 )
 from stylegan3d.cli.recipes import checked, chosen_recipes
-from stylegan3d.geometry.space import PLANES, Upright
+from stylegan3d.geometry.space import PLANES, Space, Upright
 from stylegan3d.recipe.description import marked
 from stylegan3d.settings.option import DicomSettings, FigureSettings, FilmSettings, ReportSettings
 from stylegan3d.storage.files import check_output, write_together
@@ -296,7 +296,6 @@ def _projected(recipe: Recipe, generator: Generator) -> tuple[np.ndarray | None,
     if described is None:
         return None, None
 
-    from stylegan3d.geometry.space import Space
     from stylegan3d.outputs.projections import output_names
     from stylegan3d.scans.checks import read_volume
 

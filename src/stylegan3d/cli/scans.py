@@ -557,7 +557,6 @@ def synthesize(
             raise typer.BadParameter(f"The name {path.name} must end in .nii.gz.")
 
     from stylegan3d.scans import read_scan
-    from stylegan3d.storage.files import check_output, write_together
     from stylegan3d.storage.volumes import sidecar_path
     from stylegan3d.translation.files import Resize, place_map
     from stylegan3d.translation.painter import load_painter

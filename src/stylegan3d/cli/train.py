@@ -33,6 +33,7 @@ from stylegan3d.networks.config import LATENT_CHANNELS
 from stylegan3d.storage.places import CARD, MODEL, MONTAGE, PAGE
 from stylegan3d.training.config import (
     PRESETS,
+    SETTINGS,
     AnatomySettings,
     StyleGANSettings,
     change_settings,
@@ -377,7 +378,6 @@ class FitAnatomy(Named):
     def outcome(self, settings: Any) -> tuple[Json, list[str]]:
         """See `Kind.outcome`."""
         from stylegan3d.training.anatomy import fit_anatomy
-        from stylegan3d.training.config import SETTINGS
         from stylegan3d.training.export import export_anatomy
 
         chosen = None

@@ -20,7 +20,7 @@ from stylegan3d.cohort.run import (
     record_path,
 )
 from stylegan3d.measures.attributes import TOLD
-from stylegan3d.model.generator import Generator
+from stylegan3d.model.generator import Generator, load
 from stylegan3d.outputs.projections import (
     all_files,
     file_names,
@@ -166,7 +166,6 @@ def row_of(report: JsonView, folder: Path) -> Json:
 @lru_cache(maxsize=1)
 def opened_generator(path: str | None, frame: str | None, sha256: str) -> Generator:
     """Load once per process; ModelError if it is not the generator that the run started with."""
-    from stylegan3d.model.generator import load
 
     generator = load(path, frame=frame)
     _check_same("generator", path, generator.hash, sha256)

@@ -11,16 +11,24 @@ from __future__ import annotations
 import datetime
 import gzip
 import hashlib
+import io
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import nibabel as nib
 import numpy as np
+import pydicom
 from nibabel.orientations import apply_orientation, inv_ornt_aff, io_orientation, ornt_transform
+from PIL import Image, ImageDraw, ImageFont
+from pydicom import Dataset, dcmwrite
+from pydicom.dataset import FileMetaDataset
+from pydicom.sr.codedict import codes
+from pydicom.uid import UID, EncapsulatedPDFStorage, ExplicitVRLittleEndian, MRImageStorage
+from pydicom.valuerep import format_number_as_ds
 
 from stylegan3d.base import JsonView, OutputError, ScanError
 from stylegan3d.geometry.space import RAS_TO_LPS
@@ -34,9 +42,6 @@ from stylegan3d.storage.formats import portable, without_suffix
 from stylegan3d.storage.jsontext import from_json
 from stylegan3d.storage.tensorfiles import LARGEST_FILE
 from stylegan3d.storage.volumes import VOLUME_SUFFIX, sidecar_path
-
-if TYPE_CHECKING:
-    from pydicom import Dataset
 
 SUFFIX = ".dcm"
 #: How the axes of slices run on a screen (columns, rows), and through the stack.
@@ -126,7 +131,6 @@ class Reference:
         ScanError
             If there is no such series, or its headers cannot be read.
         """
-        import pydicom
 
         from stylegan3d.scans.dicom import list_series
         from stylegan3d.scans.series import choose_series
@@ -247,7 +251,6 @@ def series_of(
     OutputError
         If the volume's axes are not at right angles.
     """
-    from pydicom.uid import MRImageStorage
 
     common = Common(saved, reference, when)
     if plane is None and common.native and reference is not None:
@@ -312,8 +315,6 @@ def pdf_of(
     contents: Mapping[Path, bytes] | None = None,
 ) -> Dataset:
     """A report as an encapsulated PDF; OutputError if the file is none."""
-    from pydicom.sr.codedict import codes
-    from pydicom.uid import EncapsulatedPDFStorage
 
     path = Path(path)
     try:
@@ -342,11 +343,6 @@ def pdf_of(
 
 def encoded(datasets: Sequence[Dataset], folder: Path) -> Iterator[tuple[Path, bytes]]:
     """Name and content of the file of each, Explicit VR Little Endian, in `folder`."""
-    import io
-
-    from pydicom import dcmwrite
-    from pydicom.dataset import FileMetaDataset
-    from pydicom.uid import UID, ExplicitVRLittleEndian
 
     for index, ds in enumerate(datasets):
         meta = FileMetaDataset()
@@ -404,7 +400,6 @@ class Common:
         self, sop_class: str, modality: str, number: int, title: str, instance: str
     ) -> Dataset:
         """Patient, study, series, equipment and SOP common module."""
-        from pydicom import Dataset
 
         ds, when = Dataset(), self.when
         day, clock = when.strftime("%Y%m%d"), when.strftime("%H%M%S")
@@ -424,7 +419,6 @@ class Common:
 
     def marked(self, ds: Dataset) -> Dataset:
         """An object that says whether it is synthetic, and what made it."""
-        from pydicom.sr.codedict import codes
 
         saved = self.saved
         ds.SyntheticData = "YES" if saved.synthetic else "NO"
@@ -477,7 +471,6 @@ class Common:
 
 def _source(header: Dataset) -> Dataset:
     """An item of a Source Image Sequence."""
-    from pydicom.sr.codedict import codes
 
     return item(
         ReferencedSOPClassUID=header.SOPClassUID,
@@ -494,7 +487,6 @@ def coded(code: Any) -> Dataset:
 
 def item(**elements: object) -> Dataset:
     """An item of a sequence."""
-    from pydicom import Dataset
 
     made = Dataset()
     for keyword, value in elements.items():
@@ -515,7 +507,6 @@ def long_string(text: str) -> str:
 
 def _decimal(value: float) -> str:
     """A decimal string of at most 16 characters (PS3.5, 6.2)."""
-    from pydicom.valuerep import format_number_as_ds
 
     return format_number_as_ds(float(value))
 
@@ -554,7 +545,6 @@ def _stored(data: np.ndarray) -> tuple[np.ndarray, float, float]:
 
 def _burnt_in(stored: np.ndarray) -> np.ndarray:
     """The word SYNTHETIC in the upper left corner of each slice (columns, rows, slices)."""
-    from PIL import Image, ImageDraw, ImageFont
 
     columns, rows = stored.shape[:2]
     size = max(8, rows // 12)

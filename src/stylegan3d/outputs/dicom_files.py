@@ -9,6 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from pydicom.sr.codedict import codes
+from pydicom.sr.coding import Code
+from pydicom.tag import Tag
+from pydicom.uid import EnhancedMRImageStorage
 
 from stylegan3d.base import SILENT, OutputError, Progress
 from stylegan3d.geometry.space import RAS_TO_LPS
@@ -92,7 +96,6 @@ def enhanced_of(
     OutputError
         If a word is burnt into the pixels, which this kind of image must not have.
     """
-    from pydicom.uid import EnhancedMRImageStorage
 
     first = images[0]
     if first.BurnedInAnnotation == "YES":
@@ -146,7 +149,6 @@ def _add_evidence(ds: Dataset, reference: Reference) -> None:
 
 def _add_dimensions(ds: Dataset) -> None:
     """The frames are the positions in one stack."""
-    from pydicom.tag import Tag
 
     organization = item(DimensionOrganizationUID=f"{ds.SOPInstanceUID}.1"[:64])
     ds.DimensionOrganizationSequence = [organization]
@@ -164,7 +166,6 @@ def _add_dimensions(ds: Dataset) -> None:
 
 def _shared(first: Dataset, image_type: Sequence[str], contrast: str) -> Dataset:
     """What holds for all frames."""
-    from pydicom.sr.codedict import codes
 
     kind = item(FrameType=list(image_type))
     _describe(kind, contrast)
@@ -181,7 +182,6 @@ def _shared(first: Dataset, image_type: Sequence[str], contrast: str) -> Dataset
 
 def _frame(image: Dataset, number: int) -> Dataset:
     """What holds for one frame: its place, and what it was made from."""
-    from pydicom.sr.coding import Code
 
     frame = item(
         FrameContentSequence=[
@@ -322,7 +322,6 @@ def measures_of(
         If the sidecar has no volumes, or highdicom is missing.
     """
     hd = _highdicom()
-    from pydicom.sr.codedict import codes
 
     found = {key: value for key, value in known_volumes(saved).items() if np.isfinite(value)}
     if not found:
@@ -385,7 +384,6 @@ def known_volumes(saved: SavedFile) -> dict[str, float]:
 
 def _algorithm(saved: SavedFile) -> Any:
     hd = _highdicom()
-    from pydicom.sr.codedict import codes
 
     network = saved.text.get("Network", {})
     name = str(network.get("Name", PROGRAM)) if isinstance(network, Mapping) else PROGRAM
@@ -396,8 +394,6 @@ def _algorithm(saved: SavedFile) -> Any:
 
 def _concepts(name: str) -> tuple[Any, Any]:
     """Category and type of a structure, by its name: SNOMED CT, else a code of this program."""
-    from pydicom.sr.codedict import codes
-    from pydicom.sr.coding import Code
 
     for start, (category, kind) in CODES.items():
         if name.lower().startswith(start):

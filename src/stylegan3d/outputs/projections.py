@@ -599,7 +599,6 @@ def save_projection(
     OutputError
         If a file exists or cannot be written.
     """
-    from stylegan3d.render.renderer import Renderer
 
     generator, aligned, result = projected.generator, projected.aligned, projected.result
     operator = projected.operator

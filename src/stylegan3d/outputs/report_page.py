@@ -19,6 +19,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup
+from reportlab.graphics.shapes import Circle, Drawing, Polygon, PolyLine, String
+from reportlab.lib.colors import HexColor
+from reportlab.lib.styles import ParagraphStyle
+from reportlab.pdfbase import pdfmetrics
+from reportlab.pdfbase.pdfdoc import XMP
+from reportlab.pdfbase.pdfmetrics import stringWidth
+from reportlab.pdfbase.ttfonts import TTFError, TTFont
+from reportlab.pdfgen.canvas import Canvas
+from reportlab.platypus import Image, KeepInFrame, Paragraph, Spacer, Table
 
 from stylegan3d.base import OutputError
 from stylegan3d.outputs import report as content
@@ -140,8 +149,6 @@ def _source_type(case: ReportCase) -> str:
 
 def draw_page(case: ReportCase, folder: Path) -> bytes:
     """The PDF, one A4 page; files of the recipe are named as seen from `folder`."""
-    from reportlab.pdfbase.pdfdoc import XMP
-    from reportlab.pdfgen.canvas import Canvas
 
     buffer = io.BytesIO()
     # Invariant: the same case gives the same bytes.
@@ -179,7 +186,6 @@ def laid_out(case: ReportCase, folder: Path) -> list[Flowable]:
 
 def height_of(story: Sequence[Flowable], width: float = INNER) -> float:
     """How high a part of a page is, in points."""
-    from reportlab.pdfgen.canvas import Canvas
 
     endless = 100 * HEIGHT
     return float(_fitting(story, width, endless).wrapOn(Canvas(io.BytesIO()), width, endless)[1])
@@ -187,14 +193,12 @@ def height_of(story: Sequence[Flowable], width: float = INNER) -> float:
 
 def _fitting(story: Sequence[Flowable], width: float, height: float) -> Flowable:
     """A part of a page, made smaller where its texts alone do not fit."""
-    from reportlab.platypus import KeepInFrame
 
     return KeepInFrame(width, height, list(story), mode="shrink")
 
 
 def _story(case: ReportCase, link: str | None, pictures: float) -> list[Flowable]:
     """Everything from top to bottom, with so much room (points) for the pictures."""
-    from reportlab.platypus import Spacer
 
     bold = _faces()[1]
     size = _shrunk(writable(case.name, bold), bold, 15, INNER)
@@ -228,8 +232,6 @@ def _about(case: ReportCase) -> str:
 
 def _text(words: str, size: float, *, bold: bool = False, color: str = INK) -> Flowable:
     """A paragraph; nothing where there are no words."""
-    from reportlab.lib.styles import ParagraphStyle
-    from reportlab.platypus import Paragraph, Spacer
 
     if not words:
         return Spacer(0, 0)
@@ -242,7 +244,6 @@ def _text(words: str, size: float, *, bold: bool = False, color: str = INK) -> F
 
 def _beside(cells: Sequence[Any], widths: Sequence[float], *style: tuple) -> Flowable:
     """Parts of a page side by side, from the same top, with nothing between them."""
-    from reportlab.platypus import Table
 
     plain = [*_padding(0, 0, 0, 0), ("VALIGN", (0, 0), (-1, -1), "TOP")]
     return Table([list(cells)], list(widths), style=[*plain, *style], hAlign="CENTER")
@@ -256,7 +257,6 @@ def _padding(*points: float) -> list[tuple]:
 
 def _banner() -> list[Flowable]:
     """The warning, in a box that is seen in black and white too."""
-    from reportlab.platypus import Spacer
 
     box = [
         ("BOX", (0, 0), (-1, -1), 0.8, INK),
@@ -269,10 +269,9 @@ def _banner() -> list[Flowable]:
 
 def _light(level: str, title: str, sentence: str) -> Flowable:
     """A verdict, with a dot in its colour."""
-    from reportlab.graphics.shapes import Circle, Drawing
 
     dot = Drawing(4 * MM, 3.5 * MM)
-    dot.add(Circle(1.5 * MM, 1.0 * MM, 1.1 * MM, fillColor=_color(LIGHTS.get(level, GREY)),
+    dot.add(Circle(1.5 * MM, 1.0 * MM, 1.1 * MM, fillColor=HexColor(LIGHTS.get(level, GREY)),
                    strokeColor=None))  # fmt: skip
     words = _text(f"{title}, {level}: {sentence}", 8)
     return _beside([dot, words], [4 * MM, INNER - 4 * MM])
@@ -280,7 +279,6 @@ def _light(level: str, title: str, sentence: str) -> Flowable:
 
 def _pictures(rows: Sequence[Sequence[ReportPicture]], room: float) -> list[Flowable]:
     """Rows as wide as the page, all made smaller alike if they are too high for it."""
-    from reportlab.platypus import Image, Spacer
 
     bold = _faces()[1]
     title = 7.5 * LEADING + GAP
@@ -321,7 +319,6 @@ def _curves(curves: Sequence[AgeCurve]) -> list[Flowable]:
 
 def _plot(curve: AgeCurve, width: float) -> Flowable:
     """A curve under its title, with ages below and values at the left."""
-    from reportlab.graphics.shapes import Circle, Drawing, Polygon, PolyLine, String
 
     plain, bold = _faces()
     title = writable(f"{curve.title}, {curve.unit}", bold)
@@ -335,21 +332,15 @@ def _plot(curve: AgeCurve, width: float) -> Flowable:
 
     plot = Drawing(width, high)
     plot.add(String(0, high - 2.6 * MM, title, fontName=bold, fontSize=size))
-    plot.add(Polygon(flat(drawn.band), fillColor=_color(BAND), strokeColor=None))
-    plot.add(PolyLine(flat(drawn.middle), strokeColor=_color(LINE), strokeWidth=0.9))
+    plot.add(Polygon(flat(drawn.band), fillColor=HexColor(BAND), strokeColor=None))
+    plot.add(PolyLine(flat(drawn.middle), strokeColor=HexColor(LINE), strokeWidth=0.9))
     for x, y, anchor, text in drawn.labels:
         label = String(x, high - y, text, fontName=plain, fontSize=5.5, textAnchor=anchor)
-        label.fillColor = _color(GREY)
+        label.fillColor = HexColor(GREY)
         plot.add(label)
     x, y = drawn.dot
-    plot.add(Circle(x, high - y, 0.9 * MM, fillColor=_color(DOT), strokeColor=None))
+    plot.add(Circle(x, high - y, 0.9 * MM, fillColor=HexColor(DOT), strokeColor=None))
     return plot
-
-
-def _color(text: str) -> Any:
-    from reportlab.lib.colors import HexColor
-
-    return HexColor(text)
 
 
 def _figures(case: ReportCase) -> list[Flowable]:
@@ -368,7 +359,6 @@ def _figures(case: ReportCase) -> list[Flowable]:
 
 def _table(rows: content.Table, width: float, first: float) -> Flowable:
     """A table with a header row and column `first` points wide; numbers are right-aligned."""
-    from reportlab.platypus import Table
 
     plain, bold = _faces()
     shares = [NARROW_SHARE if cell.text in NARROW else 1.0 for cell in rows[0][1:]]
@@ -392,7 +382,6 @@ def _table(rows: content.Table, width: float, first: float) -> Flowable:
 
 def writable(text: str, face: str) -> str:
     """The text with what the font lacks replaced: by the letter it derives from, else by "?"."""
-    from reportlab.pdfbase import pdfmetrics
 
     known: Any = pdfmetrics.getFont(face).face.charToGlyph
     written = []
@@ -407,7 +396,6 @@ def writable(text: str, face: str) -> str:
 
 def _shrunk(text: str, face: str, size: float, width: float) -> float:
     """The size at which a text fits into so many points, not much smaller than the given one."""
-    from reportlab.pdfbase.pdfmetrics import stringWidth
 
     wanted = stringWidth(text, face, size)
     return size if wanted <= width else size * max(width / wanted, SMALLEST)
@@ -416,8 +404,6 @@ def _shrunk(text: str, face: str, size: float, width: float) -> float:
 @cache
 def _faces() -> tuple[str, str]:
     """Names of the registered plain and bold fonts."""
-    from reportlab.pdfbase import pdfmetrics
-    from reportlab.pdfbase.ttfonts import TTFError, TTFont
 
     for names in FACES:
         try:
