@@ -20,7 +20,7 @@ import torch
 
 import stylegan3d
 from stylegan3d.dataset.pack import load_pack
-from stylegan3d.directions.value_table import read_value_table
+from stylegan3d.directions.people import read_value_table
 from stylegan3d.evaluation.groups import compare_latents, design_of, permuted
 from stylegan3d.evaluation.settings import GroupSettings
 from stylegan3d.metrics.comparison import wilson

@@ -39,7 +39,7 @@ from stylegan3d.segmentation.norms import (
 )
 from stylegan3d.segmentation.numbers import label_brain
 from stylegan3d.segmentation.visits import measures_of, visits_of
-from stylegan3d.storage.jsontext import to_json
+from stylegan3d.storage.encoding import to_json
 from stylegan3d.storage.places import TEMPLATE, bundled_model_path
 
 #: Ranges of what a scanner does differently the next time.

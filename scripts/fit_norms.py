@@ -29,7 +29,7 @@ from stylegan3d.segmentation.inference import bundled_regions, bundled_segmenter
 from stylegan3d.segmentation.norms import FILE, Norms, fit_norms
 from stylegan3d.segmentation.numbers import FILE as READER
 from stylegan3d.segmentation.numbers import FOLDS, Reader, features_of, interval_of, label_brain
-from stylegan3d.storage.jsontext import to_json
+from stylegan3d.storage.encoding import to_json
 
 PARTS = 10
 PENALTIES = (1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1000.0)

@@ -126,7 +126,7 @@ def outcome(kind: str, folder: Path) -> Any:
 
 def _train(inputs: Path, mine: Path, slowly: float) -> None:
     from stylegan3d.dataset.pack import load_pack
-    from stylegan3d.training.config import tiny
+    from stylegan3d.training.options import tiny
     from stylegan3d.training.stylegan import train_stylegan
 
     train_stylegan(

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from stylegan3d.networks.config import AnatomyConfig, EncoderConfig
-from stylegan3d.training.config import AnatomySettings
+from stylegan3d.training.options import AnatomySettings
 
 
 def small_anatomy(corrections=0, calibrate=True, **generator):

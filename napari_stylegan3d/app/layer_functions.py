@@ -57,7 +57,7 @@ def read_scans(path: str | Sequence[str]) -> list[LayerTuple]:
     ScanError
         If a file is not a usable 3D scan.
     """
-    from napari_stylegan3d.project.label_maps import LabelMap
+    from napari_stylegan3d.project.overlay import LabelMap
     from stylegan3d.scans import SeveralSeries, SeveralVolumes, looks_like_labels, read_scan
 
     paths = [path] if isinstance(path, (str, Path)) else list(path)

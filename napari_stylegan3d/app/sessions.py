@@ -30,7 +30,7 @@ from napari_stylegan3d.labels.controller import (
     relabelled,
 )
 from napari_stylegan3d.project.controller import align_scan, open_scan
-from napari_stylegan3d.project.label_maps import LabelMap
+from napari_stylegan3d.project.overlay import LabelMap
 from napari_stylegan3d.project.result import operator_of
 from napari_stylegan3d.widgets import controls, dialogs
 from napari_stylegan3d.widgets.controls import single_shot

@@ -21,8 +21,8 @@ from napari_stylegan3d.core.worker import LongJob
 from napari_stylegan3d.views.display import KEY, upright
 from stylegan3d.base import Progress, ScanError
 from stylegan3d.session.provenance import Provenance
+from stylegan3d.storage.encoding import read_json
 from stylegan3d.storage.formats import format_of, is_dicom, is_kind, scan_stem, without_suffix
-from stylegan3d.storage.jsontext import read_json
 
 if TYPE_CHECKING:
     from napari_stylegan3d.core.session import Session
@@ -237,7 +237,7 @@ def is_model(path: str | Path) -> bool:
 
 def _tensors(path: Path) -> Dropped | None:
     """A latent file, or the weights in a model's folder."""
-    from stylegan3d.storage.tensorfiles import kind_of
+    from stylegan3d.storage.encoding import kind_of
 
     if kind_of(path) == "latent":
         return Dropped("latent", path)

@@ -53,7 +53,7 @@ from stylegan3d.recipe.recipe import Edit, Recipe, Source
 if TYPE_CHECKING:
     from napari_stylegan3d.directions.panel import DirectionsPanel
     from stylegan3d.directions.edit_effects import EditEffect, WayBack
-    from stylegan3d.directions.value_table import ValueTable
+    from stylegan3d.directions.people import ValueTable
     from stylegan3d.evaluation.groups import GroupComparison
     from stylegan3d.model.generator import Generator
     from stylegan3d.recipe.directions import Directions
@@ -268,7 +268,7 @@ def make_between(
 ) -> Directions:
     """The direction from one group of brains to another."""
     from stylegan3d.directions.custom import direction_between
-    from stylegan3d.directions.value_table import latents_of_recipes, subject_of
+    from stylegan3d.directions.people import latents_of_recipes, subject_of
 
     report(0, 2, "Computing the direction")
     less_of, more_of = ([subject_of(recipe.source) for recipe in group] for group in (less, more))
@@ -432,7 +432,7 @@ class PeopleDialog(QDialog):
 
     def open_table(self, path: Path) -> None:
         """Read a table and list its columns."""
-        from stylegan3d.directions.value_table import read_value_table
+        from stylegan3d.directions.people import read_value_table
         from stylegan3d.evaluation.groups import HEAD_SIZE
 
         self._show_result(None)

@@ -37,8 +37,8 @@ from stylegan3d.render.recipes import edited_scan, render_recipe
 from stylegan3d.session import provenance
 from stylegan3d.session.case import Case, Choice
 from stylegan3d.session.provenance import Over, Provenance, scan_file_of, titled
+from stylegan3d.storage.encoding import to_json
 from stylegan3d.storage.files import check_output, write_together
-from stylegan3d.storage.jsontext import to_json
 
 if TYPE_CHECKING:
     from napari_stylegan3d.core.rendering import DisplayController

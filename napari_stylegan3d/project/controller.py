@@ -17,9 +17,8 @@ from napari_stylegan3d.core.panel import Context
 from napari_stylegan3d.core.scans import STEPS_FOLDER, Several, read_choice, scan_layer
 from napari_stylegan3d.core.session import report_done, sentence
 from napari_stylegan3d.core.worker import JobStatus, LatestWins, LongJob
-from napari_stylegan3d.project.label_maps import LabelMap, LabelMaps
 from napari_stylegan3d.project.looks import LookBar, LookController
-from napari_stylegan3d.project.overlay import OverlayManager
+from napari_stylegan3d.project.overlay import LabelMap, LabelMaps, OverlayManager
 from napari_stylegan3d.project.regions import LayerChoice, LayerRegions, RegionPainter, mask_of
 from napari_stylegan3d.project.result import FillController, fill
 from napari_stylegan3d.views.display import enlarge

@@ -34,7 +34,7 @@ from napari_stylegan3d.widgets.elided import ElidedLabel
 from napari_stylegan3d.widgets.forms import Form
 from stylegan3d.base import doubts_in, facts_in, in_words
 from stylegan3d.projection.settings import PHASES, TITLES, Choices
-from stylegan3d.scans.orientation import orientation_doubts
+from stylegan3d.scans.headers import orientation_doubts
 from stylegan3d.scans.pose import MOST_DEG, MOST_MM, NO_POSE, Pose
 from stylegan3d.session.case import Case, Choice
 from stylegan3d.storage.about import NOT_ACQUIRED, ORIGIN_NAMES

@@ -13,7 +13,7 @@ from napari.layers import Labels
 from qtpy.QtCore import QObject, QTimer, Signal
 from qtpy.QtWidgets import QWidget
 
-from napari_stylegan3d.project.label_maps import KEY
+from napari_stylegan3d.project.overlay import LABEL_MAP
 from napari_stylegan3d.views.display import NAMES, OVERLAY, upright
 from napari_stylegan3d.views.layers import OwnLayer
 from napari_stylegan3d.widgets import controls
@@ -52,7 +52,7 @@ class LayerChoice:
 
     def region(self) -> Region | None:
         """Its region; None if empty."""
-        labels = self.layer.metadata.get(KEY)
+        labels = self.layer.metadata.get(LABEL_MAP)
         if labels is not None:  # the original, not resampled for display
             return Region(labels.data != 0, labels.affine, of_scan=True)
         data = np.asarray(self.layer.data) != 0
@@ -96,7 +96,7 @@ class LayerRegions(QObject):
         found = []
         labels = (layer for layer in self._viewer.layers if isinstance(layer, Labels))
         for layer in filter(self._is_of_case, labels):
-            if KEY in layer.metadata:
+            if LABEL_MAP in layer.metadata:
                 found.append((layer.name, LayerChoice(layer, True)))
             elif self._is_offered(layer):
                 found.append((f"{layer.name}, on the aligned scan", LayerChoice(layer, False)))

@@ -5,7 +5,7 @@ import pytest
 from tolerances import FLOAT32
 
 from stylegan3d.base import LatentError, RecipeError
-from stylegan3d.directions.value_table import (
+from stylegan3d.directions.people import (
     latents_of,
     latents_of_recipes,
     read_value_table,

@@ -10,7 +10,7 @@ import pytest
 
 from stylegan3d.base import OutputError, RecipeError
 from stylegan3d.cli import main
-from stylegan3d.directions.value_table import latents_of, read_value_table
+from stylegan3d.directions.people import latents_of, read_value_table
 from stylegan3d.evaluation import groups
 from stylegan3d.evaluation.groups import design_of
 from stylegan3d.evaluation.settings import GroupSettings

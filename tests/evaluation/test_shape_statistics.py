@@ -15,7 +15,7 @@ from stylegan3d.evaluation import parts as module
 from stylegan3d.evaluation.evaluation import _curves
 from stylegan3d.evaluation.parts import LatentModel, VoxelModel, shape_statistics
 from stylegan3d.evaluation.table import figures, plain_words
-from stylegan3d.storage.jsontext import to_plain
+from stylegan3d.storage.encoding import to_plain
 
 PLACES = np.linspace(-1, 1, 80)
 

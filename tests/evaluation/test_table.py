@@ -28,7 +28,7 @@ from stylegan3d.evaluation.evaluation import (
 )
 from stylegan3d.evaluation.material import Material
 from stylegan3d.evaluation.settings import EvaluationSettings
-from stylegan3d.storage.jsontext import to_json
+from stylegan3d.storage.encoding import to_json
 
 
 def brightness(material: Material) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from stylegan3d.evaluation.material import Material
 from stylegan3d.evaluation.table import plain_words
 from stylegan3d.measures.tissue_shape import TISSUE_SHAPE
 from stylegan3d.pages.page import distributions
-from stylegan3d.storage.jsontext import to_plain
+from stylegan3d.storage.encoding import to_plain
 
 COUNT = len(TISSUE_SHAPE)
 

@@ -28,7 +28,7 @@ from stylegan3d.projection.calibration import (
 )
 from stylegan3d.projection.problem import LatentPrior
 from stylegan3d.projection.signs import Usual, first_guess
-from stylegan3d.storage.jsontext import to_plain
+from stylegan3d.storage.encoding import to_plain
 
 
 @pytest.fixture(scope="module")

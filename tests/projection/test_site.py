@@ -14,8 +14,7 @@ from stylegan3d.projection import calibration as site
 from stylegan3d.projection.assessment import FILE, Yardstick, residual_z
 from stylegan3d.projection.calibration import calibrate
 from stylegan3d.storage import places
-from stylegan3d.storage.jsontext import to_json
-from stylegan3d.storage.tensorfiles import pack, unpack
+from stylegan3d.storage.encoding import pack, to_json, unpack
 
 
 @pytest.fixture(scope="module")

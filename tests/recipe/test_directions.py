@@ -12,7 +12,7 @@ from stylegan3d.base import OutputError, RecipeError
 from stylegan3d.model.random_latents import pca_directions
 from stylegan3d.recipe.directions import Directions, join, move
 from stylegan3d.recipe.latents import find_step, load_directions, save_directions
-from stylegan3d.storage.tensorfiles import pack, unpack
+from stylegan3d.storage.encoding import pack, unpack
 
 
 @pytest.fixture(scope="module", name="generator")

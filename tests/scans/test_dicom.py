@@ -34,8 +34,7 @@ from stylegan3d.scans import (
     list_series,
     read_scan,
 )
-from stylegan3d.scans.dicom import DicomSearch, NotDecoded, read_series
-from stylegan3d.scans.series import uid_digest
+from stylegan3d.scans.dicom import DicomSearch, NotDecoded, read_series, uid_digest
 
 SHAPE = (26, 24, 20)
 

@@ -3,7 +3,7 @@
 import json
 
 from stylegan3d.base import Doubt, doubts_in, facts_in
-from stylegan3d.storage.jsontext import to_json
+from stylegan3d.storage.encoding import to_json
 
 DOUBT = Doubt("slices-missing", "ask", "2 slices are missing of 20.", {"missing": 2})
 

@@ -15,7 +15,7 @@ from stylegan3d.geometry.space import Space
 from stylegan3d.scans import Scan, extraction, read_scan
 from stylegan3d.scans.intensity import contrast_in_brain
 from stylegan3d.scans.scan import MOST_ENTRIES, SUFFIX, StepCache, averaged, key_of
-from stylegan3d.storage.tensorfiles import packed_arrays
+from stylegan3d.storage.encoding import packed_arrays
 
 
 @pytest.fixture(scope="module")

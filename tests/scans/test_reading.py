@@ -12,8 +12,7 @@ from tolerances import FLOAT32, LAYERS, SFORM_MM
 
 from stylegan3d.base import ScanError
 from stylegan3d.scans import SeveralVolumes, read_scan
-from stylegan3d.scans.notes import enhanced_by_name
-from stylegan3d.scans.orientation import SIDES
+from stylegan3d.scans.headers import SIDES, enhanced_by_name
 
 SHAPE = (32, 36, 40)
 AFFINE = np.diag([5.0, 5.0, 5.0, 1.0])

@@ -13,7 +13,7 @@ from stylegan3d.geometry.space import Space, to_display
 from stylegan3d.model.generator import RandomBrains, load
 from stylegan3d.recipe.latents import find_step
 from stylegan3d.scans.aligned import AlignedScan
-from stylegan3d.scans.orientation import geometry_of
+from stylegan3d.scans.headers import geometry_of
 from stylegan3d.scans.person import Person
 from stylegan3d.scans.resampling import resample
 from stylegan3d.scans.scan import Scan

@@ -284,7 +284,7 @@ def latent() -> Files:
 def latent_bombs(sample: Files) -> list[Files]:
     import base64
 
-    from stylegan3d.storage.tensorfiles import pack, unpack
+    from stylegan3d.storage.encoding import pack, unpack
 
     tensors, about = unpack(
         sample["a.safetensors"],  # type: ignore[arg-type]
@@ -454,7 +454,7 @@ def table() -> Files:
 
 
 def read_table(folder: Path) -> None:
-    from stylegan3d.directions.value_table import read_value_table
+    from stylegan3d.directions.people import read_value_table
 
     found = read_value_table(folder / "t.csv")
     found.sources()

@@ -15,9 +15,9 @@ from stylegan3d.dataset.scan_preparation import read_set
 from stylegan3d.scans import read_scan
 from stylegan3d.scans.sources import find_sources
 from stylegan3d.storage import formats
+from stylegan3d.storage.encoding import read_bytes
 from stylegan3d.storage.files import sha256_of
 from stylegan3d.storage.formats import Format, label_map_of, scan_stem
-from stylegan3d.storage.tensorfiles import read_bytes
 
 
 @pytest.fixture

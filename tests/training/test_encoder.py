@@ -10,9 +10,8 @@ from stylegan3d.base import ModelError
 from stylegan3d.model.generator import load
 from stylegan3d.recipe.model import seed_latents
 from stylegan3d.training.autoencoder import EncoderTask, export_encoder, train_encoder
-from stylegan3d.training.config import tiny
 from stylegan3d.training.export import export_stylegan
-from stylegan3d.training.options import EncoderSettings
+from stylegan3d.training.options import EncoderSettings, tiny
 from stylegan3d.training.run import load_run
 from stylegan3d.training.stylegan import train_stylegan
 

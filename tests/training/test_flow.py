@@ -21,7 +21,6 @@ from stylegan3d.networks.synthesis import MappingNetwork
 from stylegan3d.recipe.model import seed_latents
 from stylegan3d.training import flow_export, shape_matching
 from stylegan3d.training.anatomy import fit_anatomy
-from stylegan3d.training.config import tiny
 from stylegan3d.training.export import export_anatomy, export_stylegan
 from stylegan3d.training.flow import (
     Cubes,
@@ -38,7 +37,7 @@ from stylegan3d.training.flow_export import (
     export_with_flow,
     uncurved,
 )
-from stylegan3d.training.options import FlowSettings, MatchSettings
+from stylegan3d.training.options import FlowSettings, MatchSettings, tiny
 from stylegan3d.training.run import CHECKPOINT, PREVIOUS, Run, load_run
 from stylegan3d.training.shape_matching import match_flow
 from stylegan3d.training.stylegan import train_stylegan

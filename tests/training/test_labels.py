@@ -16,7 +16,7 @@ from stylegan3d.model.generator import Generator
 from stylegan3d.networks.registration import Demons
 from stylegan3d.recipe.model import encode_labels, encode_rows, label_dim, schema_of
 from stylegan3d.training.anatomy import find_anatomy, fit_anatomy
-from stylegan3d.training.config import tiny
+from stylegan3d.training.options import tiny
 from stylegan3d.training.stylegan import train_stylegan
 
 ROWS = [

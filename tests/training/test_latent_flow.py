@@ -25,7 +25,7 @@ from stylegan3d.recipe.model import seed_latents
 from stylegan3d.recipe.recipe import Mix, Recipe, Source, Truncation
 from stylegan3d.render.renderer import Renderer
 from stylegan3d.scans import AlignedScan, Scan
-from stylegan3d.scans.orientation import geometry_of
+from stylegan3d.scans.headers import geometry_of
 from stylegan3d.training import flow_export, shape_matching
 from stylegan3d.training.diffusion import export_diffusion, train_diffusion
 from stylegan3d.training.flow import flow_of, make_pairs, start_of, train_flow

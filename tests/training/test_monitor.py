@@ -10,7 +10,7 @@ import torch
 
 from stylegan3d.base import ModelError
 from stylegan3d.cli import main
-from stylegan3d.training.config import tiny
+from stylegan3d.training.options import tiny
 from stylegan3d.training.run import LOG, load_run
 from stylegan3d.training.stylegan import TENSORBOARD, Monitor, StyleGANTask, alarm, train_stylegan
 

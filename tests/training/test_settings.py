@@ -7,7 +7,7 @@ from functools import partial
 import pytest
 
 from stylegan3d.base import ModelError
-from stylegan3d.training.config import (
+from stylegan3d.training.options import (
     PRESETS,
     StyleGANSettings,
     brain_2mm,

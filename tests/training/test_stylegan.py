@@ -22,9 +22,15 @@ from stylegan3d.networks.config import GeneratorConfig
 from stylegan3d.networks.synthesis import MappingNetwork, set_gaussian
 from stylegan3d.recipe.model import seed_latents
 from stylegan3d.training import stylegan as module
-from stylegan3d.training.config import StyleGANSettings, brain_2mm, stylegan_2mm, stylegan_4mm, tiny
 from stylegan3d.training.data import Batches, fixed_volumes
 from stylegan3d.training.export import export_stylegan
+from stylegan3d.training.options import (
+    StyleGANSettings,
+    brain_2mm,
+    stylegan_2mm,
+    stylegan_4mm,
+    tiny,
+)
 from stylegan3d.training.run import CHECKPOINT, LOG, PREVIOUS, load_run
 from stylegan3d.training.stylegan import Step, StyleGANTask, at_once, train_stylegan
 
@@ -109,7 +115,7 @@ def test_run_survives_kill_9(pack, tmp_path):
         "import sys; from dataclasses import replace; from pathlib import Path;"
         "from stylegan3d.dataset.pack import load_pack;"
         "from stylegan3d.training.stylegan import train_stylegan;"
-        "from stylegan3d.training.config import tiny;"
+        "from stylegan3d.training.options import tiny;"
         "train_stylegan(load_pack(sys.argv[1]), Path(sys.argv[2]),"
         "replace(tiny(), steps=10**6, save_seconds=0.0))"
     )

@@ -14,9 +14,9 @@ from stylegan3d.base import ModelError
 from stylegan3d.networks.anatomy import AnatomyNetwork
 from stylegan3d.recipe.model import seed_latents
 from stylegan3d.training.anatomy import fit_anatomy
-from stylegan3d.training.config import tiny
 from stylegan3d.training.data import as_input
 from stylegan3d.training.export import export_anatomy, export_stylegan
+from stylegan3d.training.options import tiny
 from stylegan3d.training.stylegan import train_stylegan
 
 pytestmark = pytest.mark.usefixtures("few_brains")

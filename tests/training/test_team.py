@@ -16,7 +16,7 @@ import torch
 
 from stylegan3d.base import ModelError
 from stylegan3d.networks.discriminator import Discriminator, minibatch_stddev
-from stylegan3d.training.config import change_settings, stylegan_4mm, tiny
+from stylegan3d.training.options import change_settings, stylegan_4mm, tiny
 from stylegan3d.training.run import LOG, Run, load_run
 from stylegan3d.training.stylegan import Step, StyleGANTask, _group_order, train_stylegan
 from stylegan3d.training.team import Team, join_team, started_processes

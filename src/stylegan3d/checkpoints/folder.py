@@ -35,11 +35,10 @@ from torch import Tensor, nn
 from stylegan3d.base import Json, JsonView, ModelError, OutputError
 from stylegan3d.checkpoints.pickle_data import printable
 from stylegan3d.pages.page import plain
-from stylegan3d.storage import tensorfiles
+from stylegan3d.storage import encoding
+from stylegan3d.storage.encoding import LARGEST_FILE, finite_number, is_int, read_json, to_json
 from stylegan3d.storage.files import LOCK, only_run, sha256_of, write_together
-from stylegan3d.storage.jsontext import finite_number, is_int, read_json, to_json
 from stylegan3d.storage.places import CARD, ENCODER, FORMAT, LABELS, MODEL, PAGE, bundled_model_path
-from stylegan3d.storage.tensorfiles import LARGEST_FILE
 
 #: Of any number or list in an architecture, and of any network's levels.
 LARGEST_NUMBER, LONGEST_LIST, MOST_LEVELS = 65_536, 64, 12
@@ -380,7 +379,7 @@ class NetworkFolder(Generic[Network]):
         """
         state = network.state_dict()
         tensors = {k: v.detach().cpu().numpy().astype(np.float16) for k, v in state.items()}
-        weights = tensorfiles.pack(tensors, {"kind": self.kind, "version": "1"})
+        weights = encoding.pack(tensors, {"kind": self.kind, "version": "1"})
         head = {
             "format": self.format,
             "format_version": self.version,
@@ -417,8 +416,8 @@ class NetworkFolder(Generic[Network]):
             If it holds no such network, or a file was changed or is damaged.
         """
         card = self._card(folder)
-        data = tensorfiles.read_bytes(folder / MODEL, ModelError)
-        tensors, _ = tensorfiles.unpack(data, kind=self.kind, path=folder / MODEL, error=ModelError)
+        data = encoding.read_bytes(folder / MODEL, ModelError)
+        tensors, _ = encoding.unpack(data, kind=self.kind, path=folder / MODEL, error=ModelError)
         if hashlib.sha256(data).hexdigest() != card["files"].get(MODEL):
             raise ModelError(
                 f"'{folder / MODEL}' is not the file its card describes; copy the whole folder "

@@ -41,8 +41,8 @@ from stylegan3d.checkpoints.pickle_data import (
 )
 from stylegan3d.geometry.space import Frame, assumed_frame
 from stylegan3d.networks.config import DiscriminatorConfig, GeneratorConfig, Grid, Wiring
+from stylegan3d.storage.encoding import read_bytes
 from stylegan3d.storage.formats import is_kind
-from stylegan3d.storage.tensorfiles import read_bytes
 
 Convert = Callable[[Tensor], Tensor]
 

@@ -32,7 +32,7 @@ from stylegan3d.projection.settings import Choices
 from stylegan3d.recipe.model import TRUNCATION, Noise
 from stylegan3d.recipe.recipe import Edit, Label, Recipe, Source, Truncation
 from stylegan3d.settings.option import ExportSettings, options_of
-from stylegan3d.storage.jsontext import LONGEST_NUMBER, read_json, to_plain
+from stylegan3d.storage.encoding import LONGEST_NUMBER, read_json, to_plain
 
 if TYPE_CHECKING:
     from stylegan3d.model.generator import Generator

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from stylegan3d.dataset.pack import Pack
-    from stylegan3d.directions.value_table import ValueTable
+    from stylegan3d.directions.people import ValueTable
     from stylegan3d.evaluation.material import Subject
     from stylegan3d.geometry.space import Space
 
@@ -284,7 +284,7 @@ def compare(
 
     Example: stylegan3d compare people.csv --by group --adjust-for "age,sex,head size" --out groups
     """
-    from stylegan3d.directions.value_table import read_value_table
+    from stylegan3d.directions.people import read_value_table
     from stylegan3d.evaluation.groups import (
         compare_maps,
         compare_table,
@@ -327,7 +327,7 @@ def _maps(table: ValueTable) -> tuple[np.ndarray, Space, list[str]]:
     """The volumes of a table, their grid, and whose they are."""
     import numpy as np
 
-    from stylegan3d.directions.value_table import subject_of
+    from stylegan3d.directions.people import subject_of
     from stylegan3d.recipe.recipe import Source
     from stylegan3d.scans.reading import read_map
 

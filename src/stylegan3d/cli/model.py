@@ -30,9 +30,9 @@ from stylegan3d.cli.common import (
     progress,
 )
 from stylegan3d.recipe.latents import load_directions, read_latent
+from stylegan3d.storage.encoding import read_json, to_json
 from stylegan3d.storage.files import check_output, only_run
 from stylegan3d.storage.formats import is_dicom, is_scan
-from stylegan3d.storage.jsontext import read_json, to_json
 from stylegan3d.storage.places import PRIVACY, TEMPLATE, bundled_model_path, repeats_path, site_path
 from stylegan3d.training.options import LabelSettings
 
@@ -361,7 +361,7 @@ def info(
 
 
 def _describe(path: Path | None, frame: str | None) -> Json:
-    from stylegan3d.storage.tensorfiles import kind_of
+    from stylegan3d.storage.encoding import kind_of
 
     saved = path is not None and path.name.endswith((".json", ".nii.gz"))
     if path is not None and saved and not path.name.endswith(".json"):

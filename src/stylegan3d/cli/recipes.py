@@ -37,7 +37,7 @@ from stylegan3d.model.random_latents import COMPONENTS, SAMPLES, pca_directions
 from stylegan3d.recipe.description import read_recipe
 from stylegan3d.recipe.model import TRUNCATION
 from stylegan3d.recipe.recipe import Detail, Edit, Mix, Recipe, Source, Truncation
-from stylegan3d.storage.tensorfiles import read_bytes
+from stylegan3d.storage.encoding import read_bytes
 
 if TYPE_CHECKING:
     from stylegan3d.measures.attributes import Tissues
@@ -525,7 +525,7 @@ def _find_own(
 ) -> Directions:
     """A direction between two groups, or of a column of values."""
     from stylegan3d.directions.custom import direction_between, direction_of_values, orthogonalised
-    from stylegan3d.directions.value_table import (
+    from stylegan3d.directions.people import (
         brain_source,
         latents_of,
         read_value_table,

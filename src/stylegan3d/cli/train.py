@@ -31,26 +31,24 @@ from stylegan3d.cli.common import (
 )
 from stylegan3d.networks.config import LATENT_CHANNELS
 from stylegan3d.storage.places import CARD, MODEL, MONTAGE, PAGE
-from stylegan3d.training.config import (
-    PRESETS,
-    SETTINGS,
-    AnatomySettings,
-    StyleGANSettings,
-    change_settings,
-    changed_settings,
-    read_settings,
-)
 from stylegan3d.training.options import (
     FLOW_STEPS,
+    PRESETS,
+    SETTINGS,
     STRAIGHT_FLOW_STEPS,
     STRAIGHT_STEPS,
+    AnatomySettings,
     AutoencoderSettings,
     DiffusionSettings,
     EncoderSettings,
     FlowSettings,
     MatchSettings,
     SegmentationSettings,
+    StyleGANSettings,
     TranslationSettings,
+    change_settings,
+    changed_settings,
+    read_settings,
 )
 
 if TYPE_CHECKING:

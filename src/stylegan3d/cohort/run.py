@@ -33,6 +33,7 @@ from stylegan3d.memory import is_out_of_memory
 from stylegan3d.scans.sources import find_sources
 from stylegan3d.scans.verdicts import VERDICTS
 from stylegan3d.storage.bids import place_of
+from stylegan3d.storage.encoding import read_json, to_json
 from stylegan3d.storage.files import (
     NoLocks,
     atomic_write_text,
@@ -46,7 +47,6 @@ from stylegan3d.storage.files import (
     unlock,
 )
 from stylegan3d.storage.formats import result_stem, same_place, scan_stem, suffixes, without_folders
-from stylegan3d.storage.jsontext import read_json, to_json
 
 LISTS = (".txt", ".tsv", ".csv", ".list")
 

@@ -32,8 +32,8 @@ import numpy as np
 
 from stylegan3d.base import Json, ModelError, StyleGAN3DError
 from stylegan3d.geometry.space import Space, checked_space
+from stylegan3d.storage.encoding import read_json, to_plain
 from stylegan3d.storage.files import atomic_file, output_errors, write_together
-from stylegan3d.storage.jsontext import read_json, to_plain
 
 FORMAT = "stylegan3d-pack"
 FORMAT_VERSION = 1

@@ -27,15 +27,15 @@ from stylegan3d.geometry.space import Space, as_packed
 from stylegan3d.memory import is_out_of_memory
 from stylegan3d.scans.alignment import Target, Template, centroid
 from stylegan3d.scans.checks import READ_ERRORS, open_image
+from stylegan3d.scans.headers import geometry_of, orientation_doubts
 from stylegan3d.scans.intensity import to_unit
-from stylegan3d.scans.orientation import geometry_of, orientation_doubts
 from stylegan3d.scans.origin import origin_of_file
 from stylegan3d.scans.reading import read_scan
 from stylegan3d.scans.resampling import resample
 from stylegan3d.scans.scan import Scan
 from stylegan3d.scans.sources import TEST, VALIDATION, find_sources, read_participants, split_of
+from stylegan3d.storage.encoding import read_json, to_plain
 from stylegan3d.storage.files import atomic_write_bytes, output_errors
-from stylegan3d.storage.jsontext import read_json, to_plain
 
 # Marks a refusal that is not stored, so the next run tries again.
 PASSING = "passing"

@@ -20,9 +20,8 @@ from stylegan3d.base import Json, RecipeError, StyleGAN3DError
 from stylegan3d.recipe.directions import Directions
 from stylegan3d.recipe.latents import load_directions
 from stylegan3d.recipe.recipe import Edit
+from stylegan3d.storage.encoding import LARGEST, from_json, read_bytes
 from stylegan3d.storage.files import atomic_write_bytes, sha256_of
-from stylegan3d.storage.jsontext import LARGEST, from_json
-from stylegan3d.storage.tensorfiles import read_bytes
 
 if TYPE_CHECKING:
     from stylegan3d.model.generator import Generator

@@ -45,8 +45,8 @@ from stylegan3d.pages.page import Markup, curves, distributions, interval_bar
 from stylegan3d.render.figures import COMPOSITE, SYNTHETIC, with_source_type
 from stylegan3d.settings.option import check_options
 from stylegan3d.storage.about import version
+from stylegan3d.storage.encoding import read_json, to_json
 from stylegan3d.storage.files import atomic_write_bytes, table_text
-from stylegan3d.storage.jsontext import read_json, to_json
 from stylegan3d.storage.places import MONTAGE
 
 # Subfolder of the output folder from which a stopped evaluation resumes.

@@ -22,9 +22,8 @@ from stylegan3d.model.generator import Generator, RandomBrains
 from stylegan3d.projection.settings import BUDGETS, TUNED
 from stylegan3d.segmentation.classes import MEASURES
 from stylegan3d.segmentation.inference import bundled_segmenter, measure
+from stylegan3d.storage.encoding import packed_arrays, read_arrays, read_json, to_json, to_plain
 from stylegan3d.storage.files import atomic_write_bytes
-from stylegan3d.storage.jsontext import read_json, to_json, to_plain
-from stylegan3d.storage.tensorfiles import packed_arrays, read_arrays
 
 #: Version of all measures: increase it when a figure of the same brains would now be another.
 VERSION = "1"

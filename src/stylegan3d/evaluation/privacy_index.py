@@ -27,11 +27,10 @@ from stylegan3d.evaluation.privacy import feature_distances, nearest_of, same_pe
 from stylegan3d.geometry.space import Space, as_packed, checked_space, unit
 from stylegan3d.metrics import features
 from stylegan3d.metrics.features import DESCRIPTOR_SIZE, describe
+from stylegan3d.storage.encoding import from_json, read_bytes, unpack
+from stylegan3d.storage.encoding import pack as pack_tensors
 from stylegan3d.storage.files import atomic_write_bytes
-from stylegan3d.storage.jsontext import from_json
 from stylegan3d.storage.places import PRIVACY
-from stylegan3d.storage.tensorfiles import pack as pack_tensors
-from stylegan3d.storage.tensorfiles import read_bytes, unpack
 
 KIND = "privacy index"
 NETWORK = "encoder of deepbet's LinkNet3d"

@@ -12,10 +12,10 @@ from stylegan3d.segmentation.changes import cells_of, row_of, summary_of
 from stylegan3d.segmentation.classes import REGIONS, region_title, title_of, unit_of
 from stylegan3d.segmentation.visits import DRAWN_PERCENT, FULL_PERCENT, Visits
 from stylegan3d.storage.about import PROGRAM, version
+from stylegan3d.storage.encoding import to_json
 from stylegan3d.storage.files import table_text as text_of_rows
 from stylegan3d.storage.files import write_together
 from stylegan3d.storage.formats import DESC, GRID, Name, scan_stem
-from stylegan3d.storage.jsontext import to_json
 from stylegan3d.storage.volumes import make_image, volume_files
 
 NOTICE = "Measured by networks and a registration; not a medical device, not for diagnosis."

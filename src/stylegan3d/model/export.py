@@ -28,9 +28,9 @@ from stylegan3d.networks.latent_diffusion import DiffusionMapping
 from stylegan3d.networks.synthesis import MappingNetwork
 from stylegan3d.pages.page import plain
 from stylegan3d.recipe.model import seed_z
+from stylegan3d.storage.encoding import LARGEST_FILE
 from stylegan3d.storage.files import check_output, read_file, write_together
 from stylegan3d.storage.places import CARD, PAGE, PRIVACY
-from stylegan3d.storage.tensorfiles import LARGEST_FILE
 
 if TYPE_CHECKING:
     from torch.export import ExportedProgram

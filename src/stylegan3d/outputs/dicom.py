@@ -36,11 +36,10 @@ from stylegan3d.outputs.results import json_path
 from stylegan3d.scans.checks import READ_ERRORS, check_content, open_image
 from stylegan3d.storage.about import INTENDED_USE, PROGRAM, version
 from stylegan3d.storage.bids import OWN_GRID, OWN_SPACE
+from stylegan3d.storage.encoding import LARGEST_FILE, from_json
 from stylegan3d.storage.files import read_file
 from stylegan3d.storage.files import reason as why
 from stylegan3d.storage.formats import portable, without_suffix
-from stylegan3d.storage.jsontext import from_json
-from stylegan3d.storage.tensorfiles import LARGEST_FILE
 from stylegan3d.storage.volumes import VOLUME_SUFFIX, sidecar_path
 
 SUFFIX = ".dcm"
@@ -132,8 +131,7 @@ class Reference:
             If there is no such series, or its headers cannot be read.
         """
 
-        from stylegan3d.scans.dicom import list_series
-        from stylegan3d.scans.series import choose_series
+        from stylegan3d.scans.dicom import choose_series, list_series
 
         chosen = choose_series(Path(path), list_series(path), series)
         paths = list(dict.fromkeys(piece.path for piece in chosen.stack.slices[0]))

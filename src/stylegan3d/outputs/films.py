@@ -28,8 +28,8 @@ from stylegan3d.render.figures import Look, draw_planes, source_type, with_sourc
 from stylegan3d.render.recipes import render_moment
 from stylegan3d.settings.option import KINDS, FilmSettings, check_options
 from stylegan3d.storage.about import INTENDED_USE
+from stylegan3d.storage.encoding import to_json
 from stylegan3d.storage.files import temporary_folder
-from stylegan3d.storage.jsontext import to_json
 
 if TYPE_CHECKING:
     from stylegan3d.model.generator import Generator

@@ -60,9 +60,9 @@ from stylegan3d.scans.resampling import NativeTransform, resample, unpack_mask, 
 from stylegan3d.storage import volumes
 from stylegan3d.storage.about import ORIGIN_NAMES, PROGRAM
 from stylegan3d.storage.bids import OWN_GRID, OWN_SPACE, source_uri
+from stylegan3d.storage.encoding import to_json
 from stylegan3d.storage.files import check_output, sha256_of, write_together
 from stylegan3d.storage.formats import MODEL, Name, scan_stem, scan_suffix
-from stylegan3d.storage.jsontext import to_json
 from stylegan3d.storage.volumes import VOLUME_SUFFIX
 
 #: Share of the brain's voxels that are above 0.

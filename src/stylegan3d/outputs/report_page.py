@@ -37,7 +37,7 @@ from stylegan3d.pages.page import page
 from stylegan3d.render.figures import COMPOSITE, source_type, xmp
 from stylegan3d.scans.verdicts import listed_findings
 from stylegan3d.segmentation.curves import AgeCurve
-from stylegan3d.storage.jsontext import to_json
+from stylegan3d.storage.encoding import to_json
 
 if TYPE_CHECKING:
     from reportlab.platypus import Flowable

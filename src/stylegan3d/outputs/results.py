@@ -27,9 +27,9 @@ from stylegan3d.scans.verdicts import doubts_of_scan, withheld
 from stylegan3d.storage import volumes
 from stylegan3d.storage.about import INTENDED_USE, NOT_ACQUIRED, PROGRAM, version
 from stylegan3d.storage.bids import OWN_GRID, describe, root_of, source_uri
+from stylegan3d.storage.encoding import to_json
 from stylegan3d.storage.files import write_together
 from stylegan3d.storage.formats import DESC, GRID, MODEL, Name, portable, scan_stem, scan_suffix
-from stylegan3d.storage.jsontext import to_json
 from stylegan3d.storage.volumes import VOLUME_SUFFIX
 
 if TYPE_CHECKING:

@@ -69,7 +69,7 @@ from stylegan3d.projection.signs import SIGNS, SPOT_MM, Guess, Usual, first_gues
 from stylegan3d.scans.aligned import EXPECTED_CONTRAST
 from stylegan3d.scans.intensity import contrast_agreement
 from stylegan3d.scans.verdicts import VERDICTS, doubts_of
-from stylegan3d.storage.tensorfiles import pack, read_bytes, unpack
+from stylegan3d.storage.encoding import pack, read_bytes, unpack
 
 #: The file of the maps, in a model's folder.
 FILE = "residual.safetensors"

@@ -51,10 +51,9 @@ from stylegan3d.projection.assessment import (
 from stylegan3d.projection.problem import LatentPrior
 from stylegan3d.projection.scanner import match_sharpness, simulate_scanner, usual_range
 from stylegan3d.projection.signs import SIGNS, Usual, measure_signs
+from stylegan3d.storage.encoding import from_json, pack, read_bytes, to_json, unpack
 from stylegan3d.storage.files import atomic_write_bytes
-from stylegan3d.storage.jsontext import from_json, to_json
 from stylegan3d.storage.places import site_names, site_path
-from stylegan3d.storage.tensorfiles import pack, read_bytes, unpack
 
 VERSION = 2
 #: Simulated scanners on which each subject is seen too.

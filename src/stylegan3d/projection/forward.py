@@ -19,7 +19,7 @@ from torch import Tensor
 from stylegan3d.base import Json, ScanError, StyleGAN3DError
 from stylegan3d.geometry.space import Space
 from stylegan3d.scans import AlignedScan, checks
-from stylegan3d.scans.orientation import geometry_of
+from stylegan3d.scans.headers import geometry_of
 from stylegan3d.scans.resampling import resample
 from stylegan3d.scans.scan_data import ScanData, affine_beside
 from stylegan3d.storage.files import sha256_of

@@ -59,7 +59,7 @@ from stylegan3d.scans import Scan, read_scan
 from stylegan3d.scans.aligned import AlignedScan
 from stylegan3d.scans.pose import NO_POSE, Pose
 from stylegan3d.scans.verdicts import withheld
-from stylegan3d.storage.jsontext import short_repr
+from stylegan3d.storage.encoding import short_repr
 
 # Budgets of a projection and its estimated duration.
 

@@ -20,9 +20,8 @@ from stylegan3d.recipe.directions import split_direction
 from stylegan3d.recipe.model import MadeWith
 from stylegan3d.recipe.recipe import Detail, Edit, HasFile, Label, Mix, Recipe, Source, leads_out
 from stylegan3d.storage.about import EDITED_SCAN, WORN_DETAIL
+from stylegan3d.storage.encoding import LARGEST, from_json, read_bytes, short_repr
 from stylegan3d.storage.formats import scan_stem
-from stylegan3d.storage.jsontext import LARGEST, from_json, short_repr
-from stylegan3d.storage.tensorfiles import read_bytes
 
 #: Of more changes than this, the rest is counted, not listed.
 MOST_NAMED = 3

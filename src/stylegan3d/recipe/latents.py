@@ -33,9 +33,8 @@ import numpy as np
 from stylegan3d.base import Json, LatentError, ModelError, RecipeError, brief_repr
 from stylegan3d.recipe.directions import Directions, frozen, split_direction
 from stylegan3d.recipe.model import Model, Noise, Truncation, check_seed
+from stylegan3d.storage.encoding import from_json, pack, read_bytes, to_plain, unpack
 from stylegan3d.storage.files import atomic_write_bytes
-from stylegan3d.storage.jsontext import from_json, to_plain
-from stylegan3d.storage.tensorfiles import pack, read_bytes, unpack
 
 if TYPE_CHECKING:
     import torch

@@ -41,7 +41,7 @@ import numpy as np
 from stylegan3d.base import Json, JsonView, ModelError, RecipeError
 from stylegan3d.recipe.directions import Directions
 from stylegan3d.storage.checked import Number, Text, Whole, checked
-from stylegan3d.storage.jsontext import finite_number, is_int, short_repr
+from stylegan3d.storage.encoding import finite_number, is_int, short_repr
 
 if TYPE_CHECKING:
     import torch

@@ -35,9 +35,9 @@ from stylegan3d.recipe.model import (
 )
 from stylegan3d.storage.bids import place_of, root_of
 from stylegan3d.storage.checked import Number, Share, Text, Whole, checked, from_plain
+from stylegan3d.storage.encoding import from_json, is_int, without_none
 from stylegan3d.storage.files import sha256_of
 from stylegan3d.storage.formats import last_part
-from stylegan3d.storage.jsontext import from_json, is_int, without_none
 
 if TYPE_CHECKING:
     import torch

@@ -14,6 +14,7 @@ from scipy.spatial.transform import Rotation
 from stylegan3d.base import Doubt, Json, Note, ScanError, doubts_in, facts_in
 from stylegan3d.geometry.space import Shown, Space
 from stylegan3d.scans.alignment import LEVELS_MM, Template, centroid, refined_rigid
+from stylegan3d.scans.headers import T1
 from stylegan3d.scans.intensity import (
     contrast_agreement,
     contrast_in_brain,
@@ -21,7 +22,6 @@ from stylegan3d.scans.intensity import (
     normalise,
     rising,
 )
-from stylegan3d.scans.notes import T1
 from stylegan3d.scans.resampling import native_image, nearest, pack_mask, resample
 from stylegan3d.scans.scan_data import ScanData
 

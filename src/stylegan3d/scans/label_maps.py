@@ -12,8 +12,8 @@ from stylegan3d.base import Doubt, ScanError, StyleGAN3DError
 from stylegan3d.geometry.space import Space, voxel_ml_of
 from stylegan3d.scans.checks import READ_ERRORS, check_content, open_image
 from stylegan3d.scans.sources import rows_of
+from stylegan3d.storage.encoding import LONGEST_NUMBER
 from stylegan3d.storage.formats import label_map_of
-from stylegan3d.storage.jsontext import LONGEST_NUMBER
 
 # Share of equal neighbours in the foreground: label maps reach 0.9, scans with few grey levels
 # 0.25.

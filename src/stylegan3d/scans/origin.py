@@ -17,7 +17,7 @@ import numpy as np
 
 from stylegan3d.base import Doubt, JsonView, Severity
 from stylegan3d.storage.about import EDITED_SCAN, NOT_ACQUIRED, PROGRAM, Origin
-from stylegan3d.storage.jsontext import read_json
+from stylegan3d.storage.encoding import read_json
 
 #: Elements of a DICOM header that tell, by their meaning.
 DICOM_WORDS = {

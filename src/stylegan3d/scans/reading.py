@@ -15,20 +15,19 @@ from stylegan3d.base import Doubt, Note, ScanError
 from stylegan3d.geometry.space import Space
 from stylegan3d.scans import checks, dicom
 from stylegan3d.scans.checks import open_image
+from stylegan3d.scans.dicom import Series, choose_series, file_notes
 from stylegan3d.scans.extraction import EMPTY_SHARE
-from stylegan3d.scans.notes import (
+from stylegan3d.scans.headers import (
     CT,
     FLAIR,
     T2,
     contrast_by_name,
     contrast_by_timing,
+    geometry_of,
     grid_notes,
+    header_notes,
     intensity_notes,
     looks_like_ct,
-)
-from stylegan3d.scans.orientation import (
-    geometry_of,
-    header_notes,
     orientation_doubts,
     oriented_affine,
     scanner_geometry,
@@ -36,7 +35,6 @@ from stylegan3d.scans.orientation import (
 from stylegan3d.scans.origin import ACQUIRED, Told, names_agent, origin_of_file
 from stylegan3d.scans.person import person_of_file
 from stylegan3d.scans.scan import Scan
-from stylegan3d.scans.series import Series, choose_series, file_notes
 from stylegan3d.storage.files import sha256_of
 from stylegan3d.storage.formats import is_dicom
 

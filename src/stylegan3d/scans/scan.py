@@ -47,10 +47,9 @@ from stylegan3d.scans.label_maps import looks_like_labels
 from stylegan3d.scans.resampling import cropped, isotropic_space, nearest, resample
 from stylegan3d.scans.scan_data import ScanData
 from stylegan3d.storage.about import NOT_ACQUIRED
+from stylegan3d.storage.encoding import from_json, packed_arrays, read_arrays, to_json
 from stylegan3d.storage.files import atomic_write_bytes, make_private, output_errors
 from stylegan3d.storage.formats import without_suffix
-from stylegan3d.storage.jsontext import from_json, to_json
-from stylegan3d.storage.tensorfiles import packed_arrays, read_arrays
 
 WORKING_MM = 4.0
 FIELD_OF_VIEW_MM = 256.0

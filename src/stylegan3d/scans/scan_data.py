@@ -10,7 +10,7 @@ import numpy as np
 
 from stylegan3d.base import Doubt, Json, Note, doubts_in
 from stylegan3d.geometry.space import Space
-from stylegan3d.scans.orientation import FORMS, SIDES, orientation_doubts
+from stylegan3d.scans.headers import FORMS, SIDES, orientation_doubts
 from stylegan3d.scans.person import Person
 from stylegan3d.storage.about import Origin
 

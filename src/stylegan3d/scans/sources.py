@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from stylegan3d.base import Json, StyleGAN3DError
-from stylegan3d.scans.notes import PHASE
+from stylegan3d.scans.headers import PHASE
 from stylegan3d.scans.person import PER_YEAR, unit_of_age
 from stylegan3d.storage.files import read_rows, reason
 from stylegan3d.storage.formats import looks_like_dicom, result_stem, suffixes, without_suffix

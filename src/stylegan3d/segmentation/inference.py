@@ -37,7 +37,7 @@ from stylegan3d.segmentation.classes import (
     volumes_ml,
 )
 from stylegan3d.segmentation.network import TissueNetwork, padded, to_blocks, to_voxels
-from stylegan3d.storage.jsontext import finite_number, is_int
+from stylegan3d.storage.encoding import finite_number, is_int
 
 
 def write_model(

@@ -36,8 +36,8 @@ from scipy.special import boxcox, inv_boxcox, ndtr
 from stylegan3d.base import Json, StyleGAN3DError
 from stylegan3d.scans.person import Person
 from stylegan3d.segmentation.classes import AGES, ALL_MEASURES, HEAD, score_text, unit_of
+from stylegan3d.storage.encoding import finite_number, read_json, to_json
 from stylegan3d.storage.files import atomic_write_bytes, read_text, reason, separator_of
-from stylegan3d.storage.jsontext import finite_number, read_json, to_json
 from stylegan3d.storage.places import bundled_model_path, repeats_path
 from stylegan3d.storage.places import repeats_names as repeats_names
 

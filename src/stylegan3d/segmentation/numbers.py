@@ -41,7 +41,7 @@ from stylegan3d.segmentation.classes import (
 )
 from stylegan3d.segmentation.inference import Segmentation, Segmenter, measures_of
 from stylegan3d.segmentation.norms import Norms, Score
-from stylegan3d.storage.jsontext import read_json
+from stylegan3d.storage.encoding import read_json
 from stylegan3d.storage.places import bundled_model_path
 
 if TYPE_CHECKING:

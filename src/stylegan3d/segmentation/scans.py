@@ -24,8 +24,8 @@ from stylegan3d.segmentation.norms import Norms
 from stylegan3d.segmentation.numbers import COLUMNS, Labelled, Numbers, label_brain, lines_of
 from stylegan3d.storage.about import PROGRAM, Origin, version
 from stylegan3d.storage.bids import OWN_GRID, source_uri
+from stylegan3d.storage.encoding import to_json
 from stylegan3d.storage.files import table_text as text_of_rows
-from stylegan3d.storage.jsontext import to_json
 from stylegan3d.storage.places import TEMPLATE, bundled_model_path
 from stylegan3d.storage.volumes import make_image, volume_files
 

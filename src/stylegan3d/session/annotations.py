@@ -26,7 +26,7 @@ from stylegan3d.base import Json, StyleGAN3DError
 from stylegan3d.geometry.space import Space, voxel_ml_of
 from stylegan3d.recipe.recipe import Recipe
 from stylegan3d.session.case import Choice
-from stylegan3d.storage.jsontext import to_plain
+from stylegan3d.storage.encoding import to_plain
 
 T = TypeVar("T")
 #: Maximum number of voxels of a map that is read from a session.

@@ -28,11 +28,10 @@ from typing import Any
 from stylegan3d.base import Json, JsonView, RecipeError, SessionError
 from stylegan3d.recipe.model import MadeWith
 from stylegan3d.recipe.recipe import HasFile, Recipe
-from stylegan3d.scans.series import uid_digest
+from stylegan3d.scans.dicom import uid_digest
 from stylegan3d.storage.checked import Whole, checked, from_plain
+from stylegan3d.storage.encoding import from_json, read_bytes, without_none
 from stylegan3d.storage.formats import is_kind, last_part, without_folders
-from stylegan3d.storage.jsontext import from_json, without_none
-from stylegan3d.storage.tensorfiles import read_bytes
 
 FILE = "session.json"
 FORMAT, VERSION = "stylegan3d session", 2

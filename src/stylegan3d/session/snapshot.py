@@ -54,8 +54,8 @@ from stylegan3d.session.state import (
 from stylegan3d.session.workspace import Snapshot
 from stylegan3d.storage.about import Origin
 from stylegan3d.storage.checked import adapter
+from stylegan3d.storage.encoding import finite_number, to_plain
 from stylegan3d.storage.formats import scan_stem
-from stylegan3d.storage.jsontext import finite_number, to_plain
 
 NOT_ALIGNED = (
     "The edited labels were not restored because their scan could not be aligned again: "

@@ -21,6 +21,7 @@ from typing import IO, Any
 
 from stylegan3d.base import SessionError, StyleGAN3DError
 from stylegan3d.session.file import FILE, SessionState, encode, read_session
+from stylegan3d.storage.encoding import from_json
 from stylegan3d.storage.files import (
     DAY_S,
     NoLocks,
@@ -34,7 +35,6 @@ from stylegan3d.storage.files import (
     try_lock,
     unlock,
 )
-from stylegan3d.storage.jsontext import from_json
 
 OWNER, LONGEST_OWNER = "owner.json", 10_000
 #: Number of closed sessions that are kept.

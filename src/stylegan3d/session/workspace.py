@@ -34,8 +34,8 @@ from stylegan3d.session.state import (
     Synthetic,
     What,
 )
+from stylegan3d.storage.encoding import finite_number
 from stylegan3d.storage.formats import scan_suffix
-from stylegan3d.storage.jsontext import finite_number
 
 if TYPE_CHECKING:
     from stylegan3d.scans import AlignedScan, Scan

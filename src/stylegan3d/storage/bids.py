@@ -13,9 +13,9 @@ from urllib.parse import quote, unquote
 
 from stylegan3d.base import JsonView, OutputError
 from stylegan3d.storage.about import PROGRAM
+from stylegan3d.storage.encoding import read_json, to_json
 from stylegan3d.storage.files import atomic_write_text
 from stylegan3d.storage.formats import last_part
-from stylegan3d.storage.jsontext import read_json, to_json
 
 BIDS_VERSION = "1.10.0"
 DESCRIPTION, IGNORE = "dataset_description.json", ".bidsignore"

@@ -19,7 +19,7 @@ from pydantic import BeforeValidator, ConfigDict, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
 from stylegan3d.base import RecipeError, StyleGAN3DError
-from stylegan3d.storage.jsontext import finite_number, is_int, short_repr
+from stylegan3d.storage.encoding import finite_number, is_int, short_repr
 
 T = TypeVar("T")
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import platformdirs
 
 from stylegan3d.base import StyleGAN3DError
-from stylegan3d.storage.jsontext import read_json
+from stylegan3d.storage.encoding import read_json
 
 BUNDLED = "brain-t1-2mm"
 FORMAT = "stylegan3d"

@@ -15,8 +15,8 @@ import nibabel as nib
 import numpy as np
 
 from stylegan3d.base import JsonView, OutputError
+from stylegan3d.storage.encoding import to_json
 from stylegan3d.storage.files import check_suffix, write_together
-from stylegan3d.storage.jsontext import to_json
 
 VOLUME_SUFFIX = ".nii.gz"
 #: Voxels from which a grid needs care, as one of 0.4 mm: time and memory before the last bit.

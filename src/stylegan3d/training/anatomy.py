@@ -44,8 +44,8 @@ from stylegan3d.networks.resampling import haar
 from stylegan3d.networks.synthesis import LeveledSynthesis, MappingNetwork, set_gaussian
 from stylegan3d.recipe.model import encode_rows, label_dim, schema_of
 from stylegan3d.storage.files import atomic_write_bytes, atomic_write_text, only_run, output_errors
-from stylegan3d.training.config import SETTINGS, AnatomySettings, brain_2mm, read_settings
 from stylegan3d.training.data import as_input, check_fit, check_mirror, digest_of
+from stylegan3d.training.options import SETTINGS, AnatomySettings, brain_2mm, read_settings
 from stylegan3d.training.run import CHECKPOINT
 
 ROUNDS = (

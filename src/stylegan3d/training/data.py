@@ -23,7 +23,7 @@ from stylegan3d.dataset.pack import Pack
 from stylegan3d.geometry.space import unit
 from stylegan3d.networks.config import GeneratorConfig
 from stylegan3d.training.augment import augment
-from stylegan3d.training.config import StyleGANSettings
+from stylegan3d.training.options import StyleGANSettings
 
 
 class Purpose(IntEnum):

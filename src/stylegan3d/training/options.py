@@ -1,19 +1,41 @@
-"""Settings of the trainings, except those of generators (`config.py`).
+"""Settings of the trainings.
 
 No slow imports: the command line takes its options and defaults from here.
+
+The training of a StyleGAN and the fit of an anatomy model have presets. The user sets them by a
+JSON file, and `name=value` on the command line.
 """
 
 from __future__ import annotations
 
+import json
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass, fields
-from typing import Annotated, Any, ClassVar, Self
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self, TypeVar, get_type_hints
 
 from stylegan3d.base import Json, ModelError
-from stylegan3d.networks.config import LATENT_FACTOR
+from stylegan3d.networks.config import (
+    LATENT_FACTOR,
+    STRICT,
+    AnatomyConfig,
+    DiscriminatorConfig,
+    EncoderConfig,
+    GeneratorConfig,
+    Grid,
+    check_known,
+    seen_grid,
+    typed,
+    unknown_setting,
+)
 from stylegan3d.segmentation.classes import LESIONS, REGIONS, STRUCTURES, TISSUES
 from stylegan3d.settings.option import Option
+from stylegan3d.storage.encoding import read_json
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
 
 #: Edge in voxels of the window of the structural similarity.
 WINDOW = 7
@@ -380,3 +402,378 @@ class LabelSettings:
 
 def _wrong_side(side: int, instead: str) -> ModelError:
     return ModelError(f"Training pieces cannot have {side} voxels a side: set side to {instead}.")
+
+
+# Least-squares fit over the canonical brains of the bundled model's 222 subjects, all axes
+# together: the low band explains 0.42 to 0.48 of the variance of bands that are fine along one
+# axis.
+FINE_TAPS = (0.2254, -0.0784, 0.0246)
+Mirror = Annotated[
+    bool,
+    Option("Mirror", "Train on mirror images too; new runs only.", flag="--mirror/--no-mirror"),
+]
+FitOn = Annotated[
+    int,
+    Option(
+        "Fit on",
+        "Fit to so many training subjects, chosen for spread; 0 is all of them. New runs only.",
+        low=0,
+    ),
+]
+
+
+@dataclass(frozen=True)
+class StyleGANSettings(TrainingSettings):
+    """All settings of the training of a StyleGAN.
+
+    Attributes
+    ----------
+    generator, discriminator : GeneratorConfig, DiscriminatorConfig
+        The networks.
+    conditions : tuple of str
+        Labels: columns of the data set's table, such as ("age", "sex"); see
+        `stylegan3d.recipe.model`. Empty for an unconditional generator.
+    learning_rate : float
+        Adam's, of generator and discriminator.
+    average_steps : float
+        Half-life of the averaged weights, in steps.
+    r1_gamma : float
+        Weight of the gradient penalty on real volumes.
+    path_length_weight : float
+        Weight of StyleGAN2's regulariser (arXiv 1912.04958, eq. 4); 0 for none.
+    d_augment : {"none", "fixed", "adaptive"}
+        Augmentation of the discriminator's inputs, see `augment.py`: "none", "fixed"
+        (with probability `d_augment_p`) or "adaptive" (starting at it).
+    d_augment_p : float
+        Probability of each operation.
+    d_augment_images : int
+        For "adaptive": number of volumes in which the probability can go from 0 to 1.
+    teacher_steps : int
+        How many of the first steps are spent on learning to draw a teacher's volumes and people,
+        if there is a teacher; see `stylegan.Lesson`.
+    anchor : float
+        After these: weight of the mean absolute difference from the teacher's volumes of the same
+        latents, in what is coarser than the grid of the second level (16 mm).
+    """
+
+    __pydantic_config__ = STRICT
+    generator: GeneratorConfig = field(default_factory=GeneratorConfig)
+    discriminator: DiscriminatorConfig = field(default_factory=DiscriminatorConfig)
+    conditions: tuple[str, ...] = ()
+    steps: Annotated[int, Option("Steps", "Number of training steps.", low=1)] = 25_000
+    learning_rate: float = 2e-3
+    batch: Annotated[
+        int,
+        Option("Batch", "Volumes in each step, of all processes together; new runs only.", low=1),
+    ] = 16
+    accumulate: Annotated[
+        int, Option("Microbatches", "Microbatches per process, to save memory.", low=1)
+    ] = 1
+    average_steps: float = 125.0
+    validate_every: int = 60
+    save_seconds: float = 300.0
+    r1_gamma: float = 0.1
+    path_length_weight: float = 0.0
+    mirror: Mirror = True
+    d_augment: Literal["none", "fixed", "adaptive"] = "none"
+    d_augment_p: float = 0.0
+    d_augment_images: int = 500_000
+    teacher_steps: int = 6_000
+    anchor: float = 20.0
+    precision: Annotated[
+        Literal["auto", "bfloat16", "float32"],
+        Option(
+            "Precision",
+            "Precision of the feature maps; weights stay float32.",
+            choices={
+                "auto": "bfloat16 where it is fast",
+                "bfloat16": "bfloat16",
+                "float32": "float32",
+            },
+        ),
+    ] = "auto"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        group, packed = self.discriminator.mbstd_group, self.discriminator.packed
+        if packed < 1 or group % packed or self.batch % packed:
+            raise ModelError(
+                f"A discriminator that judges {packed} volumes together (discriminator.packed) "
+                "needs a batch and groups (discriminator.mbstd_group) that are multiples of that "
+                f"number, not {self.batch} and {group}."
+            )
+        if self.batch < 2 or (self.batch > group and self.batch % group):
+            raise ModelError(
+                f"A batch of {self.batch} cannot be trained on: it must be 2 to {group}, or a "
+                f"multiple of {group}."
+            )
+        if isinstance(self.generator, AnatomyConfig):
+            raise ModelError(
+                "These are settings of another kind of network; fit it with `train anatomy`."
+            )
+        if not 1 <= self.accumulate <= self.batch // self.group:
+            raise ModelError(
+                f"A batch of {self.batch} in groups of {self.group} (discriminator.mbstd_group) "
+                f"has 1 to {self.batch // self.group} microbatches, not {self.accumulate}."
+            )
+        image, seen = self.generator.image_grids[-1], seen_grid(self.discriminator)
+        if image != seen:
+            raise ModelError(
+                f"The discriminator sees {_by(seen)} voxels, but the generator makes {_by(image)}: "
+                "make discriminator.base, channels and head fit."
+            )
+        if not 0 <= self.d_augment_p <= 1 or self.d_augment_images < 1:
+            raise ModelError(
+                "The setting d_augment_p is a probability from 0 to 1, d_augment_images a positive "
+                "number of volumes."
+            )
+        if self.d_augment == "fixed" and self.d_augment_p == 0:
+            raise ModelError(
+                "The discriminator's fixed augmentation does nothing: set d_augment_p above 0, "
+                "or d_augment to none."
+            )
+
+    @property
+    def group(self) -> int:
+        """Group size of the minibatch standard deviation."""
+        return min(self.discriminator.mbstd_group, self.batch)
+
+    def memory(self, steps: int) -> float:
+        """Decay of the averaged weights; their half-life is shorter at the start."""
+        return 0.5 ** (1 / min(self.average_steps, 0.1 * steps + 1 / self.batch))
+
+    @classmethod
+    def from_dict(cls, data: Any) -> Self:
+        """Inverse of `asdict`; ModelError if a setting is unknown."""
+        check_known(cls, data)
+        return typed(cls, data)
+
+
+@dataclass(frozen=True)
+class AnatomySettings:
+    """All settings of the fit of an anatomy model.
+
+    Attributes
+    ----------
+    generator, encoder : AnatomyConfig, EncoderConfig
+        The networks.
+    conditions : tuple of str
+        Labels, as those of `StyleGANSettings`.
+    detail_gain : float
+        Gain of the detail images of an exported generator, which compensates for interpolation.
+    calibrate : bool
+        Whether an exported generator with detail images is calibrated, see `export.py`.
+    """
+
+    __pydantic_config__ = STRICT
+    generator: AnatomyConfig
+    encoder: EncoderConfig
+    conditions: tuple[str, ...] = ()
+    seed: Seed = 0
+    mirror: Mirror = True
+    detail_gain: float = 1.3
+    calibrate: bool = True
+    fit_on: FitOn = 0
+
+    def __post_init__(self) -> None:
+        generator, encoder = self.generator, self.encoder
+        if not isinstance(generator, AnatomyConfig) or not generator.deformation:
+            raise ModelError(
+                "These are settings of another kind of network; train it with `train stylegan`."
+            )
+        if not (generator.image_const and generator.image_basis):
+            raise ModelError("An anatomy model needs a constant image and images: image_basis.")
+        if encoder.kind != "fitting":
+            raise ModelError("An anatomy model is fitted with an encoder of the kind `fitting`.")
+        if encoder.w_dim != generator.w_dim or encoder.num_layers != generator.num_layers:
+            raise ModelError(
+                f"The encoder gives {encoder.num_layers} rows of {encoder.w_dim} numbers, but the "
+                f"generator takes {generator.num_layers} of {generator.w_dim}: make "
+                "encoder.num_layers and encoder.w_dim fit."
+            )
+
+    def to_dict(self) -> Json:
+        """Plain data for JSON."""
+        return asdict(self)
+
+
+def anatomy(
+    levels: int, *, images: int = 128, details: int = 32, velocities: int = 128
+) -> AnatomySettings:
+    """An anatomy model of so many levels, base images, detail images and velocity fields."""
+    latent = velocities + images + details
+    generator = AnatomyConfig(
+        base=(5, 7, 6),
+        levels=levels,
+        z_dim=latent,
+        w_dim=latent,
+        head="haar",
+        image_const=True,
+        image_basis=images,
+        detail_basis=details,
+        fine_taps=FINE_TAPS,
+        deformation=velocities,
+        deformation_level=2,
+        mapping_linear_output=True,
+    )
+    encoder = EncoderConfig(
+        kind="fitting", w_dim=latent, num_layers=generator.num_layers, corrections=0
+    )
+    return AnatomySettings(generator, encoder)
+
+
+def brain_4mm() -> AnatomySettings:
+    """40 x 56 x 48 voxels of 4 mm: brain_2mm without its finest level, at an eighth of the cost."""
+    return anatomy(3)
+
+
+def brain_2mm() -> AnatomySettings:
+    """80 x 112 x 96 voxels of 2 mm."""
+    return anatomy(4)
+
+
+def brain_1mm() -> AnatomySettings:
+    """160 x 224 x 192 voxels of 1 mm, with fewer images, to save memory."""
+    return anatomy(5, images=64, details=16)
+
+
+def stylegan(channels: tuple[int, ...], seen: tuple[int, ...], **changes: Any) -> StyleGANSettings:
+    """A StyleGAN2 that starts at the mean brain; channels of generator and discriminator."""
+    base: Grid = (5, 7, 6)
+    generator = GeneratorConfig(
+        base=base,
+        channels=channels,
+        base_input="dense",
+        image_const=True,
+        head="haar",
+        mapping_linear_output=True,
+    )
+    discriminator = DiscriminatorConfig(
+        base=base, channels=seen, head="haar", packed=4, mbstd_group=16
+    )
+    return StyleGANSettings(
+        generator=generator, discriminator=discriminator, d_augment="adaptive", **changes
+    )
+
+
+def stylegan_4mm() -> StyleGANSettings:
+    """40 x 56 x 48 voxels of 4 mm, for a CPU."""
+    return stylegan((96, 48, 16), (128, 64, 32), steps=18_750)
+
+
+def stylegan_2mm() -> StyleGANSettings:
+    """80 x 112 x 96 voxels of 2 mm, for a GPU.
+
+    The gradient penalty grows with the number of voxels (Karras et al. 2020, arXiv 2006.06676).
+    """
+    return stylegan(
+        (128, 128, 80, 40), (128, 96, 64, 32), steps=25_000, average_steps=312.5, r1_gamma=0.8
+    )
+
+
+def tiny() -> StyleGANSettings:
+    """20 x 28 x 24 voxels: runs in seconds, for tests."""
+    whole = stylegan((16, 12), (16, 12), steps=75, batch=4, validate_every=10)
+    return replace(
+        whole,
+        generator=replace(whole.generator, z_dim=16, w_dim=16, base_input="const"),
+        discriminator=replace(whole.discriminator, packed=1, mbstd_group=4),
+        d_augment="none",
+    )
+
+
+def _by(grid: Grid) -> str:
+    return " x ".join(map(str, grid))
+
+
+#: The presets of each kind, by name; the first is its default.
+PRESETS: dict[str, dict[str, Any]] = {
+    "anatomy": {"brain-2mm": brain_2mm, "brain-4mm": brain_4mm, "brain-1mm": brain_1mm},
+    "stylegan": {"stylegan-2mm": stylegan_2mm, "stylegan-4mm": stylegan_4mm, "tiny": tiny},
+}
+
+
+S = TypeVar("S", bound="DataclassInstance")
+#: Settings of a run, in its folder.
+SETTINGS = "settings.json"
+# What decides which volumes a step sees or what its networks are cannot change midway.
+FIXED = ("generator", "discriminator", "batch", "seed", "mirror", "conditions")
+
+
+def read_settings(kind: type[S], path: str | Path) -> S:
+    """Settings of a kind of training from a JSON file, such as the `settings.json` of a run.
+
+    Settings missing in the file have their defaults.
+
+    Raises
+    ------
+    ModelError
+        If the file cannot be read, or a setting is unknown or of the wrong type.
+    """
+    path = Path(path)
+    try:
+        data = read_json(path)
+    except OSError as error:
+        raise ModelError(
+            f"The settings '{path}' cannot be read ({error.strerror}); check the path."
+        ) from error
+    except (ValueError, RecursionError) as error:
+        raise ModelError(
+            f"The settings '{path}' are not JSON ({str(error).splitlines()[0]}); correct the file."
+        ) from error
+    return typed(kind, data)
+
+
+def change_settings(settings: S, words: Sequence[str], flags: Mapping[str, Any] | None = None) -> S:
+    """Settings changed by words such as "r1_gamma=5" or "generator.channels=[64,32]".
+
+    Values are JSON; what is no JSON is text. `flags` are further changes, by name, and count more.
+
+    Raises
+    ------
+    ModelError
+        If a word is no `name=value`, the setting is unknown, or its value is of the wrong type.
+    """
+    data = asdict(settings)
+    for name, value in _pairs(words):
+        *path, last = name.split(".")
+        place: Any = data
+        for i, step in enumerate([*path, last]):
+            if not isinstance(place, dict) or step not in place:
+                raise unknown_setting(".".join([*path, last][: i + 1]), step, place)
+            if i < len(path):
+                place = place[step]
+        place[last] = value
+    return typed(type(settings), data | dict(flags or {}))
+
+
+def changed_settings(kind: type, words: Sequence[str]) -> Json:
+    """Changes to the settings of a resumed run from such words, by name.
+
+    Raises
+    ------
+    ModelError
+        As `change_settings`, or if a setting cannot change midway.
+    """
+    hints = get_type_hints(kind)
+    changes = {}
+    for name, value in _pairs(words):
+        if name.split(".")[0] in FIXED:
+            raise ModelError(
+                f"The setting {name} of a resumed run cannot change; start a new run for it."
+            )
+        if name not in hints:
+            raise unknown_setting(name, name, hints)
+        changes[name] = typed(hints[name], value, name)
+    return changes
+
+
+def _pairs(words: Sequence[str]) -> Iterator[tuple[str, Any]]:
+    for word in words:
+        name, equals, text = (part.strip() for part in word.partition("="))
+        if not equals or not name:
+            raise ModelError(f"'{word}' is not a setting: write name=value, such as r1_gamma=5.")
+        try:
+            yield name, json.loads(text)
+        except ValueError:
+            yield name, text

@@ -49,7 +49,6 @@ from stylegan3d.networks.synthesis import MappingNetwork, SynthesisNetwork, set_
 from stylegan3d.recipe.model import encode_rows, label_dim, schema_of, seed_latents
 from stylegan3d.storage.files import atomic_write_text
 from stylegan3d.training.augment import AugmentProbability, augmented
-from stylegan3d.training.config import SETTINGS, StyleGANSettings, stylegan_2mm
 from stylegan3d.training.data import (
     Batches,
     Purpose,
@@ -60,6 +59,7 @@ from stylegan3d.training.data import (
     generators_for,
     normal,
 )
+from stylegan3d.training.options import SETTINGS, StyleGANSettings, stylegan_2mm
 from stylegan3d.training.run import How, Run, TrainingTask, train
 from stylegan3d.training.team import Team
 

@@ -19,7 +19,7 @@ from stylegan3d.base import ModelError, StyleGAN3DError
 from stylegan3d.devices import choose_device
 
 if TYPE_CHECKING:
-    from stylegan3d.training.config import StyleGANSettings
+    from stylegan3d.training.options import StyleGANSettings
 
 T = TypeVar("T")
 

@@ -18,8 +18,8 @@ from stylegan3d.geometry.space import Space, checked_space
 from stylegan3d.render.figures import COMPOSITE, with_source_type
 from stylegan3d.scans.label_maps import TABLE, read_tissues
 from stylegan3d.segmentation.classes import CLASSES, REGIONS, TITLES, halved, region_of_label
+from stylegan3d.storage.encoding import finite_number, is_int
 from stylegan3d.storage.files import read_rows
-from stylegan3d.storage.jsontext import finite_number, is_int
 from stylegan3d.storage.places import MONTAGE
 from stylegan3d.translation.network import CONTRAST, TranslationConfig, TranslationNetwork
 

@@ -34,9 +34,9 @@ from stylegan3d.segmentation.inference import Segmenter
 from stylegan3d.segmentation.scans import native_labels
 from stylegan3d.storage.about import INTENDED_USE, PROGRAM, version
 from stylegan3d.storage.bids import OWN_GRID, source_uri
+from stylegan3d.storage.encoding import from_json, read_json, to_json
 from stylegan3d.storage.files import check_output, sha256_of, write_together
 from stylegan3d.storage.formats import Name, scan_stem, scan_suffix
-from stylegan3d.storage.jsontext import from_json, read_json, to_json
 from stylegan3d.storage.volumes import VOLUME_SUFFIX, make_image, sidecar_path, volume_files
 from stylegan3d.translation.card import looked_up, unknown_codes
 from stylegan3d.translation.network import CONTRAST

@@ -22,7 +22,7 @@ from stylegan3d.networks.config import (
 from stylegan3d.networks.discriminator import Discriminator
 from stylegan3d.networks.encoder import build_encoder
 from stylegan3d.networks.synthesis import MappingNetwork, SynthesisNetwork
-from stylegan3d.storage.jsontext import is_int
+from stylegan3d.storage.encoding import is_int
 
 MOST_LAYERS = 64
 #: Filters, the first of which is required, and the least sum of their taps.
