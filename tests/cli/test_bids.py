@@ -14,6 +14,7 @@ from stylegan3d.model.generator import load
 from stylegan3d.projection import settings
 from stylegan3d.recipe.model import seed_latents
 from stylegan3d.render.renderer import Renderer
+from stylegan3d.segmentation.inference import Segmenter
 from stylegan3d.storage.volumes import write_volume
 
 
@@ -53,8 +54,11 @@ def test_participants_then_the_group(app, tmp_path, monkeypatch):
     write_volume(good, brain, affine, description="x", sidecar={}, synthetic=False, overwrite=True)
     out = raw / "derivatives/stylegan3d"
 
+    label, labelled = Segmenter._label, []
+    monkeypatch.setattr(Segmenter, "_label", lambda *a: labelled.append(a[1:]) or label(*a))
     status, pages, told = app(raw, out, "participant", "--participant-label", "01", "sub-02")
     assert status == 2
+    assert len(labelled) == 2, "scan and reconstruction were to be labelled once each"
     assert pages.split() == [str(out / "sub-01.html"), str(out / "sub-02.html")]
     assert "sub-02_ses-1_T1w.nii.gz" in told
     page = (out / "sub-01.html").read_text()

@@ -366,8 +366,8 @@ def examine_item(
     scan = read_scan(item.path)
     aligned = scan.align(generator)
     projected = search(generator, aligned, aligned, Choices(**settings["choices"]))
+    found = segment_scan(segmenter, aligned)  # first, with its confidence: others need no more
     report = save_projection(folder, projected, overwrite=overwrite, root=root)
-    found = segment_scan(segmenter, aligned)
     write_together(found.files(labels, scan, segmenter), overwrite=overwrite)
     recipe, person = read_recipe(sidecar_path(folder / report["files"]["native"])), scan.person
     renderer, trust = Renderer(generator), report["trust"]

@@ -6,9 +6,11 @@ A network is a folder: float16 weights and a card.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections import deque
+from collections.abc import Callable, Hashable, Iterable, Iterator
+from dataclasses import dataclass, replace
 from functools import lru_cache
+from hashlib import sha256
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -231,6 +233,7 @@ class Segmenter:
         self.card, self.hash, self.device = card, hash, device
         self.name: str = card["name"]
         self._networks = AtPrecisions(network, device)
+        self._latest: deque[tuple[Hashable, Segmentation]] = deque(maxlen=2)
 
     def as_tissues(self) -> Segmenter:
         """The same network, of whose regions or structures the tissues are told."""
@@ -273,8 +276,28 @@ class Segmenter:
         ------
         StyleGAN3DError
             If the grid is one that the network does not know.
+
+        Notes
+        -----
+        A report, its tables and its page tell of the same volumes: the labels of the two latest
+        ones are kept.
         """
         self.check(space)
+        digest = sha256(volume.tobytes()).digest()
+        key = digest, volume.shape, volume.dtype, dtype, confidence
+        known = dict(self._latest)
+        drawn = known.get(key) or known.get((*key[:-1], True))
+        if drawn is None:
+            drawn = self._label(volume, space, dtype, confidence)
+            self._latest.append((key, drawn))
+        sure = drawn.confidence if confidence else None
+        drawn = replace(drawn, labels=drawn.labels.copy(), space=space, confidence=sure)
+        return drawn if self.scheme is self._drawn else drawn.as_tissues()
+
+    def _label(
+        self, volume: np.ndarray, space: Space, dtype: torch.dtype, confidence: bool
+    ) -> Segmentation:
+        """See `segment`; by the scheme that the network was trained for."""
         x = torch.from_numpy(unit(volume)).to(self.device, dtype)[None, None]
         network = self._networks.at(dtype)
         whole = padded(x, network.multiple)
@@ -300,8 +323,7 @@ class Segmenter:
         if confidence:
             chance = to_voxels(chances)[0][keep].cpu()
             sure = float(chance[torch.from_numpy(labels > 0)].mean()) if labels.any() else 0.0
-        drawn = Segmentation(labels, space, sure, self._drawn)
-        return drawn if self.scheme is self._drawn else drawn.as_tissues()
+        return Segmentation(labels, space, sure, self._drawn)
 
     @property
     def _told(self) -> np.ndarray:
