@@ -15,6 +15,7 @@ import pytest
 import torch
 
 from stylegan3d.base import ModelError
+from stylegan3d.cli import main
 from stylegan3d.networks.discriminator import Discriminator, minibatch_stddev
 from stylegan3d.training.options import change_settings, stylegan_4mm, tiny
 from stylegan3d.training.run import LOG, Run, load_run
@@ -178,6 +179,40 @@ def test_what_is_wrong_is_said_once(pack, tmp_path):
     assert process.returncode != 0
     assert errors.count("stylegan3d: A batch of 4 has 1 groups of 4") == 1
     assert "use --batch 8" in errors
+    assert not (tmp_path / "run").exists()
+
+
+SLOW = """
+import time
+from datetime import timedelta
+import torch.distributed.constants
+torch.distributed.constants.default_pg_timeout = timedelta(seconds=1)
+from stylegan3d.training.team import join_team
+team = join_team("cpu")
+print(team.first(lambda: time.sleep(3) or "made"))
+team.close()
+"""
+
+
+@pytest.mark.soak
+def test_others_wait_for_the_first_however_long_it_works(tmp_path):
+    pytest.importorskip("lightning_fabric")
+    script = tmp_path / "slow.py"
+    script.write_text(SLOW)
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+    command += ["--nproc-per-node", "2", script]
+    told = subprocess.run(command, capture_output=True, text=True, timeout=100, check=True)
+    assert told.stdout.split() == ["made", "made"]
+
+
+def test_kinds_of_one_process_say_so(pack, tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "none")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    for kind in ("anatomy", "vae"):
+        with pytest.raises(SystemExit, match="2"):
+            main(["train", kind, str(pack.path), "--out", str(tmp_path / "run")])
+        told = f"stylegan3d: `train {kind}` works in one process: start it without torchrun"
+        assert capsys.readouterr().err.startswith(told)
     assert not (tmp_path / "run").exists()
 
 

@@ -108,6 +108,8 @@ class Kind:
         Key of the figures in the JSON object.
     fixed, new_only : tuple of str
         Names of options that are for new runs only: of nearly all kinds, and of this one.
+    together : bool
+        Whether several processes can train together.
     files : tuple of str
         What an export writes; empty for a generator's folder.
     healthy : str
@@ -118,6 +120,7 @@ class Kind:
     word: ClassVar[str] = "measured"
     fixed: ClassVar[tuple[str, ...]] = ("steps", "seed")
     new_only: ClassVar[tuple[str, ...]] = ()
+    together: ClassVar[bool] = False
     files: ClassVar[tuple[str, ...]] = ()
     healthy: ClassVar[str] = "The loss should fall, fast at first, and more slowly to the end."
     data: DataArgument
@@ -148,6 +151,7 @@ class Kind:
         """Check, before anything is read, the folder of the export and what --resume excludes."""
         from stylegan3d.checkpoints.folder import check_target
         from stylegan3d.storage.files import check_output
+        from stylegan3d.training.team import started_processes
 
         if self.resume:
             refuse(ctx, NEW_ONLY, *self.fixed, *self.new_only, *new_only)
@@ -155,6 +159,10 @@ class Kind:
             check_output([self.export / name for name in self.files], self.overwrite)
         elif self.export is not None:
             check_target(self.export, self.overwrite)
+        if not self.together and started_processes() > 1:
+            raise ModelError(
+                f"`train {ctx.info_name}` works in one process: start it without torchrun or srun."
+            )
 
     def pack(self) -> Pack:
         """The data set."""
@@ -430,6 +438,7 @@ class TrainStyleGAN(Named):
         bool, typer.Option("--tensorboard", help="Also write curves and pictures for TensorBoard.")
     ] = False
     new_only = ("preset", "config", "seed", "batch", "mirror")
+    together = True
     fixed = ()
     healthy = (
         "The scores of real and random brains should stay within a few units of each other, the "

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Sequence
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from stylegan3d.training.options import StyleGANSettings
 
 T = TypeVar("T")
+#: Processes wait so long for the first, which measures and writes, before they give up.
+PATIENCE = timedelta(hours=2)
 
 
 class Team:
@@ -173,6 +176,7 @@ def _launch(kind: str, size: int) -> Any:
     """Lightning Fabric, with all processes connected."""
     from lightning_fabric import Fabric
     from lightning_fabric.plugins.environments import SLURMEnvironment, TorchElasticEnvironment
+    from lightning_fabric.strategies import DDPStrategy
     from lightning_fabric.utilities.exceptions import MisconfigurationException
 
     if "TORCHELASTIC_RUN_ID" in os.environ:
@@ -184,7 +188,7 @@ def _launch(kind: str, size: int) -> Any:
     try:
         fabric = Fabric(
             accelerator=kind,
-            strategy="ddp",
+            strategy=DDPStrategy(timeout=PATIENCE),
             devices=size // nodes,
             num_nodes=nodes,
             plugins=[environment],
