@@ -61,6 +61,10 @@ def test_a_sharper_scan_is_blurred_to_match_and_called_sharper(person):
     assert told["sharpness"]["unusual"] == pytest.approx(4.5)
     assert "unusual" not in told["noise"]
     assert scanner.scanner_in_words(told) == "sharper"
+    for most, beyond in ((1.4, True), (1.5, False)):
+        simulated = {"sharpness": known["sharpness"] | {"least": 0.9, "most": most}}
+        told = scanner.compare_figures({"sharpness": 1.45}, simulated)
+        assert told["sharpness"]["beyond"] is beyond
 
 
 def seen_with(difference, mask, expected):
@@ -254,6 +258,10 @@ def test_an_acquisition_is_told_by_contrast_coverage_and_scanner(person):
     assert told["level"] == "amber"
     assert "(sharper)" in told["sentence"]
     assert "not calibrated" in told["sentence"]
+    simulated = {**full, "sharpness": {"value": 1.5, "unusual": 5.0, "beyond": False}}
+    allowed = verdicts.judge_acquisition(simulated, None, whole)
+    assert allowed["level"] == "green"
+    assert "(sharper)" in allowed["sentence"]
     at_site = verdicts.judge_acquisition(differs, "ward 3", whole)
     assert "site 'ward 3'" in at_site["sentence"]
     assert "not calibrated" not in at_site["sentence"]

@@ -418,12 +418,13 @@ def judge_acquisition(
             return _told("amber", text.format(_in_regions(amounts)))
     if cut:
         return _told("amber", cut)
-    if words:
-        advice = "" if site else " The site is not calibrated, so ranges are wider."
-        return _told(
-            "amber", f"The scanner differs from {known} ({words}); this was allowed for." + advice
-        )
-    return _told("green", f"The scan is like {known}.")
+    if not words:
+        return _told("green", f"The scan is like {known}.")
+    differs = f"The scanner differs from {known} ({words})"
+    if not scanner_in_words({n: row for n, row in figures.items() if row.get("beyond", True)}):
+        return _told("green", f"{differs}; this was allowed for.")
+    advice = "" if site else " The site is not calibrated."
+    return _told("amber", f"{differs}, beyond the range that was tested.{advice}")
 
 
 def _in_regions(amounts: Mapping[str, float]) -> str:

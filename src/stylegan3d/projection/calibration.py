@@ -274,8 +274,12 @@ def _entry(people: Sequence[Sequence[MeasuredSubject]]) -> Json:
             name: _usual([view.regions[name] for view in views if name in view.regions])
             for name in names
         },
-        # Of the scans themselves: a scanner differs if it is none of those of the data set.
-        "scanner": usual_ranges([own[0].scanner for own in people]),
+        # Of the scans themselves: a scanner differs if it is none of those of the data set; and the
+        # range over simulated scanners, too.
+        "scanner": {
+            name: row | _extent([view.scanner[name] for view in views])
+            for name, row in usual_ranges([own[0].scanner for own in people]).items()
+        },
         "quantities": usual_ranges(
             [{k: to_scale(k, v) for k, v in view.quantities.items()} for view in views]
         ),
@@ -297,6 +301,12 @@ def usual_ranges(rows: Sequence[Mapping[str, float]]) -> dict[str, dict[str, flo
         for name in rows[0]
         if all(name in row for row in rows)
     }
+
+
+def _extent(values: Sequence[float]) -> dict[str, float]:
+    """Between which values 98 % of these lie."""
+    least, most = np.quantile(values, (0.01, 0.99))
+    return {"least": _rounded(least), "most": _rounded(most)}
 
 
 def _usual_signs(signs: Sequence[Mapping[str, float]]) -> dict[str, dict[str, float]]:
@@ -482,7 +492,7 @@ def _ranges(
     rows: Sequence[Mapping[str, float]], known: Mapping[str, Mapping[str, float]]
 ) -> dict[str, dict[str, float]]:
     return {
-        name: _shrunk(np.array([row[name] for row in rows]), usual)
+        name: {**usual, **_shrunk(np.array([row[name] for row in rows]), usual)}
         for name, usual in known.items()
         if all(name in row for row in rows)
     }

@@ -270,7 +270,10 @@ def cortical_detail(
 def compare_figures(
     figures: Mapping[str, float], known: Mapping[str, Mapping[str, float]]
 ) -> dict[str, dict[str, float]]:
-    """Each figure with the usual value, and how many spreads it lies above it (or below)."""
+    """Each figure with the usual value, and how many spreads it lies above it (or below).
+
+    "beyond" says whether no simulated scanner has it, so that the verdicts were not tried on such.
+    """
     record: dict[str, dict[str, float]] = {
         name: {"value": value} for name, value in figures.items()
     }
@@ -280,6 +283,8 @@ def compare_figures(
                 "usual": known[name]["middle"],
                 "unusual": spreads(row["value"], known[name]),
             }
+            least, most = (known[name].get(end, np.nan) for end in ("least", "most"))
+            record[name]["beyond"] = not least <= row["value"] <= most
     return record
 
 
