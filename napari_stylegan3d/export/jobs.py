@@ -19,19 +19,7 @@ from qtpy.QtGui import QImage
 from napari_stylegan3d.core.jobs import Loaded
 from napari_stylegan3d.views.display import KEY, OVER
 from stylegan3d.base import OutputError, Progress
-from stylegan3d.outputs.results import (
-    OF_A_SCAN,
-    PAINTED,
-    RECORDED,
-    columns_sidecar,
-    doubts_entry,
-    json_path,
-    picture_name,
-    picture_sidecar,
-    rendered_files,
-    scan_picture_name,
-    scan_picture_sidecar,
-)
+from stylegan3d.outputs import results
 from stylegan3d.recipe.recipe import Recipe, Source
 from stylegan3d.render.recipes import edited_scan, render_recipe
 from stylegan3d.session import provenance
@@ -106,24 +94,28 @@ class Pictured:
             names = dict.fromkeys(one.name(what).split("_")[0][:40] for one in self.every)
             return f"{'_'.join(names)}_comparison_{what}.png"
         if self.recipe is not None:
-            return picture_name(self.recipe, what, scan=self.file)
+            return results.picture_name(self.recipe, what, scan=self.file)
         assert self.scan is not None
-        return scan_picture_name(self.scan, what, self.kind, self.aligned)
+        return results.scan_picture_name(self.scan, what, self.kind, self.aligned)
 
     def sidecar(self, folder: Path, generator: Generator) -> dict[str, Any]:
         """The JSON sidecar of the picture in `folder`; of columns with that of each."""
         if self.columns:
             told_of = [{"Name": one.title, **one.sidecar(folder, generator)} for one in self.every]
-            return columns_sidecar(told_of)
+            return results.columns_sidecar(told_of)
         if self.recipe is None:
             assert self.scan is not None
-            told = scan_picture_sidecar(self.scan, folder, self.kind)
+            told = results.scan_picture_sidecar(self.scan, folder, self.kind)
         else:
-            told = picture_sidecar(self.recipe, generator, folder)
+            told = results.picture_sidecar(self.recipe, generator, folder)
             if self.painted:
-                told |= {"Description": PAINTED}
+                told |= {"Description": results.PAINTED}
             if not self.synthetic:
-                told |= {"Description": RECORDED, "IntendedUse": OF_A_SCAN, "SyntheticImage": False}
+                told |= {
+                    "Description": results.RECORDED,
+                    "IntendedUse": results.OF_A_SCAN,
+                    "SyntheticImage": False,
+                }
         if self.comparison not in ("off", "row"):
             told["Comparison"] = {"Mode": self.comparison, **self._second(folder)}
         if self.over is not None:
@@ -292,7 +284,7 @@ def save_volume(
     report(1, 2, "Writing")
     lasting, scan = _lasting(recipe, moved), recipe.scan()
     for path in targets:
-        files |= rendered_files(
+        files |= results.rendered_files(
             path, rendered, lasting, generator, native=path == native, scan=scan
         )
     files |= _dicom(report, target, targets, files)
@@ -368,8 +360,8 @@ def save_picture(
         png = figures.with_source_type(png, ".png", kind)
     lasting = [replace(one, recipe=one.recipe and _lasting(one.recipe, moved)) for one in every]
     told = replace(lasting[-1], columns=lasting[:-1]).sidecar(target.path.parent, loaded.generator)
-    told |= {} if recipe is None else doubts_entry(recipe.scan())
-    files |= {target.path: png, json_path(target.path): to_json(told).encode()}
+    told |= {} if recipe is None else results.doubts_entry(recipe.scan())
+    files |= {target.path: png, results.json_path(target.path): to_json(told).encode()}
     return _write(target, files, moved)
 
 
@@ -380,7 +372,7 @@ def save_film(report: Progress, loaded: Loaded, target: ExportTarget, film: Film
 
     check_suffix(target.path)
     moved, files = _latents(target, film.recipes)
-    check_output([target.path, json_path(target.path), *files], target.overwrite)
+    check_output([target.path, results.json_path(target.path), *files], target.overwrite)
     report(0, film.frames, "Rendering the film")
     renderer = Renderer(loaded.generator, loaded.renderer.details)
     drawn = film_files(target.path, film, loaded.generator, renderer, report)
@@ -388,8 +380,8 @@ def save_film(report: Progress, loaded: Loaded, target: ExportTarget, film: Film
     from stylegan3d.outputs.films import film_sidecar
 
     told = film_sidecar(lasting, loaded.generator, target.path)
-    told |= doubts_entry(*(recipe.scan() for recipe in film.recipes))
-    drawn[json_path(target.path)] = to_json(told).encode()
+    told |= results.doubts_entry(*(recipe.scan() for recipe in film.recipes))
+    drawn[results.json_path(target.path)] = to_json(told).encode()
     return _write(target, files | drawn, moved)
 
 

@@ -20,19 +20,7 @@ from napari_stylegan3d.core.scans import STEPS_FOLDER, Several, read_choice, sca
 from napari_stylegan3d.core.session import sentence
 from napari_stylegan3d.core.tissues import make_layer
 from napari_stylegan3d.core.worker import JobStatus, LatestWins, LongJob, Newest
-from napari_stylegan3d.measure.jobs import (
-    ComparedVisits,
-    MapRequest,
-    MeasuredBrain,
-    Measurer,
-    MeasureRequest,
-    VisitPair,
-    compare_visits,
-    map_in_views,
-    open_norms,
-    save_compared,
-    start_of,
-)
+from napari_stylegan3d.measure import jobs
 from napari_stylegan3d.measure.panel import MeasureBox, as_table
 from napari_stylegan3d.views.display import DisplayArray, put, upright
 from napari_stylegan3d.views.layers import OwnLayer
@@ -179,7 +167,7 @@ class VisitsDialog(QDialog):
         sex = SEXES.get(person.sex or "", "sex unknown")
         self.person.setText(f"{age}, {sex} (change them in Measure)")
 
-    def show_result(self, compared: ComparedVisits | None) -> None:
+    def show_result(self, compared: jobs.ComparedVisits | None) -> None:
         """Write what was found; None empties the table."""
         visits = None if compared is None else compared.visits
         changes = [] if visits is None else list(visits.changes.values())
@@ -226,7 +214,7 @@ class VisitsController(QObject):
         self.button, self.dialog = button, VisitsDialog(context.dock)
         #: The second image of a case, by its key; the window sets it.
         self.second: Callable[[str], Scan | None] = lambda _key: None
-        self.found: dict[str, ComparedVisits] = {}
+        self.found: dict[str, jobs.ComparedVisits] = {}
         #: What was said of a patient last, the file opened for them, and the scan that was chosen.
         self._written: dict[str, str] = {}
         self._opened: dict[str, Scan] = {}
@@ -235,8 +223,8 @@ class VisitsController(QObject):
         self._key = ""
         #: Case keys of the running jobs.
         self._reading = self._comparing = ""
-        self._map: tuple[MapRequest, DisplayArray] | None = None
-        self._asked: MapRequest | None = None
+        self._map: tuple[jobs.MapRequest, DisplayArray] | None = None
+        self._asked: jobs.MapRequest | None = None
         self._overlaid = False
         self.reading = LongJob(self, self._on_read, self._on_unread)
         self.job = LongJob(
@@ -248,7 +236,7 @@ class VisitsController(QObject):
             lambda error: self._say(self._key, sentence(error, "saving what changed")),
         )
         self.placing = LatestWins(
-            map_in_views,
+            jobs.map_in_views,
             self,
             self._on_placed,
             lambda asked, error: self._say(
@@ -391,7 +379,7 @@ class VisitsController(QObject):
         self.dialog.show_result(None)
         self._overlay()
         self._comparing = self._key
-        pair = VisitPair(
+        pair = jobs.VisitPair(
             self._key,
             case.name,
             case.scan,
@@ -403,12 +391,12 @@ class VisitsController(QObject):
             self.session.norms,
             self.session.folder / STEPS_FOLDER,
         )
-        self.job.start(compare_visits, pair)
+        self.job.start(jobs.compare_visits, pair)
 
     def _on_progress(self, progress: JobStatus) -> None:
         self._say(self._comparing, f"{progress.text}: {round(100 * progress.fraction)} %")
 
-    def _on_compared(self, compared: ComparedVisits) -> None:
+    def _on_compared(self, compared: jobs.ComparedVisits) -> None:
         key = compared.pair.key
         self.found[key] = compared
         self._written.pop(key, None)
@@ -471,20 +459,20 @@ class VisitsController(QObject):
             self.placing.submit(wanted)
         self._asked = wanted
 
-    def _wanted_map(self) -> MapRequest | None:
+    def _wanted_map(self) -> jobs.MapRequest | None:
         case, kind = self.session.case, self.dialog.maps.currentData()
         compared = self.found.get(self._key)
         scan_shown = self.session.state.what == "scan" and self.comparison.view == "scan"
         if case is None or compared is None or not kind or not scan_shown:
             return None
         placed = self.session.placed
-        return MapRequest(compared, kind, None if placed is None else placed.rigid)
+        return jobs.MapRequest(compared, kind, None if placed is None else placed.rigid)
 
-    def _on_placed(self, request: MapRequest, found: DisplayArray) -> None:
+    def _on_placed(self, request: jobs.MapRequest, found: DisplayArray) -> None:
         self._map = request, found
         self._overlay()
 
-    def _draw(self, request: MapRequest, found: DisplayArray) -> None:
+    def _draw(self, request: jobs.MapRequest, found: DisplayArray) -> None:
         from stylegan3d.segmentation.visits import FULL_PERCENT
 
         self._overlaid = True
@@ -511,7 +499,7 @@ def file_names(paths: Iterable[Path]) -> list[str]:
     ]
 
 
-def _same(a: MapRequest, b: MapRequest) -> bool:
+def _same(a: jobs.MapRequest, b: jobs.MapRequest) -> bool:
     return a.compared is b.compared and a.kind == b.kind and a.rigid is b.rigid
 
 
@@ -521,9 +509,9 @@ def _read(report: Progress, choice: Any) -> Scan | Several:
     return read_choice(choice)
 
 
-def _save(report: Progress, compared: ComparedVisits, folder: Path) -> tuple[str, Path]:
+def _save(report: Progress, compared: jobs.ComparedVisits, folder: Path) -> tuple[str, Path]:
     """In a thread; whose it is, and the page."""
-    return compared.pair.key, save_compared(report, compared, folder)
+    return compared.pair.key, jobs.save_compared(report, compared, folder)
 
 
 #: Brains whose figures are kept, with their labels.
@@ -545,12 +533,12 @@ class MeasureController(QObject):
         self.rendering, self.box = context.render, box
         self.layer = TissueLayer(self.comparison.stage.viewer)
         #: Of what is shown; None until it is measured.
-        self.measured: MeasuredBrain | None = None
-        self._kept: Newest[Hashable, MeasuredBrain] = Newest(KEPT)
+        self.measured: jobs.MeasuredBrain | None = None
+        self._kept: Newest[Hashable, jobs.MeasuredBrain] = Newest(KEPT)
         #: What is shown, once its picture is there.
-        self._asked: MeasureRequest | None = None
+        self._asked: jobs.MeasureRequest | None = None
         self._dragged = False
-        self._work = LatestWins(Measurer(), self, self._on_measured, self._on_failed)
+        self._work = LatestWins(jobs.Measurer(), self, self._on_measured, self._on_failed)
         #: Of whom the newest measurement is, and what tells that one begins or ends.
         self._of = ""
         self.busyChanged = self._work.busyChanged
@@ -630,7 +618,7 @@ class MeasureController(QObject):
         unplaced = view == "unusual" and case is not None and case.aligned is None
         return UNPLACED if unplaced or (view == "scan" and session.placed is None) else None
 
-    def _subject(self) -> MeasureRequest | None:
+    def _subject(self) -> jobs.MeasureRequest | None:
         """What is shown, ready to be measured; None while it is not."""
         comparison, recipe = self.comparison, self.comparison.recipe
         if comparison.view == "scan" and comparison.placed is not None:
@@ -644,22 +632,22 @@ class MeasureController(QObject):
             return None
         if comparison.view == "filled":
             return self._made(comparison.filled)
-        rendered, start = picture.rendered, start_of(recipe)
+        rendered, start = picture.rendered, jobs.start_of(recipe)
         made_of = self._made_of(recipe, loaded.generator)
         title, against = map(str, made_of[:2])
-        return MeasureRequest(
+        return jobs.MeasureRequest(
             title, rendered.volume, rendered.space, made_of, start, loaded, against
         )
 
     def _made_of(self, recipe: Recipe, generator: Generator | None) -> tuple[Hashable, ...]:
         """What a picture of a recipe is made from, after its title and what it is compared with."""
-        start, session = start_of(recipe), self.session
+        start, session = jobs.start_of(recipe), self.session
         against = "" if start is None else subject_of(session, start)
         title = subject_of(session, recipe)
         model = None if generator is None else (generator.hash, generator.affine.tobytes())
         return title, against, recipe.with_paths(by_content), model
 
-    def _made(self, made: DerivedVolume | None) -> MeasureRequest | None:
+    def _made(self, made: DerivedVolume | None) -> jobs.MeasureRequest | None:
         """A brain with edited labels, the one before, or a filled scan; None for a difference."""
         generator = self.session.generator
         if made is None or generator is None or made.provenance.kind == "difference":
@@ -668,15 +656,17 @@ class MeasureController(QObject):
         against = "" if before is None else in_words(before.provenance) or before.title
         title = in_words(made.provenance) or made.title
         made_of = title, against, weakref.ref(made)
-        return MeasureRequest(title, made.volume, generator.space, made_of, before, against=against)
+        return jobs.MeasureRequest(
+            title, made.volume, generator.space, made_of, before, against=against
+        )
 
-    def _scan(self, name: str, aligned: AlignedScan) -> MeasureRequest:
+    def _scan(self, name: str, aligned: AlignedScan) -> jobs.MeasureRequest:
         """A scan with its name, on the model's grid; on disk or not, it is the same."""
         scan = aligned.scan
         title = f"{ORIGIN_NAMES[scan.origin]} {name}"
         lies = aligned.rigid.tobytes(), aligned.space.affine.tobytes(), aligned.space.shape
         made_of = title, scan.sha256, scan.affine.tobytes(), lies, repr(aligned.record)
-        return MeasureRequest(title, aligned.volume, aligned.space, made_of)
+        return jobs.MeasureRequest(title, aligned.volume, aligned.space, made_of)
 
     def _who(self) -> tuple[Person, Hashable | None]:
         """Who is shown, and the key to type age and sex by; None for nobody."""
@@ -707,7 +697,7 @@ class MeasureController(QObject):
         same = known.age is not None and typed.age is not None and abs(known.age - typed.age) < 0.1
         self.session.know(key, Person(known.age if same else typed.age, typed.sex))
 
-    def _on_measured(self, subject: MeasureRequest, measured: MeasuredBrain) -> None:
+    def _on_measured(self, subject: jobs.MeasureRequest, measured: jobs.MeasuredBrain) -> None:
         self._kept[subject.made_of] = measured
         if self._asked is not None and subject.made_of == self._asked.made_of:
             self.measured = measured
@@ -717,7 +707,7 @@ class MeasureController(QObject):
     def _on_norms(self, wanted: Norms | Path | None) -> None:
         """Norms were chosen; those of a file are used once they are read."""
         if isinstance(wanted, Path):
-            self._norms.start(open_norms, wanted)
+            self._norms.start(jobs.open_norms, wanted)
             wanted = self.session.norms
         self._take_norms(wanted)
 
@@ -726,7 +716,7 @@ class MeasureController(QObject):
         self.box.show_norms(norms)
         self._show_numbers()
 
-    def _numbers(self, measured: MeasuredBrain) -> Numbers:
+    def _numbers(self, measured: jobs.MeasuredBrain) -> Numbers:
         from stylegan3d.segmentation.numbers import numbers_of
 
         person, key = self._who()
@@ -738,7 +728,7 @@ class MeasureController(QObject):
         if self.measured is not None:
             self.box.show_measured(self.measured, self._numbers(self.measured))
 
-    def _on_failed(self, subject: MeasureRequest, error: Exception) -> None:
+    def _on_failed(self, subject: jobs.MeasureRequest, error: Exception) -> None:
         if subject is self._asked:
             said = self.session.messages.said(error, "measuring the tissues")
             self.box.show_measured(None, None, said)
@@ -764,7 +754,7 @@ class TissueLayer(OwnLayer):
     def __init__(self, viewer: ViewerModel) -> None:
         self.viewer = viewer
 
-    def show(self, measured: MeasuredBrain) -> None:
+    def show(self, measured: jobs.MeasuredBrain) -> None:
         """Draw the labels, in place of those before."""
         shown = upright(measured.labels, measured.space.affine, nearest=True)
         data = np.ascontiguousarray(shown.data)

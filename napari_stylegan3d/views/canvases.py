@@ -22,6 +22,7 @@ from qtpy.QtGui import QImage, QRegion
 from qtpy.QtWidgets import QMainWindow, QSplitter, QWidget
 from vispy import gloo
 
+from napari_stylegan3d.views import glass
 from napari_stylegan3d.views.display import (
     ViewPlane,
     drawn_at,
@@ -29,14 +30,6 @@ from napari_stylegan3d.views.display import (
     spare_corners,
 )
 from napari_stylegan3d.views.follower import Follower
-from napari_stylegan3d.views.glass import (
-    SIZE_PX,
-    Arrows,
-    ColorBar,
-    Crosshair,
-    Labels,
-    OrientationCube,
-)
 from napari_stylegan3d.views.look import ViewLook
 from napari_stylegan3d.views.marks import Marks, MarkSheet
 from napari_stylegan3d.views.navigation import nearest_voxel, visible_pictures
@@ -408,7 +401,7 @@ def _drawn(canvas: QtViewer, width: int, height: int) -> QImage:
 #: Pictures are on black in any theme.
 BACKGROUND = "black"
 #: The colour bar begins below the title, or below the cube.
-BAR_TOP_PX, BAR_TOP_3D_PX = 30, SIZE_PX + 16
+BAR_TOP_PX, BAR_TOP_3D_PX = 30, glass.SIZE_PX + 16
 #: Room left at each edge of a view for letters and captions.
 LETTER_PX = 34
 #: Threshold of the head, as a share of white.
@@ -431,12 +424,12 @@ class View:
     plane: ViewPlane | None
     model: ViewerModel
     canvas: QtViewer
-    crosshair: Crosshair
-    labels: Labels
-    bar: ColorBar
-    arrows: Arrows
+    crosshair: glass.Crosshair
+    labels: glass.Labels
+    bar: glass.ColorBar
+    arrows: glass.Arrows
     marks: MarkSheet | None = None
-    cube: OrientationCube | None = None
+    cube: glass.OrientationCube | None = None
     turning: CameraTurner | None = None
     follower: Follower | None = None
     links: Links = field(default_factory=Links)
@@ -459,20 +452,20 @@ def make_view(plane: ViewPlane | None, model: ViewerModel, canvas: QtViewer, mar
     native.setAccessibleName(f"{plane.title if plane else '3D'} view")
     model.canvas.background_color_override = BACKGROUND
     # Each is drawn over the one before.
-    arrows = Arrows(native, model)
-    crosshair = Crosshair(native, model)
+    arrows = glass.Arrows(native, model)
+    crosshair = glass.Crosshair(native, model)
     sheet = MarkSheet(native, model, marks) if plane else None
-    labels = Labels(native, model, plane)
+    labels = glass.Labels(native, model, plane)
     view = View(
         plane=plane,
         model=model,
         canvas=canvas,
         crosshair=crosshair,
         labels=labels,
-        bar=ColorBar(native, model, BAR_TOP_PX if plane else BAR_TOP_3D_PX),
+        bar=glass.ColorBar(native, model, BAR_TOP_PX if plane else BAR_TOP_3D_PX),
         arrows=arrows,
         marks=sheet,
-        cube=None if plane else OrientationCube(native, model),
+        cube=None if plane else glass.OrientationCube(native, model),
         turning=None if plane else CameraTurner(canvas, model),
     )
     view.links.callback(spare_corners(canvas.canvas))

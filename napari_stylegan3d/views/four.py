@@ -23,21 +23,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_stylegan3d.views import marks, navigation
-from napari_stylegan3d.views.canvases import (
-    CanvasPlace,
-    LinkedCameras,
-    View,
-    ViewFitter,
-    ViewGrid,
-    draw_all,
-    finish_in_own_context,
-    is_elsewhere,
-    make_canvas,
-    make_view,
-    possible_scale,
-    view_picture,
-)
+from napari_stylegan3d.views import canvases, marks, navigation
 from napari_stylegan3d.views.display import (
     AXIAL,
     CORONAL,
@@ -330,7 +316,7 @@ class StagedViews:
     def __init__(
         self,
         stage: Stage,
-        views: Sequence[View],
+        views: Sequence[canvases.View],
         looks: LookModel,
         readout: ReadoutBar,
         lightbox: Lightbox,
@@ -406,7 +392,7 @@ class FourViews(QWidget):
         self.looks = LookModel(self)
         self._staged: StagedViews | None = None
         self._ranges: np.ndarray | None = None
-        self._place = CanvasPlace(window)
+        self._place = canvases.CanvasPlace(window)
         self.viewer: ViewerModel = self._place.canvas.viewer
         self.links = Links()
         self.links.callback(self._vanish)
@@ -414,7 +400,7 @@ class FourViews(QWidget):
         for layer in self.viewer.layers:
             self._in_mm(layer)
         self._volume = VolumeLook()
-        self._grid, self.readout = ViewGrid(), ReadoutBar()
+        self._grid, self.readout = canvases.ViewGrid(), ReadoutBar()
         self.lightbox = Lightbox(self.viewer, self.looks)
         self.panes = Panes(self.viewer, self.looks)
         self.lightbox.films.marked.connect(self.panes.update)
@@ -426,7 +412,7 @@ class FourViews(QWidget):
         flat = [(view.plane, view.model) for view in self.views if view.plane]
         for part in (self.lightbox, self.panes):
             self.links.enter_context(part.links)
-        self._cameras = LinkedCameras(flat, self.links)
+        self._cameras = canvases.LinkedCameras(flat, self.links)
         for _plane, model in flat:
             self.links.callback(navigation.uninstall, model, navigation.install(model))
             model.mouse_drag_callbacks.insert(0, self._on_press)
@@ -434,7 +420,7 @@ class FourViews(QWidget):
             model.mouse_move_callbacks.append(self._on_pointer)
             self.links.callback(model.mouse_move_callbacks.remove, self._on_pointer)
         self.links.callback(marks.install(self.marks, [model for _, model in flat]))
-        self._fitting = ViewFitter(self.viewer, self.reset, self)
+        self._fitting = canvases.ViewFitter(self.viewer, self.reset, self)
         for timer in self._fitting.timers:
             self.links.callback(timer.stop)
         self._fitting.views = self.views
@@ -447,7 +433,7 @@ class FourViews(QWidget):
         """Radiological or neurological."""
         return self.looks.look.convention
 
-    def view(self, name: str) -> View:
+    def view(self, name: str) -> canvases.View:
         """The view called Axial, Sagittal, Coronal or 3D."""
         return next(view for view in self.views if view.name == name)
 
@@ -476,7 +462,7 @@ class FourViews(QWidget):
         on one that another thread has only partly imported. It caches the result per number type,
         so the camera is turned and drawn once now.
         """
-        draw_all(self.views)
+        canvases.draw_all(self.views)
         self._grid.setEnabled(False)
 
     def release(self) -> None:
@@ -588,15 +574,15 @@ class FourViews(QWidget):
         self.lightbox.hide()
         self.panes.hide()
 
-    def _make_views(self) -> list[View]:
+    def _make_views(self) -> list[canvases.View]:
         self._place.take(self, self._grid, AXIAL.name)
-        finish_in_own_context(self._place.canvas)
-        views = [make_view(AXIAL, self.viewer, self._place.canvas, self.marks)]
+        canvases.finish_in_own_context(self._place.canvas)
+        views = [canvases.make_view(AXIAL, self.viewer, self._place.canvas, self.marks)]
         for plane in (SAGITTAL, CORONAL, None):
             follower = Follower(self.viewer, plane, self._volume)
-            canvas = make_canvas(follower.model)
+            canvas = canvases.make_canvas(follower.model)
             self._grid.put(plane.name if plane else "3D", canvas)
-            view = make_view(plane, follower.model, canvas, self.marks)
+            view = canvases.make_view(plane, follower.model, canvas, self.marks)
             view.follower = follower
             views.append(view)
         self._grid.even()
@@ -667,7 +653,7 @@ class FourViews(QWidget):
 
     def _on_range(self, _: Any) -> None:
         ranges = navigation.grid_mm(self.viewer)
-        if self._ranges is None or is_elsewhere(self._ranges, ranges):
+        if self._ranges is None or canvases.is_elsewhere(self._ranges, ranges):
             self._fitting.reset_soon.start()
         else:
             self._fitting.snap_soon.start()
@@ -761,11 +747,11 @@ def all_pictures(views: FourViews, scale: float = 1.0) -> QImage:
     natives = [view.canvas.canvas.native for view in shown]
     places = [QRect(native.mapTo(views, QPoint(0, 0)), native.size()) for native in natives]
     around = reduce(QRect.united, places)
-    scale = possible_scale(around.width(), around.height(), scale)
+    scale = canvases.possible_scale(around.width(), around.height(), scale)
     whole = QImage(around.size() * scale, QImage.Format.Format_RGB32)
     whole.fill(Qt.GlobalColor.darkGray)
     with painting(whole, smooth=False) as painter:
         for view, place in zip(shown, places, strict=True):
             corner = (place.topLeft() - around.topLeft()) * scale
-            painter.drawImage(corner, view_picture(view.canvas, scale))
+            painter.drawImage(corner, canvases.view_picture(view.canvas, scale))
     return whole

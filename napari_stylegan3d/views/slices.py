@@ -23,23 +23,8 @@ from qtpy.QtGui import (
 )
 from qtpy.QtWidgets import QWidget
 
+from napari_stylegan3d.views import display
 from napari_stylegan3d.views.canvases import head_box, head_extent
-from napari_stylegan3d.views.display import (
-    AXIAL,
-    CORONAL,
-    KEY,
-    LETTER_COLOR,
-    OVERLAY,
-    PLANES,
-    SAGITTAL,
-    Facing,
-    ViewPlane,
-    color_of,
-    planes_of,
-    position_in_letters,
-    projected,
-    shown,
-)
 from napari_stylegan3d.views.glass import paint_legend
 from napari_stylegan3d.views.layers import ColorScale
 from napari_stylegan3d.views.look import LookModel, ViewLook, in_words, look_form, show_in
@@ -65,8 +50,8 @@ class SliceCell:
         (2, 3) lowest and highest corner.
     """
 
-    plane: ViewPlane
-    facing: Facing
+    plane: display.ViewPlane
+    facing: display.Facing
     box_mm: np.ndarray
 
     @property
@@ -154,10 +139,10 @@ def slice_image(layer: Layer, cell: SliceCell, index: int, slab_mm: float = 0.0)
     """One slice of a layer in its colours, oriented for a cell."""
     axis, rows, columns = cell.plane.order
     ends = (index, index)
-    if isinstance(layer, Image) and OVERLAY not in layer.metadata and slab_mm:
+    if isinstance(layer, Image) and display.OVERLAY not in layer.metadata and slab_mm:
         position = float(layer.translate[axis]) + index * float(layer.scale[axis])
-        ends = planes_of(layer, axis, position, slab_mm) or ends
-    values = projected(
+        ends = display.planes_of(layer, axis, position, slab_mm) or ends
+    values = display.projected(
         np.asarray(layer.data), axis, ends, str(getattr(layer, "projection_mode", ""))
     )
     if rows > columns:
@@ -234,9 +219,9 @@ class Films(QWidget):
             self._follow(layer)
 
     @property
-    def plane(self) -> ViewPlane:
+    def plane(self) -> display.ViewPlane:
         """Which slices are shown."""
-        return PLANES[self.looks.look.lightbox_plane]
+        return display.PLANES[self.looks.look.lightbox_plane]
 
     def sizeHint(self) -> QSize:
         """All available space."""
@@ -359,7 +344,7 @@ class Films(QWidget):
         painter.drawText(on.adjusted(3, 2, 0, 0), Qt.AlignmentFlag.AlignLeft, where)
         if not look.letters:
             return
-        painter.setPen(QColor(LETTER_COLOR))
+        painter.setPen(QColor(display.LETTER_COLOR))
         top, bottom, left, right = self.plane.letters_in(look.facing)
         center, middle = Qt.AlignmentFlag.AlignHCenter, Qt.AlignmentFlag.AlignVCenter
         inner = on.adjusted(3, 2, -3, -2)
@@ -370,11 +355,11 @@ class Films(QWidget):
             painter.drawText(inner, center | Qt.AlignmentFlag.AlignBottom, bottom)
 
     def _paint_caption(self, painter: QPainter) -> None:
-        provenance = shown(self.viewer)
+        provenance = display.shown(self.viewer)
         if provenance is None:
             return
         controls.set_letters(painter, FILM_TEXT_PX + 2)
-        painter.setPen(QColor(color_of(provenance)))
+        painter.setPen(QColor(display.color_of(provenance)))
         below = QRectF(8, self.height() - CAPTION_PX, self.width() - 16, CAPTION_PX)
         words = " · ".join(filter(None, (provenance.one_line, in_words(self.looks.look))))
         painter.drawText(below, Qt.AlignmentFlag.AlignVCenter, words)
@@ -450,7 +435,7 @@ class Lightbox(QWidget):
         show_in(self.form, look)
 
 
-PANE_PLANES = (AXIAL, CORONAL, SAGITTAL)
+PANE_PLANES = (display.AXIAL, display.CORONAL, display.SAGITTAL)
 #: Of the columns: A and B are the two of the other comparisons.
 NUMBERS = ("1", "2", "3", "4")
 GAP_PX, TEXT_PX, MARGIN_PX = 3, 13, 6
@@ -482,7 +467,7 @@ class Pane:
     @property
     def provenance(self) -> Provenance | None:
         """Whose it is, while it is shown."""
-        return self.layer.metadata.get(KEY) if self.layer.visible else None
+        return self.layer.metadata.get(display.KEY) if self.layer.visible else None
 
     def words(self, number: str) -> tuple[str, str]:
         """Whose it is, with its letter or the number of its column, and the warning."""
@@ -519,7 +504,7 @@ class Panes(QWidget):
         self.stage: Stage | None = None
         self._zoom, self._middle = 1.0, np.zeros(3)
         self._size = np.ones(3)
-        self._held: tuple[ViewPlane, QPointF] | None = None
+        self._held: tuple[display.ViewPlane, QPointF] | None = None
         #: Where the right button was pressed, and window and level then.
         self._pressed: tuple[QPointF, Levels] | None = None
         #: The crosshair before the last click: a double click does not move it.
@@ -548,11 +533,11 @@ class Panes(QWidget):
         self.update()
 
     @property
-    def planes(self) -> tuple[ViewPlane, ...]:
+    def planes(self) -> tuple[display.ViewPlane, ...]:
         """From top to bottom."""
         look = self.looks.look
-        alone = look.layout == "one" and look.alone in PLANES
-        return (PLANES[look.alone],) if alone else PANE_PLANES
+        alone = look.layout == "one" and look.alone in display.PLANES
+        return (display.PLANES[look.alone],) if alone else PANE_PLANES
 
     def sizeHint(self) -> QSize:
         """All available space."""
@@ -685,12 +670,12 @@ class Panes(QWidget):
                 painter.drawLine(QPointF(on.left(), at.y()), QPointF(on.right(), at.y()))
         inner = on.adjusted(6, 3, -6, -3)
         painter.setPen(TITLE)
-        where = f"{position_in_letters(tuple(point), cell.plane.order[0])} mm"
+        where = f"{display.position_in_letters(tuple(point), cell.plane.order[0])} mm"
         where = " · ".join(filter(None, (in_words(look), where)))
         corner = Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignTop
         painter.drawText(inner, corner, where)
         if look.letters:
-            painter.setPen(QColor(LETTER_COLOR))
+            painter.setPen(QColor(display.LETTER_COLOR))
             top, bottom, left, right = cell.plane.letters_in(look.facing)
             middle, centre = Qt.AlignmentFlag.AlignVCenter, Qt.AlignmentFlag.AlignHCenter
             painter.drawText(inner, middle | Qt.AlignmentFlag.AlignLeft, left)
@@ -722,7 +707,9 @@ class Panes(QWidget):
         first = self.height() - max(map(len, captions), default=0) * line
         for column, (pane, lines) in enumerate(zip(self.panes, captions, strict=True)):
             width = self.width() / len(self.panes)
-            painter.setPen(TITLE if pane.provenance is None else QColor(color_of(pane.provenance)))
+            painter.setPen(
+                TITLE if pane.provenance is None else QColor(display.color_of(pane.provenance))
+            )
             for number, text in enumerate(lines):
                 top = first + number * line
                 room = QRectF(column * width + MARGIN_PX, top, width - 2 * MARGIN_PX, line)

@@ -20,7 +20,6 @@ from stylegan3d.base import SessionError
 from stylegan3d.recipe.latents import Latent, save_latent
 from stylegan3d.recipe.recipe import Edit, MadeWith, Recipe, Source, Truncation
 from stylegan3d.scans.scan import StepCache
-from stylegan3d.session import store
 from stylegan3d.session.file import (
     FILE,
     SUFFIX,
@@ -40,6 +39,7 @@ from stylegan3d.session.store import (
     mark_closed,
     tidy,
 )
+from stylegan3d.storage import files
 from stylegan3d.storage.files import NoLocks, atomic_write_bytes, temporary_folder
 
 MODEL = MadeWith("a" * 64, "tiny")
@@ -294,7 +294,7 @@ def test_where_there_are_no_locks_the_process_that_is_named_counts(tmp_path, mon
     def none(_file):
         raise NoLocks
 
-    monkeypatch.setattr(store, "try_lock", none)
+    monkeypatch.setattr(files, "try_lock", none)
     mine = SessionFolder(tmp_path)
     mine.write(state_with())
     assert kept_sessions(tmp_path) == []

@@ -10,17 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from stylegan3d.base import Json, ModelError, OutputError, RecipeError
-from stylegan3d.cli.common import (
-    CacheOption,
-    ModelChoice,
-    OutOption,
-    Result,
-    emit,
-    grouped,
-    model_entry,
-    progress,
-    refuse,
-)
+from stylegan3d.cli import common
 from stylegan3d.evaluation.settings import EvaluationSettings, GroupSettings
 from stylegan3d.evaluation.table import figures, keys, usual, warnings
 from stylegan3d.storage.files import (
@@ -43,7 +33,7 @@ if TYPE_CHECKING:
 DEFAULT = EvaluationSettings()
 
 
-@grouped
+@common.grouped
 def evaluate(
     ctx: typer.Context,
     data: Annotated[
@@ -55,7 +45,7 @@ def evaluate(
         ),
     ],
     settings: EvaluationSettings,
-    written: Result,
+    written: common.Result,
     only: Annotated[
         str,
         typer.Option(
@@ -63,7 +53,7 @@ def evaluate(
             f"{' and '.join(key for key in keys() if key not in usual())}, such as all,speed."
         ),
     ] = "all",
-    cache: CacheOption = None,
+    cache: common.CacheOption = None,
     montage: Annotated[
         Path | None, typer.Option(help="Also write a picture of synthetic and real brains, .png.")
     ] = None,
@@ -103,10 +93,10 @@ def evaluate(
     overwrite, as_json = written.overwrite, written.as_json
     if compare:
         others = set(ctx.params) - {"data", "out", "compare", "names", "overwrite", "as_json"}
-        refuse(ctx, "cannot be combined with --compare", *others)
+        common.refuse(ctx, "cannot be combined with --compare", *others)
         _compare(data, out, names, overwrite=overwrite, as_json=as_json)
         return
-    refuse(ctx, "needs --compare", "names")
+    common.refuse(ctx, "needs --compare", "names")
     if len(data) > 1:
         raise typer.BadParameter(
             "Give one data set, and the model with --model; or compare reports with --compare."
@@ -128,7 +118,7 @@ def evaluate(
     if card:
         _check_card(opened)
     with nullcontext() if folder is None else only_run(folder):
-        with progress("Evaluating") as bar:
+        with common.progress("Evaluating") as bar:
             material = open_material(opened, pack, settings, bar, folder)
             report = evaluate_material(material)
             drawn = folder is not None or montage is not None or card
@@ -143,19 +133,19 @@ def evaluate(
     _show(report, as_json)
 
 
-def _open(choice: ModelChoice, real: Path) -> tuple[Subject, Pack]:
+def _open(choice: common.ModelChoice, real: Path) -> tuple[Subject, Pack]:
     """What is evaluated, and the real brains."""
     from stylegan3d.dataset.scan_preparation import holds_volumes, open_real, read_set
     from stylegan3d.evaluation.material import GeneratorSubject, VolumesSubject
     from stylegan3d.storage.places import CARD
 
     model = choice.model
-    with progress("Reading real brains") as bar:
+    with common.progress("Reading real brains") as bar:
         pack = open_real(real, bar)
     made = model is not None and model.is_dir() and not (model / CARD).exists()
     if model is None or not made or not holds_volumes(model):
         return GeneratorSubject(choice.open()), pack
-    with progress("Reading synthetic brains") as bar:
+    with common.progress("Reading synthetic brains") as bar:
         return VolumesSubject(read_set(model, pack.space, pack.template, bar)), pack
 
 
@@ -228,14 +218,14 @@ def _compare(
     table = SideBySide.of(models)
     atomic_write_text(out, writers[out.suffix.lower()](table), overwrite=overwrite)
     lines = [f"{out}: {', '.join(table.names)}", *(f"  {note}" for note in table.notes)]
-    emit(comparison_json(table) | {"out": str(out)}, lines, as_json=as_json)
+    common.emit(comparison_json(table) | {"out": str(out)}, lines, as_json=as_json)
 
 
 def _show(report: Json, as_json: bool) -> None:
     """The report as one JSON object, or its figures as a table."""
     rows = figures(report)
     if as_json:
-        emit(report | {"figures": rows}, (), as_json=True)
+        common.emit(report | {"figures": rows}, (), as_json=True)
         return
     from rich.console import Console
     from rich.table import Table
@@ -253,7 +243,7 @@ def _show(report: Json, as_json: bool) -> None:
         typer.echo(text)
 
 
-@grouped
+@common.grouped
 def compare(
     table: Annotated[
         Path,
@@ -265,7 +255,7 @@ def compare(
         ),
     ],
     by: Annotated[str, typer.Option(help="Column that is compared: groups (words) or a number.")],
-    written: Result,
+    written: common.Result,
     settings: GroupSettings,
     hold_fixed: Annotated[
         str | None,
@@ -275,7 +265,7 @@ def compare(
             "measured and needs no column.",
         ),
     ] = None,
-    out: OutOption = Path("groups"),
+    out: common.OutOption = Path("groups"),
 ) -> None:
     """Compare groups of brains: where their volume differs, by how much, and whether by chance.
 
@@ -298,14 +288,14 @@ def compare(
     check_output([out / "groups.html"], written.overwrite)
     about: Json = {"Table": table.name}
     if all(name.endswith((".nii", ".nii.gz")) for name in read.brains):
-        with progress("Comparing"):
+        with common.progress("Comparing"):
             maps, space, subjects = _maps(read)
             found = compare_maps(maps, space, read, by, fixed, subjects, settings=settings)
         generator = None
     else:
         generator = written.open()
-        about["Model"] = model_entry(generator)
-        with progress("Comparing") as report:
+        about["Model"] = common.model_entry(generator)
+        with common.progress("Comparing") as report:
             found = compare_table(read, by, fixed, generator, settings=settings, report=report)
     paths = save_comparison(found, out, generator, about, overwrite=written.overwrite)
     summary = summarised(found)
@@ -320,7 +310,7 @@ def compare(
         *found.notes,
         str(out / "groups.html"),
     ]
-    emit(summary | {"files": list(map(str, paths))}, lines, as_json=written.as_json)
+    common.emit(summary | {"files": list(map(str, paths))}, lines, as_json=written.as_json)
 
 
 def _maps(table: ValueTable) -> tuple[np.ndarray, Space, list[str]]:

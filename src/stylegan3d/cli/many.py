@@ -11,16 +11,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from stylegan3d.base import Json, StyleGAN3DError
-from stylegan3d.cli.common import (
-    ReadingOptions,
-    Volumes,
-    Written,
-    emit,
-    log,
-    model_entry,
-    print_doubts,
-    progress,
-)
+from stylegan3d.cli import common
 
 if TYPE_CHECKING:
     from stylegan3d.cohort import Item
@@ -33,7 +24,7 @@ if TYPE_CHECKING:
 
 def project_many(
     paths: list[Path],
-    written: Written,
+    written: common.Written,
     choices: Choices,
     open_generator: Callable[[], Generator],
     cache: Path | None,
@@ -57,7 +48,7 @@ def project_many(
         cache=None if cache is None else cache.absolute(),
     )
     settings = {"choices": choices.to_dict(), "model": generator.hash, "frame": written.frame}
-    about = {"model": model_entry(generator)}
+    about = {"model": common.model_entry(generator)}
     words = "Projecting", "projected"
     _run(words, items, written.out, work, settings, PROJECTIONS, about, written, jobs, scheduler)
 
@@ -84,7 +75,7 @@ def _without_results(items: list[Item], out: Path) -> list[Item]:
 def segment_many(
     paths: list[Path],
     out: Path,
-    reading: ReadingOptions,
+    reading: common.ReadingOptions,
     norms: Norms | None,
     *,
     regions: bool,
@@ -117,7 +108,7 @@ def edit_many(
     recipe: Recipe,
     strength: float,
     generator: Generator,
-    written: Volumes,
+    written: common.Volumes,
     jobs: int,
 ) -> None:
     """Edit every scan of a folder or list of latent files; exit status 2 if one failed.
@@ -144,7 +135,7 @@ def edit_many(
         "frame": written.frame,
     }
     work = partial(edit_item, model=_absolute(written.model))
-    about = {"model": model_entry(generator)}
+    about = {"model": common.model_entry(generator)}
     _run(("Editing", "edited"), items, written.out, work, settings, EDITS, about, written, jobs)
 
 
@@ -156,7 +147,7 @@ def _run(
     settings: Json,
     table: Table,
     about: Json,
-    options: Written | ReadingOptions,
+    options: common.Written | common.ReadingOptions,
     jobs: int,
     scheduler: str | None = None,
 ) -> None:
@@ -167,7 +158,7 @@ def _run(
     from stylegan3d.cohort import run_cohort
     from stylegan3d.cohort.run import DONE, FAILED, KEPT
 
-    with progress(words[0]) as report:
+    with common.progress(words[0]) as report:
         outcome = run_cohort(
             items,
             out,
@@ -193,7 +184,7 @@ def _run(
         "scans": outcome.rows,
         **about,
     }
-    emit(result, lines, as_json=options.as_json)
+    common.emit(result, lines, as_json=options.as_json)
     if counts[FAILED]:
         raise typer.Exit(2)
 
@@ -201,6 +192,6 @@ def _run(
 def tell(rows: Sequence[Json]) -> None:
     """Say what is in doubt of each scan, or why it failed."""
     for row in rows:
-        print_doubts(row.get("doubts", []), row["name"])
+        common.print_doubts(row.get("doubts", []), row["name"])
         if "error" in row:
-            log.error("%s: %s", row["name"], row["error"])
+            common.log.error("%s: %s", row["name"], row["error"])

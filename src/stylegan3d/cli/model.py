@@ -11,24 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from stylegan3d.base import Json, StyleGAN3DError, facts_in
-from stylegan3d.cli.common import (
-    CacheOption,
-    DataArgument,
-    DeviceOption,
-    FrameOption,
-    JsonOption,
-    ModelOption,
-    OutOption,
-    OverwriteOption,
-    Result,
-    emit,
-    grouped,
-    log,
-    model_entry,
-    open_model,
-    print_doubts,
-    progress,
-)
+from stylegan3d.cli import common
 from stylegan3d.recipe.latents import load_directions, read_latent
 from stylegan3d.storage.encoding import read_json, to_json
 from stylegan3d.storage.files import check_output, only_run
@@ -50,18 +33,18 @@ app = typer.Typer(
 
 
 @app.command("labels")
-@grouped
+@common.grouped
 def learn(
-    data: DataArgument,
+    data: common.DataArgument,
     settings: LabelSettings,
-    model: ModelOption = None,
-    device: DeviceOption = "auto",
+    model: common.ModelOption = None,
+    device: common.DeviceOption = "auto",
     out: Annotated[
         Path | None,
         typer.Option("--out", "-o", help="Output folder.", show_default="the model's own folder"),
     ] = None,
-    overwrite: OverwriteOption = False,
-    as_json: JsonOption = False,
+    overwrite: common.OverwriteOption = False,
+    as_json: common.JsonOption = False,
 ) -> None:
     """Add labels to a trained model, so that it can generate brains by age, sex or volume.
 
@@ -79,7 +62,7 @@ def learn(
 
     pack = load_pack(data)
     names = [name.strip() for name in settings.labels.split(",") if name.strip()]
-    with progress("Reading brains") as bar:
+    with common.progress("Reading brains") as bar:
         generator = learn_labels(
             model, pack, names, out, brains=settings.brains, overwrite=overwrite, report=bar
         )
@@ -92,19 +75,23 @@ def learn(
             for entry in schema
         ),
     ]
-    result = {"model": model_entry(generator), "folder": str(generator.folder), "labels": schema}
-    emit(result, lines, as_json=as_json)
+    result = {
+        "model": common.model_entry(generator),
+        "folder": str(generator.folder),
+        "labels": schema,
+    }
+    common.emit(result, lines, as_json=as_json)
 
 
 @app.command("calibrate")
 def calibrate_model(
-    data: DataArgument,
-    model: ModelOption = None,
-    device: DeviceOption = "auto",
+    data: common.DataArgument,
+    model: common.ModelOption = None,
+    device: common.DeviceOption = "auto",
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print the result without changing the card.")
     ] = False,
-    as_json: JsonOption = False,
+    as_json: common.JsonOption = False,
 ) -> None:
     """Calibrate a model's verdict on projections: which scans are outside what it knows.
 
@@ -121,10 +108,10 @@ def calibrate_model(
     from stylegan3d.projection.calibration import calibrate
 
     pack = load_pack(data)
-    generator = open_model(model)
+    generator = common.open_model(model)
     if not dry_run:
         check_page(generator)
-    with progress("Calibrating") as report:
+    with common.progress("Calibrating") as report:
         calibration = calibrate(generator, pack, progress=report)
     entry = calibration.entry
     if not dry_run:
@@ -142,19 +129,19 @@ def calibrate_model(
         f"a focal finding in {100 * entry['residual']['people_with_findings']:.0f} % of the "
         "subjects, each judged by the others",
     ]
-    emit({"trust": entry, "model": model_entry(generator)}, lines, as_json=as_json)
+    common.emit({"trust": entry, "model": common.model_entry(generator)}, lines, as_json=as_json)
 
 
 @app.command()
-@grouped
+@common.grouped
 def site(
     folder: Annotated[
         Path,
         typer.Argument(help="Scans of 5 to 20 healthy people of one scanner, a folder or list."),
     ],
     name: Annotated[str, typer.Option(help="Name of the site, for project --site NAME.")],
-    written: Result,
-    cache: CacheOption = None,
+    written: common.Result,
+    cache: common.CacheOption = None,
 ) -> None:
     """Calibrate a site: learn what is usual for its scanner from scans of healthy people.
 
@@ -184,7 +171,7 @@ def site(
     people, pairs, left_out = [], [], {}
     networks: tuple[str, ...] = ()
     steps = len(subjects) + (len(twice) if learns else 0)
-    with progress("Measuring") as report:
+    with common.progress("Measuring") as report:
         for done, (item, *_) in enumerate(subjects, 1):
             try:
                 aligned = read_scan(item.path).align(generator, cache=cache)
@@ -202,7 +189,7 @@ def site(
                 left_out[both[1].path.name] = str(error)
             report(done, steps)
     for scan, why in left_out.items():
-        log.warning("%s was left out: %s", scan, why)
+        common.log.warning("%s was left out: %s", scan, why)
     path = save_site(generator, name, people, overwrite=written.overwrite)
     lines = [str(path), f"'{name}' is calibrated with {len(people)} scans: project --site '{name}'"]
     result = {"file": str(path), "people": len(people), "repeats": len(pairs), "left_out": left_out}
@@ -218,16 +205,16 @@ def site(
             f"{len(twice)} people were scanned twice; from {norms.LEAST} people on the "
             "test-retest error of the site is learned."
         )
-    emit({**result, "model": model_entry(generator)}, lines, as_json=written.as_json)
+    common.emit({**result, "model": common.model_entry(generator)}, lines, as_json=written.as_json)
 
 
 @app.command()
 def privacy_index(
-    data: DataArgument,
-    model: ModelOption = None,
-    device: DeviceOption = "auto",
-    overwrite: OverwriteOption = False,
-    as_json: JsonOption = False,
+    data: common.DataArgument,
+    model: common.ModelOption = None,
+    device: common.DeviceOption = "auto",
+    overwrite: common.OverwriteOption = False,
+    as_json: common.JsonOption = False,
 ) -> None:
     """Add a privacy index to a model, to check how close a brain is to its training subjects.
 
@@ -240,13 +227,13 @@ def privacy_index(
     from stylegan3d.evaluation.privacy_index import build_index, write_index
 
     pack = load_pack(data)
-    generator = open_model(model)
+    generator = common.open_model(model)
     folder = generator.needed_folder()
     pack.check_grid(generator.space, generator.name)
     check_output([folder / PRIVACY], overwrite)
     work = folder / WORK
     with only_run(work):
-        with progress("Computing features") as report:
+        with common.progress("Computing features") as report:
             index = build_index(pack, generator.hash, report, work)
         path = write_index(folder, index, overwrite)
         for file in work.glob("*.z"):
@@ -256,13 +243,13 @@ def privacy_index(
         "people": len(index.straight),
         "strangers": len(index.strangers),
         "bytes": path.stat().st_size,
-        "model": model_entry(generator),
+        "model": common.model_entry(generator),
     }
     lines = [
         f"{path}: features of {len(index.straight)} training subjects, no images; distances of "
         f"{len(index.strangers)} strangers ({path.stat().st_size / 1000:.0f} kB)"
     ]
-    emit(result, lines, as_json=as_json)
+    common.emit(result, lines, as_json=as_json)
 
 
 @app.command()
@@ -270,8 +257,8 @@ def convert(
     network: Annotated[
         Path, typer.Argument(help="Network file (.pkl) of the original 3D-StyleGAN.")
     ],
-    out: OutOption,
-    frame: FrameOption = None,
+    out: common.OutOption,
+    frame: common.FrameOption = None,
     dtype: Annotated[
         Literal["float32", "float16", "bfloat16"],
         typer.Option(
@@ -279,8 +266,8 @@ def convert(
             "others take half the space."
         ),
     ] = "float32",
-    overwrite: OverwriteOption = False,
-    as_json: JsonOption = False,
+    overwrite: common.OverwriteOption = False,
+    as_json: common.JsonOption = False,
 ) -> None:
     """Convert a network of the original 3D-StyleGAN to a model folder, without TensorFlow.
 
@@ -293,12 +280,12 @@ def convert(
     from stylegan3d.model.generator import convert
 
     given = None if frame is None else Frame.parse(frame)
-    with progress("Converting"):
+    with common.progress("Converting"):
         convert(network, out, frame=given, dtype=dtype, overwrite=overwrite)
-    generator = open_model(out)
+    generator = common.open_model(out)
     size = " x ".join(map(str, generator.shape))
-    emit(
-        {"folder": str(out), "dtype": dtype, "model": model_entry(generator)},
+    common.emit(
+        {"folder": str(out), "dtype": dtype, "model": common.model_entry(generator)},
         [f"{out}: {generator.name}, {size} voxels, frame {generator.frame}"],
         as_json=as_json,
     )
@@ -313,10 +300,10 @@ def export(
             "or torch.export.load."
         ),
     ],
-    out: OutOption,
-    model: ModelOption = None,
-    overwrite: OverwriteOption = False,
-    as_json: JsonOption = False,
+    out: common.OutOption,
+    model: common.ModelOption = None,
+    overwrite: common.OverwriteOption = False,
+    as_json: common.JsonOption = False,
 ) -> None:
     """Export a model as a folder that other programs open.
 
@@ -327,15 +314,15 @@ def export(
     from stylegan3d.model.export import export
     from stylegan3d.model.generator import load
 
-    with progress("Exporting"):
+    with common.progress("Exporting"):
         generator = load(model, device="cpu")
         made = export(generator, to, out, overwrite=overwrite)
     lines = [f"{out}: {', '.join(made.files)}"]
     if made.difference is not None:
         lines.append(f"differs from the engine by {made.difference:.1g} at most (seed 1)")
     lines += [f"left out: {sentence}" for sentence in made.left_out]
-    result = {"folder": str(out), "to": to, **vars(made), "model": model_entry(generator)}
-    emit(result, lines, as_json=as_json)
+    result = {"folder": str(out), "to": to, **vars(made), "model": common.model_entry(generator)}
+    common.emit(result, lines, as_json=as_json)
 
 
 def info(
@@ -347,17 +334,17 @@ def info(
             show_default=False,
         ),
     ] = None,
-    frame: FrameOption = None,
-    as_json: JsonOption = False,
+    frame: common.FrameOption = None,
+    as_json: common.JsonOption = False,
 ) -> None:
     """Describe a file: what it is, which model it belongs to, how it was made.
 
     Example: stylegan3d info projected/sub-01_desc-projected_latent.safetensors
     """
     result = _describe(path, frame)
-    print_doubts(result.get("doubts", []))
+    common.print_doubts(result.get("doubts", []))
     told = {key: value for key, value in result.items() if key != "doubts"}
-    emit(result, _lines(told), as_json=as_json)
+    common.emit(result, _lines(told), as_json=as_json)
 
 
 def _describe(path: Path | None, frame: str | None) -> Json:
@@ -377,7 +364,7 @@ def _describe(path: Path | None, frame: str | None) -> Json:
         return _describe_latent(path)
     if path is not None and kind == "directions":
         return _describe_directions(path)
-    return _describe_model(open_model(path, frame))
+    return _describe_model(common.open_model(path, frame))
 
 
 def _describe_model(generator: Generator) -> Json:
@@ -388,7 +375,7 @@ def _describe_model(generator: Generator) -> Json:
     copied = ("version", "licence", "intended_use", "training_data", "quality", "trust", "origin")
     return {
         "type": "generator",
-        **model_entry(generator),
+        **common.model_entry(generator),
         "family": generator.family,
         "shape": list(generator.shape),
         "voxel_size_mm": list(generator.voxel_size),
@@ -481,7 +468,7 @@ def _describe_scan(path: Path) -> Json:
             for series in list_series(path)
         ]
     try:
-        with progress("Reading"):
+        with common.progress("Reading"):
             scan = read_scan(path)
             seen = header_doubts(scan, load_template(bundled_model_path() / TEMPLATE))
     except SeveralVolumes as choice:

@@ -14,24 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from stylegan3d.base import Doubt, Json, JsonView, RecipeError, doubts_in, facts_in
-from stylegan3d.cli.common import (
-    JobsOption,
-    LabelledOptions,
-    Result,
-    SeedsOption,
-    TruncationOption,
-    Volumes,
-    emit,
-    grouped,
-    model_entry,
-    parse_edits,
-    parse_numbers,
-    parse_source,
-    parse_strengths,
-    print_doubts,
-    progress,
-    refuse,
-)
+from stylegan3d.cli import common
 from stylegan3d.cli.many import edit_many
 from stylegan3d.model.random_latents import COMPONENTS, SAMPLES, pca_directions
 from stylegan3d.recipe.description import read_recipe
@@ -53,9 +36,9 @@ def chosen_recipes(
         raise typer.BadParameter("Give either a recipe or --seeds, such as --seeds 0-3.")
     if given:
         why = "cannot be combined with a recipe, which has its own"
-        refuse(ctx, why, "truncation", "truncation_layers", "noise", "label", "channel")
+        common.refuse(ctx, why, "truncation", "truncation_layers", "noise", "label", "channel")
         return [read_recipe(recipe) for recipe in given]
-    numbers = parse_numbers(str(seeds), "--seeds")
+    numbers = common.parse_numbers(str(seeds), "--seeds")
     return [plain.replace(source=Source("seed", number)) for number in numbers]
 
 
@@ -65,12 +48,15 @@ def checked(recipes: Sequence[Recipe], generator: Generator) -> list[Doubt]:
     for recipe in recipes:
         recipe.check(generator)
         doubts += [doubt for doubt in recipe.doubts(generator) if doubt not in doubts]
-    print_doubts(doubts)
+    common.print_doubts(doubts)
     return doubts
 
 
 def render_to_files(
-    generator: Generator, recipes: Sequence[Recipe], written: Volumes, table: Path | None = None
+    generator: Generator,
+    recipes: Sequence[Recipe],
+    written: common.Volumes,
+    table: Path | None = None,
 ) -> None:
     """Render each recipe at full quality and save it, after checking everything first.
 
@@ -113,7 +99,7 @@ def render_to_files(
             carried_detail(renderer, recipe.worn_detail, recipe.channel)
     volumes: list[Json] = []
     found: list[Tissues] = []
-    with progress("Rendering") as report:
+    with common.progress("Rendering") as report:
         for path, recipe, brain, scan, names in zip(
             paths, recipes, brains, scans, more, strict=True
         ):
@@ -140,14 +126,14 @@ def render_to_files(
     if table is not None:
         text = table_text([path.name for path in paths], found)
         write_together({table: text.encode()}, overwrite=overwrite)
-    emit(
-        {"volumes": volumes, "doubts": doubts, "model": model_entry(generator)},
+    common.emit(
+        {"volumes": volumes, "doubts": doubts, "model": common.model_entry(generator)},
         [str(path) for path in [*planned, *tables]],
         as_json=written.as_json,
     )
 
 
-def _detailed(recipe: Recipe, written: Volumes) -> Recipe:
+def _detailed(recipe: Recipe, written: common.Volumes) -> Recipe:
     """The recipe with the detail of its own scan or of another, as requested.
 
     Raises
@@ -176,12 +162,12 @@ def _detailed(recipe: Recipe, written: Volumes) -> Recipe:
     return found
 
 
-@grouped
+@common.grouped
 def generate(
     ctx: typer.Context,
-    drawn: LabelledOptions,
-    written: Volumes,
-    seeds: SeedsOption = None,
+    drawn: common.LabelledOptions,
+    written: common.Volumes,
+    seeds: common.SeedsOption = None,
     recipe: Annotated[
         str | None,
         typer.Option(
@@ -208,12 +194,12 @@ def generate(
     render_to_files(written.open(), recipes, written, table)
 
 
-@grouped
+@common.grouped
 def mix(
     a: Annotated[str, typer.Option(help="First brain: a seed or a latent file.")],
     b: Annotated[str, typer.Option(help="Second brain: a seed or a latent file.")],
-    drawn: LabelledOptions,
-    written: Volumes,
+    drawn: common.LabelledOptions,
+    written: common.Volumes,
     strength: Annotated[
         str | None,
         typer.Option(
@@ -230,19 +216,19 @@ def mix(
     Example: stylegan3d mix --a projected/sub-01_desc-projected_latent.safetensors --b 7
     --layers 0-3 --out mixed
     """
-    first, second = parse_source(a), parse_source(b)
+    first, second = common.parse_source(a), common.parse_source(b)
     generator = written.open()
     if layers is not None or "," in (strength or ""):
         generator.require("layers")
-    strengths = parse_strengths(strength, layers, generator.num_layers)
+    strengths = common.parse_strengths(strength, layers, generator.num_layers)
     recipe = drawn.recipe().replace(source=first, mix=Mix(second, strengths))
     render_to_files(generator, [recipe], written)
 
 
-@grouped
+@common.grouped
 def edit(
-    drawn: LabelledOptions,
-    written: Volumes,
+    drawn: common.LabelledOptions,
+    written: common.Volumes,
     edits: Annotated[
         list[str] | None,
         typer.Option(
@@ -273,7 +259,7 @@ def edit(
             "the folder of the scans."
         ),
     ] = None,
-    jobs: JobsOption = 1,
+    jobs: common.JobsOption = 1,
 ) -> None:
     """Move a brain along directions, such as age or ventricle volume.
 
@@ -333,12 +319,12 @@ def _aged(
     notes = trajectory.notes(age, age + years)
     for line in [f"From {age:.0f} years ({text}):", *facts_in(notes)]:
         typer.echo(line, err=True)
-    print_doubts(doubts_in(notes))
+    common.print_doubts(doubts_in(notes))
     return recipe.replace(edits=(*others, edit))
 
 
 def _edit_many(
-    latents: Path, recipe: Recipe, age_by: float | None, written: Volumes, jobs: int
+    latents: Path, recipe: Recipe, age_by: float | None, written: common.Volumes, jobs: int
 ) -> None:
     """Edit every scan of a folder or list of latent files."""
     if written.detail_of is not None:
@@ -372,7 +358,7 @@ def _with_files_named(texts: list[str] | None) -> tuple[Edit, ...]:
     So the recipe works from any folder, and only with these files.
     """
     named = []
-    for edit in parse_edits(texts or ()):
+    for edit in common.parse_edits(texts or ()):
         if edit.file is not None:
             path = Path(edit.file).absolute()
             sha256 = hashlib.sha256(read_bytes(path, RecipeError)).hexdigest()
@@ -381,10 +367,10 @@ def _with_files_named(texts: list[str] | None) -> tuple[Edit, ...]:
     return tuple(named)
 
 
-@grouped
+@common.grouped
 def directions(
     ctx: typer.Context,
-    written: Result,
+    written: common.Result,
     components: Annotated[
         int | None, typer.Option(min=1, help="Compute this many components again.")
     ] = None,
@@ -436,7 +422,7 @@ def directions(
     name: Annotated[
         str | None, typer.Option(help="With --between or --values: name of the new direction.")
     ] = None,
-    truncation: TruncationOption = TRUNCATION,
+    truncation: common.TruncationOption = TRUNCATION,
     save: Annotated[
         Path | None, typer.Option(help="Save the listed directions to this .safetensors file.")
     ] = None,
@@ -451,18 +437,20 @@ def directions(
         raise typer.BadParameter("Give one of --fit, --between and --values.")
     own = between is not None or values is not None
     if fit is None:
-        refuse(ctx, "needs --fit with a data set", "attributes")
+        common.refuse(ctx, "needs --fit with a data set", "attributes")
     if own:
-        refuse(ctx, "finds components, not with --between or --values", "components", "samples")
+        common.refuse(
+            ctx, "finds components, not with --between or --values", "components", "samples"
+        )
     else:
-        refuse(ctx, "needs --between or --values", "name", "truncation")
+        common.refuse(ctx, "needs --between or --values", "name", "truncation")
         if fit is None:
-            refuse(ctx, "needs --fit, --between or --values", "hold_fixed")
+            common.refuse(ctx, "needs --fit, --between or --values", "hold_fixed")
     if values is None:
-        refuse(ctx, "needs --values", "column")
+        common.refuse(ctx, "needs --values", "column")
     generator = written.open()
     if own:
-        with progress("Finding the direction"):
+        with common.progress("Finding the direction"):
             listed = _find_own(generator, between, values, column, hold_fixed, name, truncation)
     elif fit is not None:
         listed = _fit(generator, fit, attributes, hold_fixed, components, samples)
@@ -479,7 +467,7 @@ def _find(generator: Generator, components: int | None, samples: int) -> Directi
     if components is None:
         return generator.directions
 
-    with progress("Finding directions"):
+    with common.progress("Finding directions"):
         return pca_directions(generator, components, samples)
 
 
@@ -502,7 +490,7 @@ def _fit(
     if hold_fixed == "none":
         fixed = []
     pack = load_pack(path)
-    with progress("Finding directions") as report:
+    with common.progress("Finding directions") as report:
         return build_directions(
             generator,
             pack,
@@ -588,10 +576,10 @@ def _list(listed: Directions, generator: Generator, save: Path | None, *, as_jso
     result = {
         "directions": rows,
         "checks": list(listed.checks),
-        "model": model_entry(generator),
+        "model": common.model_entry(generator),
         "saved": save,
     }
-    emit(result, [*lines, *checks_table(listed.checks)], as_json=as_json)
+    common.emit(result, [*lines, *checks_table(listed.checks)], as_json=as_json)
 
 
 def checks_table(checks: Sequence[JsonView]) -> list[str]:

@@ -11,26 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from stylegan3d.base import Json, doubts_in, facts_in
-from stylegan3d.cli.common import (
-    AgeOption,
-    CacheOption,
-    DeviceOption,
-    JobsOption,
-    JsonOption,
-    ModelChoice,
-    NetworkOption,
-    NormsOption,
-    OverwriteOption,
-    ReadingOptions,
-    SexOption,
-    SkullOption,
-    Written,
-    emit,
-    grouped,
-    print_doubts,
-    progress,
-    refuse,
-)
+from stylegan3d.cli import common
 from stylegan3d.cli.many import project_many, segment_many
 from stylegan3d.dataset.settings import PreparationSettings
 from stylegan3d.projection.settings import Choices
@@ -48,7 +29,7 @@ if TYPE_CHECKING:
     from stylegan3d.translation.painter import Painter
 
 
-@grouped
+@common.grouped
 def project(
     scans: Annotated[
         list[Path],
@@ -58,13 +39,13 @@ def project(
         ),
     ],
     choices: Choices,
-    written: Written,
+    written: common.Written,
     mask: Annotated[
         Path | None,
         typer.Option(help="Region to fill in, such as a lesion: a NIfTI mask in the scan's space."),
     ] = None,
-    cache: CacheOption = None,
-    jobs: JobsOption = 1,
+    cache: common.CacheOption = None,
+    jobs: common.JobsOption = 1,
     scheduler: Annotated[
         str | None, typer.Option(help="Address of a Dask cluster to project many scans on.")
     ] = None,
@@ -88,7 +69,7 @@ def project(
     if len(scans) == 1 and not holds_scans(scans[0]):
         if scheduler is not None or jobs > 1:
             raise typer.BadParameter("--jobs and --scheduler are for many scans: give a folder.")
-        with progress("Projecting") as report:
+        with common.progress("Projecting") as report:
             result = project_file(
                 scans[0],
                 written.out,
@@ -114,7 +95,7 @@ def project(
     )
 
 
-def _open(model: ModelChoice, choices: Choices) -> Any:
+def _open(model: common.ModelChoice, choices: Choices) -> Any:
     """The generator, checked for channel and options."""
     from stylegan3d.projection.calibration import open_site
     from stylegan3d.projection.projector import check_choices
@@ -133,7 +114,7 @@ def _emit(result: Json, out: Path, *, as_json: bool) -> None:
     from stylegan3d.projection.assessment import place_in_words
     from stylegan3d.scans.verdicts import beside_verdicts
 
-    print_doubts(beside_verdicts(result["doubts"]))
+    common.print_doubts(beside_verdicts(result["doubts"]))
     files = {what: str(out / name) for what, name in result["files"].items()}
     similar, percentile = result["similarity"], result["trust"]["latent_percentile"]
     place = [] if percentile is None else [f"this brain lies {place_in_words(percentile)}"]
@@ -149,13 +130,13 @@ def _emit(result: Json, out: Path, *, as_json: bool) -> None:
         *place,
         *lights,
     ]
-    emit({**result, "files": files}, lines, as_json=as_json)
+    common.emit({**result, "files": files}, lines, as_json=as_json)
 
 
-@grouped
+@common.grouped
 def prepare(
     folder: Annotated[Path, typer.Argument(help="Folder of T1 scans, plain or BIDS.")],
-    model: ModelChoice,
+    model: common.ModelChoice,
     how: PreparationSettings,
     out: Annotated[
         Path | None,
@@ -170,12 +151,12 @@ def prepare(
             show_default="template*.nii.gz in FOLDER, else the model's",
         ),
     ] = None,
-    skull: SkullOption = Choices.skull,
-    jobs: JobsOption = 1,
+    skull: common.SkullOption = Choices.skull,
+    jobs: common.JobsOption = 1,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only list what would be prepared or excluded.")
     ] = False,
-    as_json: JsonOption = False,
+    as_json: common.JsonOption = False,
 ) -> None:
     """Prepare a folder of T1 scans for training: brain extraction, alignment, normalisation.
 
@@ -190,18 +171,18 @@ def prepare(
     if out is None or dry_run:
         from stylegan3d.dataset.preparation import make_plan
 
-        with progress("Reading the folder"):
+        with common.progress("Reading the folder"):
             plan = make_plan(folder, out, **settings)
         _emit_plan(plan, as_json=as_json)
         return
     from stylegan3d.dataset import preparation
 
-    with progress("Preparing") as report:
+    with common.progress("Preparing") as report:
         pack = preparation.prepare(folder, out, jobs=jobs, progress=report, **settings)
     _emit_prepared(pack, as_json=as_json)
 
 
-def _target(template: Path | None, choice: ModelChoice) -> Target | None:
+def _target(template: Path | None, choice: common.ModelChoice) -> Target | None:
     """Target of the alignment: template, model, or None to let `prepare` choose."""
     if template is not None and choice.model is not None:
         raise typer.BadParameter("Give either --template or --model.")
@@ -209,7 +190,7 @@ def _target(template: Path | None, choice: ModelChoice) -> Target | None:
         from stylegan3d.scans import load_template
 
         return load_template(template)
-    return None if choice == ModelChoice() else choice.open()
+    return None if choice == common.ModelChoice() else choice.open()
 
 
 def _emit_plan(plan: Plan, *, as_json: bool) -> None:
@@ -238,7 +219,7 @@ def _emit_plan(plan: Plan, *, as_json: bool) -> None:
         "notes": plan.notes(),
         "left_out": [{"file": file, "reason": reason} for file, reason in plan.left_out],
     }
-    emit(result, lines, as_json=as_json)
+    common.emit(result, lines, as_json=as_json)
 
 
 def _emit_prepared(pack: Pack, *, as_json: bool) -> None:
@@ -265,11 +246,11 @@ def _emit_prepared(pack: Pack, *, as_json: bool) -> None:
         "doubts": {row["name"]: row["doubts"] for row in pack.table if row["doubts"]},
     }
     for row in pack.table:
-        print_doubts(row["doubts"], row["name"])
-    emit(result, lines, as_json=as_json)
+        common.print_doubts(row["doubts"], row["name"])
+    common.emit(result, lines, as_json=as_json)
 
 
-@grouped
+@common.grouped
 def segment(
     ctx: typer.Context,
     volumes: Annotated[
@@ -280,7 +261,7 @@ def segment(
             "files, a folder (such as a BIDS data set), or a text file with a path per line."
         ),
     ],
-    reading: ReadingOptions,
+    reading: common.ReadingOptions,
     out: Annotated[
         Path | None,
         typer.Option(
@@ -333,9 +314,9 @@ def segment(
             show_default="the difference of the ages in the scans' files",
         ),
     ] = None,
-    age: AgeOption = None,
-    sex: SexOption = None,
-    norms: NormsOption = None,
+    age: common.AgeOption = None,
+    sex: common.SexOption = None,
+    norms: common.NormsOption = None,
     site: Annotated[
         str | None,
         typer.Option(
@@ -345,7 +326,7 @@ def segment(
             show_default="simulated repeats",
         ),
     ] = None,
-    jobs: JobsOption = 1,
+    jobs: common.JobsOption = 1,
 ) -> None:
     """Segment tissues and regions, measure them, and say where they lie for age, sex, head size.
 
@@ -368,11 +349,13 @@ def segment(
     if lesions:
         if len(volumes) > 1 or holds_scans(volumes[0]):
             raise typer.BadParameter("--lesions is for one volume.")
-        refuse(ctx, "does not go with --lesions", "table", "regions", "structures", *of_people)
+        common.refuse(
+            ctx, "does not go with --lesions", "table", "regions", "structures", *of_people
+        )
         _label_one(volumes[0], out, None, reading, None, lesions=True)
         return
     if structures:  # with or without its skull, the scan is taken as it is
-        refuse(ctx, "does not go with --structures", "skull", "regions", *of_people)
+        common.refuse(ctx, "does not go with --structures", "skull", "regions", *of_people)
     local = None if norms is None else read_norms(norms)
     wanted = Wanted(age, None if sex is None else sex.value, local, regions)
     if visits:
@@ -382,10 +365,10 @@ def segment(
             )
         others = "table", "regions", "index", "series", "orientation", "network"
         why = "does not go with --longitudinal, whose folder --out has a table and the regions"
-        refuse(ctx, why, *others)
+        common.refuse(ctx, why, *others)
         _segment_visits(volumes, out, wanted, years, site, reading)
         return
-    refuse(ctx, "is for --longitudinal", "years", "site")
+    common.refuse(ctx, "is for --longitudinal", "years", "site")
     if len(volumes) > 1 or holds_scans(volumes[0]):
         if out is None or out.name.endswith(".nii.gz"):
             raise typer.BadParameter("Many volumes need a folder for --out.")
@@ -393,7 +376,7 @@ def segment(
             "is for one volume: of many, the table is segmentations.tsv (or structures.tsv) in the "
             "folder --out, and age and sex are read from participants.tsv"
         )
-        refuse(ctx, why, "table", "index", "series", "age", "sex")
+        common.refuse(ctx, why, "table", "index", "series", "age", "sex")
         segment_many(
             volumes, out, reading, local, regions=regions, structures=structures, jobs=jobs
         )
@@ -405,7 +388,7 @@ def _label_one(
     volume: Path,
     out: Path | None,
     table: Path | None,
-    reading: ReadingOptions,
+    reading: common.ReadingOptions,
     wanted: Wanted | None,
     *,
     lesions: bool = False,
@@ -421,7 +404,7 @@ def _label_one(
     from stylegan3d.storage.formats import scan_stem
 
     found: LesionsOfScan | LabelledScan | StructuresOfScan
-    with progress("Labelling") as report:
+    with common.progress("Labelling") as report:
         load = load_lesions if lesions else load_segmenter if wanted else load_structures
         network = load(reading.network)
         scan = read_scan(volume, reading.index, reading.series, reading.orientation)
@@ -436,11 +419,11 @@ def _label_one(
     if table is not None:
         files[table] = table_text(table, result, found.cells).encode()
     write_together(files, overwrite=reading.overwrite)
-    print_doubts(found.doubts)
-    emit({**result, "files": planned}, [*found.lines, *planned], as_json=reading.as_json)
+    common.print_doubts(found.doubts)
+    common.emit({**result, "files": planned}, [*found.lines, *planned], as_json=reading.as_json)
 
 
-def _planned(out: Path | None, table: Path | None, reading: ReadingOptions) -> list[str]:
+def _planned(out: Path | None, table: Path | None, reading: common.ReadingOptions) -> list[str]:
     """Names of the files to write, if all can be."""
     from stylegan3d.storage.volumes import sidecar_path
 
@@ -459,7 +442,7 @@ def _segment_visits(
     wanted: Wanted,
     years: float | None,
     site: str | None,
-    reading: ReadingOptions,
+    reading: common.ReadingOptions,
 ) -> None:
     """What changed between two scans."""
     from stylegan3d.evaluation.visit_files import save_visits
@@ -472,7 +455,7 @@ def _segment_visits(
         raise typer.BadParameter("--years must be above 0; give the earlier scan first.")
     repeats = None if site is None else site_repeats(site)
     first, second = map(read_scan, volumes)
-    with progress("Comparing") as report:
+    with common.progress("Comparing") as report:
         found = visits_of_scans(
             first,
             second,
@@ -485,8 +468,8 @@ def _segment_visits(
         )
     files = [] if out is None else save_visits(found, out, overwrite=reading.overwrite)
     lines = [*facts_in(found.notes), *lines_of(found), *map(str, files)]
-    print_doubts(found.doubts)
-    emit({**found.to_dict(), "files": list(map(str, files))}, lines, as_json=reading.as_json)
+    common.print_doubts(found.doubts)
+    common.emit({**found.to_dict(), "files": list(map(str, files))}, lines, as_json=reading.as_json)
 
 
 def synthesize(
@@ -499,7 +482,7 @@ def synthesize(
         ),
     ],
     out: Annotated[Path, typer.Option("--out", "-o", help="Synthetic brain to write, .nii.gz.")],
-    device: DeviceOption = "auto",
+    device: common.DeviceOption = "auto",
     resize: Annotated[
         list[str] | None,
         typer.Option(
@@ -540,9 +523,9 @@ def synthesize(
         Path | None,
         typer.Option(help="Also write the tissue labels used, on the same grid, .nii.gz."),
     ] = None,
-    network: NetworkOption = None,
-    overwrite: OverwriteOption = False,
-    as_json: JsonOption = False,
+    network: common.NetworkOption = None,
+    overwrite: common.OverwriteOption = False,
+    as_json: common.JsonOption = False,
 ) -> None:
     """Generate the brain that fits a label map; the result is synthetic.
 
@@ -564,7 +547,7 @@ def synthesize(
     planned = [p for path in (out, labels_out) if path for p in (path, sidecar_path(path))]
     check_output(planned, overwrite)
     edits = [Resize.parse(text) for text in resize or []]
-    with progress("Synthesizing"):
+    with common.progress("Synthesizing"):
         painter = load_painter(network)
         source = read_scan(labels)
         placed = place_map(source, painter, kind=codes, pose=pose)
@@ -575,7 +558,7 @@ def synthesize(
     write_together(files, overwrite=overwrite)
     dice = made["agreement"]
     doubts = doubts_in([*placed.notes, *([] if reference is None else reference.notes)])
-    print_doubts(doubts)
+    common.print_doubts(doubts)
     lines = [
         *(f"stylegan3d: {note}" for note in facts_in(placed.notes)),
         *(
@@ -592,7 +575,7 @@ def synthesize(
         "network": {"name": painter.name, "sha256": painter.hash},
         "files": list(map(str, files)),
     }
-    emit(result, lines, as_json=as_json)
+    common.emit(result, lines, as_json=as_json)
 
 
 def _made(

@@ -42,14 +42,7 @@ from stylegan3d.pages.page import page
 from stylegan3d.recipe.directions import Directions
 from stylegan3d.recipe.latents import Latent, latent_bytes, save_directions
 from stylegan3d.recipe.recipe import Source, Truncation
-from stylegan3d.render.figures import (
-    SYNTHETIC,
-    Look,
-    lightbox,
-    png_bytes,
-    source_type,
-    with_source_type,
-)
+from stylegan3d.render import figures
 from stylegan3d.render.movement import deformation_between
 from stylegan3d.render.renderer import Renderer
 from stylegan3d.segmentation.classes import title_of
@@ -750,9 +743,9 @@ def group_page(found: GroupComparison, generator: Generator | None, about: Json)
     names = contrasts(found)
     return page(
         "groups",
-        source_type=source_type(),
+        source_type=figures.source_type(),
         by=told["by"],
-        mark=SYNTHETIC,
+        mark=figures.SYNTHETIC,
         verdict=verdict_of(told),
         about=facts,
         notes=found.notes,
@@ -781,9 +774,10 @@ def picture(found: GroupComparison, column: int, generator: Generator | None) ->
     largest = float(np.percentile(np.abs(onto[where]), 99)) if where.any() else 1.0
     unit = "%" if found.relative else "of the maps' unit"
     text = (
-        f"{SYNTHETIC}. Blue: less, orange: more (to {largest:.3g} {unit}), where q <= {RATE:g}"
+        f"{figures.SYNTHETIC}. Blue: less, orange: more (to {largest:.3g} {unit}), "
+        f"where q <= {RATE:g}"
         if where.any()
-        else f"{SYNTHETIC}. No difference found"
+        else f"{figures.SYNTHETIC}. No difference found"
     )
     return coloured_slices(shown, onto, where, space, largest, text)
 
@@ -807,9 +801,9 @@ def coloured_slices(
     """
     drawn = np.where(where, np.divide(values, largest, dtype=np.float32), np.nan)
     brain, effect = (Upright.of(volume, space) for volume in (shown, drawn))
-    look = Look(PIXELS_PER_MM, caption=caption, letter_mm=LETTER_MM)
-    sheet = lightbox(brain, "axial", look, slices=SLICES, columns=COLUMNS, effect=effect)
-    return with_source_type(png_bytes(sheet), ".png", source_type())
+    look = figures.Look(PIXELS_PER_MM, caption=caption, letter_mm=LETTER_MM)
+    sheet = figures.lightbox(brain, "axial", look, slices=SLICES, columns=COLUMNS, effect=effect)
+    return figures.with_source_type(figures.png_bytes(sheet), ".png", figures.source_type())
 
 
 def difference(

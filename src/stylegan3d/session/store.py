@@ -21,20 +21,8 @@ from typing import IO, Any
 
 from stylegan3d.base import SessionError, StyleGAN3DError
 from stylegan3d.session.file import FILE, SessionState, encode, read_session
+from stylegan3d.storage import files
 from stylegan3d.storage.encoding import from_json
-from stylegan3d.storage.files import (
-    DAY_S,
-    NoLocks,
-    age_s,
-    atomic_write_bytes,
-    host_tag,
-    make_private,
-    output_errors,
-    process_began,
-    sweep,
-    try_lock,
-    unlock,
-)
 
 OWNER, LONGEST_OWNER = "owner.json", 10_000
 #: Number of closed sessions that are kept.
@@ -74,9 +62,9 @@ class SessionFolder:
     def make(self) -> Path:
         """Make the folder, unless it is there; OutputError if it cannot be."""
         if not self.exists:
-            with output_errors(self.path):
-                make_private(self.base)
-                make_private(self.path)
+            with files.output_errors(self.path):
+                files.make_private(self.base)
+                files.make_private(self.path)
                 self._own()
         return self.path
 
@@ -85,7 +73,7 @@ class SessionFolder:
         fresh = not self.exists
         self.make()
         try:
-            atomic_write_bytes(self.path / FILE, encode(state, self.path), overwrite=True)
+            files.atomic_write_bytes(self.path / FILE, encode(state, self.path), overwrite=True)
         except BaseException:
             if fresh:
                 self.remove()
@@ -102,7 +90,7 @@ class SessionFolder:
             If it is damaged, or another window was quicker.
         """
         read_session(other)
-        make_private(self.base)
+        files.make_private(self.base)
         mine = self.base / _new_name()
         try:
             os.rename(other, mine)
@@ -110,7 +98,7 @@ class SessionFolder:
             raise SessionError("Another window has opened this session: choose another.") from None
         self.leave()
         self.path = mine
-        with output_errors(mine):
+        with files.output_errors(mine):
             self._own()
         return read_session(mine)
 
@@ -128,13 +116,18 @@ class SessionFolder:
 
     def _own(self) -> None:
         pid = os.getpid()
-        owner = {"pid": pid, "began": process_began(pid), "host": host_tag(), "locked": True}
+        owner = {
+            "pid": pid,
+            "began": files.process_began(pid),
+            "host": files.host_tag(),
+            "locked": True,
+        }
         owned = self.path / OWNER
         owned.touch(0o600)
         file = owned.open("w", encoding="utf-8")
         try:
-            try_lock(file)
-        except NoLocks:
+            files.try_lock(file)
+        except files.NoLocks:
             owner["locked"] = False
         json.dump(owner, file)
         file.flush()
@@ -143,7 +136,7 @@ class SessionFolder:
     def _let_go(self) -> None:
         held, self._held = self._held, None
         if held is not None:
-            unlock(held)
+            files.unlock(held)
             held.close()
 
 
@@ -166,19 +159,21 @@ def tidy(base: Path, most: int = KEPT) -> None:
     kept = kept_sessions(base)
     begun = {session.folder for session in kept}
     gone = [session.folder for session in kept[most:]]
-    gone += [path for path in _folders(base) if path not in begun and age_s(path) >= BEGINNING_S]
+    gone += [
+        path for path in _folders(base) if path not in begun and files.age_s(path) >= BEGINNING_S
+    ]
     for folder in gone:
         if not _owned(folder):
             shutil.rmtree(folder, ignore_errors=True)
     for session in kept[:most]:
-        sweep(session.folder)
+        files.sweep(session.folder)
 
 
 def mark_closed(kept: Kept) -> None:
     """Stop offering a session for recovery; it can still be opened."""
     closed = dataclasses.replace(kept.state, closed=True)
-    make_private(kept.folder)
-    atomic_write_bytes(kept.folder / FILE, encode(closed, kept.folder), overwrite=True)
+    files.make_private(kept.folder)
+    files.atomic_write_bytes(kept.folder / FILE, encode(closed, kept.folder), overwrite=True)
 
 
 def _folders(base: Path) -> list[Path]:
@@ -193,11 +188,11 @@ def _owned(folder: Path) -> bool:
     try:
         with (folder / OWNER).open("r+", encoding="utf-8") as file:
             try:
-                if not try_lock(file):
+                if not files.try_lock(file):
                     return True
-                unlock(file)
+                files.unlock(file)
                 locks = True
-            except NoLocks:
+            except files.NoLocks:
                 locks = False
             owner = from_json(file.read(LONGEST_OWNER))
             return not (locks and owner.get("locked")) and _runs(owner, folder)
@@ -207,11 +202,11 @@ def _owned(folder: Path) -> bool:
 
 def _runs(owner: dict[str, Any], folder: Path) -> bool:
     """Whether the process that is named as owner of a folder without locks runs."""
-    if owner.get("host", host_tag()) != host_tag():
+    if owner.get("host", files.host_tag()) != files.host_tag():
         # Another machine's process cannot be queried: it saves regularly while in use.
         file = folder / FILE
-        return age_s(file if file.exists() else folder) < DAY_S
-    began = process_began(int(owner["pid"]))
+        return files.age_s(file if file.exists() else folder) < files.DAY_S
+    began = files.process_began(int(owner["pid"]))
     # Earlier versions stored the time of day ("started"), which identifies nothing.
     return began is not None and owner.get("began", began) == began
 
