@@ -17,6 +17,7 @@ from stylegan3d.projection.assessment import (
     FAR_PERCENT,
     FILE,
     assess,
+    judge_reconstruction,
     place_in_words,
     residuals_by_region,
 )
@@ -100,6 +101,19 @@ def test_a_poor_reconstruction_of_a_known_kind_shows_typical_features_only(calib
     told = trust["verdicts"]["reconstruction"]
     assert told["level"] == "amber"
     assert "search longer" in told["sentence"]
+
+
+@pytest.mark.parametrize(
+    ("alike", "says"),
+    [
+        ({"ssim": 0.8, "cortical_detail": 0.598}, "0.598, at least 0.6"),
+        ({"ssim": 0.698, "cortical_detail": 0.9}, "0.698, usually 0.700"),
+    ],
+)
+def test_a_figure_that_is_too_low_is_not_rounded_to_what_would_do(alike, says):
+    known = {"outside": 9.0, "close": 3.0, "least_ssim": 0.7}
+    told = judge_reconstruction(alike, {"contrast": {"unusual": 0.0}}, 1.0, known)
+    assert says in told["sentence"]
 
 
 def test_a_lesion_is_named_by_its_region(calibrated):

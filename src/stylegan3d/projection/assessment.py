@@ -863,13 +863,13 @@ def judge_reconstruction(
     elif alike["ssim"] < least:
         sentence = (
             "The model knows scans of this kind, but the reconstruction follows this one less "
-            f"closely than usual (SSIM {alike['ssim']:.2f}, usually {least:.2f} or more): search "
+            f"closely than usual (SSIM {alike['ssim']:.3f}, usually {least:.3f} or more): search "
             "longer, or in W+."
         )
     elif detail < LEAST_DETAIL:
         sentence = (
             "Large structures follow this scan as closely as usual, but the folds of the cortex do "
-            f"not (correlation of fine detail {detail:.2f}, at least {LEAST_DETAIL} is close)."
+            f"not (correlation of fine detail {detail:.3f}, at least {LEAST_DETAIL} is close)."
         )
     if sentence:
         return _told("amber", sentence)
