@@ -205,6 +205,16 @@ def test_progress_without_a_terminal_is_a_line_now_and_then(caplog, now):
     ]
 
 
+def test_progress_of_long_work_is_told_exactly(caplog, now):
+    lines = common.ProgressLines("Training")
+    for done, now[0] in ((12_345, 0.0), (12_346, 45.0), (12_546, 9009.0)):
+        lines(done, 18_750, "", "")
+    assert caplog.messages == [
+        "Training: 12346 of 18750, 45 s passed, 45 s each, about 80 h 3 min left",
+        "Training: 12546 of 18750, 2 h 30 min passed, 44.8 s each, about 77 h 14 min left",
+    ]
+
+
 def test_progress_is_told_again_while_a_scan_takes_long(caplog, now):
     lines = common.ProgressLines("Projecting")
     lines(1, 4, "sub-02", "")

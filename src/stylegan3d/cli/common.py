@@ -442,6 +442,13 @@ def model_entry(generator: Generator) -> Json:
 NEW_S, SAME_S = 5.0, 30.0
 
 
+def _span(seconds: float) -> str:
+    """Such as "195 s", and above ten minutes "16 h 30 min"."""
+    minutes = round(seconds / 60)
+    hours = f"{minutes // 60} h " if minutes >= 60 else ""
+    return f"{seconds:.0f} s" if seconds < 600 else f"{hours}{minutes % 60} min"
+
+
 class ProgressLines:
     """Progress as lines of the log: what is done of all, the rate, what has passed and is left."""
 
@@ -460,13 +467,14 @@ class ProgressLines:
         if now - self.told < (SAME_S if text == self.text else NEW_S):
             return
         self.told, self.text = now, text
-        parts = [f"{done:.4g} of {total:.4g}" if total > 1 else f"{done / (total or 1):.0%}"]
-        parts += [*filter(None, (text, detail)), f"{now - self.began:.0f} s passed"]
+        whole = f"{round(done, 2):.12g} of {total:.12g}"
+        parts = [whole if total > 1 else f"{done / (total or 1):.0%}"]
+        parts += [*filter(None, (text, detail)), f"{_span(now - self.began)} passed"]
         if done > self.first:
             each = (self.moved - self.began) / (done - self.first)
             parts += [f"{each:.3g} s each"] if total > 1 else []
             left = each * (total - done) - (now - self.moved)
-            parts.append(f"about {max(left, 0):.0f} s left")
+            parts.append(f"about {_span(max(left, 0))} left")
         log.info("%s: %s", self.title, ", ".join(parts))
 
     def repeat(self, over: Event) -> None:
