@@ -10,15 +10,8 @@ from napari.layers import Layer, Surface, Vectors
 from qtpy.QtCore import QObject
 
 from napari_stylegan3d.core.worker import LatestWins
+from napari_stylegan3d.views import layers
 from napari_stylegan3d.views.display import OVERLAY, VOLUME_ORDER, in_3d, upright
-from napari_stylegan3d.views.layers import (
-    LEAST_MM,
-    SPACING_MM,
-    TIMES,
-    ColorScale,
-    DifferenceOverlay,
-    Field,
-)
 from napari_stylegan3d.widgets.controls import Links
 
 if TYPE_CHECKING:
@@ -34,13 +27,13 @@ LIMIT_PERCENT = 50.0
 HALF = 0.5
 
 
-def show_movement(overlay: DifferenceOverlay, moved: Movement, volume: np.ndarray) -> str:
+def show_movement(overlay: layers.DifferenceOverlay, moved: Movement, volume: np.ndarray) -> str:
     """Draw a movement over a brain (X, Y, Z); what it does, in figures, empty for nothing."""
     affine, brain = moved.space.affine, brain_on(moved.space, volume)
     larger = np.asarray(100 / moved.jacobian - 100, np.float32)  # in %; below 0: smaller
     shown = upright(larger * brain, affine)
     # Tissue moves from where it was read: the other way than the map leads.
-    field = Field(-moved.displacement * brain, affine)
+    field = layers.Field(-moved.displacement * brain, affine)
     overlay.show(shown, CHANGE, "%", LIMIT_PERCENT, field)
     return in_words(moved, brain)
 
@@ -92,8 +85,8 @@ class Request:
     picture: tuple[np.ndarray, np.ndarray, np.ndarray]
     difference: tuple[np.ndarray, np.ndarray, np.ndarray]
     level: float
-    legend: ColorScale
-    field: Field | None
+    legend: layers.ColorScale
+    field: layers.Field | None
 
     def same_as(self, other: Request | None) -> bool:
         """Whether both draw the same."""
@@ -157,15 +150,15 @@ def _towards(smooth: np.ndarray, found: np.ndarray, steps: np.ndarray) -> np.nda
     return np.where(there >= back, 1.0, -1.0)[:, None]
 
 
-def _arrows(vertices: np.ndarray, field: Field | None) -> np.ndarray:
+def _arrows(vertices: np.ndarray, field: layers.Field | None) -> np.ndarray:
     """One arrow in each cube of `SPACING_MM` of the surface whose tissue moves far enough."""
     if field is None:
         return np.zeros((0, 2, 3))
-    _, one = np.unique((vertices // SPACING_MM).astype(int), axis=0, return_index=True)
+    _, one = np.unique((vertices // layers.SPACING_MM).astype(int), axis=0, return_index=True)
     heads = vertices[one]
     moved = field.at(heads.T).T
-    far = np.linalg.norm(moved, axis=1) >= LEAST_MM
-    heads, moved = heads[far], TIMES * moved[far]
+    far = np.linalg.norm(moved, axis=1) >= layers.LEAST_MM
+    heads, moved = heads[far], layers.TIMES * moved[far]
     return np.stack([heads - moved, moved], axis=1)
 
 

@@ -9,28 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from stylegan3d.base import JsonView, RecipeError, ScanError
-from stylegan3d.cli.common import (
-    AgeOption,
-    Drawn,
-    JsonOption,
-    NormsOption,
-    OutOption,
-    OverwriteOption,
-    Result,
-    ScansOption,
-    SeedsOption,
-    SeriesOption,
-    SexOption,
-    Written,
-    described,
-    emit,
-    grouped,
-    model_entry,
-    parse_planes,
-    parse_point,
-    progress,
-    read_object,
-)
+from stylegan3d.cli import common
 from stylegan3d.cli.recipes import checked, chosen_recipes
 from stylegan3d.geometry.space import PLANES, Space, Upright
 from stylegan3d.recipe.description import marked
@@ -67,7 +46,7 @@ app = typer.Typer(
 
 
 def _opened(
-    written: Result, recipes: list[Recipe], scans: list[Path] | None
+    written: common.Result, recipes: list[Recipe], scans: list[Path] | None
 ) -> tuple[Generator, Renderer]:
     """The generator, for which the recipes are right, and its renderer with the scans."""
     generator = written.open()
@@ -79,17 +58,17 @@ def _opened(
 
 
 @app.command()
-@grouped
+@common.grouped
 def picture(
     ctx: typer.Context,
-    drawn: Drawn,
-    written: Written,
+    drawn: common.Drawn,
+    written: common.Written,
     figure: FigureSettings,
     recipes: RecipesArgument = None,
-    seeds: SeedsOption = None,
+    seeds: common.SeedsOption = None,
     planes: PlanesOption = ALL_PLANES,
     at: PointOption = None,
-    scan: ScansOption = None,
+    scan: common.ScansOption = None,
     overlay: Annotated[
         Path | None,
         typer.Option(
@@ -104,7 +83,7 @@ def picture(
     Example: stylegan3d render picture --seeds 0 --planes axial --lightbox 20 --out pictures
     """
     chosen = chosen_recipes(ctx, recipes, seeds, drawn.recipe())
-    shown, point = parse_planes(planes), parse_point(at)
+    shown, point = common.parse_planes(planes), common.parse_point(at)
     slices = figure.slices
     if slices and len(shown) != 1:
         raise RecipeError("A lightbox shows one plane: choose it, such as --planes axial.")
@@ -122,7 +101,7 @@ def picture(
     generator, renderer = _opened(written, chosen, scan)
     from stylegan3d.outputs.projections import second_over
 
-    with progress("Drawing") as report:
+    with common.progress("Drawing") as report:
         for number, (path, recipe) in enumerate(zip(paths, chosen, strict=True)):
             report(number, len(chosen), path.name)
             rendered = render_recipe(renderer, recipe)
@@ -141,26 +120,26 @@ def picture(
                 path, image, recipe, generator, pixels_per_mm=figure.scale, second=second
             )
             write_together(files, overwrite=written.overwrite)
-    result = {"pictures": [str(path) for path in paths], "model": model_entry(generator)}
-    emit(result, map(str, paths), as_json=written.as_json)
+    result = {"pictures": [str(path) for path in paths], "model": common.model_entry(generator)}
+    common.emit(result, map(str, paths), as_json=written.as_json)
 
 
 @app.command()
-@grouped
+@common.grouped
 def film(
     ctx: typer.Context,
-    drawn: Drawn,
+    drawn: common.Drawn,
     settings: FilmSettings,
-    written: Result,
+    written: common.Result,
     recipes: RecipesArgument = None,
-    seeds: SeedsOption = None,
+    seeds: common.SeedsOption = None,
     out: Annotated[
         Path, typer.Option("--out", "-o", help="Film to write: .mp4, .gif, .png or .webp.")
     ] = Path("film.gif"),
     planes: PlanesOption = ALL_PLANES,
     at: PointOption = None,
-    scale: Annotated[float, described(FigureSettings, "scale")] = FigureSettings.scale,
-    scan: ScansOption = None,
+    scale: Annotated[float, common.described(FigureSettings, "scale")] = FigureSettings.scale,
+    scan: common.ScansOption = None,
 ) -> None:
     """Write a film that moves from brain to brain, with the recipes of its key frames.
 
@@ -170,33 +149,37 @@ def film(
     from stylegan3d.outputs.films import Film, check_suffix, film_files
     from stylegan3d.outputs.results import json_path
 
-    planned = Film(tuple(frames), settings, parse_planes(planes), parse_point(at), _look(scale))
+    planned = Film(
+        tuple(frames), settings, common.parse_planes(planes), common.parse_point(at), _look(scale)
+    )
     check_suffix(out)
     check_output([out, json_path(out)], written.overwrite)
     generator, renderer = _opened(written, frames, scan)
-    with progress("Rendering") as report:
+    with common.progress("Rendering") as report:
         files = film_files(out, planned, generator, renderer, report)
     write_together(files, overwrite=written.overwrite)
     result = {"path": str(out), "sidecar": str(json_path(out)), "frames": planned.frames}
-    emit({**result, "model": model_entry(generator)}, [str(out)], as_json=written.as_json)
+    common.emit(
+        {**result, "model": common.model_entry(generator)}, [str(out)], as_json=written.as_json
+    )
 
 
 @app.command()
-@grouped
+@common.grouped
 def report(
     ctx: typer.Context,
-    drawn: Drawn,
-    written: Written,
+    drawn: common.Drawn,
+    written: common.Written,
     settings: ReportSettings,
     recipes: RecipesArgument = None,
-    seeds: SeedsOption = None,
-    scan: ScansOption = None,
+    seeds: common.SeedsOption = None,
+    scan: common.ScansOption = None,
     name: Annotated[
         str, typer.Option(help="Title of the case.", show_default="the recipe in words")
     ] = "",
-    age: AgeOption = None,
-    sex: SexOption = None,
-    norms: NormsOption = None,
+    age: common.AgeOption = None,
+    sex: common.SexOption = None,
+    norms: common.NormsOption = None,
 ) -> None:
     """Write a one-page report of each case, as PDF (A4) and as one HTML file.
 
@@ -222,7 +205,7 @@ def report(
     )
     local = None if norms is None else read_norms(norms)
     generator, renderer = _opened(written, chosen, scan)
-    with progress("Measuring") as show:
+    with common.progress("Measuring") as show:
         for number, (path, recipe) in enumerate(zip(paths, chosen, strict=True)):
             show(number, len(chosen), path.name)
             aligned, trust = _projected(recipe, generator)
@@ -239,12 +222,12 @@ def report(
             )
             files = report_files(path, case, generator, html=settings.html)
             write_together(files, overwrite=written.overwrite)
-    result = {"reports": [str(path) for path in paths], "model": model_entry(generator)}
-    emit(result, map(str, paths), as_json=written.as_json)
+    result = {"reports": [str(path) for path in paths], "model": common.model_entry(generator)}
+    common.emit(result, map(str, paths), as_json=written.as_json)
 
 
 @app.command()
-@grouped
+@common.grouped
 def dicom(
     files: Annotated[
         list[Path],
@@ -255,7 +238,7 @@ def dicom(
         ),
     ],
     settings: DicomSettings,
-    out: OutOption = Path(),
+    out: common.OutOption = Path(),
     reference: Annotated[
         Path | None,
         typer.Option(
@@ -264,9 +247,9 @@ def dicom(
             show_default="a study of their own",
         ),
     ] = None,
-    series: SeriesOption = None,
-    overwrite: OverwriteOption = False,
-    as_json: JsonOption = False,
+    series: common.SeriesOption = None,
+    overwrite: common.OverwriteOption = False,
+    as_json: common.JsonOption = False,
 ) -> None:
     """Write saved files as DICOM, for an archive (PACS): MR images, SEG, SR, encapsulated PDF.
 
@@ -279,7 +262,7 @@ def dicom(
 
     if series is not None and reference is None:
         raise typer.BadParameter("--series chooses a series of --reference: give that too.")
-    with progress("Writing DICOM") as show:
+    with common.progress("Writing DICOM") as show:
         joined = None if reference is None else Reference.read(reference, series)
         written = dicom_files(files, out, joined, settings, progress=show)
     write_together(written, overwrite=overwrite)
@@ -287,22 +270,22 @@ def dicom(
     for path in written:
         folders[str(path.parent)] = folders.get(str(path.parent), 0) + 1
     lines = [f"{folder}: {count} DICOM files" for folder, count in folders.items()]
-    emit({"folders": folders}, lines, as_json=as_json)
+    common.emit({"folders": folders}, lines, as_json=as_json)
 
 
 def _projected(recipe: Recipe, generator: Generator) -> tuple[np.ndarray | None, JsonView | None]:
     """The aligned scan (X, Y, Z) and the verdict, if found beside the latent."""
-    described = recipe.scan()
-    if described is None:
+    known = recipe.scan()
+    if known is None:
         return None, None
 
     from stylegan3d.outputs.projections import output_names
     from stylegan3d.scans.checks import read_volume
 
-    names = output_names(described["path"], Path(str(recipe.source.path)).parent)
+    names = output_names(known["path"], Path(str(recipe.source.path)).parent)
     trust = None
     if names["report"].is_file():
-        trust = read_object(names["report"]).get("trust") or {}
+        trust = common.read_object(names["report"]).get("trust") or {}
     if not names["aligned"].is_file():
         return None, trust
     image, data = read_volume(names["aligned"], "volume")

@@ -22,17 +22,7 @@ from stylegan3d.geometry.space import Space, filled_box
 from stylegan3d.measures.attributes import Tissues
 from stylegan3d.measures.similarity import similarity
 from stylegan3d.model.generator import Generator
-from stylegan3d.outputs.results import (
-    INSIDE,
-    edited_file,
-    native_scan,
-    provenance,
-    rendered_files,
-    sidecar,
-    tissues_shown,
-    volume_name,
-    write_dataset_description,
-)
+from stylegan3d.outputs import results
 from stylegan3d.projection import ProjectionResult, Uncertainty
 from stylegan3d.projection.forward import Mask, Masked, Operator
 from stylegan3d.projection.operators import Identity, KSpace, ThickSlices
@@ -89,7 +79,7 @@ def edit_names(recipe: Recipe, out: str | Path) -> dict[str, Path]:
         raise OutputError(
             "The recipe shows no edited scan: give it the detail of the scan that it starts from."
         )
-    edited = Name.of(volume_name(recipe, native=True, scan=edited_file(recipe)))
+    edited = Name.of(results.volume_name(recipe, native=True, scan=results.edited_file(recipe)))
     desc = edited.desc.removesuffix("Scan")
     return {what: Path(out) / str(replace(edited, desc=desc + what)) for what in ABOUT}
 
@@ -112,7 +102,7 @@ def scans_at_hand(*paths: str | Path) -> Details:
             raise ScanError(f"There is no scan {path}: give the file or folder that was projected.")
 
     def find(source: Source) -> Original:
-        described = native_scan(Recipe(source))
+        described = results.native_scan(Recipe(source))
         scan = _scan_of(source, described, paths)
         return Original(scan.data, described, _aligned_beside(source, described))
 
@@ -194,7 +184,7 @@ def second_over(
             "A second image can only lie over a projected scan: start from the latent file of a "
             "projection."
         )
-    described = native_scan(recipe)
+    described = results.native_scan(recipe)
     # Its sides as they were when it was projected: the file alone may leave them open.
     scan = replace(_scan_of(recipe.source, described, scans), affine=np.array(described["affine"]))
     second = second_image(scan, read_scan(path))
@@ -260,7 +250,7 @@ def edit_files(
     scan = str(carried.original.described["path"])
 
     def text(folder: Path) -> Json:
-        told = sidecar(recipe, generator, folder=folder, native=True)
+        told = results.sidecar(recipe, generator, folder=folder, native=True)
         return told | {"Sources": [*told["Sources"], source_uri(folder, scan)]}
 
     how, description = HOW.format(name=generator.name), f"{PROGRAM} edit by {generator.name}"
@@ -324,18 +314,18 @@ def save_edit(
     """
     source = Source.from_file(latent)
     recipe = Recipe.from_dict(dict(plain)).replace(source=source)
-    native_scan(recipe)
+    results.native_scan(recipe)
     recipe = recipe.replace(detail=Detail(source, strength))
     names = edit_names(recipe, out)
     files = [*names.values(), *map(volumes.sidecar_path, names.values())]
     check_output(files, overwrite)
     renderer = Renderer(generator, scans_at_hand(*([] if scan is None else [scan])))
     edited = edited_scan(renderer, recipe)
-    write_dataset_description(out, generator, root)
+    results.write_dataset_description(out, generator, root)
     write_together(edit_files(recipe, renderer, out, edited), overwrite=overwrite)
     shown = {"scan": edited.carried.aligned, "edited": render_recipe(renderer, recipe).volume}
     known = recipe.scan()
-    tissues = {what: tissues_shown(v, generator.space, known) for what, v in shown.items()}
+    tissues = {what: results.tissues_shown(v, generator.space, known) for what, v in shown.items()}
     files.sort(key=lambda path: path != names["Scan"])
     return SavedEdit(files, edited.movement.figures, tissues)
 
@@ -389,7 +379,7 @@ def restored_files(
     bound = operator.on(generator.space, aligned)
     brain = restored_brain(aligned, bound, made)
     about: Json = {
-        **provenance(generator),
+        **results.provenance(generator),
         "Sources": [source_uri(out, aligned.scan.path)],
         "Operator": bound.describe(),
         "Doubts": aligned.doubts,
@@ -424,7 +414,7 @@ def restored_files(
         **about,
         "Description": "The restored brain on the model's grid; details may not be real.",
         "SpatialReference": "the model's grid",
-        "Intensity": INSIDE,
+        "Intensity": results.INSIDE,
         "SkullStripped": True,
     }
     first, second = names.values()
@@ -605,7 +595,7 @@ def save_projection(
     known_z = result.residual_z is not None
     names = file_names(aligned.scan.path, out, operator, spread=left_open is not None, z=known_z)
     check_output(all_files(names), overwrite)
-    write_dataset_description(out, generator, root)
+    results.write_dataset_description(out, generator, root)
     scan = aligned.describe()
     latent = latent_bytes(projected_latent(generator, result, scan))
     source = Source(
@@ -627,7 +617,7 @@ def save_projection(
         "files": {what: path.name for what, path in names.items()},
     }
     made = tissues["reconstruction"]
-    about = partial(rendered_files, scan=scan, tissues=made)
+    about = partial(results.rendered_files, scan=scan, tissues=made)
     files = {
         **about(names["native"], rendered, recipe, generator, native=True),
         **about(names["model_space"], rendered, recipe, generator),
@@ -668,7 +658,7 @@ def projection_report(projected: ProjectionRun, volume: np.ndarray) -> Json:
     scan = aligned.scan
     return {
         "SyntheticImage": True,
-        **provenance(generator),
+        **results.provenance(generator),
         "scan": {
             "path": scan.path.name,
             "sha256": scan.sha256,
@@ -716,9 +706,9 @@ def _map_files(
     `title` is said in the volume's header, `description` and the rest in its sidecar.
     """
     scan = projected.aligned.scan
-    sidecar = {
+    entries = {
         "Description": description,
-        **provenance(projected.generator),
+        **results.provenance(projected.generator),
         "Sources": [source_uri(path.parent, scan.path)],
         "SourceSHA256": scan.sha256,
         "Doubts": projected.doubts,
@@ -730,7 +720,7 @@ def _map_files(
     }
     header = f"{PROGRAM} {title}"
     return volumes.volume_files(
-        path, image, description=header, sidecar=sidecar, synthetic=synthetic
+        path, image, description=header, sidecar=entries, synthetic=synthetic
     )
 
 
@@ -749,7 +739,7 @@ def _maps(
         projected,
         f"aligned {ORIGIN_NAMES[origin].lower()}",
         "A scan on the model's grid: brain alone, bias-corrected, rigidly aligned.",
-        intensity=INSIDE,
+        intensity=results.INSIDE,
         space="the model's grid",
         synthetic=origin != "acquired",
     )
