@@ -56,9 +56,7 @@ class Loaded:
 
 
 def load_model(
-    report: Progress,
-    model: Path | Generator | None,
-    frame: Frame | str | None = None,
+    report: Progress, model: Path | Generator | None, frame: Frame | str | None = None
 ) -> Loaded:
     """Load a generator from its folder or an official checkpoint; None for the bundled one.
 

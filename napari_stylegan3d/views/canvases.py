@@ -23,12 +23,7 @@ from qtpy.QtWidgets import QMainWindow, QSplitter, QWidget
 from vispy import gloo
 
 from napari_stylegan3d.views import glass
-from napari_stylegan3d.views.display import (
-    ViewPlane,
-    drawn_at,
-    orient_volume,
-    spare_corners,
-)
+from napari_stylegan3d.views.display import ViewPlane, drawn_at, orient_volume, spare_corners
 from napari_stylegan3d.views.follower import Follower
 from napari_stylegan3d.views.look import ViewLook
 from napari_stylegan3d.views.marks import Marks, MarkSheet

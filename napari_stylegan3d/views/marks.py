@@ -14,12 +14,7 @@ from qtpy.QtGui import QColor, QPainter, QPaintEvent, QPen, QPolygonF
 from qtpy.QtWidgets import QApplication, QWidget
 
 from napari_stylegan3d.views import navigation
-from napari_stylegan3d.views.display import (
-    PLANES,
-    planes_of,
-    position_in_letters,
-    projected,
-)
+from napari_stylegan3d.views.display import PLANES, planes_of, position_in_letters, projected
 from napari_stylegan3d.views.glass import Glass
 from napari_stylegan3d.widgets.controls import painting, scaled, set_letters
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from open_sides import scan_and_lesion
 
-from stylegan3d.outputs import projections
+from stylegan3d.outputs import projections, results
 from stylegan3d.scans import read_scan
 
 
@@ -21,7 +21,7 @@ def test_an_overlay_lies_as_its_scan_did_when_it_was_projected(tmp_path, monkeyp
         "affine": scan.affine.tolist(),
         "rigid": np.eye(4).tolist(),
     }
-    monkeypatch.setattr(projections, "native_scan", lambda _recipe: described)
+    monkeypatch.setattr(results, "native_scan", lambda _recipe: described)
     recipe = SimpleNamespace(scan=lambda: described, source=SimpleNamespace(path=tmp_path))
     paths = tmp_path / "lesion.nii.gz", scan.space, tmp_path / "scan.nii.gz"
     _, volume = projections.second_over(recipe, *paths)

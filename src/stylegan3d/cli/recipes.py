@@ -513,12 +513,7 @@ def _find_own(
 ) -> Directions:
     """A direction between two groups, or of a column of values."""
     from stylegan3d.directions.custom import direction_between, direction_of_values, orthogonalised
-    from stylegan3d.directions.people import (
-        brain_source,
-        latents_of,
-        read_value_table,
-        subject_of,
-    )
+    from stylegan3d.directions.people import brain_source, latents_of, read_value_table, subject_of
 
     psi = Truncation(truncation)
     if between is not None:

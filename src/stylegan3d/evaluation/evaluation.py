@@ -19,13 +19,7 @@ from stylegan3d.checkpoints.folder import add_to_card
 from stylegan3d.dataset.pack import Pack
 from stylegan3d.evaluation import table
 from stylegan3d.evaluation.cubes import surest_png
-from stylegan3d.evaluation.material import (
-    VERSION,
-    Material,
-    Store,
-    Subject,
-    volumes_id,
-)
+from stylegan3d.evaluation.material import VERSION, Material, Store, Subject, volumes_id
 from stylegan3d.evaluation.privacy import closest_pairs_png
 from stylegan3d.evaluation.rows import Figure
 from stylegan3d.evaluation.settings import EvaluationSettings

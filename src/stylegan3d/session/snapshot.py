@@ -13,11 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import (
-    BeforeValidator,
-    ValidationError,
-    WrapValidator,
-)
+from pydantic import BeforeValidator, ValidationError, WrapValidator
 
 from stylegan3d.base import Doubt, Json, JsonView, StyleGAN3DError
 from stylegan3d.recipe.history import History, are_parents
