@@ -4,6 +4,7 @@ import copy
 import dataclasses
 import shutil
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -12,13 +13,14 @@ from small_anatomy import small_anatomy
 from tolerances import FLOAT32, LAYERS, SUMS
 
 from stylegan3d import devices
-from stylegan3d.base import ModelError
+from stylegan3d.base import ModelError, OutputError
 from stylegan3d.measures.similarity import similarity
 from stylegan3d.model.generator import load
 from stylegan3d.networks.deformation import exponential, resize, warp
 from stylegan3d.networks.registration import Demons, match_intensities, register
 from stylegan3d.networks.resampling import fine_bands, haar
 from stylegan3d.training import anatomy as module
+from stylegan3d.training import export
 from stylegan3d.training.anatomy import (
     VELOCITY_SPREAD,
     codes_of,
@@ -278,6 +280,23 @@ def test_the_exported_generator_encodes_and_makes_the_same(pack, fit, tmp_path):
     assert "8 subjects. The linear parts are the principal components" in page
     assert "Thanks." in page
     assert f"{card['quality']['encoder_reconstruction']['psnr']:.2f}" in page
+
+
+def test_an_export_that_was_cut_off_is_made_anew_and_a_whole_one_is_not(
+    pack, fit, tmp_path, monkeypatch
+):
+    out = tmp_path / "model"
+    with monkeypatch.context() as cut:
+        cut.setattr(export, "build_directions", Mock(side_effect=KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            export_anatomy(fit[0], out, "phantoms")
+    assert (out / "card.json").exists()
+    assert not (out / "README.md").exists()
+    made = export_anatomy(fit[0], out, "phantoms")
+    assert "unfinished" not in made.card
+    assert (out / "README.md").exists()
+    with pytest.raises(OutputError, match="already contains a model"):
+        export_anatomy(fit[0], out, "phantoms")
 
 
 def test_scaling_w_changes_no_volume_and_orders_the_components(pack, fit):

@@ -106,6 +106,8 @@ def whole_numbers(plan: JsonView, name: str, default: tuple[int, ...]) -> list[i
 
 
 FORMAT_VERSION = 1
+#: Entry of the card of a model whose export has not come to its end.
+UNFINISHED = "unfinished"
 
 
 @dataclass(frozen=True)
@@ -305,10 +307,11 @@ def check_target(folder: Path, overwrite: bool) -> None:
     Raises
     ------
     OutputError
-        If it holds a model that must not be replaced, or anything else, or cannot be written.
+        If it holds a model that must not be replaced, or anything else, or cannot be written. One
+        whose export was cut off is replaced.
     """
     if (folder / CARD).exists():
-        if not overwrite:
+        if not overwrite and UNFINISHED not in _read_card(folder):
             raise OutputError(
                 f"The folder '{folder}' already contains a model; add --overwrite or "
                 "choose another one."

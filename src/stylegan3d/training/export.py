@@ -26,7 +26,7 @@ from scipy import ndimage
 from torch import Tensor
 
 from stylegan3d.base import Json, ModelError, StyleGAN3DError
-from stylegan3d.checkpoints.folder import ModelFiles, check_target, write_folder
+from stylegan3d.checkpoints.folder import UNFINISHED, ModelFiles, check_target, write_folder
 from stylegan3d.dataset.pack import TEMPLATE as PACK_TEMPLATE
 from stylegan3d.dataset.pack import Pack
 from stylegan3d.directions.attributes import build_directions
@@ -49,7 +49,7 @@ from stylegan3d.projection.calibration import calibrate as calibrate_trust
 from stylegan3d.recipe.latents import save_directions
 from stylegan3d.recipe.model import seed_latents
 from stylegan3d.storage.files import atomic_write_bytes, atomic_write_text
-from stylegan3d.storage.places import DIRECTIONS, TEMPLATE
+from stylegan3d.storage.places import DIRECTIONS, PAGE, TEMPLATE
 from stylegan3d.training.anatomy import FittedAnatomy, State, latent_scales, scale_latent
 from stylegan3d.training.data import fixed_volumes
 from stylegan3d.training.run import Run
@@ -351,7 +351,7 @@ def export_anatomy(
     )
     if settings.calibrate and can_be_calibrated(network):
         extra = {TEMPLATE: pack.path / PACK_TEMPLATE}
-        write_folder(out, card, tensors, encoding, extra, overwrite=overwrite)
+        write_folder(out, card | {UNFINISHED: True}, tensors, encoding, extra, overwrite=overwrite)
         _calibrate(load(out, device="cpu"), pack, card, tensors)
         overwrite = True
     return finish(out, card, tensors, encoding, pack, overwrite=overwrite)
@@ -403,7 +403,8 @@ def finish(
     card = {k: v for k, v in card.items() if k not in ("quality", "directions")}
     assert folder is not None  # a file of another program cannot be changed
     extra = {TEMPLATE: folder / name}
-    write_folder(out, card, tensors, encoder, extra, overwrite=overwrite, labels=labels)
+    begun = card | {UNFINISHED: True}
+    write_folder(out, begun, tensors, encoder, extra, overwrite=overwrite, labels=labels)
     (out / DIRECTIONS).unlink(missing_ok=True)
     generator = load(out, device="cpu")
     directions = build_directions(generator, pack)
@@ -417,8 +418,8 @@ def finish(
         extra[RESIDUAL] = out / RESIDUAL
         atomic_write_bytes(out / RESIDUAL, calibration.maps, overwrite=True)
     extra[DIRECTIONS] = out / DIRECTIONS
+    atomic_write_text(out / PAGE, card_text(card), overwrite=True)
     write_folder(out, card, tensors, encoder, extra, overwrite=True, labels=labels)
-    atomic_write_text(out / "README.md", card_text(card), overwrite=True)
     return load(out, device="cpu")
 
 
