@@ -4,6 +4,7 @@ import csv
 import gzip
 import json
 import shutil
+from typing import get_args
 
 import dicoms
 import nibabel as nib
@@ -352,14 +353,18 @@ def test_bad_scans_are_one_sentence_status_2_and_no_file(run, brain_model, tmp_p
 
 
 def test_every_choice_has_words():
-    from stylegan3d.projection.settings import BUDGETS, METHODS, SPACES, Choices
+    from stylegan3d.projection.settings import BUDGETS, Choices, Method, Space
     from stylegan3d.settings.option import options_of
 
     words = {
         known.name: {*known.option.choices} for known in options_of(Choices) if known.option.choices
     }
     del words["skull"]
-    assert words == {"space": {*SPACES}, "budget": {*BUDGETS}, "method": {*METHODS}}
+    assert words == {
+        "space": {*get_args(Space)},
+        "budget": {*BUDGETS},
+        "method": {*get_args(Method)},
+    }
 
 
 def test_the_scans_detail_goes_wherever_its_recipe_goes(

@@ -142,9 +142,9 @@ def test_wrong_input_is_refused_in_words(generator):
         project(generator, np.ones((2, 2, 2), np.float32))
     with pytest.raises(StyleGAN3DError, match="empty or not finite"):
         project(generator, np.zeros(generator.shape, np.float32))
-    with pytest.raises(StyleGAN3DError, match="budget 'lavish'"):
+    with pytest.raises(StyleGAN3DError, match="budget is 'lavish', but must be one of draft"):
         project(generator, np.ones(generator.shape, np.float32), budget="lavish")
-    with pytest.raises(StyleGAN3DError, match="at least one step"):
+    with pytest.raises(StyleGAN3DError, match="steps is 0, but must be at least 1"):
         project(generator, np.ones(generator.shape, np.float32), steps=0)
     assert sorted(BUDGETS, key=BUDGETS.get) == ["draft", "standard", "thorough"]
 

@@ -210,7 +210,7 @@ def test_the_originals_projector_keeps_its_schedule(styled):
     assert seen[-1].loss < seen[0].loss
     assert [rate(t) for t in (0, 0.025, 0.05, 0.75)] == pytest.approx([0, 0.5, 1, 1])
     assert rate(0.875) == pytest.approx(0.5)
-    with pytest.raises(StyleGAN3DError, match="method 'newest' is unknown"):
+    with pytest.raises(StyleGAN3DError, match="method is 'newest', but must be one of"):
         project(generator, scan, method="newest")
 
 
@@ -278,5 +278,5 @@ def test_estimates_follow_the_budget(generator):
     assert 0 < draft < standard < thorough
     assert estimate_seconds(generator, method="original") > thorough
     assert estimate_seconds(generator, space="w+noise") > 0
-    with pytest.raises(StyleGAN3DError, match="budget 'lavish'"):
+    with pytest.raises(StyleGAN3DError, match="budget is 'lavish', but must be"):
         estimate_seconds(generator, "lavish")

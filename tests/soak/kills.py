@@ -23,12 +23,11 @@ import tempfile
 import time
 from pathlib import Path
 
-from driven_window import virtual_screen
-
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import doomed
 import doomed_window
+from driven_window import virtual_screen
 
 from napari_stylegan3d.app.window import has_display
 from stylegan3d.storage.files import sweep

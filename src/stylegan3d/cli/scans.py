@@ -99,11 +99,9 @@ def _open(model: common.ModelChoice, choices: Choices) -> Any:
     """The generator, checked for channel and options."""
     from stylegan3d.projection.calibration import open_site
     from stylegan3d.projection.projector import check_choices
-    from stylegan3d.recipe.recipe import Recipe
 
     generator = model.open()
-    Recipe(channel=choices.channel).check(generator)
-    check_choices(generator, choices.space, choices.budget, choices.method, "fixed")
+    check_choices(generator, choices)
     if choices.site is not None:
         open_site(generator, choices.site)
     return generator

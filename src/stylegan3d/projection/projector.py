@@ -46,7 +46,7 @@ from stylegan3d.projection.search import (
     plan,
     tuning_cost,
 )
-from stylegan3d.projection.settings import BUDGETS, METHODS, QUICK, SPACES, TUNED, USUAL, Choices
+from stylegan3d.projection.settings import BUDGETS, QUICK, TUNED, USUAL, Choices, Method, Space
 from stylegan3d.projection.signs import first_guess
 from stylegan3d.recipe.keyframes import Moment
 from stylegan3d.recipe.latents import Delta, Latent
@@ -59,6 +59,7 @@ from stylegan3d.scans import Scan, read_scan
 from stylegan3d.scans.aligned import AlignedScan
 from stylegan3d.scans.pose import NO_POSE, Pose
 from stylegan3d.scans.verdicts import withheld
+from stylegan3d.settings.option import check_options
 from stylegan3d.storage.encoding import short_repr
 
 # Budgets of a projection and its estimated duration.
@@ -71,21 +72,10 @@ AROUND = 6.0
 _measured: WeakKeyDictionary[Generator, dict[bool, float]] = WeakKeyDictionary()
 
 
-def check_budget(budget: str) -> None:
-    """Raise StyleGAN3DError for an unknown budget."""
-    if budget not in BUDGETS:
-        raise StyleGAN3DError(
-            f"The budget '{budget}' is unknown; choose one of {', '.join(BUDGETS)}."
-        )
-
-
 def step_count(budget: str, steps: int | None, start: str, method: str) -> int:
     """Search steps from a `start`, "encoder" or "average"; `steps` overrides the budget."""
     if steps is not None:
-        if steps < 1:
-            raise StyleGAN3DError(f"A projection needs at least one step, not {steps}.")
         return steps
-    check_budget(budget)
     if method == "original":
         return ORIGINAL_STEPS
     return BUDGETS[budget] * (FROM_AVERAGE if start == "average" else 1)
@@ -94,8 +84,8 @@ def step_count(budget: str, steps: int | None, start: str, method: str) -> int:
 def estimate_seconds(
     generator: Generator,
     budget: str = Choices.budget,
-    space: str = Choices.space,
-    method: str = Choices.method,
+    space: Space = Choices.space,
+    method: Method = Choices.method,
 ) -> float:
     """How long `project` will take on this machine, from the time of one step.
 
@@ -104,9 +94,9 @@ def estimate_seconds(
     Raises
     ------
     StyleGAN3DError
-        If the budget is unknown.
+        If budget, space or method are unknown.
     """
-    check_budget(budget)
+    check_options(Choices(space=space, budget=budget, method=method))
     with_noise = fits_layer_noise(generator, space, method)
     known = _measured.setdefault(generator, {})
     if with_noise not in known:
@@ -182,24 +172,21 @@ def check_scan(
     return volume, mask
 
 
-def check_choices(generator: Generator, space: str, budget: str, method: str, noise: Noise) -> None:
-    """Raise StyleGAN3DError for unknown options, or ones that do not fit together or the family."""
-    check_budget(budget)
-    for name, value, known in (("space", space, SPACES), ("method", method, METHODS)):
-        if value not in known:
-            raise StyleGAN3DError(
-                f"The {name} '{value}' is unknown; choose one of {', '.join(known)}."
-            )
-    if budget in TUNED and method != "original":
+def check_choices(generator: Generator, choices: Choices, noise: Noise = "fixed") -> None:
+    """Raise StyleGAN3DError for unknown options, or ones that do not fit together or the model."""
+    check_options(choices)
+    Recipe(noise=noise, channel=choices.channel).check(generator)
+    original = choices.method == "original"
+    if choices.budget in TUNED and not original:
         generator.require("tuning")
-    if not fits_layer_noise(generator, space, method):
+    if not fits_layer_noise(generator, choices.space, choices.method):
         return
     generator.require("noise_maps")
     if noise != "fixed":
         raise StyleGAN3DError(
             "Noise maps are fitted to the scan and shown as fixed noise; leave the noise fixed."
         )
-    if method != "original" and noise_effect(generator) < LEAST_NOISE:
+    if not original and noise_effect(generator) < LEAST_NOISE:
         raise StyleGAN3DError(
             f"Layer noise hardly changes the images of '{generator.name}', so fitting it is of no "
             "use; choose the space w+."
@@ -355,8 +342,7 @@ def project(
     method, channel = choices.method, choices.channel
     original = method == "original"
     volume, mask = check_scan(generator, aligned)
-    check_choices(generator, space, budget, method, noise)
-    Recipe(noise=noise, channel=channel).check(generator)
+    check_choices(generator, choices, noise)
     if yardstick is None and choices.site is not None:
         yardstick = open_site(generator, choices.site)
     shown: Noise = "none" if generator.draws_texture else noise

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Annotated, Literal, get_args
+from typing import Annotated, Literal
 
 from stylegan3d.base import Json
 from stylegan3d.settings.option import Option
@@ -14,8 +14,6 @@ Space = Literal["w", "w+", "w+noise"]
 Method = Literal["stylegan3d", "original"]
 Budget = Literal["draft", "standard", "thorough"]
 Skull = Literal["auto", "extract", "keep"]
-SPACES: tuple[Space, ...] = get_args(Space)
-METHODS: tuple[Method, ...] = get_args(Method)
 #: Steps of the search from an encoder's guess; "thorough" is followed by pivotal tuning.
 BUDGETS: dict[str, int] = {"draft": 12, "standard": 60, "thorough": 120}
 #: Budgets, each with the words for it.

@@ -8,6 +8,7 @@ import re
 import threading
 from functools import partial
 from types import SimpleNamespace
+from typing import get_args
 
 import nibabel as nib
 import numpy as np
@@ -614,6 +615,6 @@ def test_memory_is_given_back_beside_the_window_after_a_projection(window, scan_
 
 
 def test_the_window_offers_every_choice_of_the_engine(window):
-    for name, known in (("budget", projection.BUDGETS), ("space", projection.SPACES)):
+    for name, known in (("budget", projection.BUDGETS), ("space", get_args(projection.Space))):
         box = window.find(f"project.{name}")
         assert {box.itemData(index) for index in range(box.count())} == {*known}
