@@ -17,6 +17,9 @@ from stylegan3d.base import Json, JsonView, StyleGAN3DError
 from stylegan3d.cli import main as run_program
 from stylegan3d.cli.common import emit, log, progress, read_object
 from stylegan3d.cli.many import tell
+from stylegan3d.cohort import find_items
+from stylegan3d.cohort.run import FAILED, failed, read_record, run_cohort, write_table
+from stylegan3d.outputs.results import provenance
 from stylegan3d.pages.page import distributions, page, plain
 from stylegan3d.storage.about import version
 from stylegan3d.storage.bids import DESCRIPTION, describe
@@ -70,11 +73,9 @@ def run(args: Sequence[str], **_: Any) -> int:
     every, items = scans_of(given)
     if given.analysis_level == "group":
         return group(items, given.output_dir)
-    from stylegan3d.cohort.run import FAILED, run_cohort
     from stylegan3d.cohort.work import EXAMINATIONS, examine_item
     from stylegan3d.devices import DEVICE, choose_device
     from stylegan3d.model.generator import load
-    from stylegan3d.outputs.results import provenance
     from stylegan3d.projection.settings import Choices
     from stylegan3d.segmentation.inference import load_segmenter
     from stylegan3d.segmentation.scans import made_by
@@ -106,7 +107,6 @@ def scans_of(given: argparse.Namespace) -> tuple[list[Item], list[Item]]:
     StyleGAN3DError
         If it is no data set, or has no such scan.
     """
-    from stylegan3d.cohort import find_items
 
     folder: Path = given.bids_dir
     if not (folder / DESCRIPTION).is_file():
@@ -157,7 +157,6 @@ def fits(path: Path, wished: JsonView) -> bool:
 
 def _row(out: Path, item: Item) -> Json:
     """What is recorded of a scan."""
-    from stylegan3d.cohort.run import failed, read_record
     from stylegan3d.cohort.work import EXAMINATIONS
 
     record = read_record(out.absolute(), item, EXAMINATIONS)
@@ -184,7 +183,6 @@ def _page(out: Path, participant: str, rows: Sequence[Json]) -> Path:
 
 def group(items: Sequence[Item], out: Path) -> int:
     """Write one table and one page of what is recorded of all scans; the exit status."""
-    from stylegan3d.cohort.run import write_table
     from stylegan3d.cohort.work import EXAMINATIONS
     from stylegan3d.outputs.report import DRAWN
     from stylegan3d.segmentation.classes import HEAD, title_of

@@ -11,6 +11,7 @@ import typer
 
 from stylegan3d.base import Json, ModelError, OutputError, RecipeError
 from stylegan3d.cli import common
+from stylegan3d.directions.people import read_value_table, subject_of
 from stylegan3d.evaluation.settings import EvaluationSettings, GroupSettings
 from stylegan3d.evaluation.table import figures, keys, usual, warnings
 from stylegan3d.storage.files import (
@@ -274,7 +275,6 @@ def compare(
 
     Example: stylegan3d compare people.csv --by group --adjust-for "age,sex,head size" --out groups
     """
-    from stylegan3d.directions.people import read_value_table
     from stylegan3d.evaluation.groups import (
         compare_maps,
         compare_table,
@@ -317,7 +317,6 @@ def _maps(table: ValueTable) -> tuple[np.ndarray, Space, list[str]]:
     """The volumes of a table, their grid, and whose they are."""
     import numpy as np
 
-    from stylegan3d.directions.people import subject_of
     from stylegan3d.recipe.recipe import Source
     from stylegan3d.scans.reading import read_map
 

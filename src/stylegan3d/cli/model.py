@@ -12,11 +12,13 @@ import typer
 
 from stylegan3d.base import Json, StyleGAN3DError, facts_in
 from stylegan3d.cli import common
+from stylegan3d.dataset.pack import load_pack
 from stylegan3d.recipe.latents import load_directions, read_latent
 from stylegan3d.storage.encoding import read_json, to_json
 from stylegan3d.storage.files import check_output, only_run
 from stylegan3d.storage.formats import is_dicom, is_scan
 from stylegan3d.storage.places import PRIVACY, TEMPLATE, bundled_model_path, repeats_path, site_path
+from stylegan3d.storage.volumes import sidecar_path
 from stylegan3d.training.options import LabelSettings
 
 if TYPE_CHECKING:
@@ -57,7 +59,6 @@ def learn(
     """
     if model is None:
         raise typer.BadParameter("Give the model to add labels to with --model.")
-    from stylegan3d.dataset.pack import load_pack
     from stylegan3d.training.labels import learn_labels
 
     pack = load_pack(data)
@@ -101,7 +102,6 @@ def calibrate_model(
     Example: stylegan3d model calibrate prepared --model my-model
     """
     from stylegan3d.checkpoints.folder import add_to_card
-    from stylegan3d.dataset.pack import load_pack
     from stylegan3d.model.card import card_text
     from stylegan3d.model.generator import check_page
     from stylegan3d.projection.assessment import FILE
@@ -223,7 +223,6 @@ def privacy_index(
 
     Example: stylegan3d model privacy-index prepared --model my-model
     """
-    from stylegan3d.dataset.pack import load_pack
     from stylegan3d.evaluation.privacy_index import build_index, write_index
 
     pack = load_pack(data)
@@ -425,7 +424,6 @@ def _describe_directions(path: Path) -> Json:
 
 def _describe_recipe(path: Path) -> Json:
     from stylegan3d.recipe.description import read_recipe
-    from stylegan3d.storage.volumes import sidecar_path
 
     volume = path.name.endswith(".nii.gz")
     recipe = read_recipe(sidecar_path(path) if volume else path)
@@ -444,7 +442,6 @@ def _origin_of(path: Path) -> Json:
 
 def _is_raw(path: Path) -> bool:
     """Whether a volume has no sidecar with a recipe, like one from a scanner."""
-    from stylegan3d.storage.volumes import sidecar_path
 
     if not (path.name.endswith(".nii.gz") and path.is_file()):
         return False

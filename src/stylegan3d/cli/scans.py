@@ -15,7 +15,11 @@ from stylegan3d.cli import common
 from stylegan3d.cli.many import project_many, segment_many
 from stylegan3d.dataset.settings import PreparationSettings
 from stylegan3d.projection.settings import Choices
+from stylegan3d.scans.person import Person
+from stylegan3d.segmentation.classes import dice_scores
 from stylegan3d.storage.files import check_output, write_together
+from stylegan3d.storage.formats import scan_stem
+from stylegan3d.storage.volumes import make_image, sidecar_path, volume_files
 
 if TYPE_CHECKING:
     import numpy as np
@@ -399,7 +403,6 @@ def _label_one(
     from stylegan3d.segmentation.inference import load_lesions, load_segmenter, load_structures
     from stylegan3d.segmentation.scans import LabelledScan, segment_scan, table_text
     from stylegan3d.segmentation.structures import StructuresOfScan, structures_of_scan
-    from stylegan3d.storage.formats import scan_stem
 
     found: LesionsOfScan | LabelledScan | StructuresOfScan
     with common.progress("Labelling") as report:
@@ -423,7 +426,6 @@ def _label_one(
 
 def _planned(out: Path | None, table: Path | None, reading: common.ReadingOptions) -> list[str]:
     """Names of the files to write, if all can be."""
-    from stylegan3d.storage.volumes import sidecar_path
 
     if table is not None and table.suffix not in (".csv", ".json"):
         raise typer.BadParameter("The name of the --table must end in .csv or .json.")
@@ -445,7 +447,6 @@ def _segment_visits(
     """What changed between two scans."""
     from stylegan3d.evaluation.visit_files import save_visits
     from stylegan3d.scans import read_scan
-    from stylegan3d.scans.person import Person
     from stylegan3d.segmentation.norms import site_repeats
     from stylegan3d.segmentation.visits import lines_of, visits_of_scans
 
@@ -538,7 +539,6 @@ def synthesize(
             raise typer.BadParameter(f"The name {path.name} must end in .nii.gz.")
 
     from stylegan3d.scans import read_scan
-    from stylegan3d.storage.volumes import sidecar_path
     from stylegan3d.translation.files import Resize, place_map
     from stylegan3d.translation.painter import load_painter
 
@@ -587,7 +587,6 @@ def _made(
     """The generated volume with its tissues, contrast, and agreement with the labels."""
     import numpy as np
 
-    from stylegan3d.segmentation.classes import dice_scores
     from stylegan3d.segmentation.inference import bundled_segmenter
     from stylegan3d.translation.files import brain_of, check_onto, edited, painted
 
@@ -624,7 +623,6 @@ def _files(
     edits: list[Any],
 ) -> dict[Path, bytes]:
     """Output files: name to content."""
-    from stylegan3d.storage.volumes import make_image, volume_files
     from stylegan3d.translation.files import LABELS, contrast_entry, painted_files
 
     own = grid == "own"
