@@ -12,7 +12,7 @@ brain; for masks inside the mask and the brain.
   border; for blur and k-space the smoothest image that agrees with the data; for a change of
   contrast the data with the mean brain's histogram
 - projected: G(w)
-- restored: G(w) with the data put back in (`stylegan3d.projection.restoration`)
+- restored: G(w) with the data put back in (`stylegan3d.projection.operators`)
 - mean brain: the mean brain; "mean + data": with the data put back in, as for G(w)
 
 Further parts, each with `--help`: `native`, `pictures`.
@@ -41,9 +41,15 @@ from stylegan3d.model.generator import Generator, load
 from stylegan3d.outputs.projections import restored_brain, restored_scan
 from stylegan3d.projection import project
 from stylegan3d.projection.forward import Mask, Operator
-from stylegan3d.projection.operators import Blur, Contrast, ThickSlices, parse
+from stylegan3d.projection.operators import (
+    Blur,
+    Contrast,
+    ThickSlices,
+    harmonic_fill,
+    parse,
+    restore,
+)
 from stylegan3d.projection.projector import search
-from stylegan3d.projection.restoration import harmonic_fill, restore
 from stylegan3d.projection.settings import Choices
 from stylegan3d.scans.reading import read_scan
 from stylegan3d.scans.resampling import resample

@@ -5,8 +5,8 @@ import pytest
 from scipy.ndimage import uniform_filter
 
 from stylegan3d.base import StyleGAN3DError
-from stylegan3d.evaluation import cubes as module
-from stylegan3d.evaluation.cubes import classify_cubes
+from stylegan3d.evaluation import evaluation as module
+from stylegan3d.evaluation.evaluation import classify_cubes
 from stylegan3d.geometry.space import Space
 
 SHAPE = (20, 20, 20)

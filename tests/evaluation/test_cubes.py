@@ -9,8 +9,7 @@ from PIL import Image
 from scipy.ndimage import uniform_filter
 
 from stylegan3d.dataset.pack import Pack
-from stylegan3d.evaluation import cubes as module
-from stylegan3d.evaluation import cubes as part
+from stylegan3d.evaluation import evaluation as part
 from stylegan3d.evaluation import rows, table
 from stylegan3d.evaluation.material import Material
 from stylegan3d.evaluation.settings import EvaluationSettings
@@ -19,7 +18,7 @@ ANSWER = next(metric.answer for metric in table.METRICS if metric.key == "cubes"
 
 
 def test_soft_brains_are_told_and_shown(pack: Pack, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "TREES", 30)
+    monkeypatch.setattr(part, "TREES", 30)
     people = np.asarray(pack.volumes[:12], float)
     soft = uniform_filter(people, (0, 3, 3, 3)).astype(np.uint8)
     settings = EvaluationSettings(parts=("cubes",), samples=12, privacy_samples=8)

@@ -11,7 +11,7 @@ from tolerances import DOUBLE
 
 from stylegan3d.base import StyleGAN3DError
 from stylegan3d.dataset.pack import Pack
-from stylegan3d.evaluation import anatomy, cubes, evaluation, parts
+from stylegan3d.evaluation import anatomy, evaluation, parts
 from stylegan3d.evaluation.material import Material
 from stylegan3d.evaluation.parts import fidelity
 from stylegan3d.evaluation.settings import EvaluationSettings
@@ -135,12 +135,12 @@ def test_a_person_scanned_twice_is_in_one_group_of_people(
         return classified
 
     monkeypatch.setattr(parts, "two_sample", classify("two_sample", True))
-    monkeypatch.setattr(cubes, "classify_cubes", classify("cubes", False))
+    monkeypatch.setattr(evaluation, "classify_cubes", classify("cubes", False))
     monkeypatch.setattr(anatomy, "classify_by_measures", classify("shape", False))
     monkeypatch.setattr(anatomy, "DRAWS", 10)
     monkeypatch.setattr(Material, "has_tissues", True)
     parts.two_sample_part(material)
-    cubes.cubes(material)
+    evaluation.cubes(material)
     anatomy.tissue_shape(material)
     assert {which for which, _ in groups} == {"two_sample", "cubes", "shape"}
     for which, people in groups:

@@ -14,8 +14,14 @@ from stylegan3d.base import ScanError, StyleGAN3DError
 from stylegan3d.geometry.space import Space
 from stylegan3d.projection import project
 from stylegan3d.projection.forward import Mask, Masked
-from stylegan3d.projection.operators import Contrast, Identity, ThickSlices, parse
-from stylegan3d.projection.restoration import harmonic_fill, restore
+from stylegan3d.projection.operators import (
+    Contrast,
+    Identity,
+    ThickSlices,
+    harmonic_fill,
+    parse,
+    restore,
+)
 from stylegan3d.recipe.model import seed_latents
 from stylegan3d.render.renderer import Renderer
 from stylegan3d.scans import read_scan

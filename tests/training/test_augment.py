@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from stylegan3d.training.augment import augment, stretch_axis
+from stylegan3d.training.data import augment, stretch_axis
 
 
 def generator(seed=0):

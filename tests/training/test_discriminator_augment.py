@@ -7,19 +7,20 @@ import pytest
 import torch
 from tolerances import SUMS
 
-from stylegan3d.training import augment as module
-from stylegan3d.training.augment import (
+from stylegan3d.training import data as module
+from stylegan3d.training.data import (
     ADJUST_EVERY,
     LARGEST_P,
     AugmentProbability,
+    Purpose,
     apply_affine,
     augmented,
     change_intensity,
     cut_out,
+    generators_for,
     rotation,
     translate,
 )
-from stylegan3d.training.data import Purpose, generators_for
 
 
 def generators(n, step=0):

@@ -25,9 +25,8 @@ from stylegan3d.model.generator import Generator
 from stylegan3d.outputs import results
 from stylegan3d.projection import ProjectionResult, Uncertainty
 from stylegan3d.projection.forward import Mask, Masked, Operator
-from stylegan3d.projection.operators import Identity, KSpace, ThickSlices
+from stylegan3d.projection.operators import Identity, KSpace, ThickSlices, harmonic_fill, restore
 from stylegan3d.projection.projector import ProjectionRun, tissues_of
-from stylegan3d.projection.restoration import harmonic_fill, restore
 from stylegan3d.recipe.description import describe_recipe
 from stylegan3d.recipe.latents import Latent, latent_bytes, load_latent
 from stylegan3d.recipe.recipe import Detail, Recipe, Source

@@ -39,8 +39,7 @@ from stylegan3d.networks.config import LATENT_FACTOR, EncoderConfig, GeneratorCo
 from stylegan3d.networks.encoder import Encoder
 from stylegan3d.networks.resampling import haar
 from stylegan3d.recipe.model import seed_latents
-from stylegan3d.training.augment import augment
-from stylegan3d.training.data import as_input, check_fit, fixed_volumes, in_epoch
+from stylegan3d.training.data import as_input, augment, check_fit, fixed_volumes, in_epoch
 from stylegan3d.training.export import TOES, card_anew, card_of, finish, halves, toed
 from stylegan3d.training.labels import check_columns, learn_labels
 from stylegan3d.training.options import WINDOW, AutoencoderSettings, EncoderSettings

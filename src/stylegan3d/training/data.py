@@ -3,27 +3,276 @@
 Random numbers depend only on the run's seed, the step and the sample. Each sample of the global
 batch has its own generator for each purpose. So a step does not depend on earlier steps or on the
 distribution of samples to processes and microbatches.
+
+Augmentation of training volumes: mirror, small smooth stretching, gamma; and for discriminators.
+
+A few scans become a continuum of plausible ones. Deformations are small, since the generator
+reproduces what it sees.
+
+A discriminator's inputs are augmented too, real and fake alike: with few subjects it memorises
+them. As long as most volumes stay unaugmented, the generator does not learn to make augmented ones.
+Karras et al. 2020 (arXiv 2006.06676) adapt the probability p to the discriminator's overfitting
+("adaptive"); Zhao et al. 2020 (arXiv 2006.10738) keep it constant ("fixed"). All operations are
+differentiable, so that the generator can be trained through them.
 """
 
 from __future__ import annotations
 
 import hashlib
+import math
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from enum import IntEnum
+from functools import partial
 from itertools import count
 
 import numpy as np
 import torch
+import torch.nn.functional as F
+from scipy.spatial.transform import Rotation
 from torch import Tensor
 
 from stylegan3d.base import ModelError
 from stylegan3d.dataset.pack import Pack
 from stylegan3d.geometry.space import unit
 from stylegan3d.networks.config import GeneratorConfig
-from stylegan3d.training.augment import augment
 from stylegan3d.training.options import StyleGANSettings
+
+CONTROL_POINTS = 5
+SCALE_DEVIATION = 0.02
+
+
+def augment(
+    volume: Tensor,
+    generator: torch.Generator,
+    *,
+    mirror: bool = True,
+    stretch: float = 1.0,
+    gamma: float = 0.06,
+) -> Tensor:
+    """Augment one volume.
+
+    Parameters
+    ----------
+    volume : Tensor, shape (1, X, Y, Z)
+        Values in [0, 1], x to the patient's right.
+    generator : torch.Generator
+        Random generator, for reproducible steps.
+    mirror : bool
+        Flip left-right with probability 1/2.
+    stretch : float
+        Standard deviation, in voxels, of the displacement of five control points along each axis,
+        half of it that of a shift; axes are also scaled, with a deviation of 2 %.
+    gamma : float
+        Intensities are raised to a power in [1 - gamma, 1 + gamma].
+
+    Returns
+    -------
+    Tensor, shape (1, X, Y, Z)
+        Values in [0, 1].
+    """
+    if mirror and torch.rand((), generator=generator) < 0.5:
+        volume = volume.flip(1)
+    if stretch > 0:
+        for axis in (1, 2, 3):
+            volume = stretch_axis(volume, axis, generator, stretch)
+    if gamma > 0:
+        power = 1 + gamma * (2 * torch.rand((), generator=generator) - 1)
+        volume = volume.clamp(min=0) ** power
+    return volume
+
+
+def stretch_axis(volume: Tensor, axis: int, generator: torch.Generator, strength: float) -> Tensor:
+    """Resample one axis of a [1, X, Y, Z] volume through a random smooth, monotone map.
+
+    Linear interpolation along one axis is a matrix product, at a hundredth of the cost of a
+    free-form deformation, which would dominate training time.
+    """
+    n = volume.shape[axis]
+    points = torch.randn(CONTROL_POINTS, generator=generator) * strength
+    shift = torch.randn((), generator=generator) * strength / 2
+    scale = 1 + SCALE_DEVIATION * min(strength, 1.0) * torch.randn((), generator=generator)
+    smooth = F.interpolate(points[None, None], size=n, mode="linear", align_corners=True)[0, 0]
+    middle = (n - 1) / 2
+    source = (torch.arange(n) - middle) * scale + middle + smooth + shift
+    # Row i has the two weights of the samples around source[i]; zero outside.
+    weights = (1 - (source[:, None] - torch.arange(n)[None]).abs()).clamp(min=0)
+    return torch.movedim(torch.tensordot(weights, volume, dims=([1], [axis])), 0, axis).contiguous()
+
+
+ROTATION = math.radians(10)  # largest angle about each axis
+LOG2_SCALE = 0.1  # standard deviation
+TRANSLATION = 1 / 8  # largest shift, of the grid
+OFFSET, LOG2_CONTRAST, LOG2_GAMMA = 0.1, 0.25, 0.25  # standard deviations
+GAMMA_FLOOR = 0.05
+CUTOUT = 1 / 2  # side of the box, of the grid's
+ADJUST_EVERY = 4  # steps, as in the paper
+# Beyond about 0.8 augmentations leak into the generator's volumes, according to the paper.
+LARGEST_P = 0.8
+# p increases while the mean sign of the scores of real volumes is above, and decreases below.
+TARGET = 0.6
+
+
+@dataclass
+class AugmentProbability:
+    """Probability of each operation, and statistics of the discriminator since the last change.
+
+    Attributes
+    ----------
+    p : float
+        Probability of each operation.
+    sign_sum, sign_steps : float, int
+        Sum of E[sign D(real)] and number of steps.
+    """
+
+    p: float = 0.0
+    sign_sum: float = 0.0
+    sign_steps: int = 0
+
+    def adjust(self, real_sign: float, batch: int, images: int) -> None:
+        """Adapt p after a step (arXiv 2006.06676, section 3, r_t = E[sign D(real)]).
+
+        Parameters
+        ----------
+        real_sign : float
+            Mean sign of the discriminator's scores of the step's real volumes.
+        batch : int
+            Volumes of the step.
+        images : int
+            Volumes in which p can go from 0 to 1.
+        """
+        self.sign_sum += real_sign
+        self.sign_steps += 1
+        if self.sign_steps < ADJUST_EVERY:
+            return
+        r = self.sign_sum / self.sign_steps
+        change = math.copysign(self.sign_steps * batch / images, r - TARGET)
+        self.p = min(max(self.p + change, 0.0), LARGEST_P)
+        self.sign_sum, self.sign_steps = 0.0, 0
+
+
+def augmented(volumes: Tensor, p: float, generators: Sequence[torch.Generator]) -> Tensor:
+    """Apply each operation to each volume with probability p.
+
+    Parameters
+    ----------
+    volumes : Tensor, shape (N, 1, X, Y, Z)
+        Values in [-1, 1], -1 for background.
+    p : float
+        Probability of each operation; a mirrored volume is mirrored with p / 2.
+    generators : sequence of torch.Generator
+        One per volume. An operation's numbers do not depend on p.
+
+    Returns
+    -------
+    Tensor, shape (N, 1, X, Y, Z)
+    """
+    if p <= 0:
+        return volumes
+    made = []
+    for volume, generator in zip(volumes, generators, strict=True):
+        operations = []
+        for draw in _DRAWS:
+            wanted = torch.rand((), generator=generator) < p
+            operation = draw(generator, volume.shape[1:])
+            if wanted:
+                operations.append(operation)
+        if operations:
+            u = (volume + 1) / 2  # so that 0 is background
+            for operation in operations:
+                u = operation(u)
+            volume = u * 2 - 1
+        made.append(volume)
+    return torch.stack(made)
+
+
+Operation = Callable[[Tensor], Tensor]
+
+
+def _draw_mirror(generator: torch.Generator, grid: torch.Size) -> Operation:
+    flip = bool(torch.rand((), generator=generator) < 0.5)
+    return lambda u: u.flip(1) if flip else u
+
+
+def _draw_affine(generator: torch.Generator, grid: torch.Size) -> Operation:
+    angles = (2 * torch.rand(3, generator=generator) - 1) * ROTATION
+    scales = 2 ** (LOG2_SCALE * torch.randn(3, generator=generator))
+    return partial(apply_affine, matrix=rotation(angles) @ torch.diag(scales))
+
+
+def _draw_translate(generator: torch.Generator, grid: torch.Size) -> Operation:
+    most = [int(n * TRANSLATION) for n in grid]
+    shift = [int(torch.randint(-m, m + 1, (), generator=generator)) for m in most]
+    return partial(translate, shift=shift)
+
+
+def _draw_intensity(generator: torch.Generator, grid: torch.Size) -> Operation:
+    offset, contrast, gamma = torch.randn(3, generator=generator).tolist()
+    return partial(
+        change_intensity,
+        offset=OFFSET * offset,
+        contrast=2 ** (LOG2_CONTRAST * contrast),
+        gamma=2 ** (LOG2_GAMMA * gamma),
+    )
+
+
+def _draw_cutout(generator: torch.Generator, grid: torch.Size) -> Operation:
+    center = torch.rand(3, generator=generator).tolist()
+    return partial(cut_out, center=center)
+
+
+_DRAWS = (_draw_mirror, _draw_affine, _draw_translate, _draw_intensity, _draw_cutout)
+
+
+def rotation(angles: Tensor) -> Tensor:
+    """[3, 3] rotation about the first, then the second, then the third axis, in radians."""
+    return torch.from_numpy(Rotation.from_euler("xyz", angles.tolist()).as_matrix()).float()
+
+
+def apply_affine(u: Tensor, matrix: Tensor) -> Tensor:
+    """Resample a [1, X, Y, Z] volume about its centre, with 0 outside.
+
+    Parameters
+    ----------
+    matrix : Tensor
+        [3, 3], from positions in the result to positions in `u`, relative to the centre.
+    """
+    size = torch.tensor(u.shape[1:], dtype=torch.float32)
+    # Normalised coordinates are from -1 to 1 along each axis, last axis first.
+    normalised = matrix * size[None] / size[:, None]
+    theta = F.pad(normalised.flip(0, 1), (0, 1))[None].to(u)
+    grid = F.affine_grid(theta, [1, 1, *u.shape[1:]], align_corners=False)
+    return F.grid_sample(u[None], grid, padding_mode="zeros", align_corners=False)[0]
+
+
+def translate(u: Tensor, shift: Sequence[int]) -> Tensor:
+    """Shift a [1, X, Y, Z] volume by whole voxels, filling with 0."""
+    padding = [n for s in reversed(shift) for n in (s, -s)]
+    return F.pad(u, padding)
+
+
+def change_intensity(u: Tensor, offset: float, contrast: float, gamma: float) -> Tensor:
+    """Gamma, contrast about the mean, offset.
+
+    The power's argument is bounded away from zero to keep the gradient finite; below zero, which
+    only occurs in fakes, the curve is linear.
+    """
+    u = u * (u.clamp(min=0) + GAMMA_FLOOR) ** (gamma - 1)
+    mean = u.mean()
+    return (u - mean) * contrast + mean + offset
+
+
+def cut_out(u: Tensor, center: Sequence[float]) -> Tensor:
+    """Set a box of half the grid's side, around `center` in [0, 1], to 0, clipped to the grid."""
+    mask = torch.ones_like(u)
+    box: list[slice] = [slice(None)]
+    for n, c in zip(u.shape[1:], center, strict=True):
+        half = n * CUTOUT / 2
+        box.append(slice(max(round(c * n - half), 0), max(round(c * n + half), 0)))
+    mask[tuple(box)] = 0
+    return u * mask
 
 
 class Purpose(IntEnum):

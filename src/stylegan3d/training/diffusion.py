@@ -31,9 +31,8 @@ from stylegan3d.model.generator import Generator
 from stylegan3d.networks.autoencoder import LatentEncoder, LatentSynthesis
 from stylegan3d.networks.latent_diffusion import DiffusionConfig, LatentDiffusion, LatentGaussian
 from stylegan3d.storage.files import atomic_file
-from stylegan3d.training.augment import augment
 from stylegan3d.training.autoencoder import people_latents, with_labels
-from stylegan3d.training.data import as_input, digest_of, in_epoch
+from stylegan3d.training.data import as_input, augment, digest_of, in_epoch
 from stylegan3d.training.export import card_of, finish
 from stylegan3d.training.labels import check_columns
 from stylegan3d.training.options import DiffusionSettings

@@ -141,7 +141,7 @@ class AutoencoderSettings(RunSettings):
     divergence : float
         Weight of the Kullback-Leibler divergence, averaged over the latent's numbers.
     stretch : float
-        Stretch of the augmentation, see `augment`; half of the volumes are not stretched.
+        Stretch of the augmentation, see `data`; half of the volumes are not stretched.
     """
 
     steps: Steps = 10_000
@@ -442,7 +442,7 @@ class StyleGANSettings(TrainingSettings):
     path_length_weight : float
         Weight of StyleGAN2's regulariser (arXiv 1912.04958, eq. 4); 0 for none.
     d_augment : {"none", "fixed", "adaptive"}
-        Augmentation of the discriminator's inputs, see `augment.py`: "none", "fixed"
+        Augmentation of the discriminator's inputs, see `data.py`: "none", "fixed"
         (with probability `d_augment_p`) or "adaptive" (starting at it).
     d_augment_p : float
         Probability of each operation.

@@ -47,8 +47,7 @@ from stylegan3d.segmentation.classes import (
 from stylegan3d.segmentation.inference import Segmenter, write_model
 from stylegan3d.segmentation.network import TissueNetwork, likeliest, padded, to_blocks
 from stylegan3d.storage.formats import label_map_of
-from stylegan3d.training.augment import rotation
-from stylegan3d.training.data import in_epoch
+from stylegan3d.training.data import in_epoch, rotation
 from stylegan3d.training.export import about, noted, rounded
 from stylegan3d.training.options import SegmentationSettings
 from stylegan3d.training.run import How, Run, TrainingTask, device_of, train

@@ -48,11 +48,12 @@ from stylegan3d.networks.resampling import haar
 from stylegan3d.networks.synthesis import MappingNetwork, SynthesisNetwork, set_gaussian
 from stylegan3d.recipe.model import encode_rows, label_dim, schema_of, seed_latents
 from stylegan3d.storage.files import atomic_write_text
-from stylegan3d.training.augment import AugmentProbability, augmented
 from stylegan3d.training.data import (
+    AugmentProbability,
     Batches,
     Purpose,
     as_input,
+    augmented,
     check_fit,
     check_mirror,
     fixed_volumes,

@@ -27,7 +27,7 @@ from stylegan3d.geometry.space import Space, filled_box
 from stylegan3d.segmentation.classes import FREESURFER, STRUCTURES, Scheme
 from stylegan3d.segmentation.inference import Segmenter
 from stylegan3d.storage.files import atomic_file
-from stylegan3d.training.augment import rotation
+from stylegan3d.training.data import rotation
 from stylegan3d.training.run import Run
 from stylegan3d.training.segmentation import (
     INTENDED_USE,
