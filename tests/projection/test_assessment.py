@@ -1,6 +1,8 @@
 """Trust: what is usual of people, strange scans, regions, verdicts in words."""
 
 import json
+import re
+from pathlib import Path
 
 import nibabel as nib
 import numpy as np
@@ -92,6 +94,15 @@ def test_a_person_is_close_and_another_contrast_is_outside_however_alike_it_was_
     assert "outside what this model knows" in said["reconstruction"].sentence
     assert said["reconstruction"].severity == "refuse"
     json.dumps(to_plain([good, bad]), allow_nan=False)
+
+
+def test_it_has_what_the_documents_read_of_it(calibrated):
+    docs = Path(__file__).parents[2] / "docs"
+    pages = "".join(p.read_text("utf-8") for p in (*docs.rglob("*.md"), *docs.rglob("*.ipynb")))
+    read = set(re.findall(r'assessment\[\\?"(\w+)', pages))
+    person = head(calibrated.space)
+    assert read
+    assert read <= trust_of(calibrated, person, person).keys()
 
 
 def test_a_poor_reconstruction_of_a_known_kind_shows_typical_features_only(calibrated):
