@@ -11,7 +11,7 @@ do, and only one pair in five is of one brain with itself, which is less than th
 Only what a ladder is about is measured on its steps, and no brain is described twice.
 
 With `copies`, a last table plants a twentieth of copies in each disguise of the memorisation alarm
-(`privacy_disguises.py`), and says how many were found and how many others were taken for copies.
+(`privacy.disguises`), and says how many were found and how many others were taken for copies.
 """
 
 from __future__ import annotations

@@ -41,6 +41,10 @@ MOST = {
     "untyped dictionaries": 60,
     "words of documents": 28_500,
 }
+#: Libraries, and the name of a control, in docstrings.
+ELSEWHERE = ("np", "torch", "name", "panel")
+#: Endings of files that docstrings name.
+DATA = ("tsv", "json", "md", "safetensors", "npz", "npy", "toml", "qss", "html", "pyi")
 UNTYPED = r"dict\[str, Any\]|Mapping\[str, Any\]"
 
 
@@ -205,3 +209,32 @@ def test_every_tolerance_has_a_reason():
     assert bare_tolerances("x\nassert a == approx(b, abs=1e-3)") == [2]
     assert bare_tolerances("assert a == approx(b, abs=SUMS)  \nallclose(a, b, rtol=0)") == []
     assert bare_tolerances("# Rounded.\nassert allclose(\n    a, b, atol=0.1\n)") == []
+
+
+def test_docstrings_name_modules_and_functions_that_there_are():
+    """A reference such as `module.function` or `module.py` leads somewhere."""
+    files = {path.name for path in ROOT.glob("*/**/*.py*")}
+    names = defaultdict(set)
+    for package in FOLDERS:
+        for file, written in nodes(package).items():
+            room = file.parent if file.stem == "__init__" else file
+            names[file.parent.name].add(room.stem)
+            names[file.parent.parent.name].add(file.parent.name)
+            for node in written:
+                if isinstance(node, ast.ClassDef | ast.FunctionDef):
+                    names[room.stem].add(node.name)
+                elif isinstance(node, ast.Name | ast.alias):
+                    names[room.stem].add(node.id if isinstance(node, ast.Name) else node.name)
+    lost = []
+    for package in FOLDERS:
+        for file in nodes(package):
+            text = file.read_text("utf-8")
+            for room, name in re.findall(r"`(?:\w+/)*([a-z_]+)\.([A-Za-z_]+)(?:\.\w+)?`", text):
+                if name == "py":
+                    known = f"{room}.py" in files
+                else:  # an object's name in the window, such as "directions.find", is in the code
+                    known = name in names[room] or text.count(f"{room}.{name}") > 1
+                ours = name == "py" or (room in names and room not in ELSEWHERE)
+                if ours and not known and name not in DATA:
+                    lost.append(f"{file.name}: {room}.{name}")
+    assert not lost

@@ -53,7 +53,7 @@ class Context:
     session : Session
         Recipe, history, generator and projected scans.
     render : Rendering
-        Renders the recipe; `render.loaded` is the current model.
+        Renders the recipe; its `loaded` is the current model.
     thumbnails : Thumbnails
         Small pictures of recipes, rendered while the main view is idle.
     comparison : DisplayController

@@ -383,7 +383,7 @@ SHARP_KEPT = 2
 
 
 class DisplayController(QObject):
-    """Holds the newest picture, and draws it or the case's scan according to `Session.shown`.
+    """Holds the newest picture, and draws it or the case's scan according to `State.what`.
 
     Views are those of `What`, except for the current recipe's own picture: "edited" with the detail
     of a scan, "model" for a projected scan without, "" for a random brain. "filled" is drawn by

@@ -572,7 +572,7 @@ class CohortJob:
 
 @dataclass(frozen=True)
 class Outcome:
-    """Result of a cohort: one row per scan, in input order; see `records.Table`."""
+    """Result of a cohort: one row per scan, in input order; see `Table`."""
 
     rows: list[Json]
     seconds: float

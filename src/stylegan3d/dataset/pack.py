@@ -64,7 +64,7 @@ class Pack:
         One row per volume: "name", "person", "file", "sha256", "split" ("train" or "validation"),
         "age" (years or None), "sex" ("M", "F" or None), "licence", "prepared" ("as it was" or
         "aligned"), "quality" (correlation with the mean brain), "brain_ml", "measures" (see
-        `quality`), "doubts" (`Doubt.plain`), "scan_doubts" (those of them that preparing gave),
+        `quality`), "doubts" (`base.Doubt`, as JSON), "scan_doubts" (those that preparing gave),
         "key" (of the file and the settings), every further column of participants.tsv, and where
         the folder has a `labels.tsv`, millilitres of each tissue, such as "ventricle_ml" or
         "grey_ml" (None for subjects without a label map).

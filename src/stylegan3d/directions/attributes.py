@@ -17,7 +17,7 @@ To hold another attribute fixed, the component of the pattern that changes its p
 removed, in the metric of cov(w) (a partial regression; InterFaceGAN's conditional manipulation,
 section 3.2, does so with normals). The outer contour of the brain with its fluid, which age does
 not move in adults, is held fixed likewise: the covariance is that of subjects with the same contour
-(`directions.contour`), so sulci and ventricles open and the convexity stays.
+(`contour_of`), so sulci and ventricles open and the convexity stays.
 
 Subjects come in groups, by scanner or study, which differ in contrast and recruitment. Everything
 is fitted and checked within groups: w and attribute are deviations from the group's mean. Without

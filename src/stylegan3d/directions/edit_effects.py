@@ -43,7 +43,7 @@ class EditEffect:
     Attributes
     ----------
     before, after : dict of str to float
-        Millilitres by the keys of `tissue_volumes.VOLUMES`; NaN where unknown.
+        Millilitres by the keys of `attributes.VOLUMES`; NaN where unknown.
     how : str
         How they were measured, see `Tissues.how`.
     changed_mm3 : float

@@ -232,7 +232,7 @@ def utility(material: Material) -> Json:
     Returns
     -------
     dict
-        "age": see `age_utility`. "tissues": see `utility_tissues.tissue_utility`. "missing": task
+        "age": see `age_utility`. "tissues": see `tissue_utility`. "missing": task
         to the reason why it was omitted.
     """
     found: Json = {}

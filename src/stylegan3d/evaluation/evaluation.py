@@ -344,7 +344,7 @@ def evaluate(
     Parameters
     ----------
     subject : Subject or Generator
-        A generator, or a folder of volumes (`subject.VolumesSubject`).
+        A generator, or a folder of volumes (`material.VolumesSubject`).
     pack : Pack
         Real brains on the same grid, with training and validation subjects.
     settings : EvaluationSettings or None

@@ -233,7 +233,7 @@ def plausibility(part: Json) -> Iterator[Figure]:
 
 
 def reconstruction(part: Json) -> Iterator[Figure]:
-    """Of `reconstruction.reconstruction`."""
+    """Of `parts.reconstruction`."""
     yardstick = part["mean_brain"]
     real = f"mean brain {yardstick['ssim']:.3f}, {yardstick['psnr']:.2f} dB"
     for key, name, (ssim, psnr) in (
@@ -258,7 +258,7 @@ def reconstruction(part: Json) -> Iterator[Figure]:
 
 
 def shape_statistics(part: Json) -> Iterator[Figure]:
-    """Of `shape_statistics.shape_statistics`; all numbers of components only for generalisation."""
+    """Of `parts.shape_statistics`; all numbers of components only for generalisation."""
     measures = (
         ("generalisation", f"error in held-out subjects (n = {part['held_out']})", 4),
         ("specificity", f"distance of random ones to a subject (n = {part['samples']})", 4),
@@ -292,7 +292,7 @@ def shape_statistics(part: Json) -> Iterator[Figure]:
 
 
 def speed(part: Json) -> Iterator[Figure]:
-    """Of `speed.speed`."""
+    """Of `parts.speed`."""
     for quality, aims in (("full", FULL_MS), ("preview", PREVIEW_MS)):
         for precision, aim in aims.items():
             found = part[quality][precision]
@@ -317,7 +317,7 @@ LABEL_R = 0.7  # between requested and estimated age
 
 
 def anatomy(part: Json) -> Iterator[Figure]:
-    """Tissue volumes, by `anatomy_volumes.tissue_volumes`."""
+    """Tissue volumes, by `anatomy.tissue_volumes`."""
     distance = part["mean_distance"]
     name = f"tissue volumes, mean Wasserstein distance in SD (n = {distance['n']})"
     yield _compared(name, distance, 3)
@@ -445,7 +445,7 @@ def membership(part: Json) -> Iterator[Figure]:
 
 
 def utility(part: Json) -> Iterator[Figure]:
-    """Utility of synthetic training data, by `utility.utility`."""
+    """Utility of synthetic training data, by `edits.utility`."""
     tasks = (
         ("age", "brain age, error in years in held-out subjects", "mae", 1),
         ("tissues", "tissues, Dice in held-out subjects", "dice", 3),
@@ -486,7 +486,7 @@ def edits(part: Json) -> Iterator[Figure]:
 
 
 def conditions(part: Json) -> Iterator[Figure]:
-    """Labels, by `conditions.conditions`."""
+    """Labels, by `edits.conditions`."""
     for found in part["labels"]:
         yield Figure(
             f"label {found['name']}: requested and estimated, r",

@@ -51,7 +51,7 @@ def nothing(found: Found) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class Metric:
-    """One part of an evaluation; its rows in tables are made by the function `rows.KEY`.
+    """One part of an evaluation; its rows in tables are made by the function of its name in `rows`.
 
     Attributes
     ----------

@@ -2,8 +2,7 @@
 
 They need no network, only thresholds relative to the brain's own intensities and a region of the
 ventricles scaled to its size, so real and synthetic volumes are measured alike, as checks of edits
-require. Volumes in millilitres are calibrated against the label maps of 157 subjects by
-`benchmarks/measures.py`, which also reports the agreement on held-out subjects.
+require. Volumes in millilitres are calibrated against the label maps of 157 subjects.
 
 Volumes of CSF, grey and white matter, where the bundled tissue network (`segmentation`) labels the
 voxels, are measured the same way everywhere. It only supports 2 mm voxels; on other grids volumes

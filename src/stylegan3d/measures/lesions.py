@@ -1,6 +1,6 @@
 """What a trained network takes for a lesion; see `training.lesions` for what it has learned.
 
-The residual (`projection.residual`) compares with the brain that one model expects and finds what
+The residual (`projection.assessment`) compares with the brain that one model expects and finds what
 is large or strange. The network looks at the scan alone and finds what is small and has the look of
 a lesion.
 """

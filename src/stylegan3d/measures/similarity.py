@@ -76,9 +76,9 @@ class PairFigures:
     ssim, psnr_db : float
         Structural similarity (1 is identical) and peak signal-to-noise ratio, in the same region.
     a, b : dict of str to float
-        Millilitres of each by the keys of `tissue_volumes.VOLUMES`; NaN where unknown.
+        Millilitres of each by the keys of `attributes.VOLUMES`; NaN where unknown.
     how : str
-        How they were measured, see `tissue_volumes.Tissues`.
+        How they were measured, see `attributes.Tissues`.
     """
 
     mean_difference: float
@@ -101,7 +101,7 @@ def compare_pair(
     space : Space
         Their grid.
     dtype : torch.dtype, optional
-        See `tissue_volumes.read_tissues`.
+        See `attributes.read_tissues`.
 
     Raises
     ------

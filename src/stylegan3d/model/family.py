@@ -173,7 +173,7 @@ class HasVariations(Protocol):
 
 @runtime_checkable
 class HasFeatures(Protocol):
-    """A synthesis without coarse images whose features allow previews (see `preview.py`)."""
+    """A synthesis without coarse images whose features allow previews (see `renderer.Readout`)."""
 
     @property
     def has_features(self) -> bool:

@@ -336,7 +336,7 @@ class Generator(Shown):
         return self._sharing(self.synthesis, space, card)
 
     def tuned(self, delta: Delta) -> Generator:
-        """The generator with the tuning of a projection applied; see `tuning.py`.
+        """The generator with the tuning of a projection applied; see `tuned`.
 
         Hash and name stay the same: latents, directions and labels remain valid.
 
@@ -353,7 +353,7 @@ class Generator(Shown):
         return tunable_shapes(self.synthesis)
 
     def rows_of(self, name: str) -> range:
-        """The rows of w that control a tensor's layer, see `tuning.rows_of`."""
+        """The rows of w that control a tensor's layer, see `rows_of`."""
         return rows_of(name, network_of(self).config)
 
     def _sharing(self, synthesis: Synthesis, space: Space, card: Json) -> Generator:
@@ -743,7 +743,7 @@ def load(
         renderer chooses its own precision for previews.
     frame : Frame, str or None
         Voxel orientation and size of a network of the original 3D-StyleGAN, such as "LIA:2", which
-        its file does not contain; None assumes FreeSurfer's (see `frame.assumed_frame`), with a
+        its file does not contain; None assumes FreeSurfer's (see `space.assumed_frame`), with a
         doubt, `frame_doubt`.
 
     Raises

@@ -222,8 +222,8 @@ class EncoderConfig(Config):
     A linear function of the volume at half resolution, the counterpart of the generator's
     `image_basis`, is added to the first `linear` components of w.
 
-    `kind` is `convolution`, or `fitting` for a generator with a deformation: see `fitting.py`,
-    which has no channels and corrects its estimate `corrections` times.
+    `kind` is `convolution`, or `fitting` for a generator with a deformation: see
+    `encoder.FittingEncoder`, which has no channels and corrects its estimate `corrections` times.
     """
 
     kind: EncoderKind = "convolution"
@@ -340,7 +340,7 @@ class AnatomyConfig(GeneratorConfig):
         Number of levels.
     refine_layers : int
         Of former networks: how many more maps of noise precede the flow's, see
-        `AnatomyNetwork.noise_maps`.
+        `anatomy.AnatomyNetwork`.
     image_const : bool
         Whether a constant image is added to the output: the mean of the training data.
     image_basis : int
@@ -355,9 +355,9 @@ class AnatomyConfig(GeneratorConfig):
         coarser levels to the seven fine bands, see `resampling.fine_bands`. With () each of their
         samples is a block of eight equal voxels.
     detail_slope : float
-        Steepness of the sigmoid applied to details, see `finish.py`; 0 for none.
+        Steepness of the sigmoid applied to details, see `flow.py`; 0 for none.
     toe : bool
-        Whether a toe suppresses the dark background, see `finish.py`.
+        Whether a toe suppresses the dark background, see `flow.py`.
     deformation : int
         Number of learned velocity fields, see `deformation.py`; 0 for none.
     deformation_level : int
@@ -367,7 +367,7 @@ class AnatomyConfig(GeneratorConfig):
     flow_steps : int
         Number of steps along it.
     flow_curves : bool
-        Whether curves finish its fine bands, see `finish.py`.
+        Whether curves finish its fine bands, see `flow.py`.
     """
 
     channels: tuple[int, ...] = ()

@@ -296,9 +296,9 @@ class Flow(BandUNet):
         Root mean square of the details' weights among random brains.
     opened : Tensor, shape (1,)
         How far the flow is open whatever the details: 0 in a model, 1 for a scan whose own noise
-        was found (`projection/search.py`). Not stored with the model.
+        was found (`projection/projector.py`). Not stored with the model.
     curves : BandCurves or None
-        Applied to the result, see `finish.py`.
+        Applied to the result.
     """
 
     noise: Tensor
@@ -506,7 +506,7 @@ def within(
     box : tuple of slice
         See `box_of`.
     ends : tuple of float
-        Of a toe, intensities in [0, 1], see `finish.toed`.
+        Of a toe, intensities in [0, 1], see `toed`.
     """
     reach = F.interpolate(near[:, :, *box].float(), scale_factor=2, mode="nearest") > 0
     found = torch.where(reach, toed(inverse_haar(bands), *ends), -1.0)

@@ -19,7 +19,7 @@ from torch import Tensor
 
 #: Of one volume, the numbers without its last axis that torch gives to oneDNN from on (its
 #: `use_mkldnn`); fewer go through a kernel that takes two to ten times as long on one core
-#: (`benchmarks/small_volumes.py`).
+#: (`benchmarks/speed.py`).
 GIVEN_TO_ONEDNN = 20480
 #: Grids with a shorter axis are too small for kernels of reduced precision.
 LEAST_SIDE = 3

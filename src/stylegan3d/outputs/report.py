@@ -104,9 +104,9 @@ class ReportCase:
         Rows from top to bottom, of pictures side by side.
     measures : mapping of str to mapping of str to float
         By the image measured ("Scan", "Reconstruction", …), then by the keys of
-        `tissue_volumes.VOLUMES`, in millilitres.
+        `attributes.VOLUMES`, in millilitres.
     measured : str
-        How the volumes were measured, see `tissue_volumes.Tissues.how`; may be empty.
+        How the volumes were measured, see `attributes.Tissues.how`; may be empty.
     assessment : mapping
         How far to trust the scan and its reconstruction, see `Assessment`; may be empty.
     doubts : sequence of Doubt

@@ -150,7 +150,7 @@ def rendered_files(
     if recipe.worn_detail is not None and native:
         raise OutputError(
             "A scan with its own detail is saved at its own resolution as an edited scan "
-            "(`outputs.edits`); leave the detail out to save the model's brain in native space."
+            "(`edited_scan_files`); leave the detail out to save the model's brain in native space."
         )
     if not native:
         image = volumes.make_image(rendered.volume, rendered.space.affine)
@@ -190,7 +190,7 @@ def sidecar(
     native: bool = False,
     scan: JsonView | None = None,
 ) -> Json:
-    """Content of a saved volume's JSON file, which goes to `folder`; see `Source.relative_to`.
+    """Content of a saved volume's JSON file, which goes to `folder`; see `recipe.Source`.
 
     `scan` as in `rendered_files`.
     """

@@ -35,8 +35,8 @@ class Choices:
     """How to project; each as `Scan.align`, `read_scan` and `project` take it.
 
     `pose` is in the words of `pose.parse_pose`, `operator` in those of `operators.parse`; `site` is
-    the name of a calibrated site (`projection.site`); `uncertainty` is how many more searches tell
-    what is left open, see `projection.uncertainty`.
+    the name of a calibrated site (`calibration.save_site`); `uncertainty` is how many more searches
+    tell what is left open, see `projector.uncertainty`.
     """
 
     space: Annotated[

@@ -190,7 +190,7 @@ class Rendered(Shown):
 class RenderMode:
     """How an image is made: level of the generator, precision, shortcuts.
 
-    `draft` skips the last level's convolutions (see `SynthesisNetwork.forward`), or the
+    `draft` skips the last level's convolutions (see `synthesis.SynthesisNetwork`), or the
     texture (see `family.DrawsTexture`).
     """
 
@@ -273,7 +273,7 @@ class Renderer:
         progress : Progress
             Asked before each layer whether the volume is still wanted; it is told nothing.
         delta : Delta or None
-            What a projection changed in the generator, see `tuning.py`.
+            What a projection changed in the generator, see `generator.tuned`.
 
         Raises
         ------
@@ -315,7 +315,7 @@ class Renderer:
 
     @torch.no_grad()
     def learn_preview(self, progress: Progress = SILENT) -> float | None:
-        """Find previews for a generator that has no coarse images; see `preview.py`.
+        """Find previews for a generator that has no coarse images; see `Readout`.
 
         Takes as long as rendering six volumes; other calls may run in between.
 

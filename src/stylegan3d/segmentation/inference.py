@@ -212,7 +212,7 @@ class Segmenter:
     Parameters
     ----------
     network, card : TissueNetwork, dict of str to object
-        As one of `card.FOLDERS` reads them.
+        As one of `FOLDERS` reads them.
     hash : str
         SHA-256 of the weights.
     device : torch.device

@@ -1,6 +1,6 @@
 """What changed in a brain between two scans of one person.
 
-Both scans are brought half-way to each other (`scans.halfway`) and registered in both directions;
+Both scans are brought half-way to each other (`aligned.halfway`) and registered in both directions;
 half of the difference of the two velocity fields leads from the middle to either visit (Vercauteren
 et al. 2008, MICCAI: symmetric log-domain demons). The mean of the two brains, each taken to the
 middle, is labelled once. A region's volume at a visit is its labels weighted with the Jacobian

@@ -1,6 +1,6 @@
 """File names in a model folder, and the location of the bundled models.
 
-Where calibrated sites are kept, and their names; see `projection.site`.
+Where calibrated sites are kept, and their names; see `calibration.save_site`.
 """
 
 from __future__ import annotations

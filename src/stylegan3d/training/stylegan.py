@@ -298,7 +298,7 @@ class StyleGANTask(TrainingTask[SynthesisNetwork, Subjects]):
         return measured
 
     def warning(self, figures: dict[str, float]) -> str:
-        """See `monitor.alarm`."""
+        """See `alarm`."""
         return alarm(figures)
 
     def close(self, data: Subjects) -> None:

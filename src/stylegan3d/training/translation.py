@@ -331,7 +331,7 @@ def evaluate(
     painter : Painter
         To be measured.
     people : PaintedPeople
-        From `data.load_painted`.
+        From `load_painted`.
     segmenter : Segmenter
         Segments the generated brains.
 

@@ -110,7 +110,7 @@ class TranslationConfig(Config):
     blocks : int
         Residual blocks on each of them, on the way down and again on the way up.
     regions : int
-        Its groups of regions, see `codes.RegionTable.groups`.
+        Its groups of regions, see `card.RegionTable.groups`.
     """
 
     shape: Grid = (80, 112, 96)
@@ -201,7 +201,7 @@ class TranslationNetwork(nn.Module):
         regions : Tensor, shape (N, X, Y, Z), uint8
             Groups of regions counted from 1; 0 where none is known.
         contrast : Tensor, shape (N, 14), float32
-            See `contrast.CONTRAST`.
+            See `CONTRAST`.
         where : Tensor, shape (N, 11, X/2, Y/2, Z/2), or None
             `mean` and `places` of crops; None for whole volumes.
 

@@ -118,9 +118,9 @@ class Painter:
         tissues : ndarray, shape (X, Y, Z), uint8
             On `space`, of `CLASSES`.
         regions : ndarray, shape (X, Y, Z), uint8, or None
-            Groups from `regions.group_of`; 0 where unknown.
+            Groups from `RegionTable.group_of`; 0 where unknown.
         contrast : ndarray, shape (14,), or None
-            See `contrast.CONTRAST`; that of subjects by default.
+            See `network.CONTRAST`; that of subjects by default.
         dtype : torch.dtype
             Precision of the feature maps; lower ones are for the screen.
 
