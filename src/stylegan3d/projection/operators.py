@@ -12,7 +12,7 @@ volume is x = G(w) + d with the smoothest change d that makes it consistent with
 
 so the data decide where there are any, and the generator elsewhere. With G(w) = 0 the same formula
 is plain interpolation of the data. For blurred data and thick slices G(w) is weighted by less than
-1 (`Operator.faith`).
+1 (`Operator`).
 """
 
 from __future__ import annotations
