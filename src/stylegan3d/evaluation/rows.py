@@ -373,7 +373,7 @@ def tissue_shape(part: Json) -> Iterator[Figure]:
 
 
 def cubes(part: Json) -> Iterator[Figure]:
-    """By `cubes.cubes`."""
+    """By `evaluation.cubes`."""
     if "n" not in part:
         return
     yield figure(

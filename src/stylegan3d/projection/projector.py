@@ -315,7 +315,7 @@ def project(
     operator : Operator or None
         Degradation of the scan (`projection.operators`): a masked part, thick slices, blur. The
         operator applied to G(w) is compared with the data, also to assess the result. Coarse image
-        levels come first only if the operator is defined on them. `restoration.restore` makes the
+        levels come first only if the operator is defined on them. `operators.restore` makes the
         result consistent with the data.
     data : Tensor or None
         Data in the operator's range; by default extracted from the scan (`Operator.observe`).
