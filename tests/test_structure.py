@@ -33,11 +33,11 @@ def test_packages_import_those_below_them_and_nothing_in_a_circle():
 
 #: The budget: what was reached, with little to spare.
 MOST = {
-    "lines of code": 63_300,
-    "lines of the plugin": 20_420,
-    "files": 300,
+    "lines of code": 62_850,
+    "lines of the plugin": 20_300,
+    "files": 280,
     "class names defined more than once": 0,
-    "modules with one importer": 42,
+    "modules with one importer": 36,
     "untyped dictionaries": 60,
     "words of documents": 28_500,
 }
