@@ -1,6 +1,7 @@
 """What a run says of itself: variety, the alarm, TensorBoard, the command line."""
 
 import json
+import shutil
 import sys
 from dataclasses import replace
 
@@ -67,7 +68,11 @@ def test_a_run_logs_its_alarm(pack, tmp_path):
     run = train_stylegan(pack, out, config)
     collapse(run)
     run.save(out)
-    told = []
+    told, stops = [], iter([False, True])
+    shutil.copytree(out, tmp_path / "long")
+    longer = {"resume": True, "changes": {"steps": 200}, "should_stop": lambda: next(stops)}
+    assert train_stylegan(pack, tmp_path / "long", tell=told.append, **longer).steps == 3
+    assert told == [], "it has only begun"
     train_stylegan(pack, out, resume=True, changes={"steps": 3}, tell=told.append)
     rows = [json.loads(line) for line in (out / LOG).read_text().splitlines()]
     assert "warning" not in rows[0]

@@ -128,6 +128,9 @@ def _read(path: Path, device: torch.device) -> Json:
 
 #: Log file in the run's folder.
 LOG = "log.jsonl"
+#: Before this share of a run its figures are those of any beginning: random brains of stylegan-4mm
+#: differ 0.3 times as much as subjects after 80 steps, and 0.6 times after 200.
+EARLY = 0.02
 
 
 def run_steps(
@@ -632,7 +635,7 @@ class RunSteps:
         means = {name: value / self.since_log for name, value in self.sums.items()}
         row |= {name: round(value, 5) for name, value in (means | run.measured).items()}
         warning = run.task.warning(run.measured)
-        if warning:
+        if warning and run.steps >= EARLY * run.settings.steps:
             row["warning"] = warning
             if self.tell:
                 self.tell(warning)
