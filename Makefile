@@ -74,7 +74,7 @@ docs: $(READY)  ## Pictures and notebooks of the documents anew, then their site
 	done
 	$(BIN)/python scripts/tour.py --virtual --out $(TOUR) --gif docs/images/tour.gif
 	cp docs/notebooks/*.ipynb $(TOUR)
-	cd $(TOUR) && PATH="$(realpath .)/$(BIN):$$PATH" TERM=dumb jupyter execute --inplace *.ipynb
+	cd $(TOUR) && PATH="$(realpath .)/$(BIN):$$PATH" jupyter execute --inplace *.ipynb
 	cp $(TOUR)/*.ipynb docs/notebooks
 	$(BIN)/python -m sphinx --quiet --fail-on-warning --keep-going -c scripts/site -b html docs build/site
 	@echo "build/site/index.html"

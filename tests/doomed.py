@@ -164,7 +164,7 @@ def _segmentation_outcome(mine: Path) -> Any:
     import torch
 
     data = torch.load(mine / "checkpoint.pt", weights_only=True)
-    return _bytes_of({"average": data["average"]}) | {"steps": data["counters"]["steps"]}
+    return {**_bytes_of(data["averages"]), "steps": data["counters"]["steps"]}
 
 
 def _flow(inputs: Path, mine: Path, slowly: float) -> None:

@@ -168,7 +168,7 @@ def test_it_computes_where_it_is_told_and_only_then(run, monkeypatch, tmp_path):
     assert "The device 'abacus' is not available" in said
     chosen = []
     monkeypatch.setattr(
-        "stylegan3d.dataset.pack.load_pack", lambda _: chosen.append(choose_device("auto").type)
+        "stylegan3d.cli.model.load_pack", lambda _: chosen.append(choose_device("auto").type)
     )
     run(*words, "cpu")
     assert chosen == ["cpu"]
@@ -248,15 +248,19 @@ def test_progress_of_the_same_thing_is_told_twice_a_minute(caplog, now):
     ]
 
 
-def test_progress_on_a_terminal_is_a_bar(capsys, monkeypatch):
+@pytest.mark.parametrize("notebook", [False, True])
+def test_progress_on_a_terminal_is_a_bar_and_in_a_notebook_none(notebook, capsys, monkeypatch):
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
     monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.delenv("JPY_PARENT_PID", raising=False)
+    if notebook:
+        monkeypatch.setenv("JPY_PARENT_PID", "1")
     common.log.setLevel("INFO")
     with progress("Working") as report:
         report(1, 2, "at it")
     out, err = capsys.readouterr()
     assert out == ""
-    assert "Working" in err
+    assert ("Working" in err) is not notebook
 
 
 @pytest.mark.parametrize(("how", "told"), [("--verbose", True), ("--quiet", False)])

@@ -486,13 +486,14 @@ class ProgressLines:
 
 @contextmanager
 def progress(title: str) -> Iterator[Progress]:
-    """Progress while the block runs: a bar on a terminal, else lines; both with a log file."""
+    """Progress while the block runs: a bar on a terminal, else (in notebooks, too) lines."""
     lines, began, over = ProgressLines(title), monotonic(), Event()
     Thread(target=lines.repeat, args=(over,), daemon=True).start()
     with ExitStack() as ended:
         ended.callback(over.set)
         ended.callback(lambda: log.debug("%s took %.1f s", title, monotonic() - began))
-        if not sys.stderr.isatty() or not log.isEnabledFor(logging.INFO):
+        notebook = "JPY_PARENT_PID" in os.environ  # a terminal to commands, but it draws no bars
+        if notebook or not sys.stderr.isatty() or not log.isEnabledFor(logging.INFO):
             yield Progress(lines)
             return
         from rich import progress as rich
