@@ -562,6 +562,7 @@ class SessionController(QObject):
             session.favourites.by_model,
             None if case is None or case.path is None else str(case.path),
             {**to_view(snapshot), **self._view()},
+            film=session.film,
         )
 
     def restore(self, kept: Kept) -> None:
@@ -591,6 +592,7 @@ class SessionController(QObject):
         session = self.session
         session.changed.connect(self._on_change)
         session.favourites.changed.connect(self.autosave.soon)
+        session.filmChanged.connect(self.autosave.soon)
         session.modelChanged.connect(self._on_model)
         self.context.comparison.viewChanged.connect(lambda _: self.autosave.soon())
         self.context.comparison.placedChanged.connect(self.autosave.soon)
@@ -696,6 +698,7 @@ class SessionController(QObject):
             session.restore(snapshot)
             for problem in problems:
                 self.messages.fail(SessionError(problem), "restoring labels")
+        session.keep_film(state.film)
         self._show_view(state.view)
         self.edits.go_on()
         self._look(offer=False)  # the previous session is now an earlier one

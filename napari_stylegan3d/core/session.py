@@ -145,10 +145,13 @@ class Session(QObject, Workspace):
     personChanged = Signal()
     modelChanged = Signal(object)
     projectedChanged = Signal()
+    filmChanged = Signal()
 
     def __init__(self, parent: QObject | None = None) -> None:
         QObject.__init__(self, parent)
         Workspace.__init__(self)
+        #: The key frames of a film.
+        self.film: tuple[Recipe, ...] = ()
         #: What z and percentiles are taken from; None for the bundled norms.
         self.norms: Norms | None = None
         self.favourites, self.messages = Favourites(self), Messages(self)
@@ -191,6 +194,12 @@ class Session(QObject, Workspace):
         """Keep the brain on the screen; a scan that was not projected has none."""
         if self.recipe is not None:
             self.favourites.add(self.recipe)
+
+    def keep_film(self, recipes: tuple[Recipe, ...]) -> None:
+        """Keep these key frames of a film."""
+        if recipes != self.film:
+            self.film = recipes
+            self.filmChanged.emit()
 
     def layer_groups(self) -> list[LayerGroup]:
         """The generator's layers as coarse, middle and fine."""

@@ -120,9 +120,7 @@ class FilmPart(QWidget):
 
     def clear(self) -> None:
         """Another model: its brains are others."""
-        self.frames.clear()
-        self._recipes.clear()
-        self._show()
+        self.session.keep_film(())
 
     def add_recipes(self, *recipes: Recipe) -> None:
         """Put brains at the end of the list."""
@@ -175,8 +173,17 @@ class FilmPart(QWidget):
         self.frames.itemDoubleClicked.connect(
             lambda item: self.session.change(self._recipe_of(item))
         )
+        self.frames.model().rowsMoved.connect(self._show)
         self.session.favourites.changed.connect(self._show)
+        self.session.filmChanged.connect(self._take)
         self.form.changed.connect(self._show)
+
+    def _take(self) -> None:
+        """Show the session's key frames."""
+        recipes = self.session.film
+        if recipes != self.recipes:
+            self.frames.clear()
+            self.add_recipes(*recipes)
 
     def _recipe_of(self, item: QListWidgetItem) -> Recipe:
         return self._recipes[int(item.data(FRAME))]
@@ -186,7 +193,7 @@ class FilmPart(QWidget):
             self.frames.takeItem(self.frames.row(item))
         self._show()
 
-    def _show(self, _event: Any = None) -> None:
+    def _show(self, *_event: object) -> None:
         """Describe the film, or what is still missing for it."""
         if self.frames.count() and not self._offered:  # looking for ffmpeg takes a while
             self._offered = True
@@ -198,6 +205,7 @@ class FilmPart(QWidget):
         missing = "Add at least two brains." if len(self.recipes) < 2 else ""
         self.note.setText(missing or self._estimate())
         self.can_save = not missing
+        self.session.keep_film(self.recipes)
         self.changed.emit()
 
     def _estimate(self) -> str:
@@ -647,7 +655,7 @@ class ExportController(QObject):
             if session.generator is not None:
                 check_key_frames(film.recipes, session.generator)
             stem = self.panel.volume_name(recipes[0]).removesuffix(SUFFIX)
-            self._start(jobs.save_film, f"{stem}_film{settings.suffix}", film)
+            self._start(jobs.save_film, f"{stem}_{film.name}{settings.suffix}", film)
 
     def _crosshair(self) -> tuple[float, float, float] | None:
         """The point that the slices pass through, if inside the model's field of view."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from stylegan3d.base import OutputError
 from stylegan3d.outputs import films
 from stylegan3d.outputs.films import Film, draw_film, film_files, has_ffmpeg
 from stylegan3d.outputs.results import json_path
+from stylegan3d.recipe.description import describe_recipe
 from stylegan3d.recipe.keyframes import Still
 from stylegan3d.recipe.recipe import Detail, Recipe, Source
 from stylegan3d.render.figures import Look
@@ -66,7 +68,7 @@ def test_each_picture_has_the_mark_of_its_own_brain(tiny_generator, renderer, mo
     scan = Source("projected", path="/p/sub-01.safetensors", sha256="a" * 64)
     w = RECIPES[0].latent(tiny_generator)
     moments = [
-        Still(w, detail=detail, is_edited_scan=own, leg=0, t=0.0)
+        Still(w, detail=detail, is_edited_scan=own, leg=0, t=0.0, shows=(Recipe(scan),))
         for detail, own in ((Detail(scan), True), (Detail(scan, 0.5), False), (None, False))
     ]
     plain = renderer.render(w)
@@ -74,8 +76,23 @@ def test_each_picture_has_the_mark_of_its_own_brain(tiny_generator, renderer, mo
     monkeypatch.setattr(films, "render_moment", lambda *_: plain)
     monkeypatch.setattr(films, "draw_planes", lambda _volume, look, **_: look.caption)
     own, worn, synthetic = draw_film(small(), tiny_generator, renderer)
-    assert own == f"{EDITED_SCAN}. {synthetic}"
-    assert worn == f"{WORN_DETAIL}. {synthetic}"
+    whose, _, synthetic = synthetic.partition(". ")
+    assert "sub-01" in whose
+    assert own == f"{whose}. {EDITED_SCAN}. {synthetic}"
+    assert worn == f"{whose}. {WORN_DETAIL}. {synthetic}"
+
+
+def test_a_film_says_whose_brains_it_shows(tiny_generator, renderer, monkeypatch):
+    monkeypatch.setattr(films, "draw_planes", lambda _volume, look, **_: look.caption)
+    first, *between, last = draw_film(small(), tiny_generator, renderer)
+    names = [describe_recipe(recipe) for recipe in (RECIPES[0], RECIPES[-1])]
+    assert (first.split(". ")[0], last.split(". ")[0]) == tuple(names)
+    assert any(" to " in caption for caption in between)
+    scans = [Source("projected", path=f"/p/{n}.safetensors", sha256="a" * 64) for n in "ab"]
+    four = tuple(map(Recipe, (*scans, scans[0], RECIPES[0].source)))
+    film = replace(small(), recipes=four)
+    assert film.name == "filmToB"
+    assert small().name == "film"
 
 
 def test_the_key_frames_stand_beside_the_film(tiny_generator, renderer, tmp_path):

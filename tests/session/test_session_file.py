@@ -65,6 +65,7 @@ def state_with(*recipes, **changes):
         "scan": "/scans/sub-01_T1w.nii.gz",
         "view": {"tab": "Mix", "point": [1.0, -2.5, 3.0]},
         "saved": "2026-01-01T10:00:00+00:00",
+        "film": (Recipe(Source("seed", 8)), Recipe(Source("seed", 9))),
     }
     states = recipes or (Recipe(), Recipe(Source("seed", 3), edits=(Edit("PC 1", 0.1 + 0.2),)))
     return SessionState(states, len(states) - 1, **{**known, **changes})
@@ -94,7 +95,10 @@ def test_a_session_file_holds_its_latents(tmp_path, latent, tiny_generator):
     w = np.zeros((tiny_generator.num_layers, tiny_generator.w_dim), np.float32)
     sha256 = save_latent(twin, Latent.of(tiny_generator, w))
     state = state_with(
-        Recipe(latent), Recipe(Source("latent", path=str(twin), sha256=sha256)), Recipe()
+        Recipe(latent),
+        Recipe(Source("latent", path=str(twin), sha256=sha256)),
+        Recipe(),
+        film=(Recipe(latent), Recipe()),
     )
     file = tmp_path / f"handed-on{SUFFIX}"
     file.write_bytes(pack(state, folder))
@@ -110,6 +114,8 @@ def test_a_session_file_holds_its_latents(tmp_path, latent, tiny_generator):
     assert float(first.mean()) == 1
     assert float(second.mean()) == 0
     assert read.favourites == state.favourites
+    assert float(read.film[0].latent(tiny_generator).mean()) == 1
+    assert read.film[1:] == state.film[1:]
     assert read.view == state.view
 
 

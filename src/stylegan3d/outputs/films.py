@@ -20,8 +20,15 @@ from PIL import Image
 
 from stylegan3d.base import SILENT, Json, OutputError, Progress
 from stylegan3d.geometry.space import PLANES, Plane, Upright
-from stylegan3d.outputs.results import doubts_entry, json_path, model_of, provenance, sources
-from stylegan3d.recipe.description import mark_of, marked, with_mark
+from stylegan3d.outputs.results import (
+    doubts_entry,
+    json_path,
+    model_of,
+    provenance,
+    source_in_a_name,
+    sources,
+)
+from stylegan3d.recipe.description import describe_recipe, mark_of, marked, with_mark
 from stylegan3d.recipe.keyframes import count_stills, stills
 from stylegan3d.recipe.recipe import Recipe
 from stylegan3d.render.figures import Look, draw_planes, source_type, with_source_type
@@ -73,6 +80,13 @@ class Film:
             raise OutputError("A film needs at least one plane: choose one.")
 
     @property
+    def name(self) -> str:
+        """How its file's name ends: "film", and to what other scans it leads."""
+        _, *others = dict.fromkeys(recipe.source for recipe in self.recipes)
+        scans = [source_in_a_name(source) for source in others if source.seed is None]
+        return "film" + "".join(f"To{scan}" for scan in scans)
+
+    @property
     def frames(self) -> int:
         """All pictures."""
         return count_stills(len(self.recipes), self.settings.frames_per_leg, self.settings.loop)
@@ -88,7 +102,8 @@ def draw_film(film: Film, generator: Generator, renderer: Renderer) -> Iterator[
         rendered = render_moment(renderer, still, "fast")
         volume = Upright.of(rendered.volume, rendered.space)
         mark = mark_of(still.detail is not None, still.is_edited_scan)
-        look = replace(film.look, caption=with_mark(mark, film.look.caption))
+        whose = " to ".join(map(describe_recipe, still.shows))
+        look = replace(film.look, caption=f"{whose}. {with_mark(mark, film.look.caption)}")
         yield draw_planes(volume, look, planes=film.planes, at_mm=film.at_mm)
 
 

@@ -63,9 +63,9 @@ def volume_name(recipe: Recipe, *, native: bool = False, scan: str | Path | None
     if recipe.channel:
         desc += f"Channel{recipe.channel}"
     if recipe.mix is not None:
-        desc += f"With{_in_a_name(recipe.mix.source)}"
+        desc += f"With{source_in_a_name(recipe.mix.source)}"
     if recipe.worn_detail is not None and not recipe.is_edited_scan:
-        desc += f"DetailOf{_in_a_name(recipe.worn_detail.source)}"
+        desc += f"DetailOf{source_in_a_name(recipe.worn_detail.source)}"
     desc += "Scan" if recipe.is_edited_scan else ""
     suffix = scan_suffix(scan) if recipe.is_edited_scan and scan is not None else "T1w"
     space = MODEL if kept and not native else ""
@@ -275,7 +275,8 @@ def _capital(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
-def _in_a_name(source: Source) -> str:
+def source_in_a_name(source: Source) -> str:
+    """A source as a part of another one's file name, such as Seed0042."""
     return _capital(re.sub(r"[^A-Za-z0-9]", "", _source_stem(source)))
 
 

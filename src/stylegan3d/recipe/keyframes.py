@@ -83,10 +83,13 @@ class Still(Moment):
         From key frame `leg` to the one after it.
     t : float
         How far along the leg, 0 to 1, after easing.
+    shows : tuple of Recipe
+        The key frame, or both between two.
     """
 
     leg: int
     t: float
+    shows: tuple[Recipe, ...]
 
 
 def between(w_a: Tensor, w_b: Tensor, t: float, how: How = "linear") -> Tensor:
@@ -240,6 +243,7 @@ class _Leg:
             detail is not None and all(detail.source.is_same(end.source) for end in met),
             leg=leg,
             t=t,
+            shows=met,
         )
 
     def _w(self, t: float) -> Tensor:

@@ -70,6 +70,8 @@ class SessionState:
         When, as ISO 8601 in UTC.
     closed : bool
         Whether the window was closed as usual. If not, it came to a sudden end.
+    film : tuple of Recipe
+        The key frames of a film.
 
     Raises
     ------
@@ -87,6 +89,7 @@ class SessionState:
     view: JsonView = field(default_factory=dict)
     saved: str = ""
     closed: bool = False
+    film: tuple[Recipe, ...] = ()
 
     def __post_init__(self) -> None:
         if self.position >= len(self.states):
@@ -120,7 +123,8 @@ class SessionState:
             for model, items in self.favourites.items()
         }
         states = tuple(recipe and recipe.with_paths(change) for recipe in self.states)
-        return dataclasses.replace(self, states=states, favourites=favourites)
+        film = tuple(recipe.with_paths(change) for recipe in self.film)
+        return dataclasses.replace(self, states=states, favourites=favourites, film=film)
 
 
 def encode(state: SessionState, folder: Path) -> bytes:
@@ -146,8 +150,10 @@ def encode(state: SessionState, folder: Path) -> bytes:
         for model, items in state.favourites.items()
         for item in items
     )
+    film = ",\n".join(_text(recipe, inside) for recipe in state.film)
     text = json.dumps(head, allow_nan=False)[:-1]
-    return f'{text},\n"favourites": [{favourites}],\n"states": [{states}]}}\n'.encode()
+    text = f'{text},\n"film": [{film}],\n"favourites": [{favourites}],\n"states": [{states}]}}\n'
+    return text.encode()
 
 
 @lru_cache(maxsize=50_000)
@@ -202,6 +208,7 @@ def _state(plain: Json, folder: Path) -> SessionState:
         SessionState,
         {name: plain[name] for name in names}
         | {"states": [one and recipe(one) for one in plain["states"]], "favourites": favourites}
+        | {"film": [recipe(one) for one in plain.get("film", ())]}
         | {"closed": plain["closed"] is True},
     )
 

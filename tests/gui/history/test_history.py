@@ -372,7 +372,7 @@ def crashed_session(folder: Path, generator: Any, *numbers: int) -> Path:
     favourites = {generator.hash: (Favourite(recipes[-1], "the one"),)}
     view = {"tab": "Mix", "convention": "neurological", "point_mm": [0.0, 0.0, 0.0]}
     state = SessionState(
-        recipes, 1, MadeWith.of(generator), None, None, favourites, None, view
+        recipes, 1, MadeWith.of(generator), None, None, favourites, None, view, film=recipes[1:]
     ).stamped()
     kept.write(state)
     (kept.path / OWNER).unlink()
@@ -403,6 +403,7 @@ def test_a_session_that_ended_unexpectedly_is_offered_and_restored(window, sessi
     assert list(window.session.states) == [seed(51), seed(52), seed(53)]
     assert window.recipe == seed(52)
     assert window.session.favourites.items == (Favourite(seed(53), "the one"),)
+    assert window.explorer.export.film.recipes == (seed(52), seed(53))
     assert window.views.convention == "neurological"
     assert window.explorer.tabs.panels[window.explorer.tabs.currentIndex()].title == "Mix"
     assert not folder.exists(), "the session is this window's now"
@@ -573,6 +574,7 @@ def test_a_session_of_a_model_that_is_gone_is_told_in_a_sentence(window, session
 def test_a_session_is_saved_to_a_file_and_opened_again(window, tmp_path):
     walk(window, 71, 72)
     window.session.favourites.add(seed(72), "kept")
+    window.session.keep_film((seed(71),))
     path = tmp_path / "mine"
     window.explorer.sessions.save_as(path)
     saved = tmp_path / "mine.sg3d"
@@ -580,10 +582,12 @@ def test_a_session_is_saved_to_a_file_and_opened_again(window, tmp_path):
     window.wait(lambda: not window.explorer.sessions.files.running)
     walk(window, 73)
     window.session.favourites.restore({})
+    window.explorer.export.film.clear()
     drop(window.views, saved)
     window.wait(lambda: window.recipe == seed(72))
     assert list(window.session.states)[-2:] == [seed(71), seed(72)]
     assert window.session.favourites.items == (Favourite(seed(72), "kept"),)
+    assert window.session.film == (seed(71),)
 
 
 def test_a_damaged_session_file_is_told_in_a_sentence(window, tmp_path):
