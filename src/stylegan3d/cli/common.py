@@ -444,9 +444,8 @@ NEW_S, SAME_S = 5.0, 30.0
 
 def _span(seconds: float) -> str:
     """Such as "195 s", and above ten minutes "16 h 30 min"."""
-    minutes = round(seconds / 60)
-    hours = f"{minutes // 60} h " if minutes >= 60 else ""
-    return f"{seconds:.0f} s" if seconds < 600 else f"{hours}{minutes % 60} min"
+    hours, minutes = divmod(round(seconds / 60), 60)
+    return f"{seconds:.0f} s" if seconds < 600 else f"{hours} h {minutes} min"
 
 
 class ProgressLines:

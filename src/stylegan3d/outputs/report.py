@@ -213,6 +213,9 @@ def build_case(
     RecipeError, LatentError
         If the recipe does not fit the generator.
     """
+    from stylegan3d.segmentation import inference
+    from stylegan3d.segmentation.numbers import label_brain
+
     plain = recipe.replace(mix=None, edits=(), detail=None)
     whole = "Reconstruction" if recipe.source.kind == "projected" else "Synthetic brain"
     volumes = {whole: render_recipe(renderer, plain).volume}
@@ -243,11 +246,14 @@ def build_case(
     if case.withheld:
         return case
     tissues = {title: read_tissues(volume, space) for title, volume in volumes.items()}
+    numbers = None
+    if inference.bundled_regions().fits(space):
+        numbers = label_brain(volumes.get(SCAN, volumes[whole]), space).numbers(person, norms)
     return replace(
         case,
         measures={title: found.volumes for title, found in tissues.items()},
         measured=tissues[whole].how,
-        numbers=_numbers(volumes.get(SCAN, volumes[whole]), space, person, norms),
+        numbers=numbers,
     )
 
 
@@ -287,18 +293,6 @@ def _scan(recipe: Recipe) -> str:
     if "sha256" in scan:
         words.append(f"sha256 {str(scan['sha256'])[:16]}")
     return ", ".join(filter(None, words))
-
-
-def _numbers(
-    volume: np.ndarray, space: Space, person: Person, norms: Norms | None
-) -> Numbers | None:
-    """All numbers of a brain; None where the networks do not know the grid."""
-    from stylegan3d.segmentation import inference
-    from stylegan3d.segmentation.numbers import label_brain
-
-    if not inference.bundled_regions().fits(space):
-        return None
-    return label_brain(volume, space).numbers(person, norms)
 
 
 def _changed(recipe: Recipe) -> str:

@@ -176,8 +176,7 @@ def check_choices(generator: Generator, choices: Choices, noise: Noise = "fixed"
     """Raise StyleGAN3DError for unknown options, or ones that do not fit together or the model."""
     check_options(choices)
     Recipe(noise=noise, channel=choices.channel).check(generator)
-    original = choices.method == "original"
-    if choices.budget in TUNED and not original:
+    if choices.budget in TUNED and choices.method != "original":
         generator.require("tuning")
     if not fits_layer_noise(generator, choices.space, choices.method):
         return
@@ -186,7 +185,7 @@ def check_choices(generator: Generator, choices: Choices, noise: Noise = "fixed"
         raise StyleGAN3DError(
             "Noise maps are fitted to the scan and shown as fixed noise; leave the noise fixed."
         )
-    if not original and noise_effect(generator) < LEAST_NOISE:
+    if choices.method != "original" and noise_effect(generator) < LEAST_NOISE:
         raise StyleGAN3DError(
             f"Layer noise hardly changes the images of '{generator.name}', so fitting it is of no "
             "use; choose the space w+."

@@ -283,8 +283,7 @@ class Segmenter:
         ones are kept.
         """
         self.check(space)
-        digest = sha256(volume.tobytes()).digest()
-        key = digest, volume.shape, volume.dtype, dtype, confidence
+        key = sha256(volume.tobytes()).digest(), volume.shape, volume.dtype, dtype, confidence
         known = dict(self._latest)
         drawn = known.get(key) or known.get((*key[:-1], True))
         if drawn is None:

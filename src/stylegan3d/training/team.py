@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from stylegan3d.training.options import StyleGANSettings
 
 T = TypeVar("T")
-#: Processes wait so long for the first, which measures and writes, before they give up.
-PATIENCE = timedelta(hours=2)
 
 
 class Team:
@@ -188,7 +186,8 @@ def _launch(kind: str, size: int) -> Any:
     try:
         fabric = Fabric(
             accelerator=kind,
-            strategy=DDPStrategy(timeout=PATIENCE),
+            # They wait so long for the first, which measures and writes, before they give up.
+            strategy=DDPStrategy(timeout=timedelta(hours=2)),
             devices=size // nodes,
             num_nodes=nodes,
             plugins=[environment],
