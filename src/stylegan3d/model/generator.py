@@ -135,7 +135,8 @@ class Generator(Shown):
         self.synthesis: Synthesis = parts.synthesis.to(self.device).eval().requires_grad_(False)
         self.discriminator = parts.discriminator and parts.discriminator.to(self.device).eval()
         self.encoder = parts.encoder and parts.encoder.to(self.device).eval().requires_grad_(False)
-        self.w_avg = parts.w_avg.to(self.device, torch.float32)
+        # A view of a mapped file would keep all of the file in memory.
+        self.w_avg = parts.w_avg.to(self.device, torch.float32, copy=True)
         self.deviations, self.components = (
             values if values is None else values.to(self.device, torch.float32)
             for values in (parts.deviations, parts.components)
