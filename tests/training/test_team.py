@@ -1,6 +1,7 @@
 """A batch dealt out to processes and microbatches trains as one that is not."""
 
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -18,7 +19,7 @@ from stylegan3d.base import ModelError
 from stylegan3d.cli import main
 from stylegan3d.networks.discriminator import Discriminator, minibatch_stddev
 from stylegan3d.training.options import change_settings, stylegan_4mm, tiny
-from stylegan3d.training.run import LOG, Run, load_run
+from stylegan3d.training.run import CHECKPOINT, LOG, Run, load_run
 from stylegan3d.training.stylegan import Step, StyleGANTask, _group_order, train_stylegan
 from stylegan3d.training.team import Team, join_team, started_processes
 
@@ -122,6 +123,33 @@ def test_a_signal_to_one_process_stops_both_after_the_same_step(pack, tmp_path):
     assert steps > 0
     changes = {"steps": steps + 1}
     assert train_stylegan(pack, out, resume=True, changes=changes).steps == steps + 1
+
+
+@pytest.mark.soak
+def test_two_processes_that_are_killed_go_on_to_the_same_weights(pack, tmp_path):
+    pytest.importorskip("lightning_fabric")
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    words = ["--preset", "tiny", *set_words("steps=40", "save_seconds=0")]
+    assert start(pack, whole, *words).wait(200) == 0
+    draw, file = random.Random(0), killed / CHECKPOINT
+    saved = lambda: file.stat().st_mtime_ns if file.exists() else 0  # noqa: E731
+    for _ in range(3):
+        before, deadline = saved(), time.monotonic() + 60
+        process = start(pack, killed, *(["--resume"] if before else words))
+        while saved() == before and time.monotonic() < deadline:
+            time.sleep(0.01)
+        time.sleep(draw.uniform(0, 0.5))
+        for worker in [*psutil.Process(process.pid).children(recursive=True), process]:
+            worker.kill()
+        process.communicate()
+    assert 0 < load(killed).steps < 40
+    process = start(pack, killed, "--resume")
+    _, errors = process.communicate(timeout=200)
+    assert process.returncode == 0, errors
+    ends = [torch.load(run / CHECKPOINT, weights_only=True) for run in (whole, killed)]
+    for name, state in ends[0]["averages"].items():
+        for key, value in state.items():
+            assert torch.equal(value, ends[1]["averages"][name][key]), f"{name} {key}"
 
 
 def step_of_srun(rank, **variables):
