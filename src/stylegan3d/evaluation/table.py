@@ -117,7 +117,7 @@ METRICS: tuple[Metric, ...] = (
             "sulcal_depth": "mean depth of sulci, mm",
         },
     ),
-    Metric("cubes", "Where do they differ from real ones?"),
+    Metric("cubes", "Where do they differ from real ones?", "evaluation"),
     Metric(
         "diversity",
         "Are they as diverse?",

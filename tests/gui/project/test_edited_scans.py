@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import threading
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from napari_stylegan3d.views.display import in_3d
 from napari_stylegan3d.views.layers import DifferenceOverlay
 from stylegan3d import scans
 from stylegan3d.geometry.space import Upright
-from stylegan3d.recipe.description import marked
+from stylegan3d.recipe.description import describe_recipe, marked
 from stylegan3d.recipe.recipe import Detail, Edit, Mix, Recipe, Source
 from stylegan3d.render.editable import FineScan
 from stylegan3d.render.figures import Look, draw_planes
@@ -298,11 +299,14 @@ def test_walks_and_films_move_the_scan(window, case, tmp_path):
     assert all(recipe["detail"] for recipe in about["Recipes"])
     model = Recipe(case.source).latent(window.session.generator)
     brain = window.explorer.rendering.loaded.renderer.render(model, noise="none").volume
-    look = Look(SCREEN_SCALE, convention="radiological", caption=marked(Look().caption, last))
+    caption = marked(Look().caption, last)
+    look = Look(SCREEN_SCALE, convention="radiological")
     point, space = tuple(window.viewer.dims.point), window.session.generator.space
+    shown = ((scan, window.recipe), (edited, last), (brain, window.recipe))
+    looks = [replace(look, caption=f"{describe_recipe(recipe)}. {caption}") for _, recipe in shown]
     drawn = [
-        np.asarray(draw_planes(Upright.of(v, space), look, at_mm=point).convert("L"), float)
-        for v in (scan, edited, brain)
+        np.asarray(draw_planes(Upright.of(v, space), own, at_mm=point).convert("L"), float)
+        for (v, _), own in zip(shown, looks, strict=True)
     ]
     assert np.abs(pictures[0] - drawn[0]).mean() < 0.1, "the first key frame is the scan"
     assert np.abs(pictures[0] - drawn[2]).mean() > 1
