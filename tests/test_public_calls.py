@@ -53,6 +53,7 @@ def brain(generator):
         (lambda G: stylegan3d.project(G, brain(G), channel=1), "image channel 1, but"),
         (lambda G: stylegan3d.project(G, brain(G), noise=-5), "a whole number from 0 to"),
         (lambda G: stylegan3d.pca_directions(G, 2, seed=-1), "seed must be a whole number"),
+        (lambda G: stylegan3d.similarity(brain(G), brain(G)[1:], brain(G) > 0), "of one grid"),
         (lambda G: evaluate(G, None, EvaluationSettings(samples=3)), "samples is 3, but must be"),
     ],
 )

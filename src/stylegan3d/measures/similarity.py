@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.ndimage import gaussian_filter
 
+from stylegan3d.base import StyleGAN3DError
 from stylegan3d.geometry.space import Space
 from stylegan3d.measures.attributes import BACKGROUND, read_tissues
 
@@ -34,8 +35,16 @@ def similarity(a: np.ndarray, b: np.ndarray, mask: np.ndarray) -> dict[str, floa
     dict
         "psnr" in dB (peak 1), "ssim" (Wang et al. 2004; Gaussian window of sigma 1.5 voxels,
         averaged over the mask), "ncc" (Pearson correlation), "mae" (mean absolute error).
+
+    Raises
+    ------
+    StyleGAN3DError
+        If they are not on one grid.
     """
     a, b = np.asarray(a, np.float32), np.asarray(b, np.float32)
+    if not a.shape == b.shape == np.shape(mask):
+        grids = f"{a.shape}, {b.shape} and, the mask, {np.shape(mask)}"
+        raise StyleGAN3DError(f"Only volumes of one grid can be compared, and these have {grids}.")
     inside_a, inside_b = a[mask].astype(np.float64), b[mask].astype(np.float64)
     error = float(np.mean((inside_a - inside_b) ** 2))
     psnr = 10 * np.log10(1 / error) if error > 0 else float("inf")
