@@ -367,7 +367,7 @@ def save_picture(
 
 def save_film(report: Progress, loaded: Loaded, target: ExportTarget, film: Film) -> SavedFiles:
     """Draw a film with a separate renderer, so that the window's is not blocked."""
-    from stylegan3d.outputs.films import check_suffix, film_files
+    from stylegan3d.outputs.films import check_suffix, film_files, film_sidecar
     from stylegan3d.render.renderer import Renderer
 
     check_suffix(target.path)
@@ -377,8 +377,6 @@ def save_film(report: Progress, loaded: Loaded, target: ExportTarget, film: Film
     renderer = Renderer(loaded.generator, loaded.renderer.details)
     drawn = film_files(target.path, film, loaded.generator, renderer, report)
     lasting = replace(film, recipes=tuple(_lasting(r, moved) for r in film.recipes))
-    from stylegan3d.outputs.films import film_sidecar
-
     told = film_sidecar(lasting, loaded.generator, target.path)
     told |= results.doubts_entry(*(recipe.scan() for recipe in film.recipes))
     drawn[results.json_path(target.path)] = to_json(told).encode()

@@ -74,7 +74,7 @@ class FilmPart(QWidget):
         self._thumbnails: Thumbnails | None = None
         self._seconds_each = 0.0
         #: Items hold only a key: Qt copies dragged items, and cannot copy recipes.
-        self._recipes: dict[int, Recipe] = {}
+        self._recipes: list[Recipe] = []
         self.frames = self._make_list()
         button = controls.push_button
         self.add = button("export.frames_add")
@@ -127,9 +127,8 @@ class FilmPart(QWidget):
         for recipe in recipes:
             item = QListWidgetItem(describe_recipe(recipe))
             item.setToolTip(f"{describe_recipe(recipe)}\nDrag it to another place in the film.")
-            key = len(self._recipes)
-            self._recipes[key] = recipe
-            item.setData(FRAME, key)
+            item.setData(FRAME, len(self._recipes))
+            self._recipes.append(recipe)
             item.setSizeHint(QSize(0, THUMBNAIL.height() + 6))
             image = self._thumbnails and self._thumbnails.image(recipe)
             if image:
@@ -137,7 +136,7 @@ class FilmPart(QWidget):
             self.frames.addItem(item)
         if self._thumbnails is not None:
             self._thumbnails.want(OWNER, self.recipes)
-        self._show()
+        self._keep()
 
     def _make_list(self) -> QListWidget:
         frames = controls.named(QListWidget(), "export.frames")
@@ -173,17 +172,21 @@ class FilmPart(QWidget):
         self.frames.itemDoubleClicked.connect(
             lambda item: self.session.change(self._recipe_of(item))
         )
-        self.frames.model().rowsMoved.connect(self._show)
+        self.frames.model().rowsMoved.connect(self._keep)
         self.session.favourites.changed.connect(self._show)
         self.session.filmChanged.connect(self._take)
         self.form.changed.connect(self._show)
 
     def _take(self) -> None:
         """Show the session's key frames."""
-        recipes = self.session.film
-        if recipes != self.recipes:
+        if self.session.film != self.recipes:
             self.frames.clear()
-            self.add_recipes(*recipes)
+            self.add_recipes(*self.session.film)
+        self._show()
+
+    def _keep(self) -> None:
+        """The session's key frames are those of the list."""
+        self.session.keep_film(self.recipes)
 
     def _recipe_of(self, item: QListWidgetItem) -> Recipe:
         return self._recipes[int(item.data(FRAME))]
@@ -191,7 +194,7 @@ class FilmPart(QWidget):
     def _remove(self) -> None:
         for item in self.frames.selectedItems():
             self.frames.takeItem(self.frames.row(item))
-        self._show()
+        self._keep()
 
     def _show(self, *_event: object) -> None:
         """Describe the film, or what is still missing for it."""
@@ -205,7 +208,6 @@ class FilmPart(QWidget):
         missing = "Add at least two brains." if len(self.recipes) < 2 else ""
         self.note.setText(missing or self._estimate())
         self.can_save = not missing
-        self.session.keep_film(self.recipes)
         self.changed.emit()
 
     def _estimate(self) -> str:

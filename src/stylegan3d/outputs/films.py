@@ -103,7 +103,7 @@ def draw_film(film: Film, generator: Generator, renderer: Renderer) -> Iterator[
         volume = Upright.of(rendered.volume, rendered.space)
         mark = mark_of(still.detail is not None, still.is_edited_scan)
         whose = " to ".join(map(describe_recipe, still.shows))
-        look = replace(film.look, caption=f"{whose}. {with_mark(mark, film.look.caption)}")
+        look = replace(film.look, caption=with_mark(whose, with_mark(mark, film.look.caption)))
         yield draw_planes(volume, look, planes=film.planes, at_mm=film.at_mm)
 
 
