@@ -118,9 +118,7 @@ class _GuiThread(QObject):
         call()
 
 
-@cache
-def _gui_thread() -> _GuiThread:
-    return _GuiThread()
+_gui_thread = cache(_GuiThread)
 
 
 class BackgroundWork(QObject):

@@ -422,10 +422,8 @@ class LabelDrawing(QObject, OwnLayer):
         layer.name, layer.editable = NAME, True
         self.add(layer)
         for event in (self.layer.events.paint, self.layer.events.labels_update):
-            event.connect(self._on_event)
-
-    def _on_event(self, _: object) -> None:
-        QTimer.singleShot(0, self._look)  # napari emits it before it has drawn the stroke
+            # napari emits it before it has drawn the stroke
+            event.connect(lambda _: QTimer.singleShot(0, self._look))
 
     def _look(self) -> None:
         now = self.labels
@@ -476,7 +474,11 @@ class LabelsController(QObject):
         self._reading = LatestWins(read_labels, self, self._on_read, slot("segmenting the brain"))
         self._work = LatestWins(fit, self, self._on_fitted, slot("generating from labels"))
         self.busyChanged = self._reading.busyChanged
-        self._job = LongJob(self, self._on_saved, slot("saving the generated brain"))
+        self._job = LongJob(
+            self,
+            lambda paths: report_done(f"Saved {paths[0].name} and {paths[1].name}."),
+            slot("saving the generated brain"),
+        )
         #: The movement that is mapped over the brain.
         self._mapped: Movement | None = None
         self._field: Field | None = None
@@ -870,9 +872,6 @@ class LabelsController(QObject):
         path = dialogs.save_file(self.box, "Save the generated brain", dialogs.VOLUMES)
         if path is not None:
             self._job.start(save_fitted, wish, path)
-
-    def _on_saved(self, paths: list[Path]) -> None:
-        report_done(f"Saved {paths[0].name} and {paths[1].name}.")
 
     def _close(self) -> None:
         """Close the labels, and return to the previous view."""

@@ -228,7 +228,10 @@ class VisitsController(QObject):
         self._overlaid = False
         self.reading = LongJob(self, self._on_read, self._on_unread)
         self.job = LongJob(
-            self, self._on_compared, self._on_not_compared, progressed=self._on_progress
+            self,
+            self._on_compared,
+            lambda error: self._say(self._comparing, sentence(error, "comparing visits")),
+            progressed=self._on_progress,
         )
         self.saving = LongJob(
             self,
@@ -403,9 +406,6 @@ class VisitsController(QObject):
         if key == self._key:
             self.dialog.show_result(compared)
             self._enable()
-
-    def _on_not_compared(self, error: Exception) -> None:
-        self._say(self._comparing, sentence(error, "comparing visits"))
 
     def _save(self) -> None:
         compared = self.found.get(self._key)

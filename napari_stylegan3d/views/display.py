@@ -124,10 +124,14 @@ def put(layer: Layer, data: Any, scale: npt.ArrayLike, translate: npt.ArrayLike)
         layer.data = data
     moved = not (np.allclose(layer.scale, scale) and np.allclose(layer.translate, translate))
     if moved:
+        vars(layer)["refresh"] = lambda *_, **__: None
         with events.scale.blocker(), events.translate.blocker():
             layer.scale, layer.translate = np.asarray(scale), np.asarray(translate)
     if data is not layer.data:
         layer.data = data
+    if moved:
+        del vars(layer)["refresh"]
+        layer.refresh()
     if moved or shape != np.shape(layer.data):
         events.translate()
 
@@ -199,17 +203,30 @@ def in_3d(layer: Layer) -> tuple[Any, np.ndarray, np.ndarray]:
     return coarse.data, np.array(coarse.scale), np.array(coarse.translate)
 
 
+#: Viewers in which grids change, and whether a crosshair was to be copied meanwhile.
+changing: dict[ViewerModel, bool] = {}
+
+
 @contextmanager
 def keeping_point(viewer: ViewerModel) -> Iterator[None]:
-    """Keep the crosshair while the grid of a layer changes.
+    """Keep the crosshair while grids of layers change, here and in the viewers that follow.
 
     On a coarser one there are fewer steps, and napari's sliders, which count steps, would move it
     to the edge of the field of view.
     """
+    if viewer in changing:
+        yield
+        return
     dims, point = viewer.dims, viewer.dims.point
-    yield
+    changing[viewer] = False
+    try:
+        yield
+    finally:
+        followed = changing.pop(viewer)
     if len(point) == dims.ndim and tuple(dims.point) != tuple(point):
         dims.point = point
+    elif followed:
+        dims.events.point()
 
 
 def set_limits(layer: Image, limits: tuple[float, float]) -> None:

@@ -17,17 +17,8 @@ from napari.layers import Image, Labels, Layer
 from napari.utils import Colormap
 from qtpy.QtCore import QTimer
 
-from napari_stylegan3d.views.display import (
-    FLAT,
-    KEY,
-    OVERLAY,
-    VOLUME_ORDER,
-    ViewPlane,
-    in_3d,
-    insert,
-    keeping_point,
-    put,
-)
+from napari_stylegan3d.views import display
+from napari_stylegan3d.views.display import ViewPlane
 from napari_stylegan3d.views.layers import SOLID, STEPS, keeping_active
 from napari_stylegan3d.views.look import ViewLook
 from napari_stylegan3d.widgets.controls import Links, single_shot
@@ -38,10 +29,6 @@ TOOLS = (
     *("brush_size", "n_edit_dimensions", "contiguous"),
     *("preserve_labels", "selected_label", "mode"),
 )
-#: Modes that transform the layer, which copies follow separately.
-NOT_SHARED = ("transform",)
-#: napari's keys that act on a layer's edit history.
-UNDO, REDO = "Control-Z", "Control-Shift-Z"
 
 
 class SharedTools:
@@ -67,13 +54,13 @@ class SharedTools:
                 links.connect(getattr(one.events, name), partial(self._share, name, one, other))
         # napari emits some changes before making them.
         links.connect(copy.events.paint, lambda _: QTimer.singleShot(0, self._on_stroke))
-        copy.bind_key(UNDO, lambda _: source.undo(), overwrite=True)
-        copy.bind_key(REDO, lambda _: source.redo(), overwrite=True)
+        copy.bind_key("Control-Z", lambda _: source.undo(), overwrite=True)
+        copy.bind_key("Control-Shift-Z", lambda _: source.redo(), overwrite=True)
 
     @staticmethod
     def _share(name: str, one: Labels, other: Labels, _: Any = None) -> None:
         value = getattr(one, name)
-        if name == "mode" and str(value) in NOT_SHARED:
+        if name == "mode" and str(value) == "transform":  # copies follow that separately
             value = "pan_zoom"
         if getattr(other, name) != value:
             setattr(other, name, value)
@@ -86,13 +73,6 @@ class SharedTools:
         self.copy.undo()
         places = np.nonzero(done != np.asarray(self.source.data))
         self.source.data_setitem(places, done[places])
-
-
-def share_active(main: ViewerModel, model: ViewerModel, copies: dict[Any, Any]) -> None:
-    """Select in a follower the copy of the active layer."""
-    copy = copies.get(main.layers.selection.active)
-    if model.layers.selection.active is not copy:
-        model.layers.selection.active = copy
 
 
 #: Differences below this share of the limit are transparent in 3D, so as not to hide larger ones.
@@ -133,10 +113,8 @@ class VolumeLook:
 
     def dress(self, source: Layer, copy: Layer) -> None:
         """Style a layer according to the look."""
-        if isinstance(source, Image) and isinstance(copy, Image):
-            self._dress_image(source, copy)
-
-    def _dress_image(self, source: Image, copy: Image) -> None:
+        if not (isinstance(source, Image) and isinstance(copy, Image)):
+            return
         difference = is_difference(source)
         limits = tuple(source.contrast_limits)
         # A maximum projection would only show increases; translucent rendering shows both signs.
@@ -160,7 +138,9 @@ class VolumeLook:
         planes = [
             {
                 "position": self._position(copy, axis, cut.position_mm),
-                "normal": tuple((-1.0 if cut.upper else 1.0) * (axis == i) for i in VOLUME_ORDER),
+                "normal": tuple(
+                    (-1.0 if cut.upper else 1.0) * (axis == i) for i in display.VOLUME_ORDER
+                ),
                 "enabled": True,
             }
             for axis, cut in enumerate(self.look.cuts)
@@ -174,12 +154,12 @@ class VolumeLook:
         point = self.middle.copy()
         point[axis] += position_mm
         index = np.asarray(copy.world_to_data(point), dtype=float)
-        return tuple(index[list(VOLUME_ORDER)].tolist())
+        return tuple(index[list(display.VOLUME_ORDER)].tolist())
 
 
 def is_difference(layer: Layer) -> bool:
     """Whether a layer shows a difference."""
-    provenance = layer.metadata.get(KEY)
+    provenance = layer.metadata.get(display.KEY)
     return isinstance(provenance, Provenance) and provenance.kind == "difference"
 
 
@@ -247,7 +227,7 @@ class Follower:
         """Update the data now, without the delay of the 3D view."""
         self._settle.stop()
         # What has only slices waits for its volume.
-        flat = {layer for layer in self._stale if layer.metadata.get(FLAT)}
+        flat = {layer for layer in self._stale if layer.metadata.get(display.FLAT)}
         for layer in self._stale - flat:
             if layer in self._copies:
                 self._update(layer)
@@ -271,7 +251,7 @@ class Follower:
                 self.model.layers.remove(layer)
         self.model.layers.extend(shown)
         if self.model.dims.ndim == 3:
-            self.model.dims.order = self.plane.order if self.plane else VOLUME_ORDER
+            self.model.dims.order = self.plane.order if self.plane else display.VOLUME_ORDER
         if source is not None and source in self._copies:
             self._copies[source].visible = source.visible and not shown
 
@@ -317,21 +297,25 @@ class Follower:
         return sum(layer in self._copies for layer in above)
 
     def _add(self, source: Layer) -> None:
-        if self.plane is None and OVERLAY in source.metadata:
+        if self.plane is None and display.OVERLAY in source.metadata:
             return  # in 3D an outline would be a shell that hides the brain
         data, meta, kind = source.as_layer_data_tuple()
-        meta = {**meta, "metadata": {OVERLAY: True} if OVERLAY in source.metadata else {}}
+        meta = {
+            **meta,
+            "metadata": {display.OVERLAY: True} if display.OVERLAY in source.metadata else {},
+        }
         if kind == "image":
             meta["contrast_limits"] = source.contrast_limits
         copy = Layer.create(data, meta, kind)
+        vars(copy)["_update_thumbnail"] = lambda: None  # in no list that anybody sees
         self._copies[source] = copy
         if self.plane is None and isinstance(source, Labels):
             # Structures inside the brain must be visible through it.
             copy.blending = "translucent_no_depth"
         self._links[source] = self._make_links(source, copy)
         with keeping_active(self.model):
-            insert(self.model, self._index_of(source), copy)
-        order = self.plane.order if self.plane else VOLUME_ORDER
+            display.insert(self.model, self._index_of(source), copy)
+        order = self.plane.order if self.plane else display.VOLUME_ORDER
         if self.model.dims.ndim == 3 and tuple(self.model.dims.order) != order:
             self.model.dims.order = order
         if self.plane is None:
@@ -407,13 +391,16 @@ class Follower:
     def _fill(self, source: Layer, copy: Layer) -> None:
         """Give a copy the voxels of its source, in 3D those of the coarser grid if there is one."""
         flat = source.data, source.scale, source.translate
-        with keeping_point(self.main):
-            put(copy, *(in_3d(source) if self.plane is None else flat))
-        self._follow_point()
+        with display.keeping_point(self.main):
+            display.put(copy, *(display.in_3d(source) if self.plane is None else flat))
+            self._follow_point()
 
     def _share_active(self, _: Any = None) -> None:
-        if self.plane is not None:
-            share_active(self.main, self.model, self._copies)
+        """Select the copy of the active layer."""
+        selection, active = self.model.layers.selection, self.main.layers.selection.active
+        copy = self._copies.get(active) if active is not None else None
+        if self.plane is not None and selection.active is not copy:
+            selection.active = copy
 
     def _follow_point(self, _: Any = None) -> None:
         self._copy_point(self.main, self.model)
@@ -425,6 +412,9 @@ class Follower:
         # World millimetres, not steps: the ranges of two viewers may differ.
         point = leader.dims.point
         if self._syncing or len(point) != len(follower.dims.point):
+            return
+        if self.main in display.changing:
+            display.changing[self.main] = True
             return
         self._syncing = True
         try:

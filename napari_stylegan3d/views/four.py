@@ -140,7 +140,9 @@ class ReadoutBar(QWidget):
         self.tools.clicked.connect(
             lambda: menu.popup(self.tools.mapToGlobal(QPoint(0, -menu.sizeHint().height())))
         )
-        marks.toolChanged.connect(self._show_tool)
+        marks.toolChanged.connect(
+            lambda tool: self.tools.setText(f"{NAMES[tool]} ▾" if tool else "Tools ▾")
+        )
 
     def _fill_tools(
         self, menu: QMenu, marks: Marks, go_to: Callable[[tuple[float, ...]], None]
@@ -175,10 +177,6 @@ class ReadoutBar(QWidget):
             action.setObjectName(f"views.marks.{name}")
             action.setToolTip(tip)
             action.setEnabled(bool(shown))
-
-    def _show_tool(self, tool: str) -> None:
-        """Name the tool that the next drag uses."""
-        self.tools.setText(f"{NAMES[tool]} ▾" if tool else "Tools ▾")
 
     def _make_white(self) -> QDoubleSpinBox:
         spin = controls.number(

@@ -10,17 +10,8 @@ from napari.components import ViewerModel
 from napari.layers import Image
 from qtpy.QtCore import QObject, Signal
 
-from napari_stylegan3d.views.display import (
-    COARSE,
-    FLAT,
-    KEY,
-    DisplayArray,
-    insert,
-    keeping_point,
-    place,
-    put,
-    set_limits,
-)
+from napari_stylegan3d.views import display
+from napari_stylegan3d.views.display import DisplayArray
 from napari_stylegan3d.views.layers import SOLID, SPARE, ColorScale, DifferenceOverlay, OwnLayer
 from stylegan3d.session.provenance import Provenance
 
@@ -268,13 +259,13 @@ class Stage(QObject, OwnLayer):
         if self._deface and self._scan is not None:
             volume = self._defaced(volume)
         # Caption first, then voxels: a picture must never have another one's caption.
-        layer.metadata = {KEY: provenance, FLAT: flat, COARSE: coarse}
+        layer.metadata = {display.KEY: provenance, display.FLAT: flat, display.COARSE: coarse}
         layer.name = LAYER_NAMES[provenance.kind]
         colormap = SOLID if difference else "gray"
         if layer.colormap.name != getattr(colormap, "name", colormap):
             layer.colormap = colormap
         self._set_limits()
-        with keeping_point(self.viewer):
+        with display.keeping_point(self.viewer):
             self._set_voxels(layer, volume, passing)
         if not layer.visible:  # napari rebuilds its scene even if nothing changed
             layer.visible = True
@@ -376,13 +367,13 @@ class Stage(QObject, OwnLayer):
         canvas, data = self._canvas, volume.data
         if not passing:
             self._canvas = None
-            place(layer, volume)
+            display.place(layer, volume)
         elif canvas is None or canvas is not layer.data or canvas.shape != data.shape:
             self._canvas = data.copy(order="K")
-            put(layer, self._canvas, volume.scale, volume.translate)
+            display.put(layer, self._canvas, volume.scale, volume.translate)
         else:
             np.copyto(canvas, data)
-            put(layer, canvas, volume.scale, volume.translate)
+            display.put(layer, canvas, volume.scale, volume.translate)
             layer.refresh(thumbnail=False, highlight=False, extent=False)
             self.repainted.emit(layer)
 
@@ -405,17 +396,17 @@ class Stage(QObject, OwnLayer):
             interpolation2d="linear",
             rendering="attenuated_mip",
             attenuation=0.5,
-            metadata={KEY: provenance},
+            metadata={display.KEY: provenance},
             **volume.layer_kwargs(),
         )
         self.layer.events.contrast_limits.connect(self._on_limits)
-        insert(self.viewer, self.above_pictures, self.layer)
+        display.insert(self.viewer, self.above_pictures, self.layer)
 
     def _set_limits(self) -> None:
         if self.layer is not None:
             self._setting = True
             try:
-                set_limits(self.layer, self.limits)
+                display.set_limits(self.layer, self.limits)
             finally:
                 self._setting = False
         self.levelsChanged.emit()

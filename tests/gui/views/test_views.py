@@ -246,3 +246,21 @@ def test_a_layer_that_goes_is_finished_with_in_each_canvas_own_context(four, mon
     four.viewer.layers.remove(layer)
     assert len(flushed) >= 4
     assert all(flushed)
+
+
+def test_another_grid_is_sliced_once_or_twice_in_each_view(four):
+    """The views must not send their crosshairs to and fro while their grids differ."""
+    point = tuple(four.viewer.dims.point)
+    drawn = dict.fromkeys((view.name for view in four.views), 0)
+
+    def count(name):
+        return lambda _: drawn.update({name: drawn[name] + 1})
+
+    for view in four.views:
+        view.model.layers[-1].events.set_data.connect(count(view.name))
+    coarser = upright(phantom()[::2, ::2, ::2], AFFINE @ np.diag([2, 2, 2, 1]))
+    four.stage.show(coarser, Provenance("generated"))
+    four.view("3D").follower.settle()
+    assert all(1 <= times <= 3 for times in drawn.values()), drawn
+    for view in four.views:
+        np.testing.assert_allclose(view.model.dims.point, point)
