@@ -201,3 +201,14 @@ def painter_folder(painter_run, people, tmp_path_factory):
     folder = tmp_path_factory.mktemp("exported") / "paint-tiny"
     export_translation(painter_run, people, Reader(), folder, notes={"limits": ["phantoms only"]})
     return folder
+
+
+@pytest.fixture
+def cluster(monkeypatch):
+    """Address of a Dask cluster whose two workers are threads of this process."""
+    distributed = pytest.importorskip("distributed")
+    monkeypatch.setattr("stylegan3d.pools._use_threads", lambda count: None)
+    with distributed.LocalCluster(
+        n_workers=2, threads_per_worker=1, processes=False, dashboard_address=":0"
+    ) as found:
+        yield found.scheduler_address

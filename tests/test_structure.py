@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[1]
 ENGINE, PLUGIN = "stylegan3d", "napari_stylegan3d"
 FOLDERS = {ENGINE: ROOT / "src" / ENGINE, PLUGIN: ROOT / PLUGIN}
 #: Extras that bring what the program uses where it is there.
-OPTIONAL = ("train", "mp4", "cluster", "dicom", "export", "hub")
+OPTIONAL = ("train", "mp4", "cluster", "dicom", "export", "hub", "large")
 #: The one file that uses what vispy and napari keep to themselves: it draws a canvas larger than
 #: its window, and spares the sliders.
 PRIVATES = "display.py"

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import inspect
-import multiprocessing
 import os
 import platform
 import time
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import cache
 from operator import length_hint
@@ -19,7 +17,7 @@ from typing import Any, TypeVar, cast
 import torch
 import torch.nn.functional as F
 
-from stylegan3d.base import SILENT, ModelError, Progress, StyleGAN3DError
+from stylegan3d.base import SILENT, ModelError, Progress
 from stylegan3d.memory import keep_large_blocks
 
 R = TypeVar("R")
@@ -199,33 +197,3 @@ def computed(
             found.append(one)
             progress(len(found), total)
     return found
-
-
-def in_processes(
-    function: Callable[..., R], tasks: Iterable[tuple[Any, ...]], jobs: int, lost: StyleGAN3DError
-) -> Iterator[tuple[tuple[Any, ...], R]]:
-    """What a function makes of each of some arguments, in processes of one thread, as it is ready.
-
-    Parameters
-    ----------
-    tasks : iterable of tuple
-        The arguments.
-    jobs : int
-        Number of processes.
-    lost : StyleGAN3DError
-        Raised if a process ends before its work.
-
-    Yields
-    ------
-    arguments, result
-    """
-    context = multiprocessing.get_context("spawn")  # forking a process with torch may hang
-    with ProcessPoolExecutor(jobs, context, torch.set_num_threads, (1,)) as pool:
-        futures = {pool.submit(function, *task): task for task in tasks}
-        try:
-            for future in as_completed(futures):
-                yield futures[future], future.result()
-        except BrokenProcessPool as error:
-            raise lost from error
-        finally:
-            pool.shutdown(cancel_futures=True)

@@ -194,7 +194,7 @@ def test_on_a_cluster_a_killed_worker_costs_no_scan(bench):
 
 def test_no_scheduler_is_said_in_words(bench, monkeypatch):
     b = bench(sub_1="one")
-    monkeypatch.setattr("stylegan3d.cohort.run.CONNECT_S", 0.5)
+    monkeypatch.setattr("stylegan3d.pools.CONNECT_S", 0.5)
     with pytest.raises(StyleGAN3DError, match="No Dask scheduler answers at"):
         b.run(scheduler="tcp://127.0.0.1:1")
     monkeypatch.setitem(sys.modules, "distributed", None)

@@ -1,6 +1,8 @@
 """A pack is whole or refused, whatever interrupts its writing or damages its files."""
 
 import json
+import math
+import sys
 
 import numpy as np
 import pytest
@@ -81,3 +83,31 @@ def test_a_pack_that_may_not_be_read_is_not_called_damaged(tmp_path, monkeypatch
     with pytest.raises(StyleGAN3DError, match="check its permissions") as caught:
         load_pack(tmp_path)
     assert "delete" not in str(caught.value)
+
+
+def test_the_table_of_many_is_a_file_of_its_own(tmp_path, monkeypatch):
+    monkeypatch.setattr(pack, "MANY_ROWS", 2)
+    with monkeypatch.context() as patch:
+        patch.setitem(sys.modules, "pyarrow", None)
+        with pytest.raises(StyleGAN3DError, match=r"pip install 'napari-stylegan3d\[large\]'"):
+            pack_of(tmp_path, 1, 2, 3)
+    pytest.importorskip("pyarrow")
+    rows = [
+        {"split": "train", "age": 7.5, "n": 1, "doubts": [{"a": None}], "mixed": 1},
+        {"split": "train", "age": math.nan, "n": None, "doubts": [], "mixed": "x"},
+        {"split": "validation", "age": None, "n": 3, "doubts": [], "mixed": None, "sex": "F"},
+    ]
+    write_pack(tmp_path, rows, lambda row: np.zeros((2, 2, 2)), Space((2, 2, 2), np.eye(4)), {})
+    found = load_pack(tmp_path).table
+    told = {"split": "train", "age": 7.5, "n": 1, "doubts": [{"a": None}], "mixed": 1, "sex": None}
+    assert found[0] == told
+    assert (found[1]["age"], found[2]["n"], found[2]["sex"]) == (None, 3, "F")
+    (file,) = tmp_path.glob("table-*.parquet")
+    file.write_bytes(b"spoilt")
+    with pytest.raises(StyleGAN3DError, match="is damaged"):
+        load_pack(tmp_path)
+    file.unlink()
+    with pytest.raises(StyleGAN3DError, match=r"parquet is missing"):
+        load_pack(tmp_path)
+    pack_of(tmp_path, 1)
+    assert not list(tmp_path.glob("table-*")), "the table of an earlier state is removed"

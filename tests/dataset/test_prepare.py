@@ -4,7 +4,7 @@ import errno
 import hashlib
 import os
 import shutil
-from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from studies import MEAN_BRAIN, make_study, prepared, save_prepared, save_raw, write_splits
 
-from stylegan3d import devices
+from stylegan3d import pools
 from stylegan3d.base import OutputError, StyleGAN3DError
 from stylegan3d.dataset import scan_preparation as preparing
 from stylegan3d.dataset.pack import load_pack
@@ -130,8 +130,11 @@ def test_a_finished_pack_takes_in_only_what_is_new(ready, target, tmp_path, monk
     prepare(ready, tmp_path / "pack")
     before = digest(tmp_path / "pack")
     worked = count_work(monkeypatch)
+    (volumes,) = (tmp_path / "pack").glob("volumes-*.npy")
+    inode = volumes.stat().st_ino
     prepare(ready, tmp_path / "pack")
     assert worked == []
+    assert volumes.stat().st_ino == inode, "volumes that are as they were are not written again"
     assert digest(tmp_path / "pack") == before
     save_prepared(ready / "sub-00_T1w.nii.gz", target, 7)
     pack = prepare(ready, tmp_path / "pack")
@@ -142,19 +145,12 @@ def test_a_finished_pack_takes_in_only_what_is_new(ready, target, tmp_path, monk
     assert len(worked) == 6  # other settings: everything anew
 
 
-class Threads(ThreadPoolExecutor):
-    """Stand in for processes, which take seconds to start."""
-
-    def __init__(self, jobs, context, initializer, initargs):
-        super().__init__(jobs, initializer=initializer, initargs=initargs)
-
-
-@pytest.mark.parametrize(
-    "workers", [Threads, pytest.param(ProcessPoolExecutor, marks=pytest.mark.soak)]
-)
-def test_several_workers_give_the_same_pack(folder, finished, tmp_path, monkeypatch, workers):
-    monkeypatch.setattr(devices, "ProcessPoolExecutor", workers)
-    prepare(folder, tmp_path / "two", jobs=2)
+@pytest.mark.parametrize("where", ["cluster", pytest.param("processes", marks=pytest.mark.soak)])
+def test_several_workers_give_the_same_pack(folder, finished, tmp_path, request, where):
+    how = {"jobs": 2}
+    if where == "cluster":
+        how = {"scheduler": request.getfixturevalue("cluster")}
+    prepare(folder, tmp_path / "two", **how)
     assert digest(tmp_path / "two") == digest(finished)
 
 
@@ -351,6 +347,6 @@ def test_a_process_that_was_killed_is_told_in_a_sentence(folder, tmp_path, monke
             future.set_exception(BrokenProcessPool("terminated abruptly"))
             return future
 
-    monkeypatch.setattr(devices, "ProcessPoolExecutor", Killed)
+    monkeypatch.setattr(pools, "ProcessPoolExecutor", Killed)
     with pytest.raises(StyleGAN3DError, match="fewer --jobs"):
         prepare(folder, tmp_path / "pack", jobs=2)

@@ -3,7 +3,6 @@
 import copy
 import dataclasses
 import shutil
-from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from unittest.mock import Mock
 
 import numpy as np
@@ -12,7 +11,6 @@ import torch
 from small_anatomy import small_anatomy
 from tolerances import FLOAT32, LAYERS, SUMS
 
-from stylegan3d import devices
 from stylegan3d.base import ModelError, OutputError
 from stylegan3d.measures.similarity import similarity
 from stylegan3d.model.generator import load
@@ -45,29 +43,15 @@ def anatomy(pack, tmp_path_factory):
     return find_anatomy(pack, tmp_path_factory.mktemp("anatomy"), rounds=QUICK, jobs=1)
 
 
-class Threads(ThreadPoolExecutor):
-    """Stand in for processes, which take seconds to start."""
-
-    def __init__(self, jobs, context, initializer, initargs):
-        super().__init__(jobs, initializer=initializer, initargs=initargs)
-
-
-@pytest.mark.parametrize(
-    "workers", [Threads, pytest.param(ProcessPoolExecutor, marks=pytest.mark.soak)]
-)
-def test_workers_give_the_same(pack, tmp_path, anatomy, monkeypatch, workers):
-    started = []
-
-    class Counted(workers):
-        def __init__(self, *args, **kwargs):
-            started.append(args[0])
-            super().__init__(*args, **kwargs)
-
-    monkeypatch.setattr(devices, "ProcessPoolExecutor", Counted)
+@pytest.mark.parametrize("where", ["cluster", pytest.param("processes", marks=pytest.mark.soak)])
+def test_workers_give_the_same(pack, tmp_path, anatomy, monkeypatch, request, where):
     monkeypatch.setattr(module, "STARTING_S", 0.0)
-    found = find_anatomy(pack, tmp_path, rounds=QUICK, jobs=2)
-    assert started == [2, 2], "once in each round"
+    how = {"jobs": 2}
+    if where == "cluster":
+        how = {"scheduler": request.getfixturevalue("cluster")}
+    found = find_anatomy(pack, tmp_path, rounds=QUICK, **how)
     assert np.array_equal(found.velocities, anatomy.velocities)
+    assert np.array_equal(found.canonical, anatomy.canonical)
 
 
 def test_registration_finds_a_known_deformation(pack):

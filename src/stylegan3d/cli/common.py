@@ -336,6 +336,9 @@ JobsOption = Annotated[
     int,
     typer.Option("--jobs", "-j", min=1, help="Scans processed in parallel, 3 GB of memory each."),
 ]
+SchedulerOption = Annotated[
+    str | None, typer.Option(help="Address of a Dask cluster to work on instead, a scan a task.")
+]
 CacheOption = Annotated[
     Path | None,
     typer.Option(

@@ -50,9 +50,7 @@ def project(
     ] = None,
     cache: common.CacheOption = None,
     jobs: common.JobsOption = 1,
-    scheduler: Annotated[
-        str | None, typer.Option(help="Address of a Dask cluster to project many scans on.")
-    ] = None,
+    scheduler: common.SchedulerOption = None,
 ) -> None:
     """Find the latent that reproduces a scan, and write the reconstruction in the scan's space.
 
@@ -155,6 +153,7 @@ def prepare(
     ] = None,
     skull: common.SkullOption = Choices.skull,
     jobs: common.JobsOption = 1,
+    scheduler: common.SchedulerOption = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only list what would be prepared or excluded.")
     ] = False,
@@ -180,7 +179,8 @@ def prepare(
     from stylegan3d.dataset import preparation
 
     with common.progress("Preparing") as report:
-        pack = preparation.prepare(folder, out, jobs=jobs, progress=report, **settings)
+        settings |= {"jobs": jobs, "scheduler": scheduler}
+        pack = preparation.prepare(folder, out, progress=report, **settings)
     _emit_prepared(pack, as_json=as_json)
 
 

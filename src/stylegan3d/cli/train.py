@@ -21,6 +21,7 @@ from stylegan3d.cli.common import (
     DeviceOption,
     JsonOption,
     OverwriteOption,
+    SchedulerOption,
     described,
     emit,
     grouped,
@@ -380,6 +381,13 @@ class FitAnatomy(Named):
     seed: Annotated[int | None, described(AnatomySettings, "seed", PRESET)] = None
     mirror: Annotated[bool | None, described(AnatomySettings, "mirror", PRESET)] = None
     fit_on: Annotated[int | None, described(AnatomySettings, "fit_on", PRESET)] = None
+    jobs: Annotated[
+        int | None,
+        typer.Option(
+            "--jobs", "-j", min=1, help="Processes for registration.", show_default="one per core"
+        ),
+    ] = None
+    scheduler: SchedulerOption = None
 
     def outcome(self, settings: Any) -> tuple[Json, list[str]]:
         """See `Kind.outcome`."""
@@ -393,7 +401,15 @@ class FitAnatomy(Named):
         elif not (self.out / SETTINGS).exists():
             raise ModelError(f"There is no training run to resume in '{self.out}'.")
         with progress("Registering subjects") as bar:
-            found = fit_anatomy(self.pack(), self.out, chosen, progress=bar)
+            found = fit_anatomy(
+                self.pack(),
+                self.out,
+                chosen,
+                jobs=self.jobs,
+                scheduler=self.scheduler,
+                progress=bar,
+                tell=log.warning,
+            )
         count = len(found.pack.indices("train"))
         notes = [f"{self.out}: an anatomy model of {count} subjects"]
         result: Json = {"run": str(self.out), "subjects": count, "export": None}

@@ -11,25 +11,21 @@ from __future__ import annotations
 import hashlib
 import logging
 import math
-import multiprocessing
-import os
 import re
-import sys
 import threading
 import time
-from collections import Counter, deque
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from itertools import count
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from stylegan3d.base import SILENT, Doubt, Json, JsonView, OutputError, Progress, StyleGAN3DError
 from stylegan3d.measures.attributes import TOLD
 from stylegan3d.memory import is_out_of_memory
+from stylegan3d.pools import LOST, Here, open_pool
 from stylegan3d.scans.sources import find_sources
 from stylegan3d.scans.verdicts import VERDICTS
 from stylegan3d.storage.bids import place_of
@@ -276,11 +272,8 @@ PROJECTIONS = Table(
 def record_path(out: Path, item: Item, table: Table, ending: str = "json") -> Path:
     """Path of a scan's record; with the ending "begun", the marker that writing has started."""
     readable = "".join(c if c.isalnum() else "-" for c in item.name)[-60:]
-    return out / table.records / f"{readable}-{_short(item.name)}.{ending}"
-
-
-def _short(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()[:12]
+    short = hashlib.sha256(item.name.encode()).hexdigest()[:12]
+    return out / table.records / f"{readable}-{short}.{ending}"
 
 
 def inputs_of(item: Item) -> dict[str, str]:
@@ -364,189 +357,6 @@ def only_worker(out: Path, item: Item, table: Table) -> Iterator[None]:
             yield
         finally:
             unlock(file)
-
-
-# Result of an item whose process died on every attempt.
-LOST: dict[str, Any] = {"status": "lost"}
-ATTEMPTS = 3
-CONNECT_S, WAIT_FOR_WORKERS_S = 20.0, 60.0
-
-Function = Callable[[Any, Any], Json]
-
-
-class Pool(Protocol):
-    """An executor; `loss` explains LOST results."""
-
-    loss: str
-
-    def each(
-        self, function: Function, job: Any, items: Iterable[Any]
-    ) -> Iterator[tuple[Any, Json]]:
-        """Yield (item, function(job, item)) in order of completion."""
-        ...
-
-
-@contextmanager
-def open_pool(jobs: int, scheduler: str | None, work: int) -> Iterator[Pool]:
-    """A pool of local processes, or the cluster of a scheduler."""
-    if scheduler is not None:
-        with _cluster(scheduler) as pool:
-            yield pool
-    elif jobs > 1 and work > 1:
-        yield _Processes(min(jobs, work))
-    else:
-        yield _Here()
-
-
-class _Here:
-    loss = ""
-
-    def each(
-        self, function: Function, job: Any, items: Iterable[Any]
-    ) -> Iterator[tuple[Any, Json]]:
-        for item in items:
-            yield item, function(job, item)
-
-
-class _Processes:
-    """Local processes. If one is killed, only its scan is retried."""
-
-    loss = (
-        f"The process that worked on it was ended {ATTEMPTS} times, most likely for lack of "
-        "memory; run again with fewer --jobs."
-    )
-
-    def __init__(self, jobs: int) -> None:
-        self.jobs = jobs
-
-    def each(
-        self, function: Function, job: Any, items: Iterable[Any]
-    ) -> Iterator[tuple[Any, Json]]:
-        waiting, tried = deque(items), Counter[Any]()
-        # One executor per process, so that a broken one does not affect the others.
-        free = [self._process() for _ in range(self.jobs)]
-        flying: dict[Future, tuple[Any, ProcessPoolExecutor]] = {}
-        try:
-            while waiting or flying:
-                while waiting and free:
-                    item, process = waiting.popleft(), free.pop()
-                    flying[process.submit(function, job, item)] = item, process
-                for future in wait(flying, return_when=FIRST_COMPLETED).done:
-                    item, process = flying.pop(future)
-                    try:
-                        result = future.result()
-                    except BrokenProcessPool:
-                        process.shutdown(wait=False)
-                        process = self._process()
-                        tried[item] += 1
-                        result = LOST
-                    free.append(process)
-                    if result is LOST and tried[item] < ATTEMPTS:
-                        waiting.append(item)
-                    else:
-                        yield item, result
-        finally:
-            for process in [*free, *(process for _, process in flying.values())]:
-                process.shutdown(cancel_futures=True)
-
-    def _process(self) -> ProcessPoolExecutor:
-        threads = max(1, (os.cpu_count() or 1) // self.jobs)
-        context = multiprocessing.get_context("spawn")
-        return ProcessPoolExecutor(1, context, _use_threads, (threads,))
-
-
-def _use_threads(count: int) -> None:
-    """Limit the threads of this process, also of torch if it is imported later."""
-    os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = str(count)
-    if "torch" in sys.modules:
-        sys.modules["torch"].set_num_threads(count)
-
-
-@contextmanager
-def _cluster(address: str) -> Iterator[Pool]:
-    """The workers of a Dask scheduler; StyleGAN3DError if there are none."""
-    try:
-        from distributed import Client
-    except ImportError as error:
-        raise StyleGAN3DError(
-            "A Dask cluster needs one package more: install it with "
-            "`pip install 'napari-stylegan3d[cluster]'`, here and on the workers."
-        ) from error
-    try:
-        client = Client(address, timeout=CONNECT_S, set_as_default=False)
-    except (OSError, ValueError, TimeoutError) as error:
-        raise StyleGAN3DError(
-            f"No Dask scheduler answers at {address}; start one with `dask scheduler` and give the "
-            "address that it shows, such as tcp://host:8786."
-        ) from error
-    try:
-        yield _Dask(client, address)
-    finally:
-        client.close()
-
-
-class _Dask:
-    """A cluster. At most one scan per worker is submitted, so that new workers get their share.
-
-    If a worker is lost, the scheduler reassigns its scan.
-    """
-
-    loss = "The workers that tried it were lost, most likely for lack of memory."
-
-    def __init__(self, client: Any, address: str) -> None:
-        self.client, self.address = client, address
-
-    def each(
-        self, function: Function, job: Any, items: Iterable[Any]
-    ) -> Iterator[tuple[Any, Json]]:
-        waiting = deque(items)
-        flying: dict[Any, Any] = {}
-        while waiting or flying:
-            workers = self._workers()
-            while waiting and len(flying) < workers:
-                item = waiting.popleft()
-                future = self.client.submit(_on_worker, function, job, item, pure=False)
-                flying[future] = item
-            for future in self._done(list(flying)):
-                yield flying.pop(future), self._result(future)
-
-    def _done(self, futures: Sequence[Any]) -> Sequence[Any]:
-        """Finished futures, after a few seconds at most, since there may be new workers."""
-        from distributed import wait as wait_for
-
-        with self.client.as_current():
-            try:
-                return wait_for(futures, timeout=5, return_when="FIRST_COMPLETED").done
-            except TimeoutError:
-                return []
-
-    def _result(self, future: Any) -> Json:
-        from distributed import KilledWorker
-
-        try:
-            return future.result()
-        except KilledWorker:
-            return LOST
-
-    def _workers(self) -> int:
-        """Current number of workers; waits for the first one with a timeout."""
-        until = time.monotonic() + WAIT_FOR_WORKERS_S
-        while not (count := len(self.client.scheduler_info(n_workers=-1)["workers"])):
-            if time.monotonic() > until:
-                raise StyleGAN3DError(
-                    f"The Dask scheduler at {self.address} has no workers; start some with "
-                    f"`dask worker {self.address}`, what is done is kept."
-                )
-            time.sleep(0.2)
-        return count
-
-
-def _on_worker(function: Function, job: Any, item: Any) -> Json:
-    """Run with the worker's number of threads."""
-    from distributed import get_worker
-
-    _use_threads(max(1, get_worker().state.nthreads))
-    return function(job, item)
 
 
 _log = logging.getLogger(__name__)
@@ -641,7 +451,7 @@ def run_cohort(
                 yield item
 
         with open_pool(jobs, scheduler, len(waiting)) as pool:
-            each = begun() if isinstance(pool, _Here) else waiting
+            each = begun() if isinstance(pool, Here) else waiting
             for item, row in pool.each(do_one, job, each):
                 rows[item] = row if row is not LOST else failed(item, pool.loss)
                 progress(len(rows), len(items), item.name)

@@ -4,6 +4,7 @@ A pack is a folder::
 
     volumes-<id>.npy  uint8 [n, X, Y, Z], C order, 0 outside the brain, 255 = the 99.5th percentile
     dataset.json      the grid, one row per volume (name, person, split, age, ...), what was refused
+    table-<id>.parquet  the rows, where there are more than ten thousand
     template.nii.gz   mean of the training volumes, to align further scans to
     contact-sheet.html  pictures of accepted and refused scans
 
@@ -16,30 +17,35 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import io
 import json
 import os
 import struct
 import tokenize
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
 import nibabel as nib
 import numpy as np
+import numpy.typing as npt
 
 from stylegan3d.base import Json, ModelError, StyleGAN3DError
 from stylegan3d.geometry.space import Space, checked_space
-from stylegan3d.storage.encoding import read_json, to_plain
+from stylegan3d.storage.encoding import from_json, read_json, to_plain
 from stylegan3d.storage.files import atomic_file, output_errors, write_together
 
-FORMAT = "stylegan3d-pack"
-FORMAT_VERSION = 1
+HEAD: Json = {"format": "stylegan3d-pack", "version": 1}
 TABLE, TEMPLATE = "dataset.json", "template.nii.gz"
 #: Maximum size of the table in bytes; ten thousand subjects take a fifth of this.
 LARGEST_TABLE = 100_000_000
+#: More rows than these are a file of their own.
+MANY_ROWS = 10_000
+AS_JSON = " (JSON)"  # ends the names of such columns there
 AGAIN = "delete the folder and run `stylegan3d prepare` again"
 #: What numpy raises for a file that is no array, beside OSError.
 BROKEN = (
@@ -118,26 +124,42 @@ def load_pack(path: str | Path) -> Pack:
         If the folder is not a pack, is of another version, or is inconsistent.
     """
     path = Path(path)
-    info = _read_table(path)
+    file = path / TABLE
     try:
+        info = read_json(file, LARGEST_TABLE, nan_is_none=True)
+        if not isinstance(info, dict) or not info.items() >= HEAD.items():
+            raise StyleGAN3DError(
+                f"{path} was not written by this version of `stylegan3d prepare`; {AGAIN}."
+            )
         space = checked_space(info.pop("shape"), info.pop("affine"))
         table = info.pop("table")
+        # Plain file names: a table must not refer to other folders.
+        if isinstance(table, str):
+            file = path / Path(table).name
+            table = _read_parquet(file)
         splits = [row["split"] for row in table]
         if not isinstance(table, list) or not all(isinstance(split, str) for split in splits):
             raise ValueError("its table is not a table")
-        # A plain file name: a table must not refer to other folders.
         file = path / Path(info.pop("volumes")).name
         if file.exists() and not file.is_file():
             raise ValueError(f"{file.name} is not a file")
         volumes = np.load(file, mmap_mode="r", allow_pickle=False)
         if not isinstance(volumes, np.ndarray):
             raise ValueError(f"{file.name} is an archive")
-    except FileNotFoundError as error:
+    except (FileNotFoundError, NotADirectoryError) as error:
+        if file.name == TABLE:
+            raise StyleGAN3DError(
+                f"{path} is not a prepared data set ({TABLE} is missing); "
+                "make one of scans with `stylegan3d prepare FOLDER --out DATA`, and give DATA."
+            ) from error
         raise StyleGAN3DError(f"{path} is incomplete ({file.name} is missing); {AGAIN}.") from error
     except OSError as error:
-        raise _unreadable(path, error) from error
+        raise StyleGAN3DError(
+            f"{path} cannot be read ({error.strerror}); check its permissions and its disk."
+        ) from error
     except BROKEN as error:
-        raise _damaged(path, error) from error
+        why = str(error).partition("\n")[0][:120] or type(error).__name__
+        raise StyleGAN3DError(f"{path} is damaged and cannot be read ({why}); {AGAIN}.") from error
     if volumes.shape != (len(splits), *space.shape) or volumes.dtype != np.uint8:
         raise StyleGAN3DError(
             f"{path}: {file.name} {volumes.shape} does not fit its table of {len(splits)} rows; "
@@ -146,46 +168,18 @@ def load_pack(path: str | Path) -> Pack:
     return Pack(path, volumes, space, table, info)
 
 
-def _read_table(path: Path) -> Json:
-    """Read dataset.json of a pack, checking its version."""
-    try:
-        info = read_json(path / TABLE, LARGEST_TABLE, nan_is_none=True)
-    except (FileNotFoundError, NotADirectoryError) as error:
-        raise StyleGAN3DError(
-            f"{path} is not a prepared data set ({TABLE} is missing); "
-            "make one of scans with `stylegan3d prepare FOLDER --out DATA`, and give DATA."
-        ) from error
-    except OSError as error:
-        raise _unreadable(path, error) from error
-    except ValueError as error:
-        raise _damaged(path, error) from error
-    if not isinstance(info, dict) or (info.get("format"), info.get("version")) != (
-        FORMAT,
-        FORMAT_VERSION,
-    ):
-        raise StyleGAN3DError(
-            f"{path} was not written by this version of `stylegan3d prepare`; {AGAIN}."
-        )
-    return info
-
-
-def _unreadable(path: Path, error: OSError) -> StyleGAN3DError:
-    return StyleGAN3DError(
-        f"{path} cannot be read ({error.strerror}); check its permissions and its disk."
-    )
-
-
-def _damaged(path: Path, error: Exception) -> StyleGAN3DError:
-    reason = str(error).partition("\n")[0][:120] or type(error).__name__
-    return StyleGAN3DError(f"{path} is damaged and cannot be read ({reason}); {AGAIN}.")
-
-
 def write_pack(
-    path: Path, rows: list[Json], volume_of: Callable[[Json], np.ndarray], space: Space, info: Json
+    path: Path,
+    rows: list[Json],
+    volume_of: Callable[[Json], np.ndarray],
+    space: Space,
+    info: Json,
+    old: Pack | None = None,
 ) -> None:
     """Write a pack; `volume_of(row)` returns the row's uint8 (X, Y, Z) volume.
 
     An existing pack stays valid until the table, which names the file of the volumes, is replaced.
+    The volumes of `old`, the existing one, stay where they are these, in the same splits.
 
     Raises
     ------
@@ -194,23 +188,62 @@ def write_pack(
     """
     with output_errors(path):
         path.mkdir(parents=True, exist_ok=True)
-        file, total = _write_volumes(path, rows, volume_of, space.shape)
-    training = sum(row["split"] == "train" for row in rows)
-    mean = (total / max(training, 1) / 255).astype(np.float32)
-    head = {
-        "format": FORMAT,
-        "version": FORMAT_VERSION,
-        "shape": list(space.shape),
-        "affine": space.affine.tolist(),
-        "volumes": file.name,
-    }
-    text = json.dumps(head | info | {"table": rows}, indent=1, ensure_ascii=False, default=to_plain)
-    files = {path / TEMPLATE: template_bytes(mean, space), path / TABLE: text.encode()}
-    write_together(files, overwrite=True)
-    for old in (*path.glob("volumes-*.npy"), *path.glob(".volumes.*")):
-        if old != file:
+        files, decisive = {}, itemgetter("key", "split")
+        known = None if old is None else getattr(old.volumes, "filename", None)
+        if old and known and [*map(decisive, rows)] == [*map(decisive, old.table)]:
+            file = Path(known)
+        else:
+            file, total = _write_volumes(path, rows, volume_of, space.shape)
+            training = sum(row["split"] == "train" for row in rows)
+            mean = (total / max(training, 1) / 255).astype(np.float32)
+            files[path / TEMPLATE] = template_bytes(mean, space)
+    table: list[Json] | str = rows
+    if len(rows) > MANY_ROWS:
+        content = _parquet(rows)
+        table = f"table-{hashlib.sha256(content).hexdigest()[:16]}.parquet"
+        files[path / table] = content
+    grid = {"shape": list(space.shape), "affine": space.affine.tolist(), "volumes": file.name}
+    head = HEAD | grid | info | {"table": table}
+    text = json.dumps(head, indent=1, ensure_ascii=False, default=to_plain)
+    write_together(files | {path / TABLE: text.encode()}, overwrite=True)
+    for left in (*path.glob("volumes-*.npy"), *path.glob(".volumes.*"), *path.glob("table-*")):
+        if left not in (file, *files):
             with suppress(OSError):  # the system cannot delete open files
-                old.unlink(missing_ok=True)
+                left.unlink(missing_ok=True)
+
+
+def parquet_library() -> Any:
+    """pyarrow, with its parquet files; StyleGAN3DError without it."""
+    try:
+        import pyarrow.parquet
+    except ImportError as error:
+        raise StyleGAN3DError(
+            f"The table of more than {MANY_ROWS} scans is a parquet file, which needs one package "
+            "more: install it with `pip install 'napari-stylegan3d[large]'`."
+        ) from error
+    return pyarrow
+
+
+def _parquet(rows: list[Json]) -> bytes:
+    """Rows as a table: columns of text, of numbers, and, by their name, of JSON."""
+    library, columns, file = parquet_library(), {}, io.BytesIO()
+    for name in dict.fromkeys(key for row in rows for key in row):
+        values = [row.get(name) for row in rows]
+        kinds = {type(value) for value in values if value is not None}
+        if len(kinds) > 1 or not kinds <= {str, float, int, bool} or name.endswith(AS_JSON):
+            values = [json.dumps(value, default=to_plain) for value in values]
+            name += AS_JSON
+        columns[name] = library.array(values, from_pandas=True)  # NaN is None, as in JSON
+    library.parquet.write_table(library.table(columns), file)
+    return file.getvalue()
+
+
+def _read_parquet(path: Path) -> list[Json]:
+    columns = parquet_library().parquet.read_table(path).to_pydict()
+    for name in [name for name in columns if name.endswith(AS_JSON)]:
+        texts = columns.pop(name)
+        columns[name.removesuffix(AS_JSON)] = [from_json(text, nan_is_none=True) for text in texts]
+    return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
 
 
 def _write_volumes(
@@ -223,23 +256,40 @@ def _write_volumes(
     temporary = path / ".volumes.new"
     total = np.zeros(shape, dtype=np.float64)
     digest = hashlib.sha256(repr((len(rows), *shape)).encode())
-    head = {"descr": "|u1", "fortran_order": False, "shape": (len(rows), *shape)}
-    # Written, not memory-mapped: on a full disk writing to a map kills the process.
+
+    def read() -> Iterator[np.ndarray]:
+        for row in rows:
+            volume = np.ascontiguousarray(volume_of(row), dtype=np.uint8)
+            digest.update(volume)
+            if row["split"] == "train":
+                np.add(total, volume, out=total)
+            yield volume
+
     try:
-        with atomic_file(temporary) as stream:
-            np.lib.format.write_array_header_1_0(stream, head)
-            for row in rows:
-                volume = np.ascontiguousarray(volume_of(row), dtype=np.uint8)
-                content = volume.tobytes()
-                stream.write(content)
-                digest.update(content)
-                if row["split"] == "train":
-                    total += volume
+        write_array(temporary, read(), (len(rows), *shape), np.uint8)
         file = path / f"volumes-{digest.hexdigest()[:16]}.npy"
         os.replace(temporary, file)
     finally:
         temporary.unlink(missing_ok=True)
     return file, total
+
+
+def write_array(
+    path: Path, parts: Iterable[np.ndarray], shape: tuple[int, ...], dtype: npt.DTypeLike
+) -> None:
+    """Write parts of an array along its first axis, one after another, as .npy; whole or not.
+
+    Raises
+    ------
+    OutputError
+        If it cannot be written.
+    """
+    head = {"descr": np.dtype(dtype).str, "fortran_order": False, "shape": shape}
+    # Written, not memory-mapped: on a full disk writing to a map kills the process.
+    with atomic_file(path) as stream:
+        np.lib.format.write_array_header_1_0(stream, head)
+        for part in parts:
+            stream.write(np.ascontiguousarray(part, dtype).tobytes())
 
 
 def template_bytes(mean: np.ndarray, space: Space) -> bytes:

@@ -15,7 +15,7 @@ import numpy as np
 
 from stylegan3d.base import SILENT, Json, Progress, ScanError, StyleGAN3DError
 from stylegan3d.dataset.contact_sheet import write_contact_sheet
-from stylegan3d.dataset.pack import TABLE, Pack, load_pack, write_pack
+from stylegan3d.dataset.pack import MANY_ROWS, TABLE, Pack, load_pack, parquet_library, write_pack
 from stylegan3d.dataset.quality import doubts_of
 from stylegan3d.dataset.scan_preparation import HELD_OUT, PASSING, Job, prepare_all
 from stylegan3d.dataset.settings import PreparationSettings
@@ -295,6 +295,7 @@ def prepare(
     min_quality: float = PreparationSettings.min_quality,
     validation: float = PreparationSettings.validation,
     jobs: int = 1,
+    scheduler: str | None = None,
     progress: Progress = SILENT,
 ) -> Pack:
     """Prepare the T1 scans of a folder for training.
@@ -318,6 +319,8 @@ def prepare(
         Share of validation subjects if `participants.tsv` has no column "split".
     jobs : int
         Parallel processes, about 3 GB of memory each.
+    scheduler : str, optional
+        Address of a Dask cluster to use instead; its workers must see both folders.
     progress : Progress
         Called with files done, total, and the name of the last one.
 
@@ -345,16 +348,16 @@ def prepare(
             min_quality=min_quality,
             validation=validation,
         )
+        if len(plan.sources) > MANY_ROWS:
+            parquet_library()
         job = Job(plan.target, skull, bias_correction, min_quality, out / PARTS)
-        return _work_off(plan, job, folder, out, jobs, progress)
+        results = prepare_all(job, plan.waiting, jobs, scheduler, progress, len(plan.keys))
+        return _packed(plan, plan.known | results, folder, out)
 
 
-def _work_off(plan: Plan, job: Job, folder: Path, out: Path, jobs: int, progress: Progress) -> Pack:
-    """Prepare pending files, and pack all."""
+def _packed(plan: Plan, results: dict[str, Json], folder: Path, out: Path) -> Pack:
+    """Pack what is prepared."""
     tissues = read_tissues(folder)
-    results = dict(plan.known)
-    waiting = plan.waiting
-    results |= prepare_all(job, waiting, jobs, progress, done=len(plan.keys) - len(waiting))
     volume_of = _volumes_of(plan.old, out / PARTS)
     rows, refused = _tabulate(plan, results)
     if not rows:
@@ -374,7 +377,7 @@ def _work_off(plan: Plan, job: Job, folder: Path, out: Path, jobs: int, progress
         "notes": [*plan.notes(), *counted_note(tissues, measured), *unnamed_note(measured)],
         "refused": refused,
     }
-    write_pack(out, rows, volume_of, plan.target.space, info)
+    write_pack(out, rows, volume_of, plan.target.space, info, plan.old)
     shutil.rmtree(out / PARTS, ignore_errors=True)
     pack = load_pack(out)
     write_contact_sheet(pack, folder, plan.left_out)

@@ -13,18 +13,19 @@ import json
 import logging
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
-from functools import cached_property, partial
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from stylegan3d.base import SILENT, Json, Progress, ScanError, StyleGAN3DError, followed
 from stylegan3d.dataset.pack import TABLE, Pack, load_pack
 from stylegan3d.dataset.quality import Inspector, measure_scan, refusal
-from stylegan3d.devices import in_processes
 from stylegan3d.geometry.space import Space, as_packed
 from stylegan3d.memory import is_out_of_memory
+from stylegan3d.pools import LOST, Here, open_pool
 from stylegan3d.scans.alignment import Target, Template, centroid
 from stylegan3d.scans.checks import READ_ERRORS, open_image
 from stylegan3d.scans.headers import geometry_of, orientation_doubts
@@ -58,7 +59,12 @@ class Job:
 
 
 def prepare_all(
-    job: Job, files: dict[str, Path], jobs: int, progress: Progress, done: int
+    job: Job,
+    files: dict[str, Path],
+    jobs: int,
+    scheduler: str | None,
+    progress: Progress,
+    total: int,
 ) -> dict[str, Json]:
     """Prepare pending files; returns results by key.
 
@@ -67,50 +73,41 @@ def prepare_all(
     files : dict
         Scans by the key of their part.
     progress : Progress
-        Told the files done, files in all, and a file's name; `done` were finished before.
+        Told the files done, of `total` with those finished before, and a file's name.
     """
     with output_errors(job.parts):
         job.parts.mkdir(parents=True, exist_ok=True)
-    results = {}
-    total = done + len(files)
-    for key, result in _finished(job, files, jobs):
+    results: dict[str, Json] = {}
+    done = total - len(files)
+    for (key, path), result in _finished(job, files, jobs, scheduler):
         results[key] = result
-        progress(done + len(results), total, files[key].name)
+        progress(done + len(results), total, path.name)
     return results
 
 
-def _finished(job: Job, files: dict[str, Path], jobs: int) -> Iterator[tuple[str, Json]]:
+def _finished(
+    job: Job, files: dict[str, Path], jobs: int, scheduler: str | None
+) -> Iterator[tuple[tuple[str, Path], Json]]:
     """Yield results as they become ready, stored ones first."""
-    waiting = {}
+    waiting = []
     for key, path in files.items():
-        stored = job.parts / f"{key}.json"
+        item, stored = (key, path.absolute()), job.parts / f"{key}.json"
         if stored.is_file():
-            yield key, read_json(stored)
+            yield item, read_json(stored)
         else:
-            waiting[key] = path
-    if jobs <= 1 or len(waiting) < 2:
-        for key, path in waiting.items():
-            yield key, prepare_part(job, key, path)
-        return
-    # A generator is larger than needed, and cannot be pickled.
-    slim = Job(
-        Template(job.target.space, job.target.template),
-        job.skull,
-        job.bias_correction,
-        job.min_quality,
-        job.parts,
-    )
-    lost = StyleGAN3DError(
-        "A process that prepared scans was ended, most likely for lack of memory; run again with "
-        "fewer --jobs, what is done is kept."
-    )
-    work = partial(prepare_part, slim)
-    for (key, _), result in in_processes(work, waiting.items(), jobs, lost):
-        yield key, result
+            waiting.append(item)
+    with open_pool(jobs, scheduler, len(waiting)) as pool:
+        if not isinstance(pool, Here):
+            # A generator is larger than needed, and cannot be pickled.
+            target = Template(job.target.space, job.target.template)
+            job = replace(job, target=target, parts=job.parts.absolute())
+        for item, result in pool.each(prepare_part, job, waiting):
+            lost = {"reason": f"{pool.loss} Prepare again to retry.", PASSING: True}
+            yield item, lost if result is LOST else result
 
 
-def prepare_part(job: Job, key: str, path: Path) -> Json:
-    """Prepare one file and store the result as `<key>.npy` and `<key>.json`.
+def prepare_part(job: Job, item: tuple[str, Path]) -> Json:
+    """Prepare one file, given its key, and store the result as `<key>.npy` and `<key>.json`.
 
     A result with "reason" is a refusal and has no volume. The JSON file is written last and marks a
     complete part. Failures that may be due to the machine, such as out of memory, are not stored:
@@ -121,6 +118,7 @@ def prepare_part(job: Job, key: str, path: Path) -> Json:
     OutputError
         If the part cannot be written, such as on a full disk.
     """
+    key, path = item
     try:
         volume, result = prepare_volume(job, path)
     except ScanError as error:
@@ -269,16 +267,11 @@ class FolderPack(Pack):
     """A folder of NIfTI volumes in the shape of a pack; its volumes are in memory."""
 
     @cached_property
-    def _mean(self) -> np.ndarray:
-        rows = self.indices("train")
-        return (sum(self.volumes[row].astype(np.float64) for row in rows) / 255 / len(rows)).astype(
-            np.float32
-        )
-
-    @property
-    def template(self) -> np.ndarray:
+    def template(self) -> np.ndarray:  # type: ignore[override]
         """Mean of the training volumes, float32 (X, Y, Z) in [0, 1]."""
-        return self._mean
+        rows = self.indices("train")
+        mean: Any = sum(self.volumes[row].astype(np.float64) for row in rows) / 255 / len(rows)
+        return mean.astype(np.float32)
 
 
 def open_real(path: Path, progress: Progress = SILENT) -> Pack:

@@ -57,6 +57,10 @@ class Basis(nn.Module):
         weight = self.weight.flatten(1)
         return inside @ weight.T / weight.square().sum(dim=1).clamp(min=1e-12)
 
+    def weights_in(self, fields: Tensor) -> Tensor:
+        """`weights_of` fields on the whole grid, [N, channels, X, Y, Z] -> [N, count]"""
+        return self.weights_of(fields.flatten(2)[:, :, self.inside.flatten()].flatten(1))
+
     @property
     def fields(self) -> Tensor:
         """The fields on the whole grid, [count, channels, X, Y, Z]."""

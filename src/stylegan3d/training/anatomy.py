@@ -14,15 +14,16 @@ the identity, and combine the folding and contrast of some subjects with the sha
 
 from __future__ import annotations
 
-import io
 import json
 import math
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any, Self
 
 import numpy as np
@@ -32,18 +33,19 @@ from scipy import ndimage
 from torch import Tensor
 
 from stylegan3d.base import SILENT, Json, ModelError, Progress
-from stylegan3d.dataset.pack import Pack
-from stylegan3d.devices import in_processes, one_thread
+from stylegan3d.dataset.pack import Pack, write_array
+from stylegan3d.devices import one_thread
 from stylegan3d.geometry.space import unit
 from stylegan3d.networks.anatomy import AnatomyNetwork
 from stylegan3d.networks.config import Grid
-from stylegan3d.networks.deformation import exponential, resize, warp
+from stylegan3d.networks.deformation import Basis, exponential, resize, warp
 from stylegan3d.networks.encoder import FittingEncoder
 from stylegan3d.networks.registration import SQUARINGS, Demons, match_intensities, register
 from stylegan3d.networks.resampling import haar
 from stylegan3d.networks.synthesis import LeveledSynthesis, MappingNetwork, set_gaussian
+from stylegan3d.pools import LOST, open_pool
 from stylegan3d.recipe.model import encode_rows, label_dim, schema_of
-from stylegan3d.storage.files import atomic_write_bytes, atomic_write_text, only_run, output_errors
+from stylegan3d.storage.files import atomic_file, atomic_write_text, only_run, output_errors
 from stylegan3d.training.data import as_input, check_fit, check_mirror, digest_of
 from stylegan3d.training.options import SETTINGS, AnatomySettings, brain_2mm, read_settings
 from stylegan3d.training.run import CHECKPOINT
@@ -69,6 +71,8 @@ class Anatomy:
 
     Attributes
     ----------
+    folder : Path
+        Where it is stored; fits keep temporary files there.
     rows : ndarray, shape (n,)
         Pack rows of the training volumes.
     template : ndarray, shape (X, Y, Z), float32
@@ -79,6 +83,7 @@ class Anatomy:
         The subject warped to the common anatomy.
     """
 
+    folder: Path
     rows: np.ndarray
     template: np.ndarray
     velocities: np.ndarray
@@ -92,6 +97,7 @@ def find_anatomy(
     symmetric: bool = True,
     rounds: tuple[Demons, ...] = ROUNDS,
     jobs: int | None = None,
+    scheduler: str | None = None,
     report: Progress = SILENT,
 ) -> Anatomy:
     """Register the training volumes of a pack to their common anatomy.
@@ -104,6 +110,8 @@ def find_anatomy(
         Make the common brain left-right symmetric, for training with mirror images.
     jobs : int or None
         Parallel processes; by default one per processor.
+    scheduler : str or None
+        Address of a Dask cluster to use instead; its workers must see `folder`.
     report : callable or None
         Called with registrations done and total.
 
@@ -114,14 +122,23 @@ def find_anatomy(
     """
     rows = pack.indices("train")
     volumes = digest_of(pack.volumes[row] for row in rows)
-    key: Json = {"volumes": volumes, "symmetric": symmetric}
-    key["rounds"] = [vars(r) for r in rounds]
+    settings = {"symmetric": symmetric, "rounds": [vars(one) for one in rounds]}
+    key = json.dumps({"volumes": volumes} | settings)
     with output_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
-    _check_key(folder, key)
+    if not (folder / INFO).exists():
+        atomic_write_text(folder / INFO, key)
+    elif (folder / INFO).read_text(encoding="utf-8") != key:
+        raise ModelError(
+            f"The folder '{folder}' holds the anatomy of other volumes or settings; choose another "
+            "folder for this run."
+        )
+    work = partial(_registered, jobs=jobs or os.cpu_count() or 1, scheduler=scheduler)
     if not (folder / CANONICAL).exists():
-        _rounds(pack, folder, rows, symmetric, rounds, jobs or os.cpu_count() or 1, report)
+        for number, count in _rounds(pack, folder, rows, symmetric, rounds, work):
+            report(number * len(rows) + count, len(rounds) * len(rows))
     return Anatomy(
+        folder,
         rows,
         np.load(folder / TEMPLATE),
         np.load(folder / VELOCITIES, mmap_mode="r"),
@@ -129,78 +146,50 @@ def find_anatomy(
     )
 
 
-def _check_key(folder: Path, key: Json) -> None:
-    path = folder / INFO
-    if not path.exists():
-        atomic_write_text(path, json.dumps(key))
-    elif json.loads(path.read_text(encoding="utf-8")) != json.loads(json.dumps(key)):
-        raise ModelError(
-            f"The folder '{folder}' holds the anatomy of other volumes or settings; choose another "
-            "folder for this run."
-        )
-
-
 def _rounds(
-    pack: Pack,
-    folder: Path,
-    rows: np.ndarray,
-    symmetric: bool,
-    rounds: tuple[Demons, ...],
-    jobs: int,
-    report: Progress,
+    pack: Pack, folder: Path, rows: np.ndarray, symmetric: bool, rounds: Sequence[Demons], work: Any
+) -> Iterator[tuple[int, int]]:
+    """Yields the number of the round, and how many registrations of it are done."""
+    places = [folder / f"round-{number}" for number in range(len(rounds))]
+    begun = [number for number, place in enumerate(places) if (place / TEMPLATE).exists()]
+    if not begun:
+        _write(places[0] / TEMPLATE, _symmetrised(pack.template, symmetric))
+    for number in range(max(begun, default=0), len(rounds)):
+        place, last = places[number].absolute(), number == len(rounds) - 1
+        tasks = [
+            _Task(place / f"{row}.npz", i, pack.volumes[row], rounds[number], last)
+            for i, row in enumerate(rows)
+        ]
+        for count, _ in enumerate(work(tasks), 1):
+            yield number, count
+        _finish_round(place, folder if last else places[number + 1], rows, symmetric, last)
+        for old in places[: number + 1]:
+            shutil.rmtree(old, ignore_errors=True)
+
+
+def _finish_round(
+    place: Path, following: Path, rows: np.ndarray, symmetric: bool, last: bool
 ) -> None:
-    template = _symmetrised(pack.template.astype(np.float32), symmetric)
-    velocities: np.ndarray | None = None
-    for number, settings in enumerate(rounds):
-        parts = folder / f"round-{number}"
-        done = folder / f"round-{number}.npz"
-        last = number == len(rounds) - 1
-        if not done.exists():
-            parts.mkdir(exist_ok=True)
-            tasks = [
-                _Task(
-                    parts / f"{row}.npz",
-                    pack.volumes[row],
-                    template,
-                    None if velocities is None else velocities[i],
-                    settings,
-                    last,
-                )
-                for i, row in enumerate(rows)
-            ]
-            for count, _ in enumerate(_registered(tasks, jobs)):
-                report(number * len(rows) + count + 1, len(rounds) * len(rows))
-            _finish_round(folder, parts, rows, symmetric, last)
-        with np.load(done) as data:
-            template, velocities = data["template"], data["velocities"]
-    assert velocities is not None
-    np.save(folder / TEMPLATE, template)
-    np.save(folder / VELOCITIES, velocities)
-    canonical = folder / f".{CANONICAL}"
-    with canonical.open("wb") as file:
-        np.save(file, _stack(folder / f"round-{len(rounds) - 1}", rows, "canonical"))
-    os.replace(canonical, folder / CANONICAL)
-    for number in range(len(rounds)):
-        shutil.rmtree(folder / f"round-{number}", ignore_errors=True)
-        (folder / f"round-{number}.npz").unlink(missing_ok=True)
-
-
-def _finish_round(folder: Path, parts: Path, rows: np.ndarray, symmetric: bool, last: bool) -> None:
     """The next template: mean of the registered brains, warped to the mean shape."""
-    velocities = _stack(parts, rows, "velocity").astype(np.float32)
-    mean = _mean_brain(parts, rows)
-    template = _symmetrised(mean, symmetric)
+
+    def found(name: str) -> Iterator[np.ndarray]:
+        for row in rows:
+            with np.load(place / f"{row}.npz") as data:
+                yield data[name]
+
+    mean: Any = sum(volume.astype(np.float32) for volume in found("canonical"))
+    template = _symmetrised(mean / (255 * len(rows)), symmetric)
+    center: Any = sum(velocity.astype(np.float32) for velocity in found("velocity")) / len(rows)
     if not last:
-        center = velocities.mean(axis=0)
         if symmetric:
             center = (center + mirrored(center)) / 2
-        moved = _warped(template, torch.from_numpy(center)[None])
-        template, velocities = moved.numpy(), velocities - center
-    _write(
-        folder / f"{parts.name}.npz", template=template, velocities=velocities.astype(np.float16)
-    )
-    if not last:
-        shutil.rmtree(parts)
+        template = _warped(template, torch.from_numpy(center)[None]).numpy()
+    velocities = (v if last else v.astype(np.float32) - center for v in found("velocity"))
+    write_array(following / VELOCITIES, velocities, (len(rows), *center.shape), np.float16)
+    _write(following / TEMPLATE, template)
+    if last:
+        canonical = found("canonical")
+        write_array(following / CANONICAL, canonical, (len(rows), *template.shape), np.uint8)
 
 
 def mirrored(velocity: np.ndarray) -> np.ndarray:
@@ -214,80 +203,53 @@ def _symmetrised(volume: np.ndarray, symmetric: bool) -> np.ndarray:
     return (volume + volume[::-1]) / 2 if symmetric else volume
 
 
-def _mean_brain(parts: Path, rows: np.ndarray) -> np.ndarray:
-    total: np.ndarray | None = None
-    for row in rows:
-        with np.load(parts / f"{row}.npz") as data:
-            volume = data["canonical"].astype(np.float32)
-        total = volume if total is None else total + volume
-    assert total is not None
-    return total / (255 * len(rows))
-
-
-def _stack(parts: Path, rows: np.ndarray, name: str) -> np.ndarray:
-    stacked = []
-    for row in rows:
-        with np.load(parts / f"{row}.npz") as data:
-            stacked.append(data[name])
-    return np.stack(stacked)
-
-
 @dataclass(frozen=True, eq=False)
 class _Task:
+    """A registration to the template beside `path`, with what was found before it there."""
+
     path: Path
+    number: int
     volume: np.ndarray
-    template: np.ndarray
-    start: np.ndarray | None
     settings: Demons
     last: bool
 
 
-def _registered(tasks: list[_Task], jobs: int) -> Iterator[Path]:
-    """Run tasks without a result, in processes if there is enough to do; yields result files."""
-    waiting = []
-    for task in tasks:
-        if task.path.exists():
-            yield task.path
-        else:
-            waiting.append(task)
+def _registered(tasks: list[_Task], jobs: int, scheduler: str | None) -> Iterator[object]:
+    """Run tasks without a result, in processes if there is enough to do; yields for each."""
+    waiting = [task for task in tasks if not task.path.exists()]
+    yield from range(len(tasks) - len(waiting))
     took = 0.0
-    while waiting and not (jobs > 1 and took * len(waiting) > STARTING_S):
+    while waiting and not scheduler and not (jobs > 1 and took * len(waiting) > STARTING_S):
         begun = time.perf_counter()
-        # With one thread, as in a process: the result is the same to the last bit.
-        with one_thread():
-            done = _register_one(waiting.pop(0))
+        yield _register_one(None, waiting.pop(0))
         took = time.perf_counter() - begun
-        yield done
-    lost = ModelError(
-        "A process that registered brains was ended, most likely for lack of memory; train again, "
-        "what is done is kept."
-    )
-    if waiting:
-        tasks_left = [(task,) for task in waiting]
-        yield from (path for _, path in in_processes(_register_one, tasks_left, jobs, lost))
+    with open_pool(jobs, scheduler, len(waiting)) as pool:
+        for _, done in pool.each(_register_one, None, waiting):
+            if done is LOST:
+                raise ModelError(f"{pool.loss} Of the registration, what is done is kept.")
+            yield done
 
 
-def _register_one(task: _Task) -> Path:
-    volume = unit(task.volume)
-    matched = match_intensities(volume, task.template)
-    start = None if task.start is None else torch.from_numpy(task.start.astype(np.float32))[None]
-    velocity = register(_batch(matched), _batch(task.template), task.settings, start)
-    if task.last:
-        canonical = read_spline(volume, -velocity)
-    else:
-        canonical = _warped(volume, -velocity).numpy()
-    _write(
-        task.path,
-        velocity=velocity[0].numpy().astype(np.float16),
-        canonical=np.rint(canonical.clip(0, 1) * 255).astype(np.uint8),
-    )
-    return task.path
+def _register_one(_: None, task: _Task) -> None:
+    volume, place = unit(task.volume), task.path.parent
+    template, known = np.load(place / TEMPLATE), place / VELOCITIES
+    start = None
+    if known.exists():
+        start = torch.from_numpy(np.load(known, "r")[task.number].astype(np.float32))[None]
+    matched = match_intensities(volume, template)
+    with one_thread():  # wherever it is done, the result is the same to the last bit
+        velocity = register(_batch(matched), _batch(template), task.settings, start)
+        if task.last:
+            canonical = read_spline(volume, -velocity)
+        else:
+            canonical = _warped(volume, -velocity).numpy()
+    brain = np.rint(canonical.clip(0, 1) * 255).astype(np.uint8)
+    with atomic_file(task.path) as file:
+        np.savez(file, velocity=velocity[0].numpy().astype(np.float16), canonical=brain)
 
 
-def _write(path: Path, **arrays: Any) -> None:
-    content = io.BytesIO()
-    np.savez(content, **arrays)
-    atomic_write_bytes(path, content.getvalue(), overwrite=True)
+def _write(path: Path, array: np.ndarray) -> None:
+    write_array(path, [array], array.shape, np.float32)
 
 
 def _batch(volume: np.ndarray) -> Tensor:
@@ -414,6 +376,10 @@ ERROR_SIZES = (1.0, 0.6, 0.3)
 VELOCITY_SPREAD = 1.1
 PENALTIES = tuple(10.0**k for k in range(-4, 5))
 FOLDS = 4
+# Of more subjects so many are taken by default: registration takes a day of six cores then.
+MANY = 2000
+# Subjects in memory at once, and numbers of a column block.
+BLOCK, AT_ONCE = 8, 2**24
 # Components smaller than this, relative to the largest, are rounding errors.
 EMPTY = 1e-5
 
@@ -462,13 +428,14 @@ class FittedAnatomy:
 
 
 def _spread(pack: Pack, settings: AnatomySettings) -> Pack:
-    """The data set with `fit_on` of its training subjects, far apart in coarse images.
+    """The data set with `fit_on`, at most `MANY`, of its training subjects, far apart coarsely.
 
     Each is drawn with a probability that grows with its squared distance from those before, as
     k-means++ draws its centres (Arthur and Vassilvitskii 2007).
     """
     rows = pack.indices("train")
-    if not 0 < settings.fit_on < len(rows):
+    count = settings.fit_on or MANY
+    if count >= len(rows):
         return pack
     from sklearn.cluster import kmeans_plusplus
 
@@ -477,7 +444,7 @@ def _spread(pack: Pack, settings: AnatomySettings) -> Pack:
     for place, row in zip(coarse, rows, strict=True):
         place[:] = F.adaptive_avg_pool3d(as_input(pack.volumes[row]), place.shape)[0]
     data = coarse.reshape(len(rows), -1)
-    _, chosen = kmeans_plusplus(data, settings.fit_on, random_state=settings.seed)
+    _, chosen = kmeans_plusplus(data, count, random_state=settings.seed)
     unused = set(rows) - set(rows[chosen])
     table = [row | {"split": "unused"} if i in unused else row for i, row in enumerate(pack.table)]
     return replace(pack, table=table)
@@ -488,7 +455,10 @@ def fit_anatomy(
     folder: Path,
     settings: AnatomySettings | None = None,
     *,
+    jobs: int | None = None,
+    scheduler: str | None = None,
     progress: Progress = SILENT,
+    tell: Callable[[str], object] | None = None,
 ) -> FittedAnatomy:
     """Fit an anatomy model to the training subjects of a data set.
 
@@ -503,8 +473,12 @@ def fit_anatomy(
         Folder of the fit.
     settings : AnatomySettings or None
         Settings; by default those of the fit in the folder, or of the preset brain-2mm.
+    jobs, scheduler
+        See `find_anatomy`.
     progress : callable or None
         Called with registrations done and total.
+    tell : callable or None
+        Called with a sentence if only some of the subjects are taken.
 
     Raises
     ------
@@ -528,8 +502,20 @@ def fit_anatomy(
         check_mirror(pack, settings.mirror)
         fit = FittedAnatomy.blank(settings, pack)
         atomic_write_text(known, json.dumps(settings.to_dict(), indent=2), overwrite=True)
-        where = folder / ANATOMY
-        found = find_anatomy(fit.pack, where, symmetric=settings.mirror, report=progress)
+        used, every = (len(one.indices("train")) for one in (fit.pack, pack))
+        if tell is not None and used < every:
+            tell(
+                f"The anatomy is fitted to {used} of {every} training subjects, chosen for spread; "
+                "--fit-on takes another number."
+            )
+        found = find_anatomy(
+            fit.pack,
+            folder / ANATOMY,
+            symmetric=settings.mirror,
+            jobs=jobs,
+            scheduler=scheduler,
+            report=progress,
+        )
         fit_networks(fit, found)
     return fit
 
@@ -541,8 +527,12 @@ def fit_networks(fit: FittedAnatomy, anatomy: Anatomy) -> None:
     config = synthesis.config
     mean = torch.from_numpy(anatomy.template)[None, None] * 2 - 1
     synthesis.image_const.copy_((haar(mean) if config.head == "haar" else mean)[0])
-    _set_velocities(fit, anatomy)
-    _set_images(fit, anatomy)
+    near = _nearness(anatomy.template, config.grid(config.deformation_level))
+    shapes, looks = velocities_of(fit, anatomy), images_of(fit, anatomy)
+    center = _set_basis(synthesis.velocity_basis, shapes, near, anatomy.folder)
+    synthesis.velocity_const.copy_(center)
+    inside = _nearness(anatomy.template, config.grid(config.num_levels - 1)) == 1
+    _set_basis(synthesis.image_basis, looks, inside.float(), anatomy.folder)
     if config.detail_basis:
         _set_details(fit, anatomy)
     codes = codes_of(fit, anatomy)
@@ -554,29 +544,14 @@ def fit_networks(fit: FittedAnatomy, anatomy: Anatomy) -> None:
     _fit_encoder(fit, anatomy, codes)
 
 
-def _set_velocities(fit: FittedAnatomy, anatomy: Anatomy) -> None:
-    synthesis = fit.synthesis
-    config = synthesis.config
-    fields = velocities_of(fit, anatomy)
-    near = _nearness(anatomy.template, config.grid(config.deformation_level))
-    fields *= near
-    components, deviations, center = _components_of(fields.flatten(1), config.deformation)
-    shape = fields.shape[1:]
-    basis = (components * deviations[:, None]).reshape(-1, *shape)
-    synthesis.velocity_basis.set_fields(basis, near > 0)
-    synthesis.velocity_const.copy_(center.reshape(shape))
-
-
-def _set_images(fit: FittedAnatomy, anatomy: Anatomy) -> None:
-    synthesis = fit.synthesis
-    config = synthesis.config
-    grid = config.grid(config.num_levels - 1)
-    inside = _nearness(anatomy.template, grid) == 1
-    images = images_of(fit, anatomy)
-    images *= inside
-    components, deviations, _ = _components_of(images.flatten(1), config.image_basis)
-    basis = (components * deviations[:, None]).reshape(-1, 1, *grid)
-    synthesis.image_basis.set_fields(basis, inside)
+def _set_basis(basis: Basis, fields: Iterable[Tensor], near: Tensor, folder: Path) -> Tensor:
+    """Set a basis to the principal components of fields that fade with `near`; their mean."""
+    data = _on_disk((one * near for one in fields), folder)
+    count, channels, _ = basis.weight.shape
+    components, deviations, center = _components_of(data, count)
+    shape = (-1, channels, *near.shape)
+    basis.set_fields((components * deviations[:, None]).reshape(shape), near > 0)
+    return center.reshape(shape)[0]
 
 
 def _set_details(fit: FittedAnatomy, anatomy: Anatomy) -> None:
@@ -588,69 +563,69 @@ def _set_details(fit: FittedAnatomy, anatomy: Anatomy) -> None:
     individual folding; and a mixture of all subjects reveals none.
     """
     synthesis = fit.synthesis
-    config = synthesis.config
-    basis = synthesis.image_basis
-    n, mirror = len(anatomy.canonical), fit.settings.mirror
+    config, basis = synthesis.config, synthesis.image_basis
+    n = len(anatomy.canonical) * (2 if fit.settings.mirror else 1)
     draws = torch.randn(
-        config.detail_basis,
-        n * (2 if mirror else 1),
-        generator=torch.Generator().manual_seed(fit.settings.seed),
+        config.detail_basis, n, generator=torch.Generator().manual_seed(fit.settings.seed)
     )
-    draws /= math.sqrt(draws.shape[1] * config.detail_basis)
+    draws /= math.sqrt(n * config.detail_basis)
+    done, total = 0, torch.empty(0)
+    for image in _canonical(fit, anatomy):
+        rest = (haar(image) if config.head == "haar" else image) - synthesis.image_const
+        low = basis(basis.weights_in(rest[:, :1]))
+        rest[:, :1] -= low
+        fine = synthesis.continued(low)
+        rest = (rest if fine is None else rest - fine).flatten(1)
+        some = draws[:, done : done + len(rest)]
+        total = torch.addmm(total, some, rest) if done else some @ rest
+        done += len(rest)
     grid = config.grid(config.num_levels - 1)
-    total = torch.zeros(config.detail_basis, synthesis.detail_basis.weight.shape[1], *grid)
-    weight = basis.weight.flatten(1).cpu()
-    places = basis.inside.flatten().cpu()
-    for i, volume in enumerate(anatomy.canonical):
-        image = as_input(volume)[None]
-        for k, x in enumerate((image, image.flip(2)) if mirror else (image,)):
-            bands = haar(x) if config.head == "haar" else x
-            rest = bands[0] - synthesis.image_const.cpu()
-            inside = rest[0].flatten()[places]
-            known = torch.zeros(math.prod(grid))
-            known[places] = basis.weights_of(inside[None].to(basis.weight.device))[0].cpu() @ weight
-            low = known.reshape(1, 1, *grid)
-            rest[0] -= low[0, 0]
-            fine = synthesis.continued(low)
-            rest = rest if fine is None else rest - fine[0]
-            total += draws[:, i + k * n, None, None, None, None] * rest
-    synthesis.detail_basis.set_fields(total, basis.inside.cpu())
+    synthesis.detail_basis.set_fields(total.reshape(len(draws), -1, *grid), basis.inside)
 
 
-def velocities_of(fit: FittedAnatomy, anatomy: Anatomy) -> Tensor:
-    """[n, 3, X, Y, Z] on the grid of the velocity basis; mirror images after all originals."""
+def _blocks(fit: FittedAnatomy, anatomy: Anatomy) -> Iterator[tuple[bool, slice]]:
+    """A few subjects after others, then all mirrored; whether mirrored, and which."""
+    for flip in (False, True)[: 1 + fit.settings.mirror]:
+        for start in range(0, len(anatomy.rows), BLOCK):
+            yield flip, slice(start, start + BLOCK)
+
+
+def velocities_of(fit: FittedAnatomy, anatomy: Anatomy) -> Iterator[Tensor]:
+    """Velocities on the grid of their basis, in blocks [b, 3, X, Y, Z]; mirror images last."""
     config = fit.synthesis.config
-    fields = np.asarray(anatomy.velocities, dtype=np.float32)
     grid = config.grid(config.deformation_level)
-    low = resize(torch.from_numpy(fields), grid)
-    if not fit.settings.mirror:
-        return low
-    return torch.cat([low, torch.from_numpy(mirrored(low.numpy()))])
+    for flip, people in _blocks(fit, anatomy):
+        fields = np.asarray(anatomy.velocities[people], dtype=np.float32)
+        low = resize(torch.from_numpy(fields), grid)
+        yield torch.from_numpy(mirrored(low.numpy())) if flip else low
 
 
-def images_of(fit: FittedAnatomy, anatomy: Anatomy) -> Tensor:
-    """[n, 1, X, Y, Z] canonical brains minus the common one, at the last level's resolution."""
+def _canonical(fit: FittedAnatomy, anatomy: Anatomy) -> Iterator[Tensor]:
+    """Canonical brains in [-1, 1], in blocks [b, 1, X, Y, Z]; mirror images last."""
+    for flip, people in _blocks(fit, anatomy):
+        images = as_input(anatomy.canonical[people]).transpose(0, 1)
+        yield images.flip(2) if flip else images
+
+
+def images_of(fit: FittedAnatomy, anatomy: Anatomy) -> Iterator[Tensor]:
+    """Canonical brains minus the common one, at the last level's resolution, like `_canonical`."""
     config = fit.synthesis.config
     grid = config.grid(config.num_levels - 1)
     const = resize(torch.from_numpy(anatomy.template)[None, None] * 2 - 1, grid)
-    images = torch.cat([resize(as_input(v)[None], grid) - const for v in anatomy.canonical])
-    return torch.cat([images, images.flip(2)]) if fit.settings.mirror else images
+    return (resize(images, grid) - const for images in _canonical(fit, anatomy))
 
 
 @torch.no_grad()
 def codes_of(fit: FittedAnatomy, anatomy: Anatomy) -> Tensor:
     """w of every training brain (and mirror image) by projection on the bases, [n, w_dim]."""
     synthesis = fit.synthesis
-    config = synthesis.config
-    parts = []
-    for basis, fields in (
-        (synthesis.velocity_basis, velocities_of(fit, anatomy) - synthesis.velocity_const.cpu()),
-        (synthesis.image_basis, images_of(fit, anatomy)),
-    ):
-        inside = fields.flatten(2)[:, :, basis.inside.flatten().cpu()].flatten(1)
-        parts.append(basis.weights_of(inside.to(basis.weight.device)).cpu())
+
+    moves = (one - synthesis.velocity_const for one in velocities_of(fit, anatomy))
+    looks = images_of(fit, anatomy)
+    both = ((synthesis.velocity_basis, moves), (synthesis.image_basis, looks))
+    parts = [torch.cat([basis.weights_in(one) for one in fields]) for basis, fields in both]
     codes = torch.cat(parts, dim=1)
-    return F.pad(codes, (0, config.w_dim - codes.shape[1]))
+    return F.pad(codes, (0, synthesis.config.w_dim - codes.shape[1]))
 
 
 def _nearness(template: np.ndarray, grid: Grid) -> Tensor:
@@ -723,12 +698,44 @@ def _by_label(means: Tensor, people: Tensor) -> tuple[Tensor, Tensor]:
     return slope.T, average
 
 
-def _components_of(data: Tensor, count: int) -> tuple[Tensor, Tensor, Tensor]:
-    """PCA of rows, far fewer than columns.
+def _on_disk(rows: Iterable[Tensor], folder: Path) -> np.ndarray:
+    """Blocks of rows [b, ...] as one array [n, m], float32, mapped from a file without a name."""
+    with output_errors(folder), TemporaryFile(dir=folder) as file:
+        for block in rows:
+            file.write(block.float().numpy().tobytes())
+        m = block[0].numel()
+        return np.memmap(file, np.float32, "r").reshape(-1, m)
+
+
+def _columns(data: np.ndarray) -> Iterator[tuple[Tensor, Tensor]]:
+    """Some columns after others, [n, some] in float64: less their mean, and that."""
+    step = max(AT_ONCE // len(data), 1)
+    for start in range(0, data.shape[1], step):
+        x = torch.from_numpy(data[:, start : start + step].astype(np.float64))
+        mean = x.mean(dim=0)
+        yield x.sub_(mean), mean
+
+
+def _products(data: np.ndarray) -> tuple[np.ndarray, Tensor]:
+    """Inner products of rows less their mean [n, n], float64, and the mean [m]."""
+    products, means = torch.zeros(len(data), len(data)).double(), []
+    for x, mean in _columns(data):
+        products.addmm_(x, x.T)
+        means.append(mean.float())
+    return products.numpy(), torch.cat(means)
+
+
+def _combined(weights: Tensor, data: np.ndarray) -> Tensor:
+    """Sums of rows less their mean: weights [k, n] -> [k, m]."""
+    return torch.cat([(weights.double() @ x).float() for x, _ in _columns(data)], dim=1)
+
+
+def _components_of(data: np.ndarray, count: int) -> tuple[Tensor, Tensor, Tensor]:
+    """PCA of rows, far fewer than columns, from their inner products.
 
     Parameters
     ----------
-    data : Tensor, shape (n, m)
+    data : ndarray, shape (n, m)
 
     Returns
     -------
@@ -736,18 +743,13 @@ def _components_of(data: Tensor, count: int) -> tuple[Tensor, Tensor, Tensor]:
         Components [count, m] of length one, standard deviations [count], mean [m]; beyond the rank
         of the data components are zero and deviations one.
     """
-    center = data.mean(dim=0)
-    x = data - center
-    values, vectors = torch.linalg.eigh(x @ x.T)
-    order = torch.arange(len(values) - 1, -1, -1)[:count]
-    values, vectors = values[order].clamp(min=0), vectors[:, order]
-    components = torch.zeros(count, x.shape[1])
-    deviations = torch.ones(count)
-    for k, value in enumerate(values):
-        if value > 1e-6 * values[0]:
-            components[k] = x.T @ vectors[:, k] / value.sqrt()
-            deviations[k] = (value / len(x)).sqrt()
-    return components, deviations, center
+    products, center = _products(data)
+    values, vectors = (one.flip(-1) for one in torch.linalg.eigh(torch.from_numpy(products)))
+    rank = int((values[:count] > 1e-6 * values[0]).sum())
+    sizes = values[:rank].sqrt()
+    components = _combined(F.pad((vectors[:, :rank] / sizes).T, (0, 0, 0, count - rank)), data)
+    deviations = F.pad(sizes / math.sqrt(len(data)), (0, count - rank), value=1.0)
+    return components, deviations.float(), center
 
 
 def _fit_encoder(fit: FittedAnatomy, anatomy: Anatomy, codes: Tensor) -> None:
@@ -760,48 +762,44 @@ def _fit_encoder(fit: FittedAnatomy, anatomy: Anatomy, codes: Tensor) -> None:
     if fit.settings.mirror:
         volumes += [volume[::-1] for volume in volumes]
         people = np.tile(people, 2)
-    coarse = torch.cat([encoder.coarse(as_input(volume)[None]) for volume in volumes])
-    encoder.start_mean = coarse.mean(dim=0)
-    coarse -= encoder.start_mean
+    coarse = _on_disk((encoder.coarse(as_input(v)[None]) for v in volumes), anatomy.folder)
     # The penalty minimises the error of the displacement.
     sizes = fit.synthesis.velocity_basis.weight.flatten(1).norm(dim=1)
     # Few subjects have fewer components than there are fields: the rest are empty.
     per_size = torch.where(sizes > EMPTY * sizes.max(), 1 / sizes, 0.0)
-    weight, foreseen = _ridge(coarse, target * sizes, people)
+    weight, encoder.start_mean, foreseen = _ridge(coarse, target * sizes, people)
     encoder.start = _linear(weight * per_size[:, None], target.mean(dim=0))
-    if encoder.correct is None:
-        fit.encoder.load_state_dict(encoder.state_dict())
-        return
-    errors = foreseen * per_size - target
-    features, wrong, groups = [], [], []
-    for number, size in enumerate(ERROR_SIZES):
+    if encoder.correct is not None:
+        errors = foreseen * per_size - target
         # Errors of other subjects of the same size, so that the pairing is not learned.
-        order = np.random.default_rng(number).permutation(len(volumes))
-        for i, volume in enumerate(volumes):
-            error = size * errors[i if number == 0 else int(order[i])]
-            image = as_input(volume)[None]
-            features.append(encoder.inside(encoder.canonical(image, (target[i] + error)[None])))
-            wrong.append(error)
-            groups.append(int(people[i]))
-    x, y = torch.cat(features), -torch.stack(wrong)
-    weight, _ = _ridge(x - x.mean(dim=0), y * sizes, np.array(groups))
-    weight = weight * per_size[:, None]
-    encoder.correct = _linear(weight, y.mean(dim=0) - weight @ x.mean(dim=0))
+        rngs = [np.random.default_rng(number) for number in range(1, len(ERROR_SIZES))]
+        orders = [np.arange(len(volumes)), *(rng.permutation(len(volumes)) for rng in rngs)]
+        wrong = torch.cat([k * errors[order] for k, order in zip(ERROR_SIZES, orders, strict=True)])
+        rest = (
+            encoder.inside(encoder.canonical(as_input(volume)[None], (code + error)[None]))
+            for (volume, code), error in zip(
+                [*zip(volumes, target, strict=True)] * len(ERROR_SIZES), wrong, strict=True
+            )
+        )
+        groups = np.tile(people, len(ERROR_SIZES))
+        weight, mean, _ = _ridge(_on_disk(rest, anatomy.folder), -wrong * sizes, groups)
+        weight = weight * per_size[:, None]
+        encoder.correct = _linear(weight, -wrong.mean(dim=0) - weight @ mean)
     fit.encoder.load_state_dict(encoder.state_dict())
 
 
-def _ridge(x: Tensor, y: Tensor, people: np.ndarray) -> tuple[Tensor, Tensor]:
-    """Ridge regression of y [n, k] on centred x [n, m], with many more m than n.
+def _ridge(x: np.ndarray, y: Tensor, people: np.ndarray) -> tuple[Tensor, Tensor, Tensor]:
+    """Ridge regression of y [n, k] on x [n, m], with many more m than n.
 
     Returns
     -------
     tuple of Tensor
-        Weight [k, m], and cross-validated predictions of y [n, k].
+        Weight [k, m], mean of x [m], and cross-validated predictions of y [n, k].
     """
     from sklearn.kernel_ridge import KernelRidge
     from sklearn.model_selection import GridSearchCV, GroupKFold, cross_val_predict
 
-    kernel = (x.double() @ x.double().T).numpy()
+    kernel, mean = _products(x)
     scale = float(np.trace(kernel)) / len(kernel)
     folds = GroupKFold(min(FOLDS, len(np.unique(people))))
     centered = (y - y.mean(dim=0)).double().numpy()
@@ -814,8 +812,8 @@ def _ridge(x: Tensor, y: Tensor, people: np.ndarray) -> tuple[Tensor, Tensor]:
     search.fit(kernel, centered, groups=people)
     best = search.best_estimator_
     foreseen = cross_val_predict(best, kernel, centered, groups=people, cv=folds)
-    weight = torch.from_numpy(np.asarray(best.dual_coef_)).float().T @ x
-    return weight, torch.from_numpy(foreseen).float() + y.mean(dim=0)
+    weight = _combined(torch.from_numpy(np.asarray(best.dual_coef_)).T, x)
+    return weight, mean, torch.from_numpy(foreseen).float() + y.mean(dim=0)
 
 
 def _linear(weight: Tensor, bias: Tensor) -> torch.nn.Linear:

@@ -39,7 +39,7 @@ from stylegan3d.networks.config import LATENT_FACTOR, EncoderConfig, GeneratorCo
 from stylegan3d.networks.encoder import Encoder
 from stylegan3d.networks.resampling import haar
 from stylegan3d.recipe.model import seed_latents
-from stylegan3d.training.data import as_input, augment, check_fit, fixed_volumes, in_epoch
+from stylegan3d.training.data import MANY, as_input, augment, check_fit, fixed_volumes, in_epoch
 from stylegan3d.training.export import TOES, card_anew, card_of, finish, halves, toed
 from stylegan3d.training.labels import check_columns, learn_labels
 from stylegan3d.training.options import WINDOW, AutoencoderSettings, EncoderSettings
@@ -441,7 +441,7 @@ class EncoderTask(TrainingTask[Encoder, EncoderData]):
 
     def measure(self, average: Encoder, data: EncoderData, *, last: bool) -> dict[str, float]:
         """Medians over held-out subjects, encoded and generated, inside the brain."""
-        volumes = fixed_volumes(data.pack, "validation", None if last else MEASURED)
+        volumes = fixed_volumes(data.pack, "validation", MANY if last else MEASURED)
         scores = []
         for volume in volumes.split(1):
             w = average(volume.to(data.generator.device))

@@ -418,12 +418,19 @@ def as_input(volumes: np.ndarray) -> Tensor:
     return torch.from_numpy(unit(volumes))[None] * 2 - 1
 
 
-def fixed_volumes(pack: Pack, split: str, limit: int | None = None) -> Tensor:
+#: So many subjects stand for all of a large data set where figures are measured.
+MANY = 100
+
+
+def fixed_volumes(pack: Pack, split: str, limit: int = MANY) -> Tensor:
     """Volumes of a split without augmentation, [n, 1, X, Y, Z] in [-1, 1].
 
-    With a `limit` they are evenly spaced over the table, and so over its sources.
+    At most `limit`, see `spaced`.
     """
+    return as_input(pack.volumes[spaced(pack, split, limit)]).transpose(0, 1)
+
+
+def spaced(pack: Pack, split: str, limit: int = MANY) -> np.ndarray:
+    """At most `limit` rows of a split, evenly over the table, and so over its sources."""
     rows = pack.indices(split)
-    if limit is not None and limit < len(rows):
-        rows = rows[np.linspace(0, len(rows) - 1, limit).round().astype(int)]
-    return as_input(pack.volumes[rows]).transpose(0, 1)
+    return rows[np.linspace(0, len(rows) - 1, min(limit, len(rows))).round().astype(int)]

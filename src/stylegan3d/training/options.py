@@ -416,7 +416,8 @@ FitOn = Annotated[
     int,
     Option(
         "Fit on",
-        "Fit to so many training subjects, chosen for spread; 0 is all of them. New runs only.",
+        "Fit to so many training subjects, chosen for spread; 0 is all of them, and 2000 of more "
+        "than that. New runs only.",
         low=0,
     ),
 ]

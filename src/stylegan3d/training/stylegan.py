@@ -59,6 +59,7 @@ from stylegan3d.training.data import (
     fixed_volumes,
     generators_for,
     normal,
+    spaced,
 )
 from stylegan3d.training.options import SETTINGS, StyleGANSettings, stylegan_2mm
 from stylegan3d.training.run import How, Run, TrainingTask, train
@@ -693,7 +694,7 @@ class Teacher:
 
         def latents(split: str, *, flipped: bool = False) -> Tensor:
             found = []
-            for row in pack.indices(split):
+            for row in pack.indices(split) if split == "train" else spaced(pack, split):
                 volume = unit(pack.volumes[row])
                 volume = np.flip(volume, pack.space.sideways).copy() if flipped else volume
                 found.append(torch.from_numpy(encoded(teacher, volume)).float())
@@ -879,9 +880,7 @@ class Monitor:
         self.mask = pack.template > 0.05
         # Diversity requires at least two subjects.
         split = "validation" if len(pack.indices("validation")) > 1 else "train"
-        rows = pack.indices(split)
-        some = np.linspace(0, len(rows) - 1, min(SAMPLES, len(rows))).round().astype(int)
-        self.real = np.array(pack.volumes[rows[some]])
+        self.real = np.array(pack.volumes[spaced(pack, split, SAMPLES)])
         self.fake = self.real[:0]
         self.of_people = variety(self.real, self.mask)
         self.moments = Moments.of(self.real)
