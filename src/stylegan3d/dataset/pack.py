@@ -260,7 +260,7 @@ def _write_volumes(
     def read() -> Iterator[np.ndarray]:
         for row in rows:
             volume = np.ascontiguousarray(volume_of(row), dtype=np.uint8)
-            digest.update(volume)
+            digest.update(volume.data)
             if row["split"] == "train":
                 np.add(total, volume, out=total)
             yield volume
