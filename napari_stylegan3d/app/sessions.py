@@ -18,7 +18,7 @@ from qtpy.QtWidgets import QFrame, QLineEdit, QMenu
 from napari_stylegan3d.core.jobs import Loaded, SharpenRequest
 from napari_stylegan3d.core.panel import Context, Tabs
 from napari_stylegan3d.core.session import report_done, sentence
-from napari_stylegan3d.core.worker import LatestWins, LongJob, duration_in_words
+from napari_stylegan3d.core.worker import LatestWins, LongJob
 from napari_stylegan3d.labels.controller import (
     Base,
     EditedBrain,
@@ -34,7 +34,7 @@ from napari_stylegan3d.project.overlay import LabelMap
 from napari_stylegan3d.project.result import operator_of
 from napari_stylegan3d.widgets import controls, dialogs
 from napari_stylegan3d.widgets.controls import single_shot
-from stylegan3d.base import Progress, ScanError, SessionError, StyleGAN3DError
+from stylegan3d.base import Progress, ScanError, SessionError, StyleGAN3DError, duration
 from stylegan3d.recipe.model import MadeWith
 from stylegan3d.recipe.recipe import Recipe
 from stylegan3d.scans.pose import Pose
@@ -481,7 +481,7 @@ def summary(state: SessionState) -> str:
     """Age and content of a session: "3 min ago: 12 states, 2 favourites, Brain T1w"."""
     age = state.age_s
     day = state.saved[:10] or "some time ago"
-    when = f"{duration_in_words(age)} ago" if age < DAY_S else day
+    when = f"{duration(age)} ago" if age < DAY_S else day
     counts = [_counted(len(state.states), "state")]
     favourites = sum(len(items) for items in state.favourites.values())
     if favourites:

@@ -28,10 +28,9 @@ from qtpy.QtGui import (
 from qtpy.QtWidgets import QDialog, QSizePolicy, QToolTip, QWidget
 
 from napari_stylegan3d.core.thumbnails import SYNTHETIC, Thumbnails, scaled
-from napari_stylegan3d.core.worker import duration_in_words
 from napari_stylegan3d.widgets import controls, dialogs
 from napari_stylegan3d.widgets.controls import DICE_BELOW, LARGEST_SEED, painting
-from stylegan3d.base import StyleGAN3DError
+from stylegan3d.base import StyleGAN3DError, duration
 from stylegan3d.recipe.description import describe_recipe, describe_source
 from stylegan3d.recipe.keyframes import joined, leg_at, walk
 from stylegan3d.recipe.recipe import Recipe
@@ -421,7 +420,7 @@ class GalleryDialog(QDialog):
             return
         text = f"{there} of {of} rendered"
         if there - first >= TELLING:
-            left = duration_in_words((now - since) * (of - there) / (there - first))
+            left = duration((now - since) * (of - there) / (there - first))
             text += f", about {left} left"
         self.progress.setText(text)
 

@@ -645,8 +645,9 @@ class MapBox(QWidget):
 
     def _marked(self, recipe: Recipe) -> list[tuple[Kind, str, Recipe]]:
         """Brains other than the current one: kind, label, recipe."""
+        named = self.session.projection_name
         scans: list[tuple[Kind, str, Recipe]] = [
-            ("scan", p.name, self.session.with_source(p.source).replace(mix=None, edits=()))
+            ("scan", named(p), self.session.with_source(p.source).replace(mix=None, edits=()))
             for p in self.session.projected
             if p.source is not None
         ]

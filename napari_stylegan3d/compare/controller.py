@@ -682,9 +682,9 @@ class CompareController(QObject):
             if session.find_projected(projected.source) is None:
                 continue
             plain = Recipe(projected.source, noise=session.brain.noise)
-            scan = partial(self.pin_scan, projected)
-            menu.addAction(f"The scan {projected.name}, as projected", scan)
-            menu.addAction(f"The reconstruction of {projected.name}", partial(self.pin, plain))
+            scan, name = partial(self.pin_scan, projected), session.projection_name(projected)
+            menu.addAction(f"The scan {name}, as projected", scan)
+            menu.addAction(f"The reconstruction of {name}", partial(self.pin, plain))
         if session.favourites.items:
             menu.addSection("Favourites")
         for item in session.favourites.items:

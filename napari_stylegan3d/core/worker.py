@@ -23,7 +23,7 @@ from qtpy.QtCore import QObject, Qt, QTimer, Signal
 from qtpy.QtWidgets import QDialog
 
 from napari_stylegan3d.widgets.controls import SINGLE_SHOT, single_shot
-from stylegan3d.base import Cancelled, Progress
+from stylegan3d.base import Cancelled, Progress, duration
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -263,7 +263,7 @@ class JobStatus:
     def in_words(self) -> str:
         """What is done, and how long it will take."""
         known = self.remaining_s is not None and self.done < self.total
-        left = f"about {duration_in_words(self.remaining_s or 0)} left" if known else ""
+        left = f"about {duration(self.remaining_s or 0)} left" if known else ""
         return ", ".join(filter(None, (self.text, self.detail, left)))
 
 
@@ -412,15 +412,3 @@ class LongJob(BackgroundWork):
             self.failed.emit(error)
         else:
             self.finished.emit(result)
-
-
-def duration_in_words(seconds: float) -> str:
-    """Such as '8 s', '2 min 10 s' or '1 h 5 min'."""
-    whole = max(round(seconds), 1)
-    if whole < 60:
-        return f"{whole} s"
-    minutes, rest = divmod(whole, 60)
-    if minutes < 60:
-        return f"{minutes} min {rest} s" if rest and minutes < 10 else f"{minutes} min"
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes} min"

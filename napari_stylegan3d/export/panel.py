@@ -27,7 +27,7 @@ from qtpy.QtWidgets import (
 from napari_stylegan3d.core.jobs import latent_of, own_path
 from napari_stylegan3d.core.panel import Context, ExplorerPanel, offer
 from napari_stylegan3d.core.session import Session, report_error
-from napari_stylegan3d.core.worker import JobStatus, LongJob, duration_in_words
+from napari_stylegan3d.core.worker import JobStatus, LongJob
 from napari_stylegan3d.export import jobs
 from napari_stylegan3d.export.jobs import AsDicom, ExportTarget, SavedFiles, pictured
 from napari_stylegan3d.views.display import KEY, engine_volume
@@ -35,7 +35,7 @@ from napari_stylegan3d.views.look import VIEW_TITLES
 from napari_stylegan3d.widgets import controls, dialogs
 from napari_stylegan3d.widgets.forms import Form
 from napari_stylegan3d.widgets.settings import SAVE_FOLDER, settings, unusual_z
-from stylegan3d.base import OutputError, StyleGAN3DError
+from stylegan3d.base import OutputError, StyleGAN3DError, duration
 from stylegan3d.recipe.description import describe_recipe, read_recipe, to_link
 from stylegan3d.recipe.keyframes import check_key_frames, count_stills
 from stylegan3d.recipe.recipe import Recipe
@@ -214,7 +214,7 @@ class FilmPart(QWidget):
         frames = self.frame_count
         text = f"{frames} frames, {frames / self.settings.fps:.1f} s long"
         if self._seconds_each:
-            took = duration_in_words(frames * self._seconds_each)
+            took = duration(frames * self._seconds_each)
             text += f"; rendering takes about {took}"
         return text + "."
 

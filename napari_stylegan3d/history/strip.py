@@ -185,7 +185,7 @@ class HistoryList(RecipeList):
             return "Scan " if case is None else f"{ORIGIN_NAMES[case.origin]} {case.name}"
         before = self._history.states[self.made_from(row)] if row else entry
         if before.recipe is None and entry.case is not None:
-            return f"Projected {entry.case.name}"
+            return f"Projected {self.session.projection_name(entry.case)}"
         if before.recipe == entry.recipe or before.model != entry.model:
             return describe_recipe(entry.recipe)
         assert before.recipe is not None

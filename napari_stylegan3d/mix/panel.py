@@ -310,7 +310,7 @@ class MixPanel(ExplorerPanel):
         """What a source is called."""
         projected = self.session.find_projected(source)
         if projected:
-            return f"Projected {projected.name}"
+            return f"Projected {self.session.projection_name(projected)}"
         return describe_source(source)
 
     def _list_sources(self, current: Source) -> None:

@@ -24,7 +24,7 @@ from qtpy.QtWidgets import (
 
 from napari_stylegan3d.core.panel import ExplorerPanel, bring_into_view, offer, why_not
 from napari_stylegan3d.core.scans import SAMPLES, sample_path, scan_in
-from napari_stylegan3d.core.worker import JobStatus, duration_in_words
+from napari_stylegan3d.core.worker import JobStatus
 from napari_stylegan3d.project.overlay import OverlayBox
 from napari_stylegan3d.project.regions import PaintBox
 from napari_stylegan3d.project.result import ResultBox
@@ -32,7 +32,7 @@ from napari_stylegan3d.widgets import controls, dialogs
 from napari_stylegan3d.widgets.controls import Chooser, Fold, single_shot
 from napari_stylegan3d.widgets.elided import ElidedLabel
 from napari_stylegan3d.widgets.forms import Form
-from stylegan3d.base import doubts_in, facts_in, in_words
+from stylegan3d.base import doubts_in, duration, facts_in, in_words
 from stylegan3d.projection.settings import PHASES, TITLES, Choices
 from stylegan3d.scans.headers import orientation_doubts
 from stylegan3d.scans.pose import MOST_DEG, MOST_MM, NO_POSE, Pose
@@ -241,7 +241,7 @@ class SearchBox(QWidget):
     def show_estimates(self, seconds: Mapping[str, float]) -> None:
         """Show the estimated time of each budget, if known."""
         for index, (key, text) in enumerate(TITLES.items()):
-            known = f", ~{duration_in_words(seconds[key])}" if key in seconds else ""
+            known = f", ~{duration(seconds[key])}" if key in seconds else ""
             self.budget.setItemText(index, text + known)
 
 

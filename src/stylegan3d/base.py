@@ -283,3 +283,13 @@ def effort(care: Care, check: Callable[[], None] = SILENT.check) -> Iterator[Non
         yield
     finally:
         _current.reset(token)
+
+
+def duration(seconds: float) -> str:
+    """Such as '8 s', '2 min 10 s' or '1 h 5 min'."""
+    whole = max(round(seconds), 1)
+    if whole < 600:
+        minutes, rest = divmod(whole, 60)
+        return " ".join([f"{minutes} min"] * (minutes > 0) + [f"{rest} s"] * (rest > 0))
+    hours, minutes = divmod(round(whole / 60), 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min"

@@ -198,10 +198,10 @@ def test_progress_without_a_terminal_is_a_line_now_and_then(caplog, now):
             now[0] = 100.0 + second
             report(second / 20, 10, f"sub-{second // 20}", f"step {second % 20}")
     assert caplog.messages == [
-        "Projecting: 0.25 of 10, sub-0, step 5, 5 s passed, 20 s each, about 195 s left",
-        "Projecting: 1 of 10, sub-1, step 0, 20 s passed, 20 s each, about 180 s left",
-        "Projecting: 2 of 10, sub-2, step 0, 40 s passed, 20 s each, about 160 s left",
-        "Projecting: 3 of 10, sub-3, step 0, 60 s passed, 20 s each, about 140 s left",
+        "Projecting: 0.25 of 10, sub-0, step 5, 5 s passed, 20 s each, about 3 min 15 s left",
+        "Projecting: 1 of 10, sub-1, step 0, 20 s passed, 20 s each, about 3 min left",
+        "Projecting: 2 of 10, sub-2, step 0, 40 s passed, 20 s each, about 2 min 40 s left",
+        "Projecting: 3 of 10, sub-3, step 0, 1 min passed, 20 s each, about 2 min 20 s left",
     ]
 
 
@@ -231,8 +231,8 @@ def test_progress_is_told_again_while_a_scan_takes_long(caplog, now):
     now[0] += 35.0
     lines(2, 4, "sub-03", "")
     assert caplog.messages[2:] == [
-        "Projecting: 2 of 4, sub-03, 45 s passed, 45 s each, about 90 s left",
-        "Projecting: 2 of 4, sub-03, 85 s passed, 45 s each, about 50 s left",
+        "Projecting: 2 of 4, sub-03, 45 s passed, 45 s each, about 1 min 30 s left",
+        "Projecting: 2 of 4, sub-03, 1 min 25 s passed, 45 s each, about 50 s left",
     ]
 
 
@@ -243,8 +243,8 @@ def test_progress_of_the_same_thing_is_told_twice_a_minute(caplog, now):
             report(500 + second, 1000, "", f"loss {1 - second / 100:.2f}")
     told = [message.split(", about")[0] for message in caplog.messages]
     assert told == [
-        f"Training: {500 + s} of 1000, loss {1 - s / 100:.2f}, {s} s passed, 1 s each"
-        for s in (30, 60, 90)
+        f"Training: {500 + s} of 1000, loss {1 - s / 100:.2f}, {passed} passed, 1 s each"
+        for s, passed in ((30, "30 s"), (60, "1 min"), (90, "1 min 30 s"))
     ]
 
 

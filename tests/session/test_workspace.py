@@ -308,6 +308,8 @@ def test_a_second_projection_is_offered_and_ends_no_edit(session: Watched) -> No
     assert not session.add_projected(projected(a, 1))
     assert session.state == before
     assert session.ready == {a.key}
+    names = [session.projection_name(case) for case in session.projected]
+    assert names == ["A, projection 1", "A, projection 2"]
     session.show(a.key)
     assert session.recipe.edits == ()
     session.undo()

@@ -26,7 +26,15 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, get_origin, get_type_
 
 import typer
 
-from stylegan3d.base import Doubt, Json, OutputError, Progress, RecipeError, StyleGAN3DError
+from stylegan3d.base import (
+    Doubt,
+    Json,
+    OutputError,
+    Progress,
+    RecipeError,
+    StyleGAN3DError,
+    duration,
+)
 from stylegan3d.geometry.space import PLANES, Plane
 from stylegan3d.projection.settings import Choices
 from stylegan3d.recipe.model import TRUNCATION, Noise
@@ -67,9 +75,7 @@ def parse_numbers(text: str, called: str) -> list[int]:
         if last < first:
             raise RecipeError(f"{part!r} in {called} is not a number or range such as 0-3,7.")
         if last - first + len(numbers) >= _MOST_NUMBERS:
-            raise RecipeError(
-                f"{called} asks for more than {_MOST_NUMBERS}: ask for fewer at once."
-            )
+            raise RecipeError(f"{called} has more than {_MOST_NUMBERS} numbers: give fewer.")
         numbers += range(first, last + 1)
     return list(dict.fromkeys(numbers))
 
@@ -445,12 +451,6 @@ def model_entry(generator: Generator) -> Json:
 NEW_S, SAME_S = 5.0, 30.0
 
 
-def _span(seconds: float) -> str:
-    """Such as "195 s", and above ten minutes "16 h 30 min"."""
-    hours, minutes = divmod(round(seconds / 60), 60)
-    return f"{seconds:.0f} s" if seconds < 600 else f"{hours} h {minutes} min"
-
-
 class ProgressLines:
     """Progress as lines of the log: what is done of all, the rate, what has passed and is left."""
 
@@ -471,12 +471,12 @@ class ProgressLines:
         self.told, self.text = now, text
         whole = f"{round(done, 2):.12g} of {total:.12g}"
         parts = [whole if total > 1 else f"{done / (total or 1):.0%}"]
-        parts += [*filter(None, (text, detail)), f"{_span(now - self.began)} passed"]
+        parts += [*filter(None, (text, detail)), f"{duration(now - self.began)} passed"]
         if done > self.first:
             each = (self.moved - self.began) / (done - self.first)
             parts += [f"{each:.3g} s each"] if total > 1 else []
             left = each * (total - done) - (now - self.moved)
-            parts.append(f"about {_span(max(left, 0))} left")
+            parts.append(f"about {duration(max(left, 0))} left")
         log.info("%s: %s", self.title, ", ".join(parts))
 
     def repeat(self, over: Event) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -128,7 +129,7 @@ class Plane:
         x, y = self.axes
         return self.survey.names[x], self.survey.names[y]
 
-    @property
+    @cached_property
     def points(self) -> np.ndarray:
         """`(samples, 2)` random brains, in sd."""
         return self.survey.points[:, self.axes]

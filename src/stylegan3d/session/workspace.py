@@ -273,6 +273,12 @@ class Workspace:
         found = next((case for case in self.projected if case.is_of(source)), None)
         return found if found is not None and self._fits(found) else None
 
+    def projection_name(self, case: Case) -> str:
+        """Name of a projection, with its number if its scan was projected more than once."""
+        same = [other.source for other in self.projected if other.name == case.name]
+        more = len(same) > 1 and case.source in same
+        return f"{case.name}, projection {same.index(case.source) + 1}" if more else case.name
+
     def awaited(self, recipe: Recipe) -> Case | None:
         """The case whose detail a recipe shows, if its scan is yet to be read after a restore."""
         detail = recipe.worn_detail

@@ -67,7 +67,7 @@ def from_json(text: str | bytes, largest: int = LARGEST, *, nan_is_none: bool = 
     if text.count("[") + text.count("{") > MOST_PARTS:
         raise ValueError(f"the text has more than {MOST_PARTS:,} parts")
     try:
-        unusual = _none if nan_is_none else _no_number
+        unusual = (lambda _: None) if nan_is_none else _no_number
         value = json.loads(text, parse_float=partial(_finite, unusual), parse_constant=unusual)
     except RecursionError:
         raise ValueError("the text is nested too deeply") from None
@@ -88,10 +88,6 @@ def read_json(path: Path, largest: int = LARGEST, *, nan_is_none: bool = False) 
         If it is no JSON that may be read.
     """
     return from_json(read_file(path, largest), largest, nan_is_none=nan_is_none)
-
-
-def _none(_constant: str) -> None:
-    return None
 
 
 def _no_number(constant: str) -> None:

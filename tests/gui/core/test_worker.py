@@ -14,9 +14,8 @@ from napari_stylegan3d.core.worker import (
     JobProgress,
     LatestWins,
     LongJob,
-    duration_in_words,
 )
-from stylegan3d.base import ScanError
+from stylegan3d.base import ScanError, duration
 
 
 def test_overtaken_requests_never_run(qtbot):
@@ -283,7 +282,7 @@ def test_a_pause_counts_for_no_estimate():
     [(0.2, "1 s"), (8, "8 s"), (130, "2 min 10 s"), (1500, "25 min"), (3900, "1 h 5 min")],
 )
 def test_durations_in_words(seconds, words):
-    assert duration_in_words(seconds) == words
+    assert duration(seconds) == words
 
 
 def test_errors_are_sentences():
