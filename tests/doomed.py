@@ -11,12 +11,14 @@ import subprocess
 import sys
 import time
 import zlib
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import nibabel as nib
 import numpy as np
+import psutil
 
 #: Kind to a pattern below its folder: what is there is finished, and must not be done again.
 KEPT = {
@@ -24,13 +26,21 @@ KEPT = {
     "segmentation": "",
     "flow": "",
     "autoencoder": "",
+    "diffusion": "",
+    "encoder": "",
+    "translation": "",
+    "matching": "",
+    "anatomy": "anatomy/*",
     "prepare": "pack/.parts/*.json",
     "evaluate": "out/wor[k]/*",  # a pattern like the others
     "cohort": "out/.cohort/*.json",
     "privacy": "model/.privacy-index/*.z",
 }
 KINDS = tuple(KEPT)
+#: Those that train by steps, which several processes can share.
+TRAININGS, LEARNING = KINDS[:7], KINDS[:9]
 SHAPE = (20, 28, 24)
+STEPS: Any = {"steps": 10, "validate_every": 5, "save_seconds": 0.0, "warm_up": 2}
 
 
 def make_inputs(folder: Path, people: int = 8) -> Path:
@@ -119,9 +129,20 @@ def work(kind: str, folder: Path, *, slowly: float = 0.0) -> None:
         torch.set_num_threads(before)
 
 
+def _how(mine: Path, slowly: float) -> Any:
+    """How each training is done: with the other processes, if torchrun started some."""
+    from stylegan3d.training.team import join_team
+
+    return {
+        "resume": (mine / "checkpoint.pt").exists(),
+        "team": join_team("cpu"),
+        "progress": lambda *_: time.sleep(slowly),
+    }
+
+
 def outcome(kind: str, folder: Path) -> Any:
     """What came of it, without what differs from run to run."""
-    return globals()[f"_{kind}_outcome"](folder / kind)
+    return (_trained if kind in TRAININGS else globals()[f"_{kind}_outcome"])(folder / kind)
 
 
 def _train(inputs: Path, mine: Path, slowly: float) -> None:
@@ -129,20 +150,8 @@ def _train(inputs: Path, mine: Path, slowly: float) -> None:
     from stylegan3d.training.options import tiny
     from stylegan3d.training.stylegan import train_stylegan
 
-    train_stylegan(
-        load_pack(inputs / "pack"),
-        mine,
-        replace(tiny(), steps=10, validate_every=2, save_seconds=0.0),
-        resume=(mine / "checkpoint.pt").exists(),
-        progress=lambda *_: time.sleep(slowly),
-    )
-
-
-def _train_outcome(mine: Path) -> Any:
-    import torch
-
-    data = torch.load(mine / "checkpoint.pt", weights_only=True)
-    return {**_bytes_of(data["averages"]), "steps": data["counters"]["steps"]}
+    settings = replace(tiny(), batch=8, **{k: v for k, v in STEPS.items() if k != "warm_up"})
+    train_stylegan(load_pack(inputs / "pack"), mine, settings, **_how(mine, slowly))
 
 
 def _segmentation(inputs: Path, mine: Path, slowly: float) -> None:
@@ -150,21 +159,9 @@ def _segmentation(inputs: Path, mine: Path, slowly: float) -> None:
     from stylegan3d.training.options import SegmentationSettings
     from stylegan3d.training.segmentation import load_labelled, train_segmentation
 
-    config = SegmentationSettings(widths=(8, 8), steps=10, validate_every=5, save_seconds=0.0)
-    train_segmentation(
-        load_labelled(load_pack(inputs / "labelled" / "pack"), inputs / "labelled"),
-        mine,
-        config,
-        resume=(mine / "checkpoint.pt").exists(),
-        progress=lambda *_: time.sleep(slowly),
-    )
-
-
-def _segmentation_outcome(mine: Path) -> Any:
-    import torch
-
-    data = torch.load(mine / "checkpoint.pt", weights_only=True)
-    return {**_bytes_of(data["averages"]), "steps": data["counters"]["steps"]}
+    brains = load_labelled(load_pack(inputs / "labelled" / "pack"), inputs / "labelled")
+    config = SegmentationSettings(widths=(8, 8), batch=2, **STEPS)
+    train_segmentation(brains, mine, config, **_how(mine, slowly))
 
 
 def _flow(inputs: Path, mine: Path, slowly: float) -> None:
@@ -172,7 +169,7 @@ def _flow(inputs: Path, mine: Path, slowly: float) -> None:
     from stylegan3d.training.flow import INFO, VOLUMES, FilledFile, Pairs, fill_files, train_flow
     from stylegan3d.training.options import FlowSettings
 
-    pack = load_pack(inputs / "pack")
+    pack, how = load_pack(inputs / "pack"), _how(mine, slowly)
     count = len(pack.table)
 
     def fill(files: list[np.ndarray], index: int) -> None:
@@ -180,46 +177,147 @@ def _flow(inputs: Path, mine: Path, slowly: float) -> None:
         time.sleep(slowly / 4)
 
     file = FilledFile(VOLUMES, (count, 1, *SHAPE), np.uint8)
-    (made,) = fill_files(mine, INFO, {"of": "phantoms"}, [file], fill)
+    (made,) = how["team"].leader_first(
+        lambda: fill_files(mine, INFO, {"of": "phantoms"}, [file], fill)
+    )
     known = np.isin(np.arange(count), pack.indices("train"))
     pairs = Pairs(made, np.arange(count), np.zeros(count, bool), known, pack)
-    config = FlowSettings(
-        channels=(4, 4, 4), steps=10, cubes=2, side=16, validate_every=5, save_seconds=0.0
-    )
-    train_flow(
-        pairs,
-        mine,
-        config,
-        resume=(mine / "checkpoint.pt").exists(),
-        progress=lambda *_: time.sleep(slowly),
-    )
-
-
-def _flow_outcome(mine: Path) -> Any:
-    return _autoencoder_outcome(mine)
+    train_flow(pairs, mine, FlowSettings(channels=(4, 4, 4), cubes=3, side=16, **STEPS), **how)
 
 
 def _autoencoder(inputs: Path, mine: Path, slowly: float) -> None:
     from stylegan3d.dataset.pack import load_pack
-    from stylegan3d.networks.autoencoder import AutoencoderConfig
     from stylegan3d.training.autoencoder import train_autoencoder
     from stylegan3d.training.options import AutoencoderSettings
 
-    train_autoencoder(
+    settings, pack = AutoencoderSettings(side=16, **STEPS), load_pack(inputs / "halved")
+    train_autoencoder(pack, mine, _vae_shape(), settings, **_how(mine, slowly))
+
+
+def _vae_shape() -> Any:
+    from stylegan3d.networks.autoencoder import AutoencoderConfig
+
+    return AutoencoderConfig((16, 24, 24), 2, (4, 4, 4), (1, 1, 1))
+
+
+def _stage() -> Any:
+    """An untrained autoencoder with a flow."""
+    import torch
+
+    from stylegan3d.geometry.space import Space
+    from stylegan3d.model.families.autoencoder import VAE
+    from stylegan3d.model.family import OneRow, Parts
+    from stylegan3d.model.generator import Generator
+    from stylegan3d.networks.autoencoder import Autoencoder, LatentEncoder, LatentSynthesis
+    from stylegan3d.networks.flow import Flow
+    from stylegan3d.networks.linear_prior import LinearPrior
+
+    torch.manual_seed(0)
+    network = Autoencoder(_vae_shape())
+    prior = LinearPrior(5, network.config.w_dim)
+    prior.components.normal_()
+    parts = Parts(
+        OneRow(5, network.config.w_dim, network.config.shape),
+        prior,
+        LatentSynthesis(network, Flow((4, 4, 4), (8, 12, 12))),
+        prior.mean,
+        encoder=LatentEncoder(network),
+        deviations=torch.ones(network.config.w_dim),
+        components=prior.components,
+    )
+    affine = np.diag([8.0, 8, 8, 1])
+    affine[:3, 3] = [-8 * (n - 1) / 2 for n in SHAPE]
+    space = Space((16, 24, 24), affine)
+    return Generator(parts, space, card={"name": "stage"}, hash="stage", family=VAE)
+
+
+def _diffusion(inputs: Path, mine: Path, slowly: float) -> None:
+    from stylegan3d.dataset.pack import load_pack
+    from stylegan3d.networks.latent_diffusion import DiffusionConfig
+    from stylegan3d.training.diffusion import train_diffusion
+    from stylegan3d.training.options import DiffusionSettings
+
+    pack, stage = load_pack(inputs / "halved"), _stage()
+    shape = DiffusionConfig(stage.synthesis.latent_shape, (16, 16), 1, directions=8)
+    settings = DiffusionSettings(people=3, **STEPS)
+    train_diffusion(pack, stage, mine, shape, settings, **_how(mine, slowly))
+
+
+def _encoder(inputs: Path, mine: Path, slowly: float) -> None:
+    from tiny import tiny_generator
+
+    from stylegan3d.dataset.pack import load_pack
+    from stylegan3d.training.autoencoder import train_encoder
+    from stylegan3d.training.options import EncoderSettings
+
+    settings = EncoderSettings(batch=3, **STEPS)
+    pack, how = load_pack(inputs / "pack"), _how(mine, slowly)
+    train_encoder(tiny_generator(0), pack, mine, settings, **how)
+
+
+def _translation(inputs: Path, mine: Path, slowly: float) -> None:
+    from painted_phantoms import SMALL, Reader
+
+    from stylegan3d.dataset.pack import load_pack
+    from stylegan3d.training.options import TranslationSettings
+    from stylegan3d.training.translation import load_painted, train_translation
+
+    labelled = inputs / "labelled"
+    people = load_painted(load_pack(labelled / "pack"), labelled, Reader())
+    settings = TranslationSettings(side=16, people=3, **STEPS)
+    train_translation(people, mine, SMALL, settings, **_how(mine, slowly))
+
+
+def _matching(inputs: Path, mine: Path, slowly: float) -> None:
+    from small_flow import Texture
+
+    from stylegan3d.dataset.pack import load_pack
+    from stylegan3d.training.options import MatchSettings
+    from stylegan3d.training.shape_matching import match_flow
+
+    match_flow(
+        _stage(),
         load_pack(inputs / "halved"),
         mine,
-        AutoencoderConfig((16, 24, 24), 2, (4, 4, 4), (1, 1, 1)),
-        AutoencoderSettings(steps=10, side=16, validate_every=5, save_seconds=0.0),
+        measures=[Texture()],
+        settings=MatchSettings(rounds=6, brains=20, slopes=2, judged=4),
         resume=(mine / "checkpoint.pt").exists(),
-        progress=lambda *_: time.sleep(slowly),
+        report=lambda _: time.sleep(slowly / 2),
     )
 
 
-def _autoencoder_outcome(mine: Path) -> Any:
+def _anatomy(inputs: Path, mine: Path, slowly: float) -> None:
+    import torch
+    from small_anatomy import small_anatomy
+
+    from stylegan3d.dataset.pack import load_pack
+    from stylegan3d.training.anatomy import fit_anatomy
+
+    wait = lambda *_: time.sleep(slowly)  # noqa: E731
+    fit = fit_anatomy(load_pack(inputs / "pack"), mine, small_anatomy(), progress=wait)
+    networks = {"mapping": fit.mapping, "synthesis": fit.synthesis, "encoder": fit.encoder}
+    torch.save({name: network.state_dict() for name, network in networks.items()}, mine / "fit")
+
+
+def _anatomy_outcome(mine: Path) -> Any:
+    import torch
+
+    return _bytes_of(torch.load(mine / "fit", weights_only=True))
+
+
+def _matching_outcome(mine: Path) -> Any:
     import torch
 
     data = torch.load(mine / "checkpoint.pt", weights_only=True)
-    return _segmentation_outcome(mine) | {"measured": data["measured"]}
+    return {**_bytes_of({"flow": data["flow"]}), "counts": data["counts"]}
+
+
+def _trained(mine: Path) -> Any:
+    import torch
+
+    data = torch.load(mine / "checkpoint.pt", weights_only=True)
+    weights = _bytes_of(data["averages"]) | _bytes_of(data["networks"])
+    return weights | {"steps": data["counters"]["steps"], "measured": data["measured"]}
 
 
 def _bytes_of(states: dict[str, dict[str, Any]]) -> dict[str, Any]:
@@ -329,11 +427,32 @@ def begun(kind: str, folder: Path) -> list[Path]:
     return sorted((folder / kind).glob(KEPT[kind] or "checkpoint.pt"))
 
 
-def start(kind: str, folder: Path, slowly: float) -> subprocess.Popen[bytes]:
-    """The work in a process of its own, to be killed."""
-    words = [sys.executable, __file__, kind, str(folder), str(slowly)]
-    quiet = subprocess.DEVNULL
-    return subprocess.Popen(words, stdout=quiet, stderr=quiet)
+def reached(kind: str, folder: Path) -> int | None:
+    """Steps that a training, or rounds that a search, has saved; None if there is no checkpoint."""
+    import torch
+
+    if not (folder / kind / "checkpoint.pt").exists():
+        return None
+    data = torch.load(folder / kind / "checkpoint.pt", weights_only=True)
+    return int(data["counters"]["steps"] if "counters" in data else data["counts"][1])
+
+
+def start(kind: str, folder: Path, slowly: float, processes: int = 1) -> subprocess.Popen[bytes]:
+    """The work in processes of its own, to be killed; it writes a line when it begins."""
+    many = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
+    words = [*(many if processes > 1 else ()), __file__, kind, str(folder), str(slowly)]
+    pipe, quiet = subprocess.PIPE, subprocess.DEVNULL
+    return subprocess.Popen([sys.executable, *words], stdout=pipe, stderr=quiet)
+
+
+def kill(process: subprocess.Popen[bytes]) -> None:
+    """Kill it and all that it started, at once."""
+    with suppress(psutil.NoSuchProcess):
+        for worker in psutil.Process(process.pid).children(recursive=True):
+            with suppress(psutil.NoSuchProcess):
+                worker.kill()
+    process.kill()
+    process.communicate()
 
 
 def half_written(folder: Path) -> list[Path]:
@@ -353,4 +472,5 @@ def half_written(folder: Path) -> list[Path]:
 
 
 if __name__ == "__main__":
+    print("begun", flush=True)
     work(sys.argv[1], Path(sys.argv[2]), slowly=float(sys.argv[3]))

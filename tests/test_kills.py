@@ -7,12 +7,13 @@ import sys
 import time
 
 import doomed
+import numpy as np
 import pytest
 
 from stylegan3d.base import OutputError
 from stylegan3d.storage.files import LOCK, only_run, sweep
 
-#: `make test` kills one of these; `make soak` all, many times, and a training (`test_stylegan.py`).
+#: `make test` kills one of these and a training; `make soak` all, many times.
 KINDS = ("prepare", "evaluate", "cohort", "privacy")
 
 
@@ -40,8 +41,7 @@ def test_killed_work_goes_on_and_ends_as_if_it_had_not_been(kind, inputs, tmp_pa
     wait_for(lambda: doomed.begun(kind, killed) or process.poll() is not None)
     assert process.poll() is None, "it was to be killed in the middle"
     time.sleep(random.Random(kind).uniform(0, 0.3))
-    process.kill()
-    process.wait()
+    doomed.kill(process)
     finished = {path: path.stat().st_mtime_ns for path in doomed.begun(kind, killed)}
     assert finished
     doomed.work(kind, killed)
@@ -55,6 +55,73 @@ def test_killed_work_goes_on_and_ends_as_if_it_had_not_been(kind, inputs, tmp_pa
             sweep(folder)
     assert doomed.half_written(killed / kind) == []
     assert not list(killed.rglob(LOCK))
+
+
+def ended(kind, folder, processes):
+    """What work comes to that nobody kills any more."""
+    if processes == 1:
+        doomed.work(kind, folder)
+    else:
+        process = doomed.start(kind, folder, 0.0, processes)
+        process.communicate(timeout=600)
+        assert process.returncode == 0
+    return doomed.outcome(kind, folder)
+
+
+def empty(folder, inputs):
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    (folder / "inputs").symlink_to(inputs)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("kind", "processes", "kills"),
+    [
+        ("encoder", 1, 1),
+        *(pytest.param(kind, 1, 10, marks=pytest.mark.soak) for kind in doomed.LEARNING),
+        *(pytest.param(kind, 2, 10, marks=pytest.mark.soak) for kind in doomed.TRAININGS),
+    ],
+)
+def test_training_that_is_killed_comes_to_the_same_weights(
+    kind, processes, kills, inputs, tmp_path
+):
+    """At random points, from the first piece of data on; what ends before it is begun anew."""
+    if processes > 1:
+        pytest.importorskip("lightning_fabric")
+    expected = ended(kind, empty(tmp_path / "whole", inputs), processes)
+    draw, done, points = random.Random(f"{kind} {processes}"), 0, []
+    while done < kills:
+        killed = empty(tmp_path / "killed", inputs)
+        while done < kills:
+            process = doomed.start(kind, killed, 0.1, processes)
+            assert process.stdout.readline() == b"begun\n"
+            try:
+                process.wait(draw.uniform(0, 3.0 * processes))
+            except subprocess.TimeoutExpired:
+                doomed.kill(process)
+                done += 1
+                points.append(doomed.reached(kind, killed))
+            else:
+                assert process.returncode == 0
+                points.append("ended")
+                break
+        assert ended(kind, killed, processes) == expected
+        assert not list(killed.rglob(LOCK))
+    print(f"{kind}: {processes} processes killed {done} times after steps {points}")
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [pytest.param(k, marks=[pytest.mark.soak] * (k != "flow")) for k in doomed.TRAININGS],
+)
+def test_two_processes_train_as_one(kind, inputs, tmp_path):
+    pytest.importorskip("lightning_fabric")
+    one, two = (ended(kind, empty(tmp_path / str(n), inputs), n) for n in (1, 2))
+    assert one.keys() == two.keys()
+    for name in (name for name in one if isinstance(one[name], bytes) and one[name] != two[name]):
+        a, b = (np.frombuffer(values[name], np.float32) for values in (one, two))
+        np.testing.assert_allclose(a, b, atol=1e-3 * np.abs(b).max(), err_msg=name)
 
 
 HOLD = """

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from copy import copy
 
 import numpy as np
 import pytest
@@ -10,12 +11,13 @@ from tiny import tiny_generator
 from tolerances import FLOAT32
 
 from stylegan3d.base import ModelError, OutputError
-from stylegan3d.checkpoints.folder import write_folder
+from stylegan3d.checkpoints.folder import UNFINISHED, write_folder
 from stylegan3d.geometry.space import Space
 from stylegan3d.model.generator import load
 from stylegan3d.recipe.latents import mix
 from stylegan3d.recipe.model import seed_latents
 from stylegan3d.render.renderer import Renderer
+from stylegan3d.storage import files
 from stylegan3d.storage.places import CARD, MODEL
 
 
@@ -82,6 +84,19 @@ def test_wrong_shapes_are_refused_in_words(generator):
         generator.score(torch.randn(1, 1, 20, 28, 24))
 
 
+@pytest.mark.parametrize("bad", [torch.nan, torch.inf])
+def test_latents_that_are_not_finite_are_refused_in_words(generator, bad):
+    z, w = torch.zeros(2, 16), torch.zeros(2, 4, 16)
+    z[1, 3] = w[1, 2, 3] = bad
+    for take in (
+        lambda: generator.map(z),
+        lambda: generator.synthesize(w),
+        lambda: generator.mix(w[0], w[1], [0, 0, 0, 0]),
+    ):
+        with pytest.raises(ModelError, match="contains NaN or infinity: give finite numbers"):
+            take()
+
+
 def test_folder_round_trip(generator, tmp_path):
     opened = load(save(generator, tmp_path / "model"))
     w = seed_latents(generator, [3])
@@ -92,6 +107,31 @@ def test_folder_round_trip(generator, tmp_path):
     assert load(tmp_path / "model" / MODEL).hash == opened.hash
     with pytest.raises(OutputError, match="already contains a model"):
         save(generator, tmp_path / "model")
+
+
+@pytest.mark.parametrize("placed", [0, 1])
+def test_an_export_that_was_killed_while_writing_is_begun_anew(
+    generator, tmp_path, monkeypatch, placed
+):
+    """Without --overwrite: what it left is neither a model nor somebody's files."""
+    place, done = files._place, []
+
+    def killed(*args):
+        if len(done) == placed:
+            raise KeyboardInterrupt
+        done.append(place(*args))
+
+    unfinished = copy(generator)
+    unfinished.card = generator.card | {UNFINISHED: True}
+    with monkeypatch.context() as patch:
+        patch.setattr(files, "_place", killed)
+        for name in ("_undo", "_remove"):
+            patch.setattr(files, name, lambda *_: None)
+        with pytest.raises(KeyboardInterrupt):
+            save(unfinished, tmp_path / "model")
+    monkeypatch.setattr(files, "process_began", lambda _: None)
+    assert any(path.suffix == ".part" for path in (tmp_path / "model").iterdir())
+    assert load(save(unfinished, tmp_path / "model")).w_dim == generator.w_dim
 
 
 def test_damaged_folders_are_refused_in_one_sentence(generator, tmp_path):

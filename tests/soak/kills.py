@@ -2,13 +2,12 @@
 
     python tests/soak/kills.py [KIND …] [--rounds 10] [--seed 0] [--minutes M]
 
-Kinds are `window` and those of `tests/doomed.py`: train, segmentation, flow, autoencoder, prepare,
-evaluate, cohort, privacy. A round of work kills its process at random moments, starts it again each
-time, lets it end at last, and compares what came of it with work that was never killed: it must be
-the same, and nothing half written may be left. A round of the window kills it at a random moment of
-one stage (start, drag, project, export, save) and looks what the next start offers: every
-state that was older than six seconds. Prints a row for each kind; the exit status is 1 if anything
-was lost.
+Kinds are `window` and those of `tests/doomed.py`. A round of work kills its process at random
+moments, starts it again each time, lets it end at last, and compares what came of it with work that
+was never killed: it must be the same, and nothing half written may be left. A round of the window
+kills it at a random moment of one stage (start, drag, project, export, save) and looks what the
+next start offers: every state that was older than six seconds. Prints a row for each kind; the exit
+status is 1 if anything was lost.
 """
 
 from __future__ import annotations
@@ -53,8 +52,7 @@ def work(kind: str, place: Path, draw: random.Random) -> tuple[int, list[str]]:
             time.sleep(0.005)
         if process.poll() is not None:
             break
-        process.kill()
-        process.wait()
+        doomed.kill(process)
         kills += 1
     status = to_its_end(kind, folder)
     if status != 0:
@@ -77,8 +75,7 @@ def to_its_end(kind: str, folder: Path) -> int | None:
     try:
         return process.wait(PATIENCE_S)
     except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
+        doomed.kill(process)
         return None
 
 

@@ -59,14 +59,14 @@ def test_it_learns_to_give_back_people_it_has_not_seen(run, even_pack):
 
 def test_crops_and_their_places_belong_together(even_pack):
     config = AutoencoderSettings(**{**SHORT, "stretch": 0.0, "people": 3, "crops": 2, "side": 16})
-    crops, places = draw(even_pack, config, 4)
+    crops, places = draw(even_pack, config, 4, range(config.people))
     assert crops.shape == (6, 1, 16, 16, 16)
     assert len(places) == 6
     for place in places:
         assert all(
             s.start % 8 == 0 and s.stop <= n for s, n in zip(place, (24, 32, 24), strict=True)
         )
-    again, same = draw(even_pack, config, 4)
+    again, same = draw(even_pack, config, 4, range(config.people))
     assert torch.equal(crops, again)
     assert places == same
 
@@ -122,7 +122,7 @@ def test_a_resumed_run_goes_on_as_if_it_had_not_been_interrupted(even_pack, tmp_
     [
         (lambda: AutoencoderConfig((20, 28, 24)), "multiples of 8 voxels, not 20 x 28 x 24"),
         (lambda: AutoencoderConfig((16, 16, 16), 0), "at least one channel"),
-        (lambda: AutoencoderSettings(steps=0), "at least one step"),
+        (lambda: AutoencoderSettings(steps=0), "steps is 0, but must be at least 1"),
         (lambda: AutoencoderSettings(side=20), "multiple of 8"),
     ],
 )
@@ -247,7 +247,7 @@ def test_the_command_trains_resumes_and_exports(even_pack, tmp_path, capsys, mon
     status, told = run(*first, "--resume", "--export", model, "--labels", "height")
     assert status == 2
     assert "no column 'height'" in told.err
-    # If nobody's age can be told, the model is there, without labels.
+    # If nobody's age can be told, the model is there, without labels, for another try.
     with monkeypatch.context() as patch:
         told_by_nothing = lambda x, y: (torch.zeros(x.shape[1], dtype=x.dtype), 0.0)  # noqa: E731
         patch.setattr("stylegan3d.networks.linear_prior.foreseen_share", told_by_nothing)
@@ -255,7 +255,7 @@ def test_the_command_trains_resumes_and_exports(even_pack, tmp_path, capsys, mon
     assert status == 2
     assert "'age' cannot be predicted" in told.err
     assert load(model).label_dim == 0
-    status, told = run(*first, "--resume", "--export", model, "--overwrite", "--json")
+    status, told = run(*first, "--resume", "--export", model, "--json")
     assert status == 0, told.err
     found = json.loads(told.out)
     assert found["steps"] == 2

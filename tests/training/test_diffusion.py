@@ -128,7 +128,7 @@ def test_a_resumed_run_goes_on_as_if_it_had_not_been_interrupted(even_pack, stag
 
 
 def test_what_does_not_fit_is_told_in_a_sentence(run, even_pack, pack, stage, tmp_path):
-    with pytest.raises(ModelError, match="at least one step"):
+    with pytest.raises(ModelError, match="steps is 0, but must be at least 1"):
         DiffusionSettings(steps=0)
     with pytest.raises(ModelError, match="at least 5 subjects, but there are 4"):
         most_directions(4)
@@ -144,8 +144,8 @@ def test_what_does_not_fit_is_told_in_a_sentence(run, even_pack, pack, stage, tm
 def test_what_runs_away_is_told_and_not_saved(even_pack, stage, tmp_path, monkeypatch):
     sound = DiffusionTask.loss
 
-    def runs_away(self, network, data, step):
-        loss, figures = sound(self, network, data, step)
+    def runs_away(self, network, data, step, samples):
+        loss, figures = sound(self, network, data, step, samples)
         return (loss * float("nan") if step == 2 else loss), figures
 
     monkeypatch.setattr(DiffusionTask, "loss", runs_away)

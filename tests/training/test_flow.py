@@ -215,9 +215,9 @@ def test_generators_without_details_are_refused(pack, tmp_path):
 @pytest.mark.parametrize(
     ("wrong", "sentence"),
     [
-        ({"steps": 0}, "A run needs at least one step: set steps"),
+        ({"steps": 0}, "The setting steps is 0, but must be at least 1"),
         ({"side": 12}, "12.* a multiple of 8"),
-        ({"channels": (0, 4, 4)}, "A flow needs cubes and channels of 1 or more"),
+        ({"channels": (0, 4, 4)}, "A flow needs channels of 1 or more"),
     ],
 )
 def test_settings_that_cannot_be_are_refused(wrong, sentence):

@@ -39,9 +39,11 @@ class Line(TrainingTask):
         with torch.no_grad():
             network.bias.fill_(float(data[1].mean()))
 
-    def loss(self, network, data, step):
+    batch = 4
+
+    def loss(self, network, data, step, samples):
         x, y = data
-        some = torch.randperm(len(x), generator=torch.Generator().manual_seed(step))[:4]
+        some = torch.randperm(len(x), generator=torch.Generator().manual_seed(step))[samples]
         loss = (network(x[some]) - y[some]).square().mean()
         return loss, {"loss": loss}
 
@@ -139,5 +141,5 @@ def test_a_folder_is_of_one_run_of_one_kind(tmp_path):
 
 
 def test_a_run_without_steps_is_refused():
-    with pytest.raises(ModelError, match="at least one step"):
+    with pytest.raises(ModelError, match="is 0, but must be at least 1"):
         line(steps=0)

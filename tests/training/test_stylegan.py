@@ -221,7 +221,7 @@ def test_nothing_darker_than_the_background_is_judged(pack, tmp_path, monkeypatc
         ({"discriminator": replace(ALONE, packed=3, mbstd_group=6)}, "multiples of that number"),
         ({"discriminator": replace(ALONE, base=(3, 3, 3))}, "base, channels and head fit"),
         ({"generator": brain_2mm().generator}, "another kind of network"),
-        ({"steps": 0}, "at least one step"),
+        ({"steps": 0}, "steps is 0, but must be at least 1"),
     ],
 )
 def test_settings_without_a_meaning_are_refused(settings, said):

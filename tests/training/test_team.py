@@ -71,10 +71,10 @@ def assert_same(a: Run, b: Run) -> None:
         torch.testing.assert_close(a.extra[name], b.extra[name], atol=most, rtol=1e-3)
 
 
-def start(pack, out, *words):
+def start(pack, out, *words, kind="stylegan"):
     """Two processes that train together on the CPU, as a person starts them."""
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
-    command += ["--nproc-per-node", "2", "-m", "stylegan3d", "train", "stylegan", str(pack.path)]
+    command += ["--nproc-per-node", "2", "-m", "stylegan3d", "train", kind, str(pack.path)]
     command += ["--out", str(out), "--device", "cpu", *words]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     pipe = subprocess.PIPE
@@ -210,6 +210,20 @@ def test_what_is_wrong_is_said_once(pack, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.soak
+def test_other_kinds_train_together_too(even_pack, tmp_path):
+    pytest.importorskip("lightning_fabric")
+    process = start(even_pack, tmp_path / "run", "--steps", "1", kind="vae")
+    told, errors = process.communicate(timeout=200)
+    assert process.returncode == 0, errors
+    assert told.count("1 steps of training") == errors.count("The loss should fall") == 1
+    process = start(even_pack, tmp_path / "few", "--batch", "1", kind="vae")
+    _, errors = process.communicate(timeout=200)
+    assert process.returncode != 0
+    assert errors.count("A batch of 1 is too small for 2 processes: start fewer, or a new run") == 1
+    assert not (tmp_path / "few").exists()
+
+
 SLOW = """
 import time
 from datetime import timedelta
@@ -236,9 +250,9 @@ def test_others_wait_for_the_first_however_long_it_works(tmp_path):
 def test_kinds_of_one_process_say_so(pack, tmp_path, capsys, monkeypatch):
     monkeypatch.setenv("TORCHELASTIC_RUN_ID", "none")
     monkeypatch.setenv("WORLD_SIZE", "2")
-    for kind in ("anatomy", "vae"):
+    for kind, model in (("anatomy", ()), ("fit-statistics", ("model",))):
         with pytest.raises(SystemExit, match="2"):
-            main(["train", kind, str(pack.path), "--out", str(tmp_path / "run")])
+            main(["train", kind, *model, str(pack.path), "--out", str(tmp_path / "run")])
         told = f"stylegan3d: `train {kind}` works in one process: start it without torchrun"
         assert capsys.readouterr().err.startswith(told)
     assert not (tmp_path / "run").exists()

@@ -87,7 +87,7 @@ def test_labels_that_cannot_be_learned_from_are_refused(labelled, tmp_path):
 def test_a_draw_shows_a_person_with_labels_in_place(people):
     config = TranslationSettings(gamma=0.0, **SETTINGS)
     for step in range(6):
-        crops = draw(people, config, step, SMALL.multiple)
+        crops = draw(people, config, step, SMALL.multiple, range(config.people))
         assert crops.volumes.shape == (4, 1, 16, 16, 16)
         # Tissues of the phantoms have intensities of their own, mirrored or not.
         means = torch.from_numpy(INTENSITIES).float()[crops.tissues.long()]

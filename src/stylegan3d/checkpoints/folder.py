@@ -37,7 +37,7 @@ from stylegan3d.checkpoints.pickle_data import printable
 from stylegan3d.pages.page import plain
 from stylegan3d.storage import encoding
 from stylegan3d.storage.encoding import LARGEST_FILE, finite_number, is_int, read_json, to_json
-from stylegan3d.storage.files import LOCK, only_run, sha256_of, write_together
+from stylegan3d.storage.files import LOCK, only_run, sha256_of, sweep, write_together
 from stylegan3d.storage.places import CARD, ENCODER, FORMAT, LABELS, MODEL, PAGE, bundled_model_path
 
 #: Of any number or list in an architecture, and of any network's levels.
@@ -245,7 +245,8 @@ def write_folder(
 ) -> None:
     """Write a model folder, all of it or nothing: a model that was there stays if this fails.
 
-    The card is renamed last: an interrupted write does not count as the new model.
+    The card is renamed last: an interrupted write does not count as the new model. That of an
+    unfinished one comes first: whatever lies beside it may be replaced.
 
     Parameters
     ----------
@@ -265,7 +266,10 @@ def write_folder(
     card = {"format": FORMAT, "format_version": FORMAT_VERSION, **card, "files": files}
     every = {folder / name: data for name, data in contents.items()}
     with only_run(folder):
-        write_together({**every, folder / CARD: _card_bytes(card)}, overwrite=True)
+        described = {folder / CARD: _card_bytes(card)}
+        write_together(
+            described | every if UNFINISHED in card else every | described, overwrite=True
+        )
         for name, state in ((ENCODER, encoder), (LABELS, labels)):
             if state is None:  # of the model that was there
                 (folder / name).unlink(missing_ok=True)
@@ -310,6 +314,7 @@ def check_target(folder: Path, overwrite: bool) -> None:
         If it holds a model that must not be replaced, or anything else, or cannot be written. One
         whose export was cut off is replaced.
     """
+    sweep(folder)
     if (folder / CARD).exists():
         if not overwrite and UNFINISHED not in _read_card(folder):
             raise OutputError(

@@ -6,6 +6,7 @@ reports, whatever the kind.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -47,6 +48,7 @@ from stylegan3d.training.options import (
     SegmentationSettings,
     StyleGANSettings,
     TranslationSettings,
+    by,
     change_settings,
     changed_settings,
     read_settings,
@@ -119,9 +121,9 @@ class Kind:
 
     settings: ClassVar[type] = NoSettings
     word: ClassVar[str] = "measured"
-    fixed: ClassVar[tuple[str, ...]] = ("steps", "seed")
+    fixed: ClassVar[tuple[str, ...]] = ("steps", "seed", "batch", "people", "cubes")
     new_only: ClassVar[tuple[str, ...]] = ()
-    together: ClassVar[bool] = False
+    together: ClassVar[bool] = True
     files: ClassVar[tuple[str, ...]] = ()
     healthy: ClassVar[str] = "The loss should fall, fast at first, and more slowly to the end."
     data: DataArgument
@@ -138,15 +140,23 @@ class Kind:
     as_json: JsonOption = False
 
     def plan(self, settings: Any) -> PreparedTraining:
-        """Read the data and prepare the training; `settings` are of the class `settings`."""
+        """Read the data and prepare the training; `settings` are of the class `settings`.
+
+        Several processes call it with a device each, the first before the others.
+        """
         raise NotImplementedError
 
     def outcome(self, settings: Any) -> tuple[Json, list[str]] | None:
         """Train, export, and tell of it as a JSON object and in words; None beside a leader."""
-        plan = self.plan(settings)
-        with _how(self) as how:
-            run = plan.train(**how)
-        return _concluded(run, self, plan) if run.team.leads else None
+        from stylegan3d.training.team import join_team
+
+        team = join_team(self.device)
+        mine = replace(self, device=str(team.device))
+        with _leader_speaks(team):
+            plan = team.leader_first(lambda: mine.plan(settings))
+            with _how(mine, team) as how:
+                run = plan.train(**how)
+        return _concluded(run, self, plan) if team.leads else None
 
     def check(self, ctx: typer.Context, *new_only: str) -> None:
         """Check, before anything is read, the folder of the export and what --resume excludes."""
@@ -274,10 +284,8 @@ def verb_of(kind: type[Kind]) -> Callable[..., None]:
 
 
 @contextmanager
-def _how(options: Kind) -> Iterator[How]:
+def _how(options: Kind, team: Team) -> Iterator[How]:
     """Training callbacks: progress with the figures of the losses."""
-    from stylegan3d.devices import choose_device
-
     with progress("Training") as bar:
         log.info("%s", options.healthy)
 
@@ -286,7 +294,7 @@ def _how(options: Kind) -> Iterator[How]:
 
         yield {
             "resume": options.resume,
-            "device": choose_device(options.device),
+            "team": team,
             "progress": show,
             "preparing": bar.part(0, 1, text=lambda _: "preparing the data"),
             "tell": log.warning,
@@ -321,7 +329,7 @@ app = typer.Typer(
 def _preset(kind: str) -> Any:
     """The option for the preset of a kind."""
     sizes = "; ".join(
-        f"{name} ({' x '.join(map(str, preset().generator.image_grids[-1]))} voxels)"
+        f"{name} ({by(preset().generator.image_grids[-1])} voxels)"
         for name, preset in PRESETS[kind].items()
     )
 
@@ -374,6 +382,7 @@ class FitAnatomy(Named):
     """
 
     new_only = ("preset", "config", "words", "mirror", "fit_on")
+    together = False
     device: str = "cpu"  # no option: it is fitted there
     preset: Annotated[str | None, _preset("anatomy")] = None
     config: Annotated[Path | None, ConfigOption] = None
@@ -427,8 +436,6 @@ class TrainStyleGAN(Named):
     With a teacher it has that model's latents, so seeds and rows of w mean the same, first learns
     to draw its brains and the people at their latents, and keeps its coarse content afterwards.
 
-    Started by torchrun or srun, several processes train together.
-
     Example: stylegan3d train stylegan prepared --out runs/gan --export my-gan
     """
 
@@ -454,7 +461,6 @@ class TrainStyleGAN(Named):
         bool, typer.Option("--tensorboard", help="Also write curves and pictures for TensorBoard.")
     ] = False
     new_only = ("preset", "config", "seed", "batch", "mirror")
-    together = True
     fixed = ()
     healthy = (
         "The scores of real and random brains should stay within a few units of each other, the "
@@ -466,36 +472,19 @@ class TrainStyleGAN(Named):
         from stylegan3d.model.generator import load
         from stylegan3d.training.export import export_stylegan
         from stylegan3d.training.stylegan import train_stylegan
-        from stylegan3d.training.team import join_team
 
-        team = join_team(self.device)
         flags = {k: getattr(self, k) for k in ("steps", "accumulate", "precision")}
-        with _leader_speaks(team):
-            pack = self.pack()
-            teacher = load(self.teacher, device=str(team.device)) if self.teacher else None
-            if self.resume:
-                changes = changed_settings(StyleGANSettings, self.words or []) | _given(flags)
-            else:
-                flags |= {k: getattr(self, k) for k in ("seed", "batch", "mirror")}
-                settings = _chosen("stylegan", self.preset, self.config, self.words, flags)
-                changes = {}
-
-        def train(**how: Any) -> Any:
-            with _leader_speaks(team):
-                try:
-                    return train_stylegan(
-                        pack,
-                        self.out,
-                        None if self.resume else settings,
-                        teacher=teacher,
-                        tensorboard=self.tensorboard,
-                        **(how | {"team": team, "changes": changes}),
-                    )
-                finally:
-                    team.close()
-
+        pack = self.pack()
+        teacher = load(self.teacher, device=self.device) if self.teacher else None
+        chosen, changes = None, {}
+        if self.resume:
+            changes = changed_settings(StyleGANSettings, self.words or []) | _given(flags)
+        else:
+            flags |= {k: getattr(self, k) for k in ("seed", "batch", "mirror")}
+            chosen = _chosen("stylegan", self.preset, self.config, self.words, flags)
+        more: Json = {"teacher": teacher, "tensorboard": self.tensorboard, "changes": changes}
         return PreparedTraining(
-            train,
+            partial(train_stylegan, pack, self.out, chosen, **more),
             lambda run, _: export_stylegan(run, pack, teacher=teacher, **self.exporting()),
             lambda figures: [
                 f"  random brains differ {figures['diversity']:.2f} times as much as subjects"
@@ -505,13 +494,17 @@ class TrainStyleGAN(Named):
 
 @contextmanager
 def _leader_speaks(team: Team) -> Iterator[None]:
-    """Of processes that train together only the first says what is wrong."""
+    """Of processes that train together only the first says anything; they part at the end."""
+    if not team.leads:
+        log.setLevel(logging.ERROR)
     try:
         yield
     except StyleGAN3DError:
         if team.leads:
             raise
         raise typer.Exit(2) from None
+    finally:
+        team.close()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -647,6 +640,7 @@ class TrainFlow(Kind, _WithModel):
         int | None,
         described(FlowSettings, "steps", f"{FlowSettings.steps}, with a teacher {STRAIGHT_STEPS}"),
     ] = None
+    cubes: Annotated[int | None, described(FlowSettings, "cubes", f"{FlowSettings.cubes}")] = None
     flow_steps: Annotated[
         int | None,
         typer.Option(
@@ -666,25 +660,16 @@ class TrainFlow(Kind, _WithModel):
 
     def plan(self, settings: Any) -> PreparedTraining:
         """See `Kind.plan`."""
-        from stylegan3d.devices import choose_device
+        import torch
+
         from stylegan3d.model.generator import load
-        from stylegan3d.training.flow import (
-            FlowSource,
-            FlowTask,
-            flow_of,
-            make_pairs,
-            make_trajectories,
-            start_of,
-            start_of_run,
-            straight_config,
-            train_flow,
-        )
+        from stylegan3d.training import flow
         from stylegan3d.training.flow_export import export_with_flow
         from stylegan3d.training.run import load_run
 
         pack, generator = self.pack(), load(self.model, device=self.device)
         settings = FlowSettings(seed=self.seed)
-        start = flow_of(generator) if self.init_from is None else start_of(self.init_from)
+        start = flow.flow_of(generator) if self.init_from is None else flow.start_of(self.init_from)
         if self.init_from and start is None:
             raise ModelError(
                 f"{self.init_from} has no flow to start from: name a generator that has one, or "
@@ -694,15 +679,15 @@ class TrainFlow(Kind, _WithModel):
             settings = replace(settings, channels=start.channels)
         with progress("Making pairs") as bar:
             if self.teacher is None:
-                pairs: FlowSource = make_pairs(generator, pack, self.out, report=bar)
+                pairs: flow.FlowSource = flow.make_pairs(generator, pack, self.out, report=bar)
             else:
-                known = load_run(FlowTask, self.teacher, choose_device(self.device))
-                pairs = make_trajectories(generator, known, pack, self.out, report=bar)
-                settings, start = straight_config(known, self.seed), start_of_run(known)
-        settings = replace(settings, steps=self.steps or settings.steps)
+                known = load_run(flow.FlowTask, self.teacher, torch.device(self.device))
+                pairs = flow.make_trajectories(generator, known, pack, self.out, report=bar)
+                settings, start = flow.straight_config(known, self.seed), flow.start_of_run(known)
+        settings = replace(settings, **_given({"steps": self.steps, "cubes": self.cubes}))
         write = partial(export_with_flow, steps=self.flow_steps, overwrite=self.overwrite)
         return PreparedTraining(
-            partial(train_flow, pairs, self.out, settings, start=start),
+            partial(flow.train_flow, pairs, self.out, settings, start=start),
             lambda run, _: write(run, self.model, pack, self.target),
             lambda figures: [
                 f"  held-out subjects, {name}: {value:.3f}" for name, value in figures.items()
@@ -720,6 +705,7 @@ class FitStatistics(Kind, _WithModel):
     """
 
     settings = MatchSettings
+    together = False
     device: str = "cpu"
 
     def outcome(self, settings: Any) -> tuple[Json, list[str]]:

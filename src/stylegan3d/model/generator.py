@@ -402,13 +402,8 @@ class Generator(Shown):
         Raises
         ------
         ModelError, RecipeError
-            If z has another shape, or the generator has no such label or so many rows.
+            If z has another shape or is not finite, or there is no such label or so many rows.
         """
-        if z.ndim != 2 or z.shape[1] != self.z_dim:
-            raise ModelError(
-                f"The latent z has shape {tuple(z.shape)}, but this generator takes (n, "
-                f"{self.z_dim})."
-            )
         cutoff = None if truncation_layers is None else int(truncation_layers)
         named: Label | None = None
         if isinstance(label := labels or label, Mapping):
@@ -419,7 +414,7 @@ class Generator(Shown):
         for doubt in asked.doubts(self):
             warnings.warn(doubt.sentence, stacklevel=3)
         with torch.set_grad_enabled(z.requires_grad and torch.is_grad_enabled()):
-            z, label = z.to(self.device, torch.float32), self._label(label, len(z))
+            z, label = self._taken("z", z, self.z_dim), self._label(label, len(z))
             learned = isinstance(self.mapping, LabelledMapping)
             w = self.mapping(z, None if learned else label)
             rows = w[:, None].expand(-1, self.num_layers, -1).clone()
@@ -453,7 +448,7 @@ class Generator(Shown):
                 f"{self.name} cannot recover the random numbers of a brain: only latent "
                 "diffusion models can."
             )
-        return cast("HasInverse", self.mapping).invert(w[:, 0].to(self.device, torch.float32))
+        return cast("HasInverse", self.mapping).invert(self._taken("w", w, 1, self.w_dim)[:, 0])
 
     @torch.no_grad()
     def mix(self, first: Tensor, second: Tensor, strength: Sequence[float] | Tensor) -> Tensor:
@@ -495,12 +490,19 @@ class Generator(Shown):
         Tensor, shape (N, C, X, Y, Z), float32
             About in [-1, 1].
         """
-        if w.ndim != 3 or tuple(w.shape[1:]) != (self.num_layers, self.w_dim):
+        taken = self._taken("w", w, self.num_layers, self.w_dim)
+        return self.synthesis(taken, noise, level, self.dtype)
+
+    def _taken(self, name: str, latent: Tensor, *shape: int) -> Tensor:
+        """A latent [n, *shape] where and as the networks take it; ModelError if they cannot."""
+        if tuple(latent.shape[1:]) != shape:
             raise ModelError(
-                f"The latent w has shape {tuple(w.shape)}, but this generator takes (n, "
-                f"{self.num_layers}, {self.w_dim})."
+                f"The latent {name} has shape {tuple(latent.shape)}, but this generator takes (n, "
+                f"{', '.join(map(str, shape))})."
             )
-        return self.synthesis(w.to(self.device, torch.float32), noise, level, self.dtype)
+        if not bool(latent.isfinite().all()):
+            raise ModelError(f"The latent {name} contains NaN or infinity: give finite numbers.")
+        return latent.to(self.device, torch.float32)
 
     def score(self, volume: Tensor, label: Tensor | None = None) -> Tensor:
         """Discriminator's logits [N] for volumes [N, C, X, Y, Z] in [-1, 1]; high means real.

@@ -370,7 +370,10 @@ def mix(w_a: Tensor, w_b: Tensor, strength: float | Sequence[float] | Tensor) ->
                 "for each layer, or a single one."
             )
         s = s[:, None]
-    return torch.lerp(w_a, w_b.to(w_a), s.expand_as(w_a))
+    mixed = torch.lerp(w_a, w_b.to(w_a), s.expand_as(w_a))
+    if not bool(mixed.isfinite().all()):
+        raise ModelError("One of the latents contains NaN or infinity: give finite numbers.")
+    return mixed
 
 
 DIRECTIONS_KIND = "directions"

@@ -61,6 +61,7 @@ class AutoencoderTask(TrainingTask[Autoencoder, Pack]):
     kind = "vae"
     options = AutoencoderSettings
     shapes = AutoencoderConfig
+    batch_of = "people"
 
     def network(self) -> Autoencoder:
         """A new autoencoder."""
@@ -80,18 +81,22 @@ class AutoencoderTask(TrainingTask[Autoencoder, Pack]):
         mean = torch.from_numpy(data.template).float()[None, None] * 2 - 1
         network.mean.copy_(haar(mean))
 
-    def loss(self, network: Autoencoder, data: Pack, step: int) -> tuple[Tensor, dict[str, Tensor]]:
-        """Loss on crops."""
+    def loss(
+        self, network: Autoencoder, data: Pack, step: int, samples: range
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Loss on crops of these subjects."""
         settings = self.settings
         device = network.mean.device
-        crops, places = draw(data, settings, step)
+        crops, places = draw(data, settings, step, samples)
         volume = crops.to(device)
         source = torch.Generator().manual_seed(settings.seed * 1_000_003 + step)
         low = fast_dtype(device) == torch.bfloat16
         usual = torch.cat([network.mean[(..., *_halved(place))] for place in places])
         with torch.autocast(device.type, torch.bfloat16, enabled=low):
             mean, log_variance = network.encode(volume, usual)
-            noise = torch.randn(mean.shape, generator=source).to(device)
+            every = settings.people, settings.crops, *mean.shape[1:]
+            noise = torch.randn(every, generator=source)[samples.start : samples.stop]
+            noise = noise.flatten(0, 1).to(device)
             made = network.decode(mean + (0.5 * log_variance).exp() * noise, usual)
         error = F.mse_loss(made, volume)
         unlike = 1 - mean_ssim(made, volume)
@@ -108,7 +113,7 @@ AutoencoderRun = Run[AutoencoderTask]
 
 
 def mean_ssim(made: Tensor, true: Tensor) -> Tensor:
-    """Structural similarity of [N, 1, X, Y, Z] in [-1, 1], averaged over bright voxels.
+    """Structural similarity of [N, 1, X, Y, Z] in [-1, 1], the mean of those over bright voxels.
 
     With a cubic window, as a training loss, not for reporting.
     """
@@ -121,7 +126,8 @@ def mean_ssim(made: Tensor, true: Tensor) -> Tensor:
     mask = (true > 0)[:, :, inner:-inner, inner:-inner, inner:-inner]
     luminance = (2 * a * b + C1) / (a.square() + b.square() + C1)
     structure = (2 * (ab - a * b) + C2) / (aa - a.square() + bb - b.square() + C2)
-    return (luminance * structure * mask).sum() / mask.sum().clamp(min=1)
+    found = (luminance * structure * mask).flatten(1).sum(dim=1)
+    return (found / mask.flatten(1).sum(dim=1).clamp(min=1)).mean()
 
 
 @torch.inference_mode()
@@ -170,8 +176,10 @@ def train_autoencoder(
     return train(AutoencoderTask, begin, pack, folder, **how)
 
 
-def draw(pack: Pack, settings: AutoencoderSettings, step: int) -> tuple[Tensor, list[Place]]:
-    """Augmented crops of one step, [N, 1, X, Y, Z] in [-1, 1], and their positions.
+def draw(
+    pack: Pack, settings: AutoencoderSettings, step: int, samples: range
+) -> tuple[Tensor, list[Place]]:
+    """Augmented crops of subjects of one step, [N, 1, X, Y, Z] in [-1, 1], and their positions.
 
     Each subject is used once per epoch; crops are centred inside the mean brain.
     """
@@ -179,7 +187,7 @@ def draw(pack: Pack, settings: AutoencoderSettings, step: int) -> tuple[Tensor, 
     inside = np.argwhere(pack.template > 0.1)
     crops: list[Tensor] = []
     places: list[Place] = []
-    for number in range(step * settings.people, (step + 1) * settings.people):
+    for number in (step * settings.people + sample for sample in samples):
         row = people[in_epoch(number, len(people), settings.seed)]
         rng = np.random.default_rng([settings.seed, 1, number])
         source = torch.Generator().manual_seed(settings.seed * 1_000_003 + number)
@@ -312,7 +320,8 @@ def export_autoencoder(
     }
     card = card_of(pack, name, licence, architecture, training, attribution)
     tensors, encoder = ({k: v.cpu() for k, v in part.items()} for part in (tensors, encoder))
-    generator = finish(out, card, tensors, encoder, pack, overwrite=overwrite)
+    follow = bool(labels)
+    generator = finish(out, card, tensors, encoder, pack, overwrite=overwrite, labels_follow=follow)
     return with_labels(generator, out, pack, labels, latents)
 
 
@@ -423,19 +432,19 @@ class EncoderTask(TrainingTask[Encoder, EncoderData]):
         return EncoderData(generator, pack, latents.std(dim=0).clamp(min=1e-6))
 
     def loss(
-        self, network: Encoder, data: EncoderData, step: int
+        self, network: Encoder, data: EncoderData, step: int, samples: range
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Error of latents in their deviations, and of the volumes made from them."""
         settings, generator = self.settings, data.generator
         first = FIRST_SEED + (settings.seed * settings.steps + step) * settings.batch
         with torch.no_grad():
-            seeds = range(first, first + settings.batch)
+            seeds = range(first + samples.start, first + samples.stop)
             w = seed_latents(generator, seeds).to(generator.device)
             made = [generator.synthesize(row[None], k) for k, row in zip(seeds, w, strict=True)]
             volumes = torch.cat(made)
         found = network(volumes)
         latent = ((found - w) / data.deviations.to(w)).square().mean()
-        image = (generator.synthesize(found, "none") - volumes).abs().mean()
+        image = (generator.synthesis(found, "none", -1, generator.dtype) - volumes).abs().mean()
         loss = latent + settings.image * image
         return loss, {"loss": loss, "latent": latent, "image": image}
 

@@ -35,7 +35,7 @@ from stylegan3d.training.autoencoder import people_latents, with_labels
 from stylegan3d.training.data import as_input, augment, digest_of, in_epoch
 from stylegan3d.training.export import card_of, finish
 from stylegan3d.training.labels import check_columns
-from stylegan3d.training.options import DiffusionSettings
+from stylegan3d.training.options import DiffusionSettings, by
 from stylegan3d.training.run import How, Run, TrainingTask, device_of, train
 
 FOLDS = 5
@@ -210,6 +210,7 @@ class DiffusionTask(TrainingTask[LatentDiffusion, Latents]):
     options = DiffusionSettings
     shapes = DiffusionConfig
     kept = ("stage",)
+    batch_of = "people"
 
     def check_stage(self, stage: Generator, pack: Pack) -> None:
         """Raise ModelError if the run was started with another autoencoder or data set."""
@@ -240,7 +241,7 @@ class DiffusionTask(TrainingTask[LatentDiffusion, Latents]):
         network.gaussian.load_state_dict(data.people.all.state_dict())
 
     def loss(
-        self, network: LatentDiffusion, data: Latents, step: int
+        self, network: LatentDiffusion, data: Latents, step: int, samples: range
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Loss on subjects' latents; 1 is that of the Gaussian estimate alone."""
         settings, people = self.settings, data.people
@@ -253,7 +254,9 @@ class DiffusionTask(TrainingTask[LatentDiffusion, Latents]):
         sigma = torch.from_numpy(strengths.astype(np.float32))
         noise = torch.from_numpy(rng.standard_normal(tuple(clean.shape), dtype=np.float32))
         noisy = clean + sigma[:, None] * noise
-        linear = people.denoise(noisy, sigma, rows)
+        mine = slice(samples.start, samples.stop)
+        clean, noisy, sigma = clean[mine], noisy[mine], sigma[mine]
+        linear = people.denoise(noisy, sigma, rows[mine])
         loss = _loss(network, clean, noisy, linear, sigma).mean()
         return loss, {"loss": loss}
 
@@ -336,14 +339,10 @@ def encoder_of(stage: Generator, pack: Pack) -> LatentEncoder:
         )
     if tuple(stage.shape) != tuple(pack.space.shape):
         raise ModelError(
-            f"The autoencoder {stage.name} is for volumes of {_size(stage.shape)} voxels, the data "
-            f"set's have {_size(pack.space.shape)}; train one on this data set first."
+            f"The autoencoder {stage.name} is for volumes of {by(stage.shape)} voxels, the data "
+            f"set's have {by(pack.space.shape)}; train one on this data set first."
         )
     return stage.encoder
-
-
-def _size(grid: Sequence[int]) -> str:
-    return " x ".join(map(str, grid))
 
 
 def stage_key(stage: Generator, pack: Pack) -> str:
@@ -429,7 +428,10 @@ def export_diffusion(
     card = card_of(
         pack, name, licence, _architecture(run, stage), _training(run, stage), attribution
     )
-    generator = finish(out, card, tensors, files.encoder, pack, overwrite=overwrite)
+    follow = bool(labels)
+    generator = finish(
+        out, card, tensors, files.encoder, pack, overwrite=overwrite, labels_follow=follow
+    )
     return with_labels(generator, out, pack, labels, latents)
 
 

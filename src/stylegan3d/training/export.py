@@ -283,7 +283,7 @@ def export_stylegan(
         "steps_done": run.steps,
         "settings": {k: v for k, v in told.items() if k not in ("generator", "discriminator")},
     }
-    card = card_of(pack, name, licence, architecture, training, attribution, labels=run.task.schema)
+    card = card_of(pack, name, licence, architecture, training, attribution, labels=run.task.labels)
     return finish(out, card, tensors, encoder, pack, overwrite=overwrite)
 
 
@@ -388,10 +388,12 @@ def finish(
     *,
     overwrite: bool,
     before: ModelFiles | None = None,
+    labels_follow: bool = False,
 ) -> Generator:
     """Write a model folder with directions, figures and the card's page.
 
-    `before` is a model with the same latents that is changed: its template and labels are kept.
+    `before` is a model with the same latents that is changed: its template and labels are kept. One
+    that is to learn labels yet stays unfinished.
     """
     labels = None if before is None else before.labels
     folder, name = (pack.path, PACK_TEMPLATE) if before is None else (before.folder, TEMPLATE)
@@ -414,6 +416,7 @@ def finish(
         atomic_write_bytes(out / RESIDUAL, calibration.maps, overwrite=True)
     extra[DIRECTIONS] = out / DIRECTIONS
     atomic_write_text(out / PAGE, card_text(card), overwrite=True)
+    card = begun | card if labels_follow else card
     write_folder(out, card, tensors, encoder, extra, overwrite=True, labels=labels)
     return load(out, device="cpu")
 

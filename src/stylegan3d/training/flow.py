@@ -22,7 +22,8 @@ from __future__ import annotations
 import copy
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, replace
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Self, Unpack, cast
 
@@ -95,9 +96,11 @@ def fill_files(
     OutputError
         If the folder cannot be written to, or another run is writing to it.
     """
-    with only_run(folder):
+    count, known = files[0].shape[0], folder / info
+    with ExitStack() as held:
+        if not known.exists() or json.loads(known.read_text(encoding="utf-8"))["done"] < count:
+            held.enter_context(only_run(folder))  # several processes may open what is whole
         done, arrays = _opened_files(folder, folder / info, key, files)
-        count = files[0].shape[0]
         for index in range(done, count):
             fill(arrays, index)
             if (index + 1) % REMEMBERED == 0 or index + 1 == count:
@@ -152,8 +155,10 @@ class Cubes:
         self.inside = np.argwhere(pairs.pack.template[::2, ::2, ::2] > CUBES_IN)
         self.places = places_on((x, y, z), torch.device("cpu"))[0]
 
-    def draw(self, rng: np.random.Generator, *, training: bool) -> tuple[Tensor, Tensor, Tensor]:
-        """Random cubes of training subjects or held-out subjects.
+    def draw(
+        self, rng: np.random.Generator, samples: range | None = None, *, training: bool
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Random cubes of training subjects or held-out subjects; by default all of a draw.
 
         Returns
         -------
@@ -164,10 +169,12 @@ class Cubes:
         pairs, half = self.pairs, self.half
         whose = np.flatnonzero(pairs.training == training)
         start, end, places = [], [], []
-        for _ in range(self.count):
+        for number in range(self.count):
             index = int(whose[rng.integers(len(whose))])
             k = int(rng.integers(pairs.draws))
             middle = self.inside[rng.integers(len(self.inside))]
+            if samples is not None and number not in samples:
+                continue
             corner = [
                 int(min(max(m - half // 2, 0), n - half))
                 for m, n in zip(middle, self.grid, strict=True)
@@ -395,36 +402,31 @@ class Start:
     learned: Json
 
 
+@dataclass(frozen=True, eq=False)
 class FlowTask(TrainingTask[Flow, Cubes]):
     """Training task of a flow.
 
-    Parameters
+    Attributes
     ----------
     settings : FlowSettings
         Settings of the run.
     grid : Grid
         Grid of the bands.
-    begun_with : dict of str to object or None
-        Training of the flow it started from.
+    begun_with : dict of str to object
+        Training of the flow it started from; empty if there is none.
     state : dict of str to Tensor or None
         Weights of that flow.
     """
 
+    settings: FlowSettings
+    grid: Grid
+    begun_with: Json = field(default_factory=dict)
+    state: dict[str, Tensor] | None = None
     kind = "flow"
     options = FlowSettings
     fused = False
+    batch_of = "cubes"
     kept = ("grid", "begun_with")
-    settings: FlowSettings
-
-    def __init__(
-        self,
-        settings: FlowSettings,
-        grid: Grid,
-        begun_with: Json | None = None,
-        state: dict[str, Tensor] | None = None,
-    ) -> None:
-        self.settings, self.grid = settings, grid
-        self.begun_with, self.state = begun_with or {}, state
 
     @classmethod
     def of(cls, pairs: FlowSource, settings: FlowSettings, start: Start | None = None) -> Self:
@@ -459,12 +461,15 @@ class FlowTask(TrainingTask[Flow, Cubes]):
             network.noise_strength.zero_()
             network.spread.fill_(1.0)
 
-    def loss(self, network: Flow, data: Cubes, step: int) -> tuple[Tensor, dict[str, Tensor]]:
-        """Loss on one batch of cubes."""
+    def loss(
+        self, network: Flow, data: Cubes, step: int, samples: range
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Loss on cubes of one batch."""
         settings = self.settings
         rng = np.random.default_rng([settings.seed, step])
         fast = fast_dtype(device_of(network)) if settings.side >= LEAST_FAST else torch.float32
-        loss = self._loss(network, data.draw(rng, training=True), rng, None, fast)
+        drawn = data.draw(rng, samples, training=True)
+        loss = self._loss(network, drawn, rng, samples, None, fast)
         return loss, {"loss": loss}
 
     def measure(self, average: Flow, data: Cubes, *, last: bool) -> dict[str, float]:
@@ -475,7 +480,7 @@ class FlowTask(TrainingTask[Flow, Cubes]):
         for when in TIMES[:1] if self.settings.straight else TIMES:
             rng = np.random.default_rng(self.settings.seed)
             losses = [
-                self._loss(average, data.draw(rng, training=False), rng, when)
+                self._loss(average, data.draw(rng, training=False), rng, range(self.batch), when)
                 for _ in range(max(1, CUBES // self.settings.cubes))
             ]
             found[f"error at {when:g}"] = float(torch.stack(losses).mean())
@@ -486,6 +491,7 @@ class FlowTask(TrainingTask[Flow, Cubes]):
         network: Flow,
         batch: tuple[Tensor, Tensor, Tensor],
         rng: np.random.Generator,
+        samples: range,
         when: float | None,
         dtype: torch.dtype = torch.float32,
     ) -> Tensor:
@@ -493,9 +499,10 @@ class FlowTask(TrainingTask[Flow, Cubes]):
         start, end, places = (x.to(device) for x in batch)
         if self.settings.straight:
             return self._straight_loss(network, start, end, places, dtype)
-        noise = torch.from_numpy(rng.standard_normal(tuple(start.shape)).astype(np.float32))
-        start = start + self.settings.noise * noise.to(device)
-        times = rng.random(len(start)) if when is None else np.full(len(start), when)
+        count, mine = self.batch, slice(samples.start, samples.stop)
+        noise = rng.standard_normal((count, *start.shape[1:]))[mine]
+        start = start + self.settings.noise * torch.from_numpy(noise.astype(np.float32)).to(device)
+        times = rng.random(count)[mine] if when is None else np.full(len(start), when)
         t = torch.from_numpy(times.astype(np.float32)).to(device)
         between = torch.lerp(start, end, t[:, None, None, None, None])
         with torch.autocast(device.type, torch.bfloat16, enabled=dtype == torch.bfloat16):

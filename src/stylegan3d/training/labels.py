@@ -274,11 +274,11 @@ def write_labels(
 
     Parts of the card's evaluation about labels are removed.
     """
-    from stylegan3d.checkpoints.folder import read_folder, write_folder
+    from stylegan3d.checkpoints.folder import UNFINISHED, read_folder, write_folder
 
     own = generator.needed_folder()
     files = read_folder(own)
-    card = {key: value for key, value in files.card.items() if key not in STALE}
+    card = {key: value for key, value in files.card.items() if key not in (*STALE, UNFINISHED)}
     if "evaluation" in card:
         card["evaluation"] = {k: v for k, v in card["evaluation"].items() if k != "conditions"}
     card["labels"] = schema

@@ -42,6 +42,13 @@ WINDOW = 7
 #: Options of all trainings.
 Steps = Annotated[int, Option("Steps", "Number of training steps; new runs only.", low=1)]
 Seed = Annotated[int, Option("Seed", "Seed of all randomness; new runs only.", low=0)]
+
+
+def _batch(what: str) -> Option:
+    text = f"{what} in each step, of all processes together; new runs only."
+    return Option("Batch", text, low=1, flag="--batch")
+
+
 #: Steps and learning rate of a flow that is distilled from a teacher, whose weights it starts from.
 STRAIGHT_STEPS, STRAIGHT_RATE = 6000, 3e-4
 #: Steps along a flow for every brain, and of one that was distilled.
@@ -67,10 +74,9 @@ class TrainingSettings:
     seed: Seed = 0
 
     def __post_init__(self) -> None:
-        if self.steps < 1 or self.validate_every < 1:
-            raise ModelError(
-                "A run needs at least one step: set steps and validate_every to 1 or more."
-            )
+        for name in ("steps", "validate_every", "batch", "people", "crops", "cubes"):
+            if (value := getattr(self, name, 1)) < 1:
+                raise ModelError(f"The setting {name} is {value}, but must be at least 1.")
 
     def rate(self, step: int) -> float:
         """Learning rate of a step."""
@@ -145,7 +151,7 @@ class AutoencoderSettings(RunSettings):
     """
 
     steps: Steps = 10_000
-    people: int = 2
+    people: Annotated[int, _batch("Subjects")] = 2
     crops: int = 2
     side: int = 48
     warm_up: int = 300
@@ -155,8 +161,6 @@ class AutoencoderSettings(RunSettings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if min(self.people, self.crops) < 1:
-            raise ModelError("A step needs at least one volume: set people and crops to 1 or more.")
         if self.side < WINDOW or self.side % LATENT_FACTOR:
             raise _wrong_side(self.side, f"a multiple of {LATENT_FACTOR}")
 
@@ -175,14 +179,9 @@ class EncoderSettings(RunSettings):
     """
 
     steps: Steps = 4_000
-    batch: int = 8
+    batch: Annotated[int, _batch("Random brains")] = 8
     learning_rate: float = 1e-3
     image: float = 1.0
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.batch < 1:
-            raise ModelError("A step needs at least one brain: set batch to 1 or more.")
 
 
 @dataclass(frozen=True)
@@ -199,7 +198,7 @@ class DiffusionSettings(RunSettings):
     """
 
     steps: Steps = 3_000
-    people: int = 16
+    people: Annotated[int, _batch("Subjects")] = 16
     middle: float = 1.0
     spread: float = 1.2
     weight_decay: float = 1e-2
@@ -207,8 +206,6 @@ class DiffusionSettings(RunSettings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.people < 1:
-            raise ModelError("A step needs at least one subject: set people to 1 or more.")
         if min(self.middle, self.spread) <= 0:
             raise ModelError("The noise of a diffusion needs a middle and a spread above 0.")
 
@@ -231,7 +228,7 @@ class FlowSettings(RunSettings):
 
     channels: tuple[int, int, int] = (40, 64, 64)
     steps: Steps = 20_000
-    cubes: int = 8
+    cubes: Annotated[int, _batch("Cubes")] = 8
     side: int = 40
     learning_rate: float = 5e-4
     noise: float = 0.12
@@ -240,8 +237,8 @@ class FlowSettings(RunSettings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if min(self.cubes, *self.channels) < 1:
-            raise ModelError("A flow needs cubes and channels of 1 or more.")
+        if min(self.channels) < 1:
+            raise ModelError("A flow needs channels of 1 or more.")
         if self.side < 8 or self.side % 8:
             raise _wrong_side(self.side, "a multiple of 8")
 
@@ -330,6 +327,7 @@ class SegmentationSettings(RunSettings):
             },
         ),
     ] = TISSUES.name
+    batch: Annotated[int, _batch("Volumes")] = 1
     learning_rate: float = 3e-3
     warm_up: int = 100
     average_steps: float = 100.0
@@ -363,7 +361,7 @@ class TranslationSettings(RunSettings):
         Intensities are raised to a power in [1 - gamma, 1 + gamma].
     """
 
-    people: int = 2
+    people: Annotated[int, _batch("Subjects")] = 2
     crops: int = 2
     side: int = 48
     learning_rate: float = 6e-4
@@ -372,8 +370,6 @@ class TranslationSettings(RunSettings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if min(self.people, self.crops) < 1:
-            raise ModelError("A step needs at least one volume: set people and crops to 1 or more.")
         if self.side < WINDOW:
             raise _wrong_side(self.side, f"{WINDOW} or more")
 
@@ -463,10 +459,7 @@ class StyleGANSettings(TrainingSettings):
     conditions: tuple[str, ...] = ()
     steps: Annotated[int, Option("Steps", "Number of training steps.", low=1)] = 25_000
     learning_rate: float = 2e-3
-    batch: Annotated[
-        int,
-        Option("Batch", "Volumes in each step, of all processes together; new runs only.", low=1),
-    ] = 16
+    batch: Annotated[int, _batch("Volumes")] = 16
     accumulate: Annotated[
         int, Option("Microbatches", "Microbatches per process, to save memory.", low=1)
     ] = 1
@@ -520,7 +513,7 @@ class StyleGANSettings(TrainingSettings):
         image, seen = self.generator.image_grids[-1], seen_grid(self.discriminator)
         if image != seen:
             raise ModelError(
-                f"The discriminator sees {_by(seen)} voxels, but the generator makes {_by(image)}: "
+                f"The discriminator sees {by(seen)} voxels, but the generator makes {by(image)}: "
                 "make discriminator.base, channels and head fit."
             )
         if not 0 <= self.d_augment_p <= 1 or self.d_augment_images < 1:
@@ -683,7 +676,8 @@ def tiny() -> StyleGANSettings:
     )
 
 
-def _by(grid: Grid) -> str:
+def by(grid: Sequence[int]) -> str:
+    """A grid in words, such as "80 x 112 x 96"."""
     return " x ".join(map(str, grid))
 
 

@@ -16,8 +16,9 @@ from abc import ABC
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar, Generic, Self, TypedDict, TypeVar
+from typing import Any, ClassVar, Generic, Self, TypedDict, TypeVar, Unpack
 
 import torch
 from torch import Tensor, nn
@@ -133,43 +134,6 @@ LOG = "log.jsonl"
 EARLY = 0.02
 
 
-def run_steps(
-    training: RunSteps,
-    save_seconds: float,
-    should_stop: Callable[[], bool] | None = None,
-    *,
-    agree: Callable[[bool], bool] = lambda stop: stop,
-) -> None:
-    """Train until the last step or until stopped, without losing steps.
-
-    SIGTERM, SIGINT and SIGUSR1 (SLURM's warning before the time is up) also stop it, after
-    finishing and saving the current step.
-
-    Parameters
-    ----------
-    training : RunSteps
-        The steps of a run.
-    save_seconds : float
-        Interval between checkpoints.
-    should_stop : callable or None
-        Checked before every step.
-    agree : callable
-        Synchronises the decision to stop between processes.
-    """
-    saved = time.monotonic()
-    with stop_signals() as asked:
-        while not training.finished():
-            if agree(asked() or bool(should_stop and should_stop())):
-                break
-            training.step()
-            if time.monotonic() - saved > save_seconds or training.finished():
-                training.save()
-                saved = time.monotonic()
-            training.report()
-        if training.unsaved:
-            training.save()
-
-
 @contextmanager
 def stop_signals() -> Iterator[Callable[[], bool]]:
     """Catch signals to stop in this block; yields a function that says whether one arrived."""
@@ -220,6 +184,8 @@ class TrainingTask(ABC, Generic[N, D]):
         Settings of the run.
     averaged : tuple of str
         Networks whose averaged weights are kept.
+    batch_of, singly : str, bool
+        Setting with the number of samples of a step, and whether each is a pass of its own.
     clip : float
         Maximum gradient norm.
     betas, fused : tuple of float, bool
@@ -236,7 +202,14 @@ class TrainingTask(ABC, Generic[N, D]):
     #: What else of it a checkpoint holds, by name.
     kept: ClassVar[tuple[str, ...]] = ()
     averaged: ClassVar[tuple[str, ...]] = (NETWORK,)
+    batch_of: ClassVar[str] = "batch"
+    singly: ClassVar[bool] = False
     settings: TrainingSettings
+
+    @property
+    def batch(self) -> int:
+        """Number of samples of a step, of all processes."""
+        return int(getattr(self.settings, self.batch_of))
 
     def network(self) -> N:
         """A new network with random weights."""
@@ -277,8 +250,10 @@ class TrainingTask(ABC, Generic[N, D]):
         """Initialise a run before the first step."""
         self.start(run.network, data)
 
-    def loss(self, network: N, data: D, step: int) -> tuple[Tensor, dict[str, Tensor]]:
-        """Loss of a step, and figures to report."""
+    def loss(
+        self, network: N, data: D, step: int, samples: range
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Mean loss of these samples of a step's batch, and figures to report, means likewise."""
         raise NotImplementedError
 
     def step(self, run: Run[Any], data: D) -> dict[str, float]:
@@ -289,17 +264,25 @@ class TrainingTask(ABC, Generic[N, D]):
         ModelError
             If the gradient is not finite.
         """
-        loss, figures = self.loss(run.network, data, run.steps)
+        sums: dict[str, Tensor] = {}
         run.optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        norm = nn.utils.clip_grad_norm_(run.network.parameters(), self.clip)
+        mine = run.team.deal(self.batch)
+        for part in [range(k, k + 1) for k in mine] if self.singly else [mine]:
+            share = len(part) / self.batch
+            loss, figures = self.loss(run.network, data, run.steps, part)
+            (loss * share).backward()
+            for name, value in figures.items():
+                sums[name] = sums.get(name, 0) + value.detach().float() * share
+        parameters = [p for p in run.network.parameters() if p.grad is not None]
+        run.team.sum_([*sums.values(), *(p.grad for p in parameters)])
+        norm = nn.utils.clip_grad_norm_(parameters, self.clip)
         if not norm.isfinite():
             raise ModelError(
                 f"The training diverged at step {run.steps}; resume it from the checkpoint "
                 "before, or start anew with a lower learning rate or another seed."
             )
         run.optimiser.step()
-        return {name: float(value.detach()) for name, value in figures.items()}
+        return {name: float(value) for name, value in sums.items()}
 
     def measure(self, average: N, data: D, *, last: bool) -> dict[str, float]:
         """Figures of the averaged network on held-out subjects, all of these at the `last` step."""
@@ -489,17 +472,9 @@ def train(
     begin: Callable[[], R],
     source: Any,
     folder: Path,
-    *,
-    resume: bool = False,
-    device: torch.device | None = None,
-    team: Team | None = None,
-    changes: Json | None = None,
-    progress: FiguresProgress | None = None,
-    preparing: Progress = SILENT,
-    tell: Callable[[str], None] | None = None,
-    should_stop: Callable[[], bool] | None = None,
+    **how: Unpack[How],
 ) -> Run[R]:
-    """Train a run to its end, or until it is stopped.
+    """Train a run to its end, or until it is stopped; `how` are all parameters after `folder`.
 
     Parameters
     ----------
@@ -541,54 +516,44 @@ def train(
     OutputError
         If the folder cannot be written to, or another run is writing to it.
     """
-    team = team or Team(device or torch.device("cpu"))
+    team = how.get("team") or Team(how.get("device") or torch.device("cpu"))
+    device, resume, tell = team.device, how.get("resume", False), how.get("tell")
     with ExitStack() as held:
-        run = _opened(kind, begin, folder, resume, changes or {}, team, held)
-        if run.note and tell:
-            tell(run.note)
-        data = run.task.prepare(source, folder, preparing)
-        held.callback(run.task.close, data)
-        if not resume:
-            run.start(data)
-        steps = RunSteps(run, data, folder, progress, tell, unsaved=not resume)
-        run_steps(steps, run.settings.save_seconds, should_stop, agree=team.any)
+        opened: list[tuple[Run[R], Any]] = []
+
+        def enter(run: Run[R]) -> None:
+            """Prepare the data of a run."""
+            run.team = team
+            if run.note and tell:
+                tell(run.note)
+            team.deal(run.task.batch)
+            data = run.task.prepare(source, folder, how.get("preparing", SILENT))
+            held.callback(run.task.close, data)
+            opened.append((run, data))
+
+        def lead() -> bytes:
+            """Open the run; its state, for the others."""
+            held.enter_context(only_run(folder))
+            if not resume:
+                check_new(folder)
+            load = partial(load_run, kind, folder, device, how.get("changes"))
+            enter(load() if resume else Run(begin(), device))
+            ((run, data),) = opened
+            if not resume:
+                run.start(data)
+            state = io.BytesIO()
+            if team.size > 1:
+                torch.save(run.data(), state)
+            return state.getvalue()
+
+        shared = team.first(lead)
+        if not opened:
+            state = torch.load(io.BytesIO(shared), map_location=device, weights_only=True)
+            enter(Run.of(kind, state, device, {}))
+        ((run, data),) = opened
+        steps = RunSteps(run, data, folder, how.get("progress"), tell, unsaved=not resume)
+        steps.train(how.get("should_stop"))
     return run
-
-
-def _opened(
-    kind: type[R],
-    begin: Callable[[], R],
-    folder: Path,
-    resume: bool,
-    changes: Json,
-    team: Team,
-    held: ExitStack,
-) -> Run[R]:
-    """A new or resumed run; the first process opens it and shares it with the others.
-
-    `held` holds the folder's lock until closed.
-    """
-    opened: list[Run[R]] = []
-
-    def work() -> bytes:
-        held.enter_context(only_run(folder))
-        if resume:
-            opened.append(load_run(kind, folder, team.device, changes))
-        else:
-            check_new(folder)
-            opened.append(Run(begin(), team.device))
-        if team.size == 1:
-            return b""
-        buffer = io.BytesIO()
-        torch.save(opened[0].data(), buffer)
-        return buffer.getvalue()
-
-    shared = team.first(work)
-    if not opened:
-        data = torch.load(io.BytesIO(shared), map_location=team.device, weights_only=True)
-        opened.append(Run.of(kind, data, team.device, {}))
-    opened[0].team = team
-    return opened[0]
 
 
 @dataclass
@@ -647,10 +612,25 @@ class RunSteps:
             self.run.save(self.folder)
         self.unsaved = False
 
-    def report(self) -> None:
-        """Report progress."""
-        if self.progress and self.run.team.leads:
-            self.progress(self.run.steps, self.run.settings.steps, self.figures)
+    def train(self, should_stop: Callable[[], bool] | None) -> None:
+        """Train until the last step or until stopped, without losing steps.
+
+        SIGTERM, SIGINT and SIGUSR1 (SLURM's warning before the time is up) also stop it, after
+        finishing and saving the current step. All processes stop after the same one.
+        """
+        run, saved = self.run, time.monotonic()
+        with stop_signals() as asked:
+            while not self.finished():
+                if run.team.any(asked() or bool(should_stop and should_stop())):
+                    break
+                self.step()
+                if time.monotonic() - saved > run.settings.save_seconds or self.finished():
+                    self.save()
+                    saved = time.monotonic()
+                if self.progress and run.team.leads:
+                    self.progress(run.steps, run.settings.steps, self.figures)
+            if self.unsaved:
+                self.save()
 
 
 def averaged(network: N, memory: Callable[[], float]) -> AveragedModel:

@@ -306,13 +306,15 @@ class LabelledBrains:
         return {"space": space} | of_data
 
 
-def draw(brains: TrainingBrains, seed: int, step: int, multiple: int = 1) -> tuple[Tensor, Tensor]:
-    """The brain of one step and its labels, augmented; every one once before any again.
+def draw(
+    brains: TrainingBrains, seed: int, number: int, multiple: int = 1
+) -> tuple[Tensor, Tensor]:
+    """A brain of a step and its labels, augmented; every one once before any again.
 
     Empty space around it is left out as far as the network's `multiple` allows.
     """
-    index = in_epoch(step, brains.training, seed)
-    generator = torch.Generator().manual_seed(seed * 1_000_003 + step)
+    index = in_epoch(number, brains.training, seed)
+    generator = torch.Generator().manual_seed(seed * 1_000_003 + number)
     volume, labels = brains.example(index, generator)
     if brains.scheme is STRUCTURES:  # an image that was made, as varied as it has to be
         return volume, labels
@@ -479,6 +481,7 @@ class SegmentationTask(TrainingTask[TissueNetwork, TrainingBrains]):
     clip = 5.0
     betas = (0.9, 0.999)
     fused = False
+    singly = True
 
     def network(self) -> TissueNetwork:
         """A new network."""
@@ -520,7 +523,7 @@ class SegmentationTask(TrainingTask[TissueNetwork, TrainingBrains]):
         network.load_state_dict(known, strict=False)
 
     def loss(
-        self, network: TissueNetwork, data: TrainingBrains, step: int
+        self, network: TissueNetwork, data: TrainingBrains, step: int, samples: range
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Of one volume and its labels.
 
@@ -528,11 +531,12 @@ class SegmentationTask(TrainingTask[TissueNetwork, TrainingBrains]):
         """
         device = device_of(network)
         fast = fast_dtype(device)
-        drawn = draw(data, self.settings.seed, step, network.multiple)
+        number = step * self.batch + samples.start
+        drawn = draw(data, self.settings.seed, number, network.multiple)
         volume, labels = (padded(x, network.multiple) for x in drawn)
         blocks = to_blocks(labels[None]).flatten(1, 3)[0].flatten(1)
         near = (blocks > 0).any(dim=0)
-        near[step % EMPTY_BLOCKS :: EMPTY_BLOCKS] = True
+        near[number % EMPTY_BLOCKS :: EMPTY_BLOCKS] = True
         near = near.nonzero()[:, 0].to(device)
         head = network.head
         with torch.autocast(device.type, torch.bfloat16, enabled=fast == torch.bfloat16):

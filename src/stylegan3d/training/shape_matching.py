@@ -489,9 +489,7 @@ def match_flow(
     """Weights of a model's flow with which random brains measure like subjects.
 
     At 2 mm, with two cores: about an hour with one step along the flow. SIGTERM, SIGINT and SIGUSR1
-    stop it; the round that was begun is begun again when it is resumed. The average of the slopes
-    is not kept: a resumed search starts it anew, and takes other steps than one that was not
-    stopped.
+    stop it; the round that was begun is begun again when it is resumed.
 
     Random brains without all measures, such as those without a tissue, are left out.
 
@@ -582,6 +580,8 @@ class _State:
     damping: float = DAMPING
     rounds: int = 0
     steps: int = 0
+    # Average of the slopes after the last round.
+    slopes: Tensor | None = None
 
     def to_dict(self, key: str) -> Json:
         return {
@@ -593,6 +593,7 @@ class _State:
             "first": self.first,
             "judged": self.judged,
             "counts": [self.damping, self.rounds, self.steps],
+            "slopes": self.slopes,
         }
 
     @classmethod
@@ -605,16 +606,9 @@ class _State:
         flow.load_state_dict(data["flow"])
         differences = Differences(data["maps"], data["start"])
         damping, rounds, steps = data["counts"]
-        return cls(
-            flow,
-            differences,
-            data["now"],
-            data["first"],
-            data["judged"],
-            damping,
-            int(rounds),
-            int(steps),
-        )
+        known: Json = {name: data[name] for name in ("now", "first", "judged")}
+        known |= {"damping": damping, "rounds": int(rounds), "steps": int(steps)}
+        return cls(flow, differences, slopes=data.get("slopes"), **known)
 
 
 def _stored(image: Tensor) -> np.ndarray:
@@ -663,13 +657,12 @@ class _Search:
         state = self.state
         if state.first is None:
             self._measure_first()
-        slopes = None
         while state.rounds < self.settings.rounds:
-            found = self._slopes(state.flow)
-            slopes = found if slopes is None else slopes + NEW * (found - slopes)
+            slopes, known = self._slopes(state.flow), state.slopes
+            slopes = slopes if known is None else known + NEW * (slopes - known)
             for _ in range(TRIALS):
                 slopes = self._tried(slopes, report)
-            state.rounds += 1
+            state.rounds, state.slopes = state.rounds + 1, slopes.float()
             save_checkpoint(folder, state.to_dict(key))
 
     def _tried(self, slopes: Tensor, report: Callable[[str], None]) -> Tensor:
@@ -680,10 +673,8 @@ class _Search:
         step = _step(slopes, now, state.damping)
         trial = _with_weights(state.flow, _weights(state.flow) + step)
         there = self._measured(trial)
-        if there is None:
-            reached = torch.full_like(now, torch.inf)
-        else:
-            reached = state.differences.start + there - state.first
+        start, first = state.differences.start, state.first
+        reached = now + torch.inf if there is None else start + there - first
         after = float(reached @ reached)
         told = f"Round {state.rounds + 1}: squared distance {before:.2f}, {after:.2f} after a step"
         if after < before:

@@ -22,7 +22,7 @@ from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Self, Unpack
+from typing import Any, Unpack
 
 import numpy as np
 import torch
@@ -165,17 +165,18 @@ class StyleGANTask(TrainingTask[SynthesisNetwork, Subjects]):
 
     Attributes
     ----------
-    schema : list of dict
+    labels : list of dict
         Its labels, see `stylegan3d.recipe.model`; empty for an unconditional generator.
     teacher : str
         Hash of its teacher; empty if it has none.
     """
 
     settings: StyleGANSettings
-    schema: list[Json]
+    labels: list[Json]
     teacher: str = ""
     kind = "stylegan"
     options = StyleGANSettings
+    kept = ("labels", "teacher")
     averaged = ("mapping", "synthesis")
 
     def networks(self) -> dict[str, nn.Module]:
@@ -227,9 +228,9 @@ class StyleGANTask(TrainingTask[SynthesisNetwork, Subjects]):
         samples = np.concatenate(team.microbatches(self.settings))
         batches = Batches(pack, self.settings, samples)
         labels = None
-        if self.schema:
+        if self.labels:
             people = [pack.table[row] for row in pack.indices("train")]
-            labels = encode_rows(self.schema, people).to(team.device)
+            labels = encode_rows(self.labels, people).to(team.device)
         monitor = None
         if team.leads:
             monitor = Monitor(pack, self.dtype(team.device))
@@ -308,16 +309,6 @@ class StyleGANTask(TrainingTask[SynthesisNetwork, Subjects]):
             data.stream.close()  # type: ignore[attr-defined]
         if data.board is not None:
             data.board.close()
-
-    def to_dict(self) -> Json:
-        """For a checkpoint."""
-        return super().to_dict() | {"labels": self.schema, "teacher": self.teacher}
-
-    @classmethod
-    def from_dict(cls, data: Json) -> Self:
-        """Inverse of `to_dict`."""
-        settings = StyleGANSettings.from_dict(data["config"])
-        return cls(settings, data["labels"], data.get("teacher", ""))
 
 
 StyleGANRun = Run[StyleGANTask]

@@ -1,8 +1,8 @@
 """The processes that train together, and which samples of a batch are whose.
 
-A batch consists of groups: the volumes whose spread the discriminator looks at together. Processes
-and microbatches get whole groups, and all gradients are sums of what each sample adds to the mean
-over the batch, so that the result does not depend on how a batch is dealt out.
+All gradients are sums of what each sample adds to the mean over the batch, so that the result does
+not depend on how a batch is dealt out. That of a StyleGAN consists of groups, the volumes whose
+spread the discriminator looks at together: processes and microbatches get whole groups.
 """
 
 from __future__ import annotations
@@ -66,9 +66,24 @@ class Team:
             raise outcome
         return outcome
 
+    def leader_first(self, work: Callable[[], T]) -> T:
+        """Let the leader work, then the others, who find what it wrote; to each its own result."""
+        found: list[T] = []
+        self.first(lambda: found.append(work()))
+        return found[0] if found else work()
+
     def sum_gradients(self, parameters: Iterable[Tensor]) -> None:
         """Sum the gradients of all processes; those that are None are so everywhere."""
         self.sum_([p.grad for p in parameters if p.grad is not None])
+
+    def deal(self, batch: int) -> range:
+        """Numbers of this process's samples in a batch; ModelError if there are too few for all."""
+        if batch < self.size:
+            raise ModelError(
+                f"A batch of {batch} is too small for {self.size} processes: start fewer, or a new "
+                f"run with --batch {self.size} or more."
+            )
+        return range(batch * self.rank // self.size, batch * (self.rank + 1) // self.size)
 
     def microbatches(self, config: StyleGANSettings) -> list[np.ndarray]:
         """Numbers of this process's samples in the global batch, one array per microbatch.

@@ -165,13 +165,15 @@ class Crops:
         return replace(self, **{name: getattr(self, name).to(device) for name in names})
 
 
-def draw(people: PaintedPeople, settings: TranslationSettings, step: int, multiple: int) -> Crops:
-    """The crops of one step: every subject once before anybody again, half of them mirrored."""
+def draw(
+    people: PaintedPeople, settings: TranslationSettings, step: int, multiple: int, samples: range
+) -> Crops:
+    """Crops of subjects of one step: each once before anybody again, half of them mirrored."""
     rows = people.pack.indices("train")
     parts: list[tuple[np.ndarray, ...]] = []
     places: list[Place] = []
     inside = np.argwhere(people.pack.template > 0.1)
-    for number in range(step * settings.people, (step + 1) * settings.people):
+    for number in (step * settings.people + sample for sample in samples):
         row = int(rows[in_epoch(number, len(rows), settings.seed)])
         rng = np.random.default_rng([settings.seed, 1, number])
         *maps, contrast = _person(people, row, settings.gamma, rng)
@@ -214,6 +216,7 @@ class TranslationTask(TrainingTask[TranslationNetwork, PaintedPeople]):
     kind = "translation"
     options = TranslationSettings
     shapes = TranslationConfig
+    batch_of = "people"
 
     def __post_init__(self) -> None:
         if self.settings.side % self.shape.multiple:
@@ -244,11 +247,11 @@ class TranslationTask(TrainingTask[TranslationNetwork, PaintedPeople]):
         network.spread.copy_(torch.from_numpy(contrasts.std(axis=0)).clamp(min=1e-4))
 
     def loss(
-        self, network: TranslationNetwork, data: PaintedPeople, step: int
+        self, network: TranslationNetwork, data: PaintedPeople, step: int, samples: range
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Of crops of subjects."""
         device = network.mean.device
-        crops = draw(data, self.settings, step, self.shape.multiple)
+        crops = draw(data, self.settings, step, self.shape.multiple, samples)
         where = torch.cat([network.where(place) for place in crops.places])
         crops = crops.to(device)
         low = fast_dtype(device) == torch.bfloat16
