@@ -68,6 +68,26 @@ def ended(kind, folder, processes):
     return doomed.outcome(kind, folder)
 
 
+def killed_in_time(kind, folder, processes, draw):
+    """Whether work that goes on was killed at a random point before it came to its end."""
+
+    def saved():
+        return {path: path.stat().st_mtime_ns for path in doomed.begun(kind, folder)}
+
+    before = saved()
+    process = doomed.start(kind, folder, 0.1, processes)
+    assert process.stdout.readline() == b"begun\n"
+    if draw.random() < 0.8:  # the others are killed before they come to a step
+        wait_for(lambda: process.poll() is not None or saved() != before)
+    try:
+        process.wait(draw.uniform(0, 1.0))
+    except subprocess.TimeoutExpired:
+        doomed.kill(process)
+        return True
+    assert process.returncode == 0
+    return False
+
+
 def empty(folder, inputs):
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
@@ -94,18 +114,11 @@ def test_training_that_is_killed_comes_to_the_same_weights(
     while done < kills:
         killed = empty(tmp_path / "killed", inputs)
         while done < kills:
-            process = doomed.start(kind, killed, 0.1, processes)
-            assert process.stdout.readline() == b"begun\n"
-            try:
-                process.wait(draw.uniform(0, 3.0 * processes))
-            except subprocess.TimeoutExpired:
-                doomed.kill(process)
-                done += 1
-                points.append(doomed.reached(kind, killed))
-            else:
-                assert process.returncode == 0
+            if not killed_in_time(kind, killed, processes, draw):
                 points.append("ended")
                 break
+            done += 1
+            points.append(doomed.reached(kind, killed))
         assert ended(kind, killed, processes) == expected
         assert not list(killed.rglob(LOCK))
     print(f"{kind}: {processes} processes killed {done} times after steps {points}")
