@@ -231,7 +231,7 @@ def test_settings_without_a_meaning_are_refused(settings, said):
 
 @pytest.mark.parametrize("batch", [0, 1, 6, 10])
 def test_batches_that_would_fail_later_are_refused_at_once(batch):
-    with pytest.raises(ModelError, match="cannot be trained on|at least 1"):
+    with pytest.raises(ModelError, match=r"cannot be trained on|at least 1"):
         short(batch=batch)
     assert short(batch=3).batch == 3
     assert short(batch=8).batch == 8
