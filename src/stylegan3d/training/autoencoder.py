@@ -94,9 +94,8 @@ class AutoencoderTask(TrainingTask[Autoencoder, Pack]):
         usual = torch.cat([network.mean[(..., *_halved(place))] for place in places])
         with torch.autocast(device.type, torch.bfloat16, enabled=low):
             mean, log_variance = network.encode(volume, usual)
-            every = settings.people, settings.crops, *mean.shape[1:]
-            noise = torch.randn(every, generator=source)[samples.start : samples.stop]
-            noise = noise.flatten(0, 1).to(device)
+            noise = torch.randn(settings.people, settings.crops, *mean.shape[1:], generator=source)
+            noise = noise[samples].flatten(0, 1).to(device)
             made = network.decode(mean + (0.5 * log_variance).exp() * noise, usual)
         error = F.mse_loss(made, volume)
         unlike = 1 - mean_ssim(made, volume)

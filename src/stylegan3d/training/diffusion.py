@@ -254,9 +254,8 @@ class DiffusionTask(TrainingTask[LatentDiffusion, Latents]):
         sigma = torch.from_numpy(strengths.astype(np.float32))
         noise = torch.from_numpy(rng.standard_normal(tuple(clean.shape), dtype=np.float32))
         noisy = clean + sigma[:, None] * noise
-        mine = slice(samples.start, samples.stop)
-        clean, noisy, sigma = clean[mine], noisy[mine], sigma[mine]
-        linear = people.denoise(noisy, sigma, rows[mine])
+        clean, noisy, sigma = clean[samples], noisy[samples], sigma[samples]
+        linear = people.denoise(noisy, sigma, rows[samples])
         loss = _loss(network, clean, noisy, linear, sigma).mean()
         return loss, {"loss": loss}
 

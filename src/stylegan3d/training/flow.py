@@ -499,10 +499,9 @@ class FlowTask(TrainingTask[Flow, Cubes]):
         start, end, places = (x.to(device) for x in batch)
         if self.settings.straight:
             return self._straight_loss(network, start, end, places, dtype)
-        count, mine = self.batch, slice(samples.start, samples.stop)
-        noise = rng.standard_normal((count, *start.shape[1:]))[mine]
+        noise = rng.standard_normal((self.batch, *start.shape[1:]))[samples]
         start = start + self.settings.noise * torch.from_numpy(noise.astype(np.float32)).to(device)
-        times = rng.random(count)[mine] if when is None else np.full(len(start), when)
+        times = rng.random(self.batch)[samples] if when is None else np.full(len(start), when)
         t = torch.from_numpy(times.astype(np.float32)).to(device)
         between = torch.lerp(start, end, t[:, None, None, None, None])
         with torch.autocast(device.type, torch.bfloat16, enabled=dtype == torch.bfloat16):

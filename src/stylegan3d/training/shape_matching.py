@@ -605,9 +605,8 @@ class _State:
         flow = copy.deepcopy(flow)
         flow.load_state_dict(data["flow"])
         differences = Differences(data["maps"], data["start"])
-        damping, rounds, steps = data["counts"]
         known: Json = {name: data[name] for name in ("now", "first", "judged")}
-        known |= {"damping": damping, "rounds": int(rounds), "steps": int(steps)}
+        known |= zip(("damping", "rounds", "steps"), data["counts"], strict=True)
         return cls(flow, differences, slopes=data.get("slopes"), **known)
 
 
