@@ -67,8 +67,6 @@ ALLOWED = {
     ("src/stylegan3d/cohort/run.py", "open"): "a lock",
     ("src/stylegan3d/session/store.py", "open"): "a lock",
     ("src/stylegan3d/training/run.py", "open"): "the log: a line is added in one call",
-    ("src/stylegan3d/training/anatomy.py", "open"): "its file gets its name last",
-    ("src/stylegan3d/training/anatomy.py", "save"): "made again until `canonical.npy` is there",
     ("src/stylegan3d/outputs/films.py", "open"): "what ffmpeg says, in a temporary folder",
 }
 

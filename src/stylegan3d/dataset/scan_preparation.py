@@ -267,7 +267,7 @@ class FolderPack(Pack):
     """A folder of NIfTI volumes in the shape of a pack; its volumes are in memory."""
 
     @cached_property
-    def template(self) -> np.ndarray:  # type: ignore[override]
+    def template(self) -> np.ndarray:
         """Mean of the training volumes, float32 (X, Y, Z) in [0, 1]."""
         rows = self.indices("train")
         mean: Any = sum(self.volumes[row].astype(np.float64) for row in rows) / 255 / len(rows)

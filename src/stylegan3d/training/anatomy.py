@@ -153,7 +153,8 @@ def _rounds(
     places = [folder / f"round-{number}" for number in range(len(rounds))]
     begun = [number for number, place in enumerate(places) if (place / TEMPLATE).exists()]
     if not begun:
-        _write(places[0] / TEMPLATE, _symmetrised(pack.template, symmetric))
+        template = _symmetrised(pack.template, symmetric)
+        write_array(places[0] / TEMPLATE, [template], template.shape, np.float32)
     for number in range(max(begun, default=0), len(rounds)):
         place, last = places[number].absolute(), number == len(rounds) - 1
         tasks = [
@@ -186,7 +187,7 @@ def _finish_round(
         template = _warped(template, torch.from_numpy(center)[None]).numpy()
     velocities = (v if last else v.astype(np.float32) - center for v in found("velocity"))
     write_array(following / VELOCITIES, velocities, (len(rows), *center.shape), np.float16)
-    _write(following / TEMPLATE, template)
+    write_array(following / TEMPLATE, [template], template.shape, np.float32)
     if last:
         canonical = found("canonical")
         write_array(following / CANONICAL, canonical, (len(rows), *template.shape), np.uint8)
@@ -221,7 +222,8 @@ def _registered(tasks: list[_Task], jobs: int, scheduler: str | None) -> Iterato
     took = 0.0
     while waiting and not scheduler and not (jobs > 1 and took * len(waiting) > STARTING_S):
         begun = time.perf_counter()
-        yield _register_one(None, waiting.pop(0))
+        _register_one(None, waiting.pop(0))
+        yield None
         took = time.perf_counter() - begun
     with open_pool(jobs, scheduler, len(waiting)) as pool:
         for _, done in pool.each(_register_one, None, waiting):
@@ -246,10 +248,6 @@ def _register_one(_: None, task: _Task) -> None:
     brain = np.rint(canonical.clip(0, 1) * 255).astype(np.uint8)
     with atomic_file(task.path) as file:
         np.savez(file, velocity=velocity[0].numpy().astype(np.float16), canonical=brain)
-
-
-def _write(path: Path, array: np.ndarray) -> None:
-    write_array(path, [array], array.shape, np.float32)
 
 
 def _batch(volume: np.ndarray) -> Tensor:
