@@ -54,7 +54,7 @@ test: $(READY)  ## Run all tests
 soak: $(READY)  ## What is slow or hostile by nature: spoiled files, work that is killed, a long day of the window
 	-$(BIN)/python -m pip install --disable-pip-version-check --quiet $(PIP_ARGS) \
 		--require-hashes --only-binary :all: --no-deps --requirement locks/soak.lock
-	$(BIN)/python -m pytest $(WORKERS) --timeout 0 --soak $(ARGS)
+	$(BIN)/python -m pytest $(WORKERS) --timeout 0 -o faulthandler_timeout=0 --soak $(ARGS)
 
 bench: $(READY)  ## Measure speed on this machine
 	$(BIN)/python benchmarks/speed.py $(ARGS)
