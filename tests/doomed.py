@@ -472,5 +472,5 @@ def half_written(folder: Path) -> list[Path]:
 
 
 if __name__ == "__main__":
-    print("begun", flush=True)
+    print("begun\n", end="", flush=True)  # at once: lines of two processes do not mix
     work(sys.argv[1], Path(sys.argv[2]), slowly=float(sys.argv[3]))
