@@ -75,7 +75,7 @@ def parse_numbers(text: str, called: str) -> list[int]:
         if last < first:
             raise RecipeError(f"{part!r} in {called} is not a number or range such as 0-3,7.")
         if last - first + len(numbers) >= _MOST_NUMBERS:
-            raise RecipeError(f"{called} has more than {_MOST_NUMBERS} numbers: give fewer.")
+            raise RecipeError(f"{called} has more than {_MOST_NUMBERS} numbers: ask for fewer.")
         numbers += range(first, last + 1)
     return list(dict.fromkeys(numbers))
 

@@ -541,10 +541,10 @@ def train(
             ((run, data),) = opened
             if not resume:
                 run.start(data)
-            state = io.BytesIO()
+            buffer = io.BytesIO()
             if team.size > 1:
-                torch.save(run.data(), state)
-            return state.getvalue()
+                torch.save(run.data(), buffer)
+            return buffer.getvalue()
 
         shared = team.first(lead)
         if not opened:
