@@ -105,6 +105,13 @@ def make_pack(folder: Path, people: int, grid: int) -> None:
         stream.truncate(file.stat().st_size + people * (mean.size - 1))
 
 
+def first(pack: Pack, count: int) -> Pack:
+    """The data set with so many of its training subjects."""
+    keep = set(pack.indices("train")[:count].tolist())
+    table = [row if i in keep else row | {"split": "-"} for i, row in enumerate(pack.table)]
+    return replace(pack, table=table)
+
+
 def make_anatomy(folder: Path, pack: Pack) -> Anatomy:
     """What registration would find, of known fields."""
     n, template = len(pack.indices("train")), pack.template
@@ -152,19 +159,13 @@ def chosen(folder: Path) -> None:
 def registered(folder: Path) -> None:
     """Register two subjects."""
     pack = load_pack(folder / "pack")
-    keep = set(pack.indices("train")[:REGISTERED].tolist())
-    table = [row if i in keep else row | {"split": "-"} for i, row in enumerate(pack.table)]
-    find_anatomy(replace(pack, table=table), folder / "registered", jobs=1)
+    find_anatomy(first(pack, REGISTERED), folder / "registered", jobs=1)
 
 
 def fitted(folder: Path) -> None:
     """Fit the networks to an anatomy, of at most `MANY` subjects."""
-    pack = load_pack(folder / "pack")
-    settings = settings_of(pack)
-    keep = set(pack.indices("train")[:MANY].tolist())
-    table = [row if i in keep else row | {"split": "-"} for i, row in enumerate(pack.table)]
-    pack = replace(pack, table=table)
-    fit = FittedAnatomy.blank(settings, pack)
+    pack = first(load_pack(folder / "pack"), MANY)
+    fit = FittedAnatomy.blank(settings_of(pack), pack)
     fit_networks(fit, open_anatomy(folder, pack))
 
 
@@ -232,10 +233,7 @@ def main() -> int:
             make_pack(folder / "pack", people, arguments.grid)
             parts = [part for part in arguments.parts if people <= REAL or part == "opened"]
             if "fitted" in parts:
-                pack = load_pack(folder / "pack")
-                keep = pack.indices("train")[:MANY]
-                table = [pack.table[i] for i in keep]
-                make_anatomy(folder, replace(pack, table=table))
+                make_anatomy(folder, first(load_pack(folder / "pack"), MANY))
             for part in parts:
                 rows.append({"people": people, "part": part, **measured(part, folder)})
                 print(*rows[-1].values(), sep="\t", flush=True)
