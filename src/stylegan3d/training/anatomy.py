@@ -180,13 +180,14 @@ def _finish_round(
 
     mean: Any = sum(volume.astype(np.float32) for volume in found("canonical"))
     template = _symmetrised(mean / (255 * len(rows)), symmetric)
-    center: Any = sum(velocity.astype(np.float32) for velocity in found("velocity")) / len(rows)
+    velocities, shape = found("velocity"), (len(rows), *next(found("velocity")).shape)
     if not last:
+        center: Any = sum(v.astype(np.float32) for v in found("velocity")) / len(rows)
         if symmetric:
             center = (center + mirrored(center)) / 2
         template = _warped(template, torch.from_numpy(center)[None]).numpy()
-    velocities = (v if last else v.astype(np.float32) - center for v in found("velocity"))
-    write_array(following / VELOCITIES, velocities, (len(rows), *center.shape), np.float16)
+        velocities = (v.astype(np.float32) - center for v in velocities)
+    write_array(following / VELOCITIES, velocities, shape, np.float16)
     write_array(following / TEMPLATE, [template], template.shape, np.float32)
     if last:
         canonical = found("canonical")
