@@ -88,9 +88,10 @@ class Pack:
     def __len__(self) -> int:
         return len(self.table)
 
-    def indices(self, split: str) -> np.ndarray:
-        """Indices of one split ("train" or "validation"), int64, ascending."""
-        return np.array([i for i, row in enumerate(self.table) if row["split"] == split], np.int64)
+    def indices(self, split: str, most: int | None = None) -> np.ndarray:
+        """Indices of "train" or "validation", int64, ascending; at most `most`, evenly spaced."""
+        rows = np.array([i for i, row in enumerate(self.table) if row["split"] == split], np.int64)
+        return rows if most is None else rows[evenly(len(rows), most)]
 
     def column(self, name: str) -> list[Any]:
         """One column of the table; None where missing."""
@@ -108,6 +109,11 @@ class Pack:
     def template(self) -> np.ndarray:
         """Mean of the training volumes, float32 (X, Y, Z) in [0, 1]."""
         return np.asarray(nib.load(self.path / TEMPLATE).dataobj, dtype=np.float32)
+
+
+def evenly(n: int, most: int) -> np.ndarray:
+    """At most `most` of n, evenly spaced."""
+    return np.linspace(0, n - 1, min(n, most)).round().astype(int)
 
 
 def load_pack(path: str | Path) -> Pack:

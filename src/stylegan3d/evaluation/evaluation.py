@@ -29,7 +29,7 @@ from sklearn.model_selection import StratifiedGroupKFold
 
 from stylegan3d.base import SILENT, Json, JsonView, Progress, StyleGAN3DError
 from stylegan3d.checkpoints.folder import add_to_card
-from stylegan3d.dataset.pack import Pack
+from stylegan3d.dataset.pack import Pack, evenly
 from stylegan3d.devices import computed
 from stylegan3d.evaluation import table
 from stylegan3d.evaluation.material import VERSION, Material, Store, Subject, volumes_id
@@ -702,7 +702,7 @@ def montage_png(material: Material) -> bytes:
     """Random brains on the left, validation subjects on the right, one of each per row; PNG."""
     people = material.validation
     seeds = material.seeds(min(ROWS, len(people)))
-    people = people[np.linspace(0, len(people) - 1, len(seeds)).round().astype(int)]
+    people = people[evenly(len(people), len(seeds))]
     return draw_montage(
         {
             "synthetic - not for diagnosis": list(material.random_brains(seeds)),

@@ -37,6 +37,7 @@ import torch
 from scipy.ndimage import gaussian_filter
 
 from stylegan3d.base import SILENT, Json, Progress, followed
+from stylegan3d.dataset.pack import evenly
 from stylegan3d.devices import computed, wait_for
 from stylegan3d.evaluation.material import Material, Volumes
 from stylegan3d.geometry.space import unit
@@ -104,9 +105,8 @@ BLUR_VOXELS = 1.0
 
 def reconstruction(material: Material) -> Json:
     """Reconstruct validation subjects by encoder and projection, with baselines."""
-    rows, limit = material.validation, material.settings.limit_validation
-    if limit is not None and limit < len(rows):  # evenly over sources
-        rows = rows[evenly(len(rows), limit)]
+    most = material.settings.limit_validation or len(material.validation)
+    rows = material.validation[evenly(len(material.validation), most)]  # over all sources
     result = reconstruct(
         material.generator,
         material.volumes(rows),
@@ -346,11 +346,6 @@ def _latent_spread(material: Material) -> Json:
     made = encoded(generator, brains, material.progress("Latents of random brains"))
     real = encoded(generator, material.volumes(rows), material.progress("Latents of subjects"))
     return _spreads("latent", material, made, real)
-
-
-def evenly(n: int, most: int) -> np.ndarray:
-    """At most `most` of n, evenly spaced."""
-    return np.linspace(0, n - 1, min(n, most)).round().astype(int)
 
 
 def _shares(material: Material, measures: dict[str, Measure]) -> Json:

@@ -27,6 +27,7 @@ from scipy import ndimage
 from sklearn.metrics import pairwise_distances
 
 from stylegan3d.base import SILENT, Json, Progress, StyleGAN3DError, followed
+from stylegan3d.dataset.pack import evenly
 from stylegan3d.devices import computed
 from stylegan3d.evaluation.material import Material
 from stylegan3d.evaluation.parts import encode
@@ -526,10 +527,10 @@ def compare_copies(material: Material, detector: CopyDetector, synthetic: Closen
 def planted(material: Material, detector: CopyDetector, threshold: float) -> Json:
     """Whether copies of training subjects, disguised in turn, are found."""
     ways = disguises(material.pack.space.voxel_size, material.pack.space.sideways)
-    rows = np.linspace(0, len(material.training) - 1, min(PLANTED, len(material.training)))
+    rows = evenly(len(material.training), PLANTED)
     person = whose(material)
     result: Json = {"n": len(rows), "found": 0, "by_disguise": {}}
-    for k, index in enumerate(rows.round().astype(int)):
+    for k, index in enumerate(rows):
         name = list(ways)[k % len(ways)]
         brain = ways[name](material.pack.volumes[material.training[index]])
         closeness = detector.closeness([brain])

@@ -423,14 +423,5 @@ MANY = 100
 
 
 def fixed_volumes(pack: Pack, split: str, limit: int = MANY) -> Tensor:
-    """Volumes of a split without augmentation, [n, 1, X, Y, Z] in [-1, 1].
-
-    At most `limit`, see `spaced`.
-    """
-    return as_input(pack.volumes[spaced(pack, split, limit)]).transpose(0, 1)
-
-
-def spaced(pack: Pack, split: str, limit: int = MANY) -> np.ndarray:
-    """At most `limit` rows of a split, evenly over the table, and so over its sources."""
-    rows = pack.indices(split)
-    return rows[np.linspace(0, len(rows) - 1, min(limit, len(rows))).round().astype(int)]
+    """At most `limit` volumes of a split, without augmentation, [n, 1, X, Y, Z] in [-1, 1]."""
+    return as_input(pack.volumes[pack.indices(split, limit)]).transpose(0, 1)

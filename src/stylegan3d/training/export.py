@@ -51,7 +51,7 @@ from stylegan3d.recipe.model import seed_latents
 from stylegan3d.storage.files import atomic_write_bytes, atomic_write_text
 from stylegan3d.storage.places import DIRECTIONS, PAGE, TEMPLATE
 from stylegan3d.training.anatomy import FittedAnatomy, State, latent_scales, scale_latent
-from stylegan3d.training.data import fixed_volumes, spaced
+from stylegan3d.training.data import fixed_volumes
 from stylegan3d.training.run import Run
 from stylegan3d.training.stylegan import StyleGANRun
 
@@ -115,7 +115,7 @@ def calibrate(generator: Generator, pack: Pack) -> AnatomyNetwork:
         set_contrast(synthesis, generator, pack)
     synthesis.image_toe.ends.copy_(torch.tensor([-1.0, 0.0]))
     made = [to_display(synthesis(w[None], "fixed"))[0] for w in latents]
-    people = [unit(pack.volumes[row]) for row in spaced(pack, "train", SAMPLES)]
+    people = [unit(pack.volumes[row]) for row in pack.indices("train", SAMPLES)]
     synthesis.image_toe.ends.copy_(torch.tensor(find_toe(made, people)))
     return synthesis
 

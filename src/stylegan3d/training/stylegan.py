@@ -49,6 +49,7 @@ from stylegan3d.networks.synthesis import MappingNetwork, SynthesisNetwork, set_
 from stylegan3d.recipe.model import encode_rows, label_dim, schema_of, seed_latents
 from stylegan3d.storage.files import atomic_write_text
 from stylegan3d.training.data import (
+    MANY,
     AugmentProbability,
     Batches,
     Purpose,
@@ -59,7 +60,6 @@ from stylegan3d.training.data import (
     fixed_volumes,
     generators_for,
     normal,
-    spaced,
 )
 from stylegan3d.training.options import SETTINGS, StyleGANSettings, stylegan_2mm
 from stylegan3d.training.run import How, Run, TrainingTask, train
@@ -685,7 +685,7 @@ class Teacher:
 
         def latents(split: str, *, flipped: bool = False) -> Tensor:
             found = []
-            for row in pack.indices(split) if split == "train" else spaced(pack, split):
+            for row in pack.indices(split, None if split == "train" else MANY):
                 volume = unit(pack.volumes[row])
                 volume = np.flip(volume, pack.space.sideways).copy() if flipped else volume
                 found.append(torch.from_numpy(encoded(teacher, volume)).float())
@@ -871,7 +871,7 @@ class Monitor:
         self.mask = pack.template > 0.05
         # Diversity requires at least two subjects.
         split = "validation" if len(pack.indices("validation")) > 1 else "train"
-        self.real = np.array(pack.volumes[spaced(pack, split, SAMPLES)])
+        self.real = np.array(pack.volumes[pack.indices(split, SAMPLES)])
         self.fake = self.real[:0]
         self.of_people = variety(self.real, self.mask)
         self.moments = Moments.of(self.real)

@@ -23,7 +23,7 @@ from scipy import ndimage
 from torch import Tensor
 
 from stylegan3d.base import SILENT, Json, ModelError, Progress, StyleGAN3DError, followed
-from stylegan3d.dataset.pack import Pack
+from stylegan3d.dataset.pack import Pack, evenly
 from stylegan3d.devices import fast_dtype
 from stylegan3d.geometry.space import draw_montage, unit
 from stylegan3d.measures.similarity import similarity
@@ -455,8 +455,7 @@ def export_translation(
 def montage(painter: Painter, people: PaintedPeople) -> bytes:
     """Labels of held-out subjects, the brains generated from them, and their scans; PNG."""
     everybody = people.labelled("validation")
-    places = np.linspace(0, len(everybody) - 1, min(SHOWN, len(everybody)))
-    rows = [everybody[place] for place in places.round().astype(int)]
+    rows = [everybody[place] for place in evenly(len(everybody), SHOWN)]
     painted = []
     for row in rows:
         contrast = painter.contrast_of(people.volume(row), people.tissues[row])
