@@ -422,8 +422,10 @@ class LabelDrawing(QObject, OwnLayer):
         layer.name, layer.editable = NAME, True
         self.add(layer)
         for event in (self.layer.events.paint, self.layer.events.labels_update):
-            # napari emits it before it has drawn the stroke
-            event.connect(lambda _: QTimer.singleShot(0, self._look))
+            event.connect(self._on_event)
+
+    def _on_event(self, _: object) -> None:
+        QTimer.singleShot(0, self._look)  # napari emits it before it has drawn the stroke
 
     def _look(self) -> None:
         now = self.labels

@@ -125,12 +125,15 @@ def put(layer: Layer, data: Any, scale: npt.ArrayLike, translate: npt.ArrayLike)
     moved = not (np.allclose(layer.scale, scale) and np.allclose(layer.translate, translate))
     if moved:
         vars(layer)["refresh"] = lambda *_, **__: None
-        with events.scale.blocker(), events.translate.blocker():
-            layer.scale, layer.translate = np.asarray(scale), np.asarray(translate)
-    if data is not layer.data:
-        layer.data = data
+    try:
+        if moved:
+            with events.scale.blocker(), events.translate.blocker():
+                layer.scale, layer.translate = np.asarray(scale), np.asarray(translate)
+        if data is not layer.data:
+            layer.data = data
+    finally:
+        vars(layer).pop("refresh", None)
     if moved:
-        del vars(layer)["refresh"]
         layer.refresh()
     if moved or shape != np.shape(layer.data):
         events.translate()

@@ -18,7 +18,7 @@ from napari.utils import Colormap
 from qtpy.QtCore import QTimer
 
 from napari_stylegan3d.views import display
-from napari_stylegan3d.views.display import ViewPlane
+from napari_stylegan3d.views.display import VOLUME_ORDER, ViewPlane
 from napari_stylegan3d.views.layers import SOLID, STEPS, keeping_active
 from napari_stylegan3d.views.look import ViewLook
 from napari_stylegan3d.widgets.controls import Links, single_shot
@@ -138,9 +138,7 @@ class VolumeLook:
         planes = [
             {
                 "position": self._position(copy, axis, cut.position_mm),
-                "normal": tuple(
-                    (-1.0 if cut.upper else 1.0) * (axis == i) for i in display.VOLUME_ORDER
-                ),
+                "normal": tuple((-1.0 if cut.upper else 1.0) * (axis == i) for i in VOLUME_ORDER),
                 "enabled": True,
             }
             for axis, cut in enumerate(self.look.cuts)
@@ -154,7 +152,7 @@ class VolumeLook:
         point = self.middle.copy()
         point[axis] += position_mm
         index = np.asarray(copy.world_to_data(point), dtype=float)
-        return tuple(index[list(display.VOLUME_ORDER)].tolist())
+        return tuple(index[list(VOLUME_ORDER)].tolist())
 
 
 def is_difference(layer: Layer) -> bool:
@@ -251,7 +249,7 @@ class Follower:
                 self.model.layers.remove(layer)
         self.model.layers.extend(shown)
         if self.model.dims.ndim == 3:
-            self.model.dims.order = self.plane.order if self.plane else display.VOLUME_ORDER
+            self.model.dims.order = self.plane.order if self.plane else VOLUME_ORDER
         if source is not None and source in self._copies:
             self._copies[source].visible = source.visible and not shown
 
@@ -297,13 +295,11 @@ class Follower:
         return sum(layer in self._copies for layer in above)
 
     def _add(self, source: Layer) -> None:
-        if self.plane is None and display.OVERLAY in source.metadata:
+        over = display.OVERLAY in source.metadata
+        if self.plane is None and over:
             return  # in 3D an outline would be a shell that hides the brain
         data, meta, kind = source.as_layer_data_tuple()
-        meta = {
-            **meta,
-            "metadata": {display.OVERLAY: True} if display.OVERLAY in source.metadata else {},
-        }
+        meta = {**meta, "metadata": {display.OVERLAY: True} if over else {}}
         if kind == "image":
             meta["contrast_limits"] = source.contrast_limits
         copy = Layer.create(data, meta, kind)
@@ -315,7 +311,7 @@ class Follower:
         self._links[source] = self._make_links(source, copy)
         with keeping_active(self.model):
             display.insert(self.model, self._index_of(source), copy)
-        order = self.plane.order if self.plane else display.VOLUME_ORDER
+        order = self.plane.order if self.plane else VOLUME_ORDER
         if self.model.dims.ndim == 3 and tuple(self.model.dims.order) != order:
             self.model.dims.order = order
         if self.plane is None:
