@@ -234,6 +234,28 @@ def test_discriminator_scores_each_volume(wiring, head):
     assert scores.std() > 0
 
 
+@pytest.mark.parametrize("wiring", ["resnet", "skip"])
+def test_a_discriminator_of_patches_judges_each_place_by_itself(wiring):
+    config = DiscriminatorConfig(
+        (9, 9, 9), (6, 5), 1, wiring, "haar", patches=True, mbstd_channels=0, mbstd_group=1
+    )
+    torch.manual_seed(0)
+    network = Discriminator(config)
+    volume = torch.randn(2, 1, 36, 36, 36)
+    scores = network(volume)
+    assert scores.shape == (2, 9**3)
+    volume[1, :, :4] += 1.0
+    moved = (network(volume) - scores).abs().reshape(2, 9, -1).amax(dim=2)
+    assert moved[1, 0] > 0
+    assert not moved[0].any()
+    assert not moved[1, 5:].any()
+    # The same patch elsewhere is another.
+    same = network(torch.zeros(1, 1, 36, 36, 36)).reshape(9, 9, 9)
+    assert same[3, 3, 3] != same[5, 3, 3]
+    labelled = Discriminator(replace(config, label_dim=2))
+    assert labelled(volume, torch.eye(2)).shape == (2, 9**3)
+
+
 def test_conditional_discriminator_takes_the_labels_logit():
     config = DiscriminatorConfig(base=(2, 2, 2), channels=(4, 4), label_dim=3, mbstd_group=1)
     network = Discriminator(config)

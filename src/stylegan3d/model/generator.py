@@ -527,7 +527,8 @@ class Generator(Shown):
             )
         # The discriminator does not know labels learned after training.
         label = self._label(label, len(volume)) if self.config.label_dim else None
-        return self.discriminator(volume.to(self.device, torch.float32), label)
+        scores: Tensor = self.discriminator(volume.to(self.device, torch.float32), label)
+        return scores.reshape(len(volume) // packed, -1).mean(dim=1)
 
     def _label(self, label: Tensor | None, count: int) -> Tensor | None:
         """[count, label_dim], averages where none is given; None for an unconditional generator."""

@@ -25,7 +25,7 @@ from stylegan3d.networks.deformation import (
 )
 from stylegan3d.networks.flow import DetailTexture, Flow, Toe, details_between
 from stylegan3d.networks.memo import Memo, NoMemo
-from stylegan3d.networks.resampling import fine_bands, upsample_image
+from stylegan3d.networks.resampling import fine_bands, inverse_haar, upsample_image
 from stylegan3d.networks.synthesis import (
     Fingerprint,
     Inputs,
@@ -208,6 +208,13 @@ class AnatomyNetwork(LeveledSynthesis):
         """Number of first rows of w that have an effect."""
         return self.config.num_layers - 1
 
+    def textured(self, w: Tensor, texture: Tensor, noise: Tensor | None) -> Tensor:
+        """The volume of w with a texture [N, 1, X, Y, Z], which is not moved, for its details."""
+        bands, details = self.canonical(w), self._details(w)
+        plain = inverse_haar(bands if details is None else bands - details)
+        image = self.moved(plain, w, texture=texture)
+        return self.flowed(image, w, noise, torch.float32, None)
+
     def velocity(self, w: Tensor) -> Tensor:
         """Velocity field of the deformation, w [N, num_layers, w_dim] -> [N, 3, X, Y, Z].
 
@@ -226,8 +233,10 @@ class AnatomyNetwork(LeveledSynthesis):
             total = total + resize(band, config.grid(config.deformation_level))
         return total
 
-    def moved(self, image: Tensor, w: Tensor, memo: Memo | None = None) -> Tensor:
-        """Warp a canonical image [N, C, X, Y, Z] by the deformation of w."""
+    def moved(
+        self, image: Tensor, w: Tensor, memo: Memo | None = None, texture: Tensor | float = 0.0
+    ) -> Tensor:
+        """Warp a canonical image [N, C, X, Y, Z] by the deformation of w, and add a texture."""
         if not self.config.deformation:
             return image
         grid = _grid_of(image)
@@ -235,7 +244,7 @@ class AnatomyNetwork(LeveledSynthesis):
         points = (memo or NoMemo()).get(
             ("points", grid), rows, lambda: self.points(exponential(self.velocity(w)), grid)
         )
-        return self.finished(read_at(image, points))
+        return self.finished(read_at(image, points) + texture)
 
     def finished(self, image: Tensor) -> Tensor:
         """The final processing of an image, at every level."""

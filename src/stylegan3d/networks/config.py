@@ -84,6 +84,9 @@ class GeneratorConfig(Config):
         With the `haar` head: every layer reads the Haar bands, on its grid, of one white volume of
         the image's grid, each channel with strengths of its own (as in Karras et al. 2019, arXiv
         1812.04948), instead of a map with one strength.
+    textures : int
+        With `noise_bands`: how many images, weighed by w, the layers of the last level read beside
+        the white one, see `synthesis.Texture`. 0 for none.
     mapping_layers, mapping_lr_multiplier : int, float
         The mapping network.
     mapping_linear_output : bool
@@ -118,6 +121,7 @@ class GeneratorConfig(Config):
     image_const: bool = False
     head: Head = "image"
     noise_bands: bool = False
+    textures: int = 0
     mapping_layers: int = 8
     mapping_lr_multiplier: float = 0.01
     mapping_linear_output: bool = False
@@ -140,6 +144,8 @@ class GeneratorConfig(Config):
 
         if self.noise_bands and self.head != "haar":
             raise ModelError("The architecture's noise_bands needs the `haar` head.")
+        if self.textures < 0 or (self.textures and not self.noise_bands):
+            raise ModelError("The architecture's textures must be 0, or positive with noise_bands.")
         if self.image_const and self.wiring != "skip":
             raise ModelError(
                 "The architecture's image_const needs the `skip` wiring: it has an image at every "
@@ -193,7 +199,9 @@ class DiscriminatorConfig(Config):
     `packed` volumes are judged together, as channels of one (PacGAN, Lin et al. 2018, arXiv
     1712.04086): that they are alike is then seen at every voxel. `mbstd_group` counts volumes, not
     packs. `mbstd_channels` may be 0: no minibatch standard deviation. `dense_width` is the size of
-    the dense layer before the output, 0 for that of the coarsest level.
+    the dense layer before the output, 0 for that of the coarsest level. With `patches` every place
+    of the base grid is judged by itself, of which the network knows where it is (Isola et al. 2017,
+    arXiv 1611.07004).
     `down_kernel` are the taps of the filter before a strided convolution, if not `resample_kernel`.
     `image_downsampling` is where the halved image of the `skip` wiring lies: `centred`, or
     `shifted` by half a voxel as in the original 3D-StyleGAN.
@@ -210,6 +218,7 @@ class DiscriminatorConfig(Config):
     mbstd_group: int = 4
     mbstd_channels: int = 1
     dense_width: int = 0
+    patches: bool = False
     resample_kernel: tuple[float, ...] = field(default=(1.0, 3.0, 3.0, 1.0))
     down_kernel: tuple[float, ...] = ()
     image_downsampling: ImageDownsampling = "centred"

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from stylegan3d.networks.config import DiscriminatorConfig
+from stylegan3d.networks.flow import places_on
 from stylegan3d.networks.resampling import CHANNELS_LAST, downsample_image, haar
 from stylegan3d.networks.synthesis import Conv3d, Dense
 
@@ -63,6 +64,7 @@ class Discriminator(nn.Module):
         self.config = config
         last = len(config.channels) - 1
         image = config.packed * config.image_channels * (8 if config.head == "haar" else 1)
+        image += 3 if config.patches else 0
         inputs = range(last + 1) if config.wiring == "skip" else (last,)
         self.from_image = nn.ModuleDict(
             {str(i): Conv3d(image, config.channels[i], 1) for i in inputs}
@@ -72,9 +74,14 @@ class Discriminator(nn.Module):
         )
         width = config.channels[0]
         self.conv = Conv3d(width + config.mbstd_channels, width, 3)
-        dense = config.dense_width or width
-        self.dense = Dense(width * math.prod(config.base), dense, activate=True)
-        self.output = Dense(dense, config.packed * config.label_dim or 1)
+        scores = config.packed * config.label_dim or 1
+        self.output: nn.Module
+        if config.patches:
+            self.output = Conv3d(width, scores, 1, activate=False)
+        else:
+            dense = config.dense_width or width
+            self.dense = Dense(width * math.prod(config.base), dense, activate=True)
+            self.output = Dense(dense, scores)
 
     def _bands(self, image: Tensor) -> Tensor:
         bands = haar(image)
@@ -94,7 +101,7 @@ class Discriminator(nn.Module):
 
         Returns
         -------
-        Tensor, shape (N / packed,)
+        Tensor, shape (N / packed,), or with patches (N / packed, P)
             Logits, high for real volumes.
         """
         config = self.config
@@ -102,6 +109,9 @@ class Discriminator(nn.Module):
         packs = len(image) // config.packed
         image = image.reshape(packs, -1, *image.shape[2:])
         pyramid = self._bands(image) if config.head == "haar" else image
+        if config.patches:
+            places = places_on(pyramid.shape[2:], image.device).expand(packs, -1, -1, -1, -1)
+            pyramid = torch.cat([pyramid, places], dim=1)
         for i in range(len(config.channels) - 1, -1, -1):
             if str(i) in self.from_image:
                 feature = pyramid.to(dtype).contiguous(memory_format=CHANNELS_LAST)
@@ -116,9 +126,17 @@ class Discriminator(nn.Module):
         assert x is not None
         if config.mbstd_channels:
             x = minibatch_stddev(x, config.mbstd_group // config.packed, config.mbstd_channels)
-        x = self.conv(x).float().flatten(1)
-        score = self.output(self.dense(x))  # [packs, labels or 1]
+        x = self.conv(x)
+        # [packs, labels or 1, patches or 1]
+        score = self.output(x).float() if config.patches else self._whole(x)
+        score = score.flatten(2)
         if config.label_dim:
             assert label is not None, "a conditional discriminator needs a label"
-            score = score * label.reshape(packs, -1)
-        return score.sum(dim=1)
+            score = score * label.reshape(packs, -1, 1)
+        found: Tensor = score.sum(dim=1)
+        return found if config.patches else found[:, 0]
+
+    def _whole(self, x: Tensor) -> Tensor:
+        """Scores of whole volumes, [packs, labels or 1, 1], from features."""
+        scores: Tensor = self.output(self.dense(x.float().flatten(1)))
+        return scores[:, :, None]

@@ -29,6 +29,8 @@ from torch import Tensor, nn
 
 from stylegan3d.base import ModelError
 from stylegan3d.networks.config import GeneratorConfig, Grid
+from stylegan3d.networks.deformation import Basis
+from stylegan3d.networks.flow import DetailTexture
 from stylegan3d.networks.memo import Maps, Memo, Noise, NoMemo, drawn_noise, of_sample
 from stylegan3d.networks.resampling import (
     CHANNELS_LAST,
@@ -469,13 +471,14 @@ class SynthesisLayer(nn.Module):
         self.bias = nn.Parameter(torch.zeros(outputs))
         self.noise: Tensor
         if config.noise_bands:
-            self.noise_strength = nn.Parameter(torch.zeros(outputs, 8))
+            textured = config.textures and grid == config.grid(config.num_levels - 1)
+            self.noise_strength = nn.Parameter(torch.zeros(outputs, 16 if textured else 8))
         else:
             self.noise_strength = nn.Parameter(torch.zeros(()))
             self.register_buffer("noise", torch.randn(1, 1, *grid))
 
     def forward(self, x: Tensor, w: Tensor, noise: Tensor | None) -> Tensor:
-        """x [N, C, X, Y, Z], w [N, w_dim], noise [N or 1, 1 or 8, X, Y, Z] or None"""
+        """x [N, C, X, Y, Z], w [N, w_dim], noise [N or 1, 1, 8 or 16, X, Y, Z] or None"""
         # A leaky ReLU commutes with a positive factor: its gain is applied to smaller tensors
         # before.
         y = self.conv(x, w, self.bias * ACTIVATION_GAIN, ACTIVATION_GAIN)
@@ -567,6 +570,29 @@ class Level(nn.Module):
         return [self.plain] if self.up is None else [self.up, self.plain]
 
 
+#: Standard deviation of a texture, which layers read at about unit variance.
+TEXTURE_UNIT = 0.06
+
+
+class Texture(nn.Module):
+    """Images that w weighs: a texture, which the layers of the last level read beside noise.
+
+    Where folds lie is more than convolutions of a coarser grid can say; those only shape them then.
+    """
+
+    def __init__(self, config: GeneratorConfig) -> None:
+        super().__init__()
+        grid = config.grid(config.num_levels - 1)
+        self.style = Dense(config.w_dim, config.textures)
+        self.basis = Basis(config.textures, 8 * config.image_channels, grid)
+        self.shape = DetailTexture(1.0, True, config.w_dim, grid)
+
+    def forward(self, w: Tensor) -> Tensor:
+        """w [N, w_dim] -> Haar bands [N, 8, X, Y, Z], of about unit variance"""
+        bands: Tensor = self.shape(self.basis(self.style(w)), w)
+        return bands / TEXTURE_UNIT
+
+
 class SynthesisNetwork(LeveledSynthesis):
     """Constant input, levels of doubling resolution, image by `orig`, `skip` or `resnet` wiring."""
 
@@ -594,6 +620,8 @@ class SynthesisNetwork(LeveledSynthesis):
         self.noise: Tensor
         if config.noise_bands:
             self.register_buffer("noise", torch.randn(1, 1, *config.image_grids[-1]))
+        if config.textures:
+            self.texture = Texture(config).requires_grad_(False)
 
     @property
     def typed_levels(self) -> list[Level]:
@@ -613,7 +641,9 @@ class SynthesisNetwork(LeveledSynthesis):
     @property
     def has_layer_noise(self) -> bool:
         """Whether the noise of any layer has an effect."""
-        return any(bool(layer.noise_strength.any()) for layer in self.layers)
+        return any(
+            bool(torch.atleast_2d(layer.noise_strength)[:, :8].any()) for layer in self.layers
+        )
 
     def base(self, w: Tensor, dtype: torch.dtype) -> Tensor:
         """Input of the first level, [N, C, X, Y, Z], from w [N, num_layers, w_dim]."""
@@ -667,7 +697,7 @@ class SynthesisNetwork(LeveledSynthesis):
     ) -> Iterator[tuple[Tensor, Tensor | None]]:
         """Features and image of each level up to `stop`, coarse to fine."""
         w, maps, dtype, memo = inputs
-        x, noises = self.base(w, dtype), iter(self._of_layers(maps, dtype, memo))
+        x, noises = self.base(w, dtype), iter(self._of_layers(w, maps, dtype, memo))
         image: Tensor | None = None
         for i, level in enumerate(self.typed_levels[: stop + 1]):
             if draft and i == self.config.num_levels - 1:
@@ -679,8 +709,11 @@ class SynthesisNetwork(LeveledSynthesis):
                 image = memo.get((i, "image", dtype), 2 * i + 2, make)
             yield x, image
 
-    def _of_layers(self, maps: Maps, dtype: torch.dtype, memo: Memo) -> Maps:
-        """The noise of each layer: its map, or the bands that the white volume has on its grid."""
+    def _of_layers(self, w: Tensor, maps: Maps, dtype: torch.dtype, memo: Memo) -> Maps:
+        """The noise of each layer: its map, or the bands that the white volume has on its grid.
+
+        Those of the last level also have the bands of the texture.
+        """
         if not self.config.noise_bands:
             return maps
         (white,), found = maps, Maps()
@@ -690,8 +723,17 @@ class SynthesisNetwork(LeveledSynthesis):
                 make = partial(_white_bands, white, dtype)
                 bands = memo.get(("noise", level.index, dtype), 0, make)
                 white = bands[:, :1]
+            if self.config.textures and not found:
+                make = partial(self._textured, bands, w[:, level.rows[0]], dtype)
+                bands = memo.get(("texture", dtype), level.rows[0] + 1, make)
             found = [*[bands] * len(level.layers), *found]
         return found
+
+    def _textured(self, bands: Tensor | None, w: Tensor, dtype: torch.dtype) -> Tensor:
+        """Bands of the noise, if any, followed by those of the texture of w [N, w_dim]."""
+        texture = self.texture(w).to(dtype)
+        bands = torch.zeros_like(texture) if bands is None else bands.expand_as(texture)
+        return torch.cat([bands, texture], dim=1).contiguous(memory_format=CHANNELS_LAST)
 
     def _drafted(self, image: Tensor | None) -> Tensor:
         """The low band of the last level, without what its own layers add."""
@@ -839,14 +881,14 @@ def set_gaussian(mapping: MappingNetwork, mean: Tensor, root: Tensor) -> None:
     used = min(root.shape[1], first.weight.shape[1])
     root = F.pad(root[:, :used], (0, first.weight.shape[1] - used))
     offset = HEADROOM * root.norm(dim=1) + 1e-3
-    _set_dense(first, root, offset)
+    set_dense(first, root, offset)
     identity = torch.eye(len(mean))
     for layer in layers[1:-1]:
-        _set_dense(layer, identity, torch.zeros_like(mean))
-    _set_dense(layers[-1], identity, mean - offset)
+        set_dense(layer, identity, torch.zeros_like(mean))
+    set_dense(layers[-1], identity, mean - offset)
 
 
-def _set_dense(layer: Dense, weight: Tensor, bias: Tensor) -> None:
+def set_dense(layer: Dense, weight: Tensor, bias: Tensor) -> None:
     """Effective weight and bias, before the activation's gain of sqrt(2)."""
     gain = math.sqrt(2) if layer.activate else 1.0
     scale = layer.lr_multiplier / math.sqrt(layer.weight.shape[1])

@@ -38,14 +38,22 @@ from stylegan3d.geometry.space import as_packed, draw_montage, to_display, unit
 from stylegan3d.memory import keep_large_blocks
 from stylegan3d.metrics.distances import Moments, expected_bmmd2, real_bmmd2
 from stylegan3d.metrics.diversity import pair_correlation, pair_ms_ssim, random_pairs
+from stylegan3d.model.families.anatomy import anatomy_network
 from stylegan3d.model.family import HasNoiseMaps
 from stylegan3d.model.generator import Generator
 from stylegan3d.model.labelled_mapping import LabelledMapping
-from stylegan3d.networks.config import GeneratorConfig
+from stylegan3d.networks.config import AnatomyConfig, DiscriminatorConfig, GeneratorConfig
 from stylegan3d.networks.discriminator import Discriminator
 from stylegan3d.networks.memo import Maps, Noise
-from stylegan3d.networks.resampling import haar
-from stylegan3d.networks.synthesis import MappingNetwork, SynthesisNetwork, set_gaussian
+from stylegan3d.networks.resampling import haar, inverse_haar
+from stylegan3d.networks.synthesis import (
+    TEXTURE_UNIT,
+    MappingNetwork,
+    SynthesisNetwork,
+    Texture,
+    set_dense,
+    set_gaussian,
+)
 from stylegan3d.recipe.model import encode_rows, label_dim, schema_of, seed_latents
 from stylegan3d.storage.files import atomic_write_text
 from stylegan3d.training.data import (
@@ -269,6 +277,9 @@ class StyleGANTask(TrainingTask[SynthesisNetwork, Subjects]):
                 assert isinstance(drawing, HasNoiseMaps)
                 (white,) = drawing.noise_maps("fixed")
                 synthesis.noise.copy_(white)
+            if config.textures:
+                shared = run.extra["teacher"]
+                data.teacher.give_texture(synthesis.texture, shared["centre"], shared["scale"])
             return
         root = torch.eye(config.w_dim)
         set_gaussian(run.networks["mapping"], torch.zeros(config.w_dim), root)
@@ -617,6 +628,9 @@ LESSON_SHARE, LESSON_IMAGE_SHARE = 5.0, 1.0
 #: those of coarser images than the one that is learned less.
 LESSON_UNIT, DETAIL_WEIGHT, COARSER_WEIGHT = 0.2, 9.0, 0.5
 LESSON_CLIP, LAST_LESSON = 10.0, 0.01
+#: Channels of a pupil's discriminator, which judges patches by their Haar bands.
+PATCH_CHANNELS = (64, 16)
+PATCHES: dict[str, Any] = {"patches": True, "mbstd_group": 1, "mbstd_channels": 0}
 #: Random brains that say how far the teacher's latents spread.
 SPREAD = 512
 
@@ -662,7 +676,15 @@ class Teacher:
         names = (*shared, *(n for n in vars(known) if n.startswith("mapping_")))
         taken = {name: getattr(known, name) for name in names}
         drawn = generator.head == "haar" and self.generator.has_noise
-        return replace(settings, generator=replace(generator, noise_bands=drawn, **taken))
+        detailed = drawn and isinstance(known, AnatomyConfig) and known.detail_slope
+        textures = known.detail_basis if detailed else 0
+        taken |= {"noise_bands": drawn, "textures": textures}
+        judge = settings.discriminator
+        if generator.head == "haar" and not judge.patches:
+            # What a brain is as a whole the teacher says.
+            grid = generator.grid(max(generator.num_levels - 2, 0))
+            judge = DiscriminatorConfig(grid, PATCH_CHANNELS, head="haar", **PATCHES)
+        return replace(settings, generator=replace(generator, **taken), discriminator=judge)
 
     def introduce(self, mapping: MappingNetwork, pack: Pack) -> dict[str, Tensor]:
         """Let a mapping network give the teacher's w, standardised; returns what the run keeps."""
@@ -704,10 +726,33 @@ class Teacher:
     def volumes(
         self, rows: Tensor, run: StyleGANRun, level: int = -1, noise: Noise | Maps = "none"
     ) -> Tensor:
-        """The teacher's volumes, or those of a coarser level, of the pupil's w and noise."""
-        shared = run.extra["teacher"]
-        made = self.generator.synthesize(rows * shared["scale"] + shared["centre"], noise, level)
-        return made.to(rows.device)
+        """The teacher's volumes, or those of a coarser level, of the pupil's w, noise and texture.
+
+        Full ones have the pupil's texture in the place of the teacher's details.
+        """
+        shared, texture = run.extra["teacher"], getattr(run.networks["synthesis"], "texture", None)
+        w, teacher = rows * shared["scale"] + shared["centre"], self.generator
+        if texture is None or level != -1:
+            return teacher.synthesize(w, noise, level).to(rows.device)
+        drawn = inverse_haar(texture(rows[:, -3])) * TEXTURE_UNIT
+        w, drawn = w.to(teacher.device), drawn.to(teacher.device)
+        (white,) = noise if isinstance(noise, list) else teacher.synthesis.noise_maps(noise, len(w))
+        return anatomy_network(teacher).textured(w, drawn, white).to(rows.device)
+
+    def give_texture(self, texture: Texture, centre: Tensor, scale: Tensor) -> None:
+        """Let a pupil's texture be that of the teacher's details, of w in its standard deviations.
+
+        The slope of its sigmoid is in the images.
+        """
+        known = anatomy_network(self.generator)
+        basis, shape, details = known.detail_basis, known.detail_texture, known.config.details
+        weight = scale.new_zeros(len(basis.weight), len(scale))
+        weight[:, details] = scale[details].diag()
+        set_dense(texture.style, weight, centre[details])
+        texture.basis.set_fields(basis.fields * shape.slope, basis.inside)
+        texture.shape.load_state_dict(shape.state_dict())
+        texture.shape.contrast.mul_(scale)
+        texture.shape.centre.sub_(centre).div_(scale)
 
 
 def lesson_optimiser(synthesis: nn.Module) -> torch.optim.Optimizer:
