@@ -1,6 +1,5 @@
 """Objectives against their papers."""
 
-import numpy as np
 import torch
 
 from stylegan3d.training import stylegan
@@ -19,13 +18,3 @@ def test_r1_is_the_squared_gradient():
     a, x = torch.rand(1, 1, 2, 3, 2), torch.randn(4, 1, 2, 3, 2)
     penalty = stylegan.r1_penalty(lambda v: (a * v**2 / 2).sum(dim=(1, 2, 3, 4)), x)
     torch.testing.assert_close(penalty, (a * x).square().sum(dim=(1, 2, 3, 4)).mean())
-
-
-def test_path_length_of_a_linear_generator():
-    """G(w) = A w: the length is |A^T y| for the given noise, averaged over the layers."""
-    matrix = torch.randn(24, 6, dtype=torch.float64)
-    w = torch.randn(3, 2, 6, dtype=torch.float64, requires_grad=True)
-    volume = (w.sum(dim=1) @ matrix.T).reshape(3, 1, 2, 3, 4)
-    noise = torch.randn_like(volume)
-    expected = (noise.reshape(3, 24) / np.sqrt(24) @ matrix).norm(dim=1)
-    torch.testing.assert_close(stylegan.path_lengths(volume, w, noise), expected)

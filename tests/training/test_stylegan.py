@@ -145,7 +145,7 @@ def test_sigterm_stops_cleanly(pack, tmp_path):
 
 
 def test_a_step_moves_all_networks(pack, tmp_path):
-    run = started(pack, tmp_path / "run", generator=PLAIN, path_length_weight=2.0)
+    run = started(pack, tmp_path / "run", generator=PLAIN)
     # The image starts as dark as a volume is on average.
     start = float(run.networks["synthesis"].image_layers[0].bias.detach()[0])
     assert start == pytest.approx(float(pack.template.mean()) * 2 - 1)
@@ -155,7 +155,6 @@ def test_a_step_moves_all_networks(pack, tmp_path):
         "generator",
         "discriminator",
         "r1",
-        "path_length",
         "real_score",
         "fake_score",
         "d_augment_p",
@@ -171,11 +170,6 @@ def test_a_step_moves_all_networks(pack, tmp_path):
     )
     assert torch.isfinite(run.extra["w_avg"]).all()
     assert run.extra["w_avg"].abs().max() > 0
-    assert run.extra["path_mean"] == log["path_length"]
-
-
-def test_no_path_lengths_are_found_without_a_weight(pack, tmp_path):
-    assert "path_length" not in step(started(pack, tmp_path / "run"), pack).train()
 
 
 def test_a_stylegan_starts_at_the_mean_brain(pack, tmp_path):

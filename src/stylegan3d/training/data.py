@@ -281,8 +281,6 @@ class Purpose(IntEnum):
     DATA = 0
     LATENT = 2
     NOISE = 3
-    PATH_LATENT = 6
-    PATH_NOISE = 7
     AUGMENT_GENERATOR = 8
     AUGMENT_REAL = 9
     AUGMENT_FAKE = 10

@@ -436,8 +436,6 @@ class StyleGANSettings(TrainingSettings):
         Half-life of the averaged weights, in steps.
     r1_gamma : float
         Weight of the gradient penalty on real volumes.
-    path_length_weight : float
-        Weight of StyleGAN2's regulariser (arXiv 1912.04958, eq. 4); 0 for none.
     d_augment : {"none", "fixed", "adaptive"}
         Augmentation of the discriminator's inputs, see `data.py`: "none", "fixed"
         (with probability `d_augment_p`) or "adaptive" (starting at it).
@@ -467,7 +465,6 @@ class StyleGANSettings(TrainingSettings):
     validate_every: int = 60
     save_seconds: float = 300.0
     r1_gamma: float = 0.1
-    path_length_weight: float = 0.0
     mirror: Mirror = True
     d_augment: Literal["none", "fixed", "adaptive"] = "none"
     d_augment_p: float = 0.0

@@ -1,7 +1,7 @@
 """Training of a StyleGAN: the objective of StyleGAN2 in three dimensions.
 
-Non-saturating logistic loss, lazy R1 and path length regularisation, style-mixing regularisation
-(Karras et al. 2020, arXiv 1912.04958).
+Non-saturating logistic loss, lazy R1 and style-mixing regularisation (Karras et al. 2020, arXiv
+1912.04958).
 
 Every term is a mean over the whole batch: microbatches are weighted by their share, and gradients
 summed over microbatches and processes. Random brains are monitored: their diversity beside that of
@@ -94,36 +94,14 @@ def r1_penalty(discriminator: Callable[[Tensor], Tensor], real: Tensor) -> Tenso
     return gradient.square().sum(dim=(1, 2, 3, 4)).mean()
 
 
-def path_lengths(volume: Tensor, w: Tensor, noise: Tensor) -> Tensor:
-    """|J_w^T y| for y ~ N(0, I) / sqrt(voxels) (Karras et al. 2020, arXiv 1912.04958, eq. 4).
-
-    Parameters
-    ----------
-    volume : Tensor, shape (N, C, X, Y, Z)
-        Computed from `w`.
-    w : Tensor, shape (N, num_layers, w_dim)
-        Requires grad.
-    noise : Tensor
-        Standard normal of the shape of `volume`.
-
-    Returns
-    -------
-    Tensor, shape (N,)
-        Root mean square over the layers.
-    """
-    y = noise / math.sqrt(volume[0, 0].numel())
-    (gradient,) = torch.autograd.grad((volume * y).sum(), w, create_graph=True)
-    return gradient.square().sum(dim=2).mean(dim=1).sqrt()
-
-
 #: Batches that are prepared while one is trained on.
 AHEAD = 4
 #: Learning rate, relative to the other weights', of what adds to the image directly: the constant
 #: image and ToRGB's biases. It is not equalised: at the networks' rate every step would shake each
 #: voxel by that rate.
 IMAGE_SHARE = 0.03
-R1_INTERVAL, PATH_LENGTH_INTERVAL = 16, 8
-PATH_LENGTH_DECAY, W_AVG_RATE = 0.01, 0.005
+R1_INTERVAL = 16
+W_AVG_RATE = 0.005
 MIXING_PROBABILITY = 0.9
 #: What the layers add to the image starts at about what subjects differ by.
 LAYERS_SHARE = 0.15
@@ -214,11 +192,10 @@ class StyleGANTask(TrainingTask[SynthesisNetwork, Subjects]):
         return {name: adam(some, rate, betas) for name, some in made.items()} | lessons
 
     def extra(self, device: torch.device) -> Json:
-        """Mean of w, mean path length, and how much the discriminator's inputs are augmented."""
+        """Mean of w, and how much the discriminator's inputs are augmented."""
         p = 0.0 if self.settings.d_augment == "none" else self.settings.d_augment_p
         return {
             "w_avg": torch.zeros(self.settings.generator.w_dim, device=device),
-            "path_mean": torch.zeros((), device=device),
             "augment": asdict(AugmentProbability(p)),
         }
 
@@ -445,18 +422,12 @@ class Step:
 
     def train(self) -> dict[str, float]:
         """Do it; returns figures, means over the whole batch."""
-        run, settings, extra = self.run, self.settings, self.run.extra
+        settings, extra = self.settings, self.run.extra
         fakes = self._step_generator()
         self._step_discriminator(fakes)
         values = self._figures()
         # Each random brain has two latents.
         extra["w_avg"] = extra["w_avg"].lerp(self.w / (2 * settings.batch), W_AVG_RATE)
-        if "path_length" in values:
-            length = torch.tensor(values["path_length"], device=run.device)
-            moved = extra["path_mean"].lerp(length, PATH_LENGTH_DECAY)
-            # Initialise the moving average with the first length: starting at zero would favour a
-            # flat generator.
-            extra["path_mean"] = length if extra["path_mean"] == 0 else moved
         sign = values.pop("real_sign")
         if settings.d_augment == "adaptive":
             self.augment.adjust(sign, settings.batch, settings.d_augment_images)
@@ -464,7 +435,7 @@ class Step:
         return values | {"d_augment_p": self.augment.p}
 
     def random_rows(
-        self, samples: Sequence[int] | np.ndarray, purpose: Purpose = Purpose.LATENT
+        self, samples: Sequence[int] | np.ndarray
     ) -> tuple[Tensor, Tensor, Tensor | None]:
         """w of random brains, some with style mixing.
 
@@ -485,7 +456,7 @@ class Step:
         """
         config, count, device = self.settings.generator, len(samples), self.run.device
         layers = config.num_layers
-        generators = generators_for(self.settings.seed, self.run.steps, purpose, samples)
+        generators = generators_for(self.settings.seed, self.run.steps, Purpose.LATENT, samples)
         z = normal(generators, (2, config.z_dim), device)
         cuts = [int(torch.randint(1, layers, (), generator=g)) for g in generators]
         mixed = [float(torch.rand((), generator=g)) < MIXING_PROBABILITY for g in generators]
@@ -535,9 +506,6 @@ class Step:
         self.discriminator.requires_grad_(False)
         fakes = [self._add_generator_gradient(part) for part in self.parts]
         self.discriminator.requires_grad_(True)
-        if self.settings.path_length_weight and self.run.steps % PATH_LENGTH_INTERVAL == 0:
-            for part in self.parts:
-                self._add_path_length_gradient(part)
         parameters = [p for group in optimiser.param_groups for p in group["params"]]
         self.run.team.sum_gradients(parameters)
         optimiser.step()
@@ -578,25 +546,6 @@ class Step:
         generators = generators_for(*place, device)
         return [normal(generators, grid, device) for grid in grids]
 
-    def _add_path_length_gradient(self, part: Part) -> None:
-        """Accumulate the regulariser's gradient, from one random brain per group."""
-        settings, run = self.settings, self.run
-        weight = settings.path_length_weight * PATH_LENGTH_INTERVAL
-        groups = settings.batch // settings.group
-        firsts = part.samples[:: settings.group]
-        step = at_once(run.device, settings.generator, len(firsts))
-        for some in np.split(firsts, range(step, len(firsts), step)):
-            rows, _, _ = self.random_rows(some, Purpose.PATH_LATENT)
-            rows = rows.detach().requires_grad_(True)
-            volume = self._volumes(rows, some)
-            place = (settings.seed, run.steps, Purpose.PATH_NOISE, some)
-            noise = normal(generators_for(*place, run.device), volume.shape[1:], run.device)
-            length = path_lengths(volume, rows, noise)
-            self._add("path_length", length.mean(), len(some) / groups)
-            if run.extra["path_mean"] > 0:
-                penalty = (length - run.extra["path_mean"]).square().sum() / groups
-                (penalty * weight).backward()
-
     def _step_discriminator(self, fakes: Sequence[tuple[Tensor, Tensor | None]]) -> None:
         """Step of the discriminator: its loss, and R1 at intervals."""
         optimiser, settings = self.run.optimisers["discriminator"], self.settings
@@ -630,7 +579,6 @@ LESSON_UNIT, DETAIL_WEIGHT, COARSER_WEIGHT = 0.2, 9.0, 0.5
 LESSON_CLIP, LAST_LESSON = 10.0, 0.01
 #: Channels of a pupil's discriminator, which judges patches by their Haar bands.
 PATCH_CHANNELS = (64, 16)
-PATCHES: dict[str, Any] = {"patches": True, "mbstd_group": 1, "mbstd_channels": 0}
 #: Random brains that say how far the teacher's latents spread.
 SPREAD = 512
 
@@ -683,7 +631,9 @@ class Teacher:
         if generator.head == "haar" and not judge.patches:
             # What a brain is as a whole the teacher says.
             grid = generator.grid(max(generator.num_levels - 2, 0))
-            judge = DiscriminatorConfig(grid, PATCH_CHANNELS, head="haar", **PATCHES)
+            judge = DiscriminatorConfig(
+                grid, PATCH_CHANNELS, head="haar", mbstd_group=1, mbstd_channels=0, patches=True
+            )
         return replace(settings, generator=replace(generator, **taken), discriminator=judge)
 
     def introduce(self, mapping: MappingNetwork, pack: Pack) -> dict[str, Tensor]:
