@@ -104,15 +104,15 @@ def test_tensorboard_gets_curves_and_pictures(pack, tmp_path):
     events.Reload()
     tags = events.Tags()
     expected = {
-        "loss/generator",
-        "loss/discriminator",
+        "figures/generator",
+        "figures/discriminator",
         "discriminator/d_augment_p",
         "rate/generator_0",
     }
-    assert expected | {"variety/diversity"} <= set(tags["scalars"])
+    assert expected | {"figures/diversity"} <= set(tags["scalars"])
     assert tags["images"] == ["brains"]
     assert set(tags["histograms"]) == {"intensity/synthetic", "intensity/real"}
-    assert [e.step for e in events.Scalars("loss/generator")] == [2, 4]
+    assert [e.step for e in events.Scalars("figures/generator")] == [2, 4]
     assert events.Images("brains")[0].height > 100
 
 

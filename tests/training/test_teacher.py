@@ -18,7 +18,7 @@ from stylegan3d.training.anatomy import fit_anatomy
 from stylegan3d.training.data import as_input
 from stylegan3d.training.export import export_anatomy, export_stylegan
 from stylegan3d.training.options import tiny
-from stylegan3d.training.stylegan import Teacher, train_stylegan
+from stylegan3d.training.stylegan import train_stylegan
 
 pytestmark = pytest.mark.usefixtures("few_brains")
 LESSONS = 90
@@ -93,9 +93,7 @@ def test_noise_means_to_it_what_it_means_to_its_teacher(pack, teacher, tmp_path)
     assert same < 0.95 * other
 
 
-def test_its_texture_is_its_teachers_details_and_lessons_are_drawn_with_it(
-    pack, anatomy_folder, tmp_path
-):
+def test_its_texture_and_deformation_are_its_teachers(pack, anatomy_folder, tmp_path):
     shutil.copytree(anatomy_folder, tmp_path / "fit")
     fit = fit_anatomy(pack, tmp_path / "fit", small_anatomy())
     flowing = export_anatomy(fit, tmp_path / "model", "calibrated")
@@ -104,21 +102,25 @@ def test_its_texture_is_its_teachers_details_and_lessons_are_drawn_with_it(
     flowing.synthesis.load_state_dict(calibrated.state_dict(), strict=False)
     flowing.synthesis.flow.noise_strength.fill_(1.0)
     run = train_stylegan(pack, tmp_path / "run", settings(), teacher=flowing)
-    pupil, shared = run.averages["synthesis"], run.extra["teacher"]
-    rows = run.averages["mapping"](torch.randn(4, flowing.z_dim))[:, None].expand(-1, 4, -1)
+    pupil = run.averages["synthesis"]
+    rows = run.averages["mapping"](torch.randn(8, flowing.z_dim))[:, None].expand(-1, 4, -1)
+    shared = run.extra["teacher"]
     w = rows * shared["scale"] + shared["centre"]
+    close = {"atol": LAYERS, "rtol": LAYERS}
     with torch.no_grad():
         texture = pupil.texture(rows[:, 1]) * TEXTURE_UNIT
-        torch.testing.assert_close(texture, calibrated._details(w), atol=LAYERS, rtol=LAYERS)
-        whole = flowing.synthesis(w, "none")
-        lesson = Teacher(flowing).volumes(rows, run)
-        # The teacher's own details move with the anatomy; without any both draw the same.
-        assert not torch.allclose(lesson, whole, atol=0.01)
-        rows, w = rows.clone(), w.clone()
-        rows[:, 1:3, -6:] = (-shared["centre"] / shared["scale"])[-6:]
-        w[:, 1:3, -6:] = 0
-        lesson, whole = Teacher(flowing).volumes(rows, run), flowing.synthesis(w, "none")
-        torch.testing.assert_close(lesson, whole, atol=LAYERS, rtol=LAYERS)
+        torch.testing.assert_close(texture, calibrated._details(w), **close)
+        torch.testing.assert_close(pupil.warp(rows), calibrated.velocity(w), **close)
+        # What it draws is warped by it, at every level.
+        still = copy.deepcopy(pupil)
+        for values in (still.warp.basis.weight, still.warp.const):
+            values.zero_()
+        for level in (0, 1, 2):
+            plain = still(rows, "none", level)
+            moved = calibrated.moved(plain, w)
+            torch.testing.assert_close(
+                calibrated.finished(pupil(rows, "none", level)), moved, **close
+            )
 
 
 def test_it_is_held_to_its_teachers_coarse_content_afterwards(pack, teacher, tmp_path):

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from stylegan3d.networks.config import AnatomyConfig, Grid
+from stylegan3d.networks.config import AnatomyConfig
 from stylegan3d.networks.deformation import (
     Basis,
     add_identity,
@@ -22,14 +22,16 @@ from stylegan3d.networks.deformation import (
     exponential,
     read_at,
     resize,
+    velocity_of,
 )
 from stylegan3d.networks.flow import DetailTexture, Flow, Toe, details_between
 from stylegan3d.networks.memo import Memo, NoMemo
-from stylegan3d.networks.resampling import fine_bands, inverse_haar, upsample_image
+from stylegan3d.networks.resampling import fine_bands, upsample_image
 from stylegan3d.networks.synthesis import (
     Fingerprint,
     Inputs,
     LeveledSynthesis,
+    grid_of,
     is_frozen,
     is_traced,
     sum_low,
@@ -208,13 +210,6 @@ class AnatomyNetwork(LeveledSynthesis):
         """Number of first rows of w that have an effect."""
         return self.config.num_layers - 1
 
-    def textured(self, w: Tensor, texture: Tensor, noise: Tensor | None) -> Tensor:
-        """The volume of w with a texture [N, 1, X, Y, Z], which is not moved, for its details."""
-        bands, details = self.canonical(w), self._details(w)
-        plain = inverse_haar(bands if details is None else bands - details)
-        image = self.moved(plain, w, texture=texture)
-        return self.flowed(image, w, noise, torch.float32, None)
-
     def velocity(self, w: Tensor) -> Tensor:
         """Velocity field of the deformation, w [N, num_layers, w_dim] -> [N, 3, X, Y, Z].
 
@@ -222,43 +217,25 @@ class AnatomyNetwork(LeveledSynthesis):
         coarser one does not are weighted by the first row of that level; the second controls the
         image.
         """
-        config = self.config
-        total = self.velocity_const[None]
-        for level in range(config.deformation_level + 1):
-            row = w[:, max(2 * level - 1, 0), : config.deformation]
-            field = self.velocity_basis(row)
-            band = resize(field, config.grid(level))
-            if level:
-                band = band - resize(resize(field, config.grid(level - 1)), config.grid(level))
-            total = total + resize(band, config.grid(config.deformation_level))
-        return total
+        levels, count = range(self.config.deformation_level + 1), self.config.deformation
+        weights = [w[:, max(2 * level - 1, 0), :count] for level in levels]
+        grids = [self.config.grid(level) for level in levels]
+        return velocity_of(self.velocity_basis, self.velocity_const, weights, grids)
 
-    def moved(
-        self, image: Tensor, w: Tensor, memo: Memo | None = None, texture: Tensor | float = 0.0
-    ) -> Tensor:
-        """Warp a canonical image [N, C, X, Y, Z] by the deformation of w, and add a texture."""
+    def moved(self, image: Tensor, w: Tensor, memo: Memo | None = None) -> Tensor:
+        """Warp a canonical image [N, C, X, Y, Z] by the deformation of w."""
         if not self.config.deformation:
             return image
-        grid = _grid_of(image)
+        grid = grid_of(image)
         rows = max(2 * self.config.deformation_level, 1)
         points = (memo or NoMemo()).get(
             ("points", grid), rows, lambda: self.points(exponential(self.velocity(w)), grid)
         )
-        return self.finished(read_at(image, points) + texture)
+        return self.finished(read_at(image, points))
 
     def finished(self, image: Tensor) -> Tensor:
         """The final processing of an image, at every level."""
         return self.image_toe(image) if self.config.toe else image
-
-    def points(self, displacement: Tensor, grid: Grid) -> Tensor:
-        """Sampling positions for each voxel of `grid`, [N, 3, X, Y, Z]; see `read_at`."""
-        backwards = displacement.flip(1)
-        if grid[0] > 2 * displacement.shape[2]:
-            # In two steps, the first one smooth: a piecewise linear field has visible kinks.
-            larger = enlarge_smoothly(backwards, grid, self.config.resample_kernel)
-        else:
-            larger = resize(backwards, grid)
-        return add_identity(larger)
 
     def _details(self, w: Tensor, low_only: bool = False) -> Tensor | None:
         """Weighted sum of the detail images, as bands of the last level [N, C, X, Y, Z]."""
@@ -347,7 +324,3 @@ class AnatomyNetwork(LeveledSynthesis):
                 known = Fingerprint(self.image_basis.weight), pooled
             self._pooled[level] = known
         return known[1]
-
-
-def _grid_of(image: Tensor) -> Grid:
-    return image.shape[2], image.shape[3], image.shape[4]

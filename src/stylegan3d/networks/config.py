@@ -84,6 +84,9 @@ class GeneratorConfig(Config):
         With the `haar` head: every layer reads the Haar bands, on its grid, of one white volume of
         the image's grid, each channel with strengths of its own (as in Karras et al. 2019, arXiv
         1812.04948), instead of a map with one strength.
+    warps, warp_level : int
+        How many velocity fields, weighed by w, on the grid of which level, warp the image, see
+        `synthesis.Warp`. 0 for none.
     textures : int
         With `noise_bands`: how many images, weighed by w, the layers of the last level read beside
         the white one, see `synthesis.Texture`. 0 for none.
@@ -121,6 +124,8 @@ class GeneratorConfig(Config):
     image_const: bool = False
     head: Head = "image"
     noise_bands: bool = False
+    warps: int = 0
+    warp_level: int = 0
     textures: int = 0
     mapping_layers: int = 8
     mapping_lr_multiplier: float = 0.01
@@ -144,6 +149,8 @@ class GeneratorConfig(Config):
 
         if self.noise_bands and self.head != "haar":
             raise ModelError("The architecture's noise_bands needs the `haar` head.")
+        if self.warps < 0 or not 0 <= self.warp_level < self.num_levels:
+            raise ModelError("The architecture's warps must be 0, or positive at an own level.")
         if self.textures < 0 or (self.textures and not self.noise_bands):
             raise ModelError("The architecture's textures must be 0, or positive with noise_bands.")
         if self.image_const and self.wiring != "skip":

@@ -99,6 +99,31 @@ class Basis(nn.Module):
         super()._load_from_state_dict(state, prefix, *args)
 
 
+def velocity_of(
+    basis: Basis, const: Tensor, weights: Sequence[Tensor], grids: Sequence[Grid]
+) -> Tensor:
+    """A velocity field [N, 3, X, Y, Z], band by band.
+
+    Frequencies that the grid of a level resolves and the next coarser one does not have the weights
+    of that level.
+
+    Parameters
+    ----------
+    const : Tensor, shape (3, X, Y, Z)
+        The mean field.
+    weights, grids : sequence of Tensor and of Grid
+        Weights of the basis [N, count] of each level, and its grid; the last is the field's.
+    """
+    total = const[None]
+    for level, (row, grid) in enumerate(zip(weights, grids, strict=True)):
+        field = basis(row)
+        band = resize(field, grid)
+        if level:
+            band = band - resize(resize(field, grids[level - 1]), grid)
+        total = total + resize(band, grids[-1])
+    return total
+
+
 def exponential(velocity: Tensor, squarings: int = SQUARINGS) -> Tensor:
     """Displacement of exp(v) by scaling and squaring: exp(v) = exp(v / 2^n) o ... (2^n times).
 

@@ -29,7 +29,15 @@ from torch import Tensor, nn
 
 from stylegan3d.base import ModelError
 from stylegan3d.networks.config import GeneratorConfig, Grid
-from stylegan3d.networks.deformation import Basis
+from stylegan3d.networks.deformation import (
+    Basis,
+    add_identity,
+    enlarge_smoothly,
+    exponential,
+    read_at,
+    resize,
+    velocity_of,
+)
 from stylegan3d.networks.flow import DetailTexture
 from stylegan3d.networks.memo import Maps, Memo, Noise, NoMemo, drawn_noise, of_sample
 from stylegan3d.networks.resampling import (
@@ -333,6 +341,16 @@ class LeveledSynthesis(nn.Module):
         """The image of a level as it is returned; `full` at full resolution."""
         return image
 
+    def points(self, displacement: Tensor, grid: Grid) -> Tensor:
+        """Sampling positions for each voxel of `grid`, [N, 3, X, Y, Z]; see `read_at`."""
+        backwards = displacement.flip(1)
+        if grid[0] > 2 * displacement.shape[2]:
+            # In two steps, the first one smooth: a piecewise linear field has visible kinks.
+            larger = enlarge_smoothly(backwards, grid, self.config.resample_kernel)
+        else:
+            larger = resize(backwards, grid)
+        return add_identity(larger)
+
     @property
     def stored_noise(self) -> list[Tensor]:
         """The noise maps stored with the network, in the order of `noise_maps`."""
@@ -447,6 +465,11 @@ class LeveledSynthesis(nn.Module):
         config = self.config
         nearest = config.image_upsampling == "nearest"
         return upsample_image(image, config.resample_kernel, config.upsample_gain, nearest)
+
+
+def grid_of(image: Tensor) -> Grid:
+    """The grid of an image [N, C, X, Y, Z]."""
+    return image.shape[2], image.shape[3], image.shape[4]
 
 
 def sum_low(bands: Tensor, low: Tensor) -> Tensor:
@@ -570,6 +593,26 @@ class Level(nn.Module):
         return [self.plain] if self.up is None else [self.up, self.plain]
 
 
+class Warp(nn.Module):
+    """Velocity fields that w weighs: the image is warped in the end by their exponential.
+
+    So the layers draw one common anatomy, and need not draw every edge anew where shape differs
+    (spatial transformer: Jaderberg et al. 2015, arXiv 1506.02025).
+    """
+
+    def __init__(self, config: GeneratorConfig) -> None:
+        super().__init__()
+        self.grids = [config.grid(level) for level in range(config.warp_level + 1)]
+        self.style = Dense(config.w_dim, config.warps)
+        self.basis = Basis(config.warps, 3, self.grids[-1])
+        self.const = nn.Parameter(torch.zeros(3, *self.grids[-1]))
+
+    def forward(self, w: Tensor) -> Tensor:
+        """w [N, num_layers, w_dim] -> velocity [N, 3, X, Y, Z], see `velocity_of`"""
+        weights = [self.style(w[:, max(2 * i - 1, 0)]) for i in range(len(self.grids))]
+        return velocity_of(self.basis, self.const, weights, self.grids)
+
+
 #: Standard deviation of a texture, which layers read at about unit variance.
 TEXTURE_UNIT = 0.06
 
@@ -620,6 +663,8 @@ class SynthesisNetwork(LeveledSynthesis):
         self.noise: Tensor
         if config.noise_bands:
             self.register_buffer("noise", torch.randn(1, 1, *config.image_grids[-1]))
+        if config.warps:
+            self.warp = Warp(config).requires_grad_(False)
         if config.textures:
             self.texture = Texture(config).requires_grad_(False)
 
@@ -684,8 +729,22 @@ class SynthesisNetwork(LeveledSynthesis):
     def images(self, w: Tensor, stop: int, dtype: torch.dtype, maps: Maps) -> list[Tensor]:
         """Images of the levels up to `stop`; the last of a Haar head are bands."""
         inputs = Inputs(w, maps, dtype, NoMemo())
-        made = enumerate(image for _, image in self._walk(inputs, stop))
-        return [self._with_constant(image, i) for i, image in made if image is not None]
+        walk = enumerate(image for _, image in self._walk(inputs, stop))
+        made = [self._with_constant(image, i) for i, image in walk if image is not None]
+        if not self.config.warps:
+            return made
+        *coarser, last = made
+        warped = [self._finish(image, inputs, full=False) for image in coarser]
+        if last.shape[1] == 1:
+            return [*warped, self._finish(last, inputs, full=False)]
+        return [*warped, haar(self._finish(inverse_haar(last), inputs, full=True))]
+
+    def _finish(self, image: Tensor, inputs: Inputs, *, full: bool) -> Tensor:
+        if not self.config.warps:
+            return image
+        grid, rows = grid_of(image), max(2 * self.config.warp_level, 1)
+        make = lambda: self.points(exponential(self.warp(inputs.w)), grid)  # noqa: E731
+        return read_at(image, inputs.memo.get(("points", grid), rows, make))
 
     def _canonical(self, inputs: Inputs, stop: int, *, draft: bool) -> Tensor:
         *_, (_, image) = self._walk(inputs, stop, draft=draft)

@@ -38,19 +38,19 @@ from stylegan3d.geometry.space import as_packed, draw_montage, to_display, unit
 from stylegan3d.memory import keep_large_blocks
 from stylegan3d.metrics.distances import Moments, expected_bmmd2, real_bmmd2
 from stylegan3d.metrics.diversity import pair_correlation, pair_ms_ssim, random_pairs
-from stylegan3d.model.families.anatomy import anatomy_network
 from stylegan3d.model.family import HasNoiseMaps
 from stylegan3d.model.generator import Generator
 from stylegan3d.model.labelled_mapping import LabelledMapping
+from stylegan3d.networks.anatomy import AnatomyNetwork
 from stylegan3d.networks.config import AnatomyConfig, DiscriminatorConfig, GeneratorConfig
+from stylegan3d.networks.deformation import Basis
 from stylegan3d.networks.discriminator import Discriminator
 from stylegan3d.networks.memo import Maps, Noise
-from stylegan3d.networks.resampling import haar, inverse_haar
+from stylegan3d.networks.resampling import haar
 from stylegan3d.networks.synthesis import (
-    TEXTURE_UNIT,
+    Dense,
     MappingNetwork,
     SynthesisNetwork,
-    Texture,
     set_dense,
     set_gaussian,
 )
@@ -254,9 +254,8 @@ class StyleGANTask(TrainingTask[SynthesisNetwork, Subjects]):
                 assert isinstance(drawing, HasNoiseMaps)
                 (white,) = drawing.noise_maps("fixed")
                 synthesis.noise.copy_(white)
-            if config.textures:
-                shared = run.extra["teacher"]
-                data.teacher.give_texture(synthesis.texture, shared["centre"], shared["scale"])
+            shared = run.extra["teacher"]
+            data.teacher.shape(synthesis, shared["centre"], shared["scale"])
             return
         root = torch.eye(config.w_dim)
         set_gaussian(run.networks["mapping"], torch.zeros(config.w_dim), root)
@@ -624,9 +623,10 @@ class Teacher:
         names = (*shared, *(n for n in vars(known) if n.startswith("mapping_")))
         taken = {name: getattr(known, name) for name in names}
         drawn = generator.head == "haar" and self.generator.has_noise
-        detailed = drawn and isinstance(known, AnatomyConfig) and known.detail_slope
-        textures = known.detail_basis if detailed else 0
-        taken |= {"noise_bands": drawn, "textures": textures}
+        taken["noise_bands"] = drawn
+        if isinstance(known, AnatomyConfig) and known.deformation:
+            taken |= {"warps": known.deformation, "warp_level": known.deformation_level}
+            taken["textures"] = known.detail_basis if drawn and known.detail_slope else 0
         judge = settings.discriminator
         if generator.head == "haar" and not judge.patches:
             # What a brain is as a whole the teacher says.
@@ -676,33 +676,39 @@ class Teacher:
     def volumes(
         self, rows: Tensor, run: StyleGANRun, level: int = -1, noise: Noise | Maps = "none"
     ) -> Tensor:
-        """The teacher's volumes, or those of a coarser level, of the pupil's w, noise and texture.
+        """The teacher's volumes, or those of a coarser level, of the pupil's w and noise."""
+        shared = run.extra["teacher"]
+        made = self.generator.synthesize(rows * shared["scale"] + shared["centre"], noise, level)
+        return made.to(rows.device)
 
-        Full ones have the pupil's texture in the place of the teacher's details.
+    def shape(self, synthesis: SynthesisNetwork, centre: Tensor, scale: Tensor) -> None:
+        """Give a pupil the teacher's deformation, mean and details, of w in standard deviations.
+
+        The slope of the details' sigmoid is in their images.
         """
-        shared, texture = run.extra["teacher"], getattr(run.networks["synthesis"], "texture", None)
-        w, teacher = rows * shared["scale"] + shared["centre"], self.generator
-        if texture is None or level != -1:
-            return teacher.synthesize(w, noise, level).to(rows.device)
-        drawn = inverse_haar(texture(rows[:, -3])) * TEXTURE_UNIT
-        w, drawn = w.to(teacher.device), drawn.to(teacher.device)
-        (white,) = noise if isinstance(noise, list) else teacher.synthesis.noise_maps(noise, len(w))
-        return anatomy_network(teacher).textured(w, drawn, white).to(rows.device)
+        config, known = synthesis.config, self.generator.synthesis
+        if not config.warps:
+            return
+        assert isinstance(known, AnatomyNetwork)
 
-    def give_texture(self, texture: Texture, centre: Tensor, scale: Tensor) -> None:
-        """Let a pupil's texture be that of the teacher's details, of w in its standard deviations.
+        def follow(style: Dense, basis: Basis, own: Basis, part: slice, gain: float = 1.0) -> None:
+            weight = scale.new_zeros(len(own.weight), len(scale))
+            weight[:, part] = scale[part].diag()
+            set_dense(style, weight, centre[part])
+            basis.set_fields(own.fields * gain, own.inside)
 
-        The slope of its sigmoid is in the images.
-        """
-        known = anatomy_network(self.generator)
-        basis, shape, details = known.detail_basis, known.detail_texture, known.config.details
-        weight = scale.new_zeros(len(basis.weight), len(scale))
-        weight[:, details] = scale[details].diag()
-        set_dense(texture.style, weight, centre[details])
-        texture.basis.set_fields(basis.fields * shape.slope, basis.inside)
-        texture.shape.load_state_dict(shape.state_dict())
-        texture.shape.contrast.mul_(scale)
-        texture.shape.centre.sub_(centre).div_(scale)
+        warp = synthesis.warp
+        follow(warp.style, warp.basis, known.velocity_basis, slice(config.warps))
+        warp.const.copy_(known.velocity_const)
+        if config.image_const and known.config.image_const:
+            synthesis.image_const.copy_(known.image_const)
+        if config.textures:
+            texture, shape = synthesis.texture, known.detail_texture
+            details = known.config.details
+            follow(texture.style, texture.basis, known.detail_basis, details, shape.slope)
+            texture.shape.load_state_dict(shape.state_dict())
+            texture.shape.contrast.mul_(scale)
+            texture.shape.centre.sub_(centre).div_(scale)
 
 
 def lesson_optimiser(synthesis: nn.Module) -> torch.optim.Optimizer:
@@ -772,6 +778,8 @@ class Lesson(Step):
         known = torch.from_numpy(part.samples % 2 == 0)
         drawn = level == -1 and self.settings.generator.noise_bands
         maps = self._noise(part.samples) if drawn else self.synthesis.noise_maps("none")
+        random = (~known).float()[:, None, None, None, None]
+        maps = [m if m is None else m * random.to(m) for m in maps]  # people have none
         assert self.teacher is not None
         wanted = part.real if level == -1 else F.avg_pool3d(part.real, 2)
         if not known.all():
@@ -947,18 +955,6 @@ def alarm(values: dict[str, float]) -> str:
 
 TENSORBOARD = "tensorboard"
 SHOWN = 4
-GROUPS = {
-    "variety": (
-        "pair_correlation",
-        "pair_correlation_real",
-        "ms_ssim",
-        "ms_ssim_real",
-        "diversity",
-        "bmmd2",
-        "bmmd2_real",
-    ),
-    "discriminator": ("real_score", "fake_score", "d_augment_p"),
-}
 
 
 class Board:
@@ -982,9 +978,8 @@ class Board:
     def write(self, run: Run[Any], values: dict[str, float], monitor: Monitor) -> None:
         """Write what was measured."""
         step = run.steps
-        group_of = {name: group for group, names in GROUPS.items() for name in names}
         for name, value in values.items():
-            self.writer.add_scalar(f"{group_of.get(name, 'loss')}/{name}", value, step)
+            self.writer.add_scalar(f"figures/{name}", value, step)
         for name, optimiser in run.optimisers.items():
             for number, group in enumerate(optimiser.param_groups):
                 self.writer.add_scalar(f"rate/{name}_{number}", group["lr"], step)

@@ -88,9 +88,10 @@ def test_dragging_draws_the_window_once_for_each_preview(window):
     slider = window.find("browse.truncation.slider")
     canvas.frameSwapped.connect(lambda: frames.append(len(previews)))
     rendering.shown.connect(lambda _, picture: previews.append(picture.quality))
-    patience_ms = pacing.patience_ms
-    # However busy the machine is, a preview is not so long in coming.
+    patience_ms, rest_ms = pacing.patience_ms, rendering._rest.interval()
+    # However busy the machine is, a preview is not so long in coming, and the hand does not rest.
     pacing.patience_ms = 10_000
+    rendering._rest.setInterval(10**6)
     try:
         slider.setSliderDown(True)
         for _ in range(5):
@@ -101,6 +102,7 @@ def test_dragging_draws_the_window_once_for_each_preview(window):
             assert frames[drawn:] == [shown + 1], "drawn without a preview"
             assert previews[-1] == "preview"
     finally:
+        rendering._rest.setInterval(rest_ms)
         slider.setSliderDown(False)
         pacing.patience_ms = patience_ms
     window.settle()
