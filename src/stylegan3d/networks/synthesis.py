@@ -38,7 +38,7 @@ from stylegan3d.networks.deformation import (
     resize,
     velocity_of,
 )
-from stylegan3d.networks.flow import DetailTexture
+from stylegan3d.networks.flow import DetailTexture, Toe
 from stylegan3d.networks.memo import Maps, Memo, Noise, NoMemo, drawn_noise, of_sample
 from stylegan3d.networks.resampling import (
     CHANNELS_LAST,
@@ -596,7 +596,7 @@ class Level(nn.Module):
 class Warp(nn.Module):
     """Velocity fields that w weighs: the image is warped in the end by their exponential.
 
-    So the layers draw one common anatomy, and need not draw every edge anew where shape differs
+    A toe then keeps the background dark. So the layers draw one common anatomy, and need not draw every edge anew where shape differs
     (spatial transformer: Jaderberg et al. 2015, arXiv 1506.02025).
     """
 
@@ -606,6 +606,7 @@ class Warp(nn.Module):
         self.style = Dense(config.w_dim, config.warps)
         self.basis = Basis(config.warps, 3, self.grids[-1])
         self.const = nn.Parameter(torch.zeros(3, *self.grids[-1]))
+        self.toe = Toe()
 
     def forward(self, w: Tensor) -> Tensor:
         """w [N, num_layers, w_dim] -> velocity [N, 3, X, Y, Z], see `velocity_of`"""
@@ -744,7 +745,9 @@ class SynthesisNetwork(LeveledSynthesis):
             return image
         grid, rows = grid_of(image), max(2 * self.config.warp_level, 1)
         make = lambda: self.points(exponential(self.warp(inputs.w)), grid)  # noqa: E731
-        return read_at(image, inputs.memo.get(("points", grid), rows, make))
+        points = inputs.memo.get(("points", grid), rows, make)
+        toed: Tensor = self.warp.toe(read_at(image, points))
+        return toed
 
     def _canonical(self, inputs: Inputs, stop: int, *, draft: bool) -> Tensor:
         *_, (_, image) = self._walk(inputs, stop, draft=draft)

@@ -700,6 +700,8 @@ class Teacher:
         warp = synthesis.warp
         follow(warp.style, warp.basis, known.velocity_basis, slice(config.warps))
         warp.const.copy_(known.velocity_const)
+        if known.config.toe:
+            warp.toe.ends.copy_(known.image_toe.ends)
         if config.image_const and known.config.image_const:
             synthesis.image_const.copy_(known.image_const)
         if config.textures:
