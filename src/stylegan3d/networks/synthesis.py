@@ -596,8 +596,8 @@ class Level(nn.Module):
 class Warp(nn.Module):
     """Velocity fields that w weighs: the image is warped in the end by their exponential.
 
-    A toe then keeps the background dark. So the layers draw one common anatomy, and need not draw every edge anew where shape differs
-    (spatial transformer: Jaderberg et al. 2015, arXiv 1506.02025).
+    So the layers draw one common anatomy, and need not draw every edge anew where shape differs
+    (spatial transformer: Jaderberg et al. 2015, arXiv 1506.02025). A toe keeps the background dark.
     """
 
     def __init__(self, config: GeneratorConfig) -> None:

@@ -222,7 +222,7 @@ def _detail_deviations(generator: Generator) -> Tensor:
 
 NOT_STATED = "not stated"
 MODALITY = "T1-weighted MR, brain extracted"
-EXACT = ("image_", "detail_", "velocity_", "flow.")
+EXACT = ("image_", "detail_", "velocity_", "flow.", "warp.", "texture.")
 INTENDED_USE = (
     "Research, teaching and software development. The volumes are synthetic: they must not be used "
     "for diagnosis, nor passed off as scans of patients."

@@ -87,6 +87,10 @@ def build_parts(
     return parts
 
 
+#: Settings that count stored images or fields.
+IMAGES = ("image_basis", "detail_basis", "deformation", "textures", "warps")
+
+
 def fill(module: torch.nn.Module, tensors: Tensors, prefix: str) -> None:
     """Load the tensors with this prefix; RuntimeError if any are missing or unexpected."""
     state = {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
@@ -121,7 +125,7 @@ def _check_size(part: str, plan: JsonView, weights: int) -> None:
     if finest > 8 * MAX_VOXELS:
         raise ValueError(f"the {part}'s volumes have more voxels than any head scan")
     width = max(1, *(plan.get(k, 1) for k in ("z_dim", "w_dim", "mapping_width")))
-    images = sum(plan.get(k, 0) for k in ("image_basis", "detail_basis", "deformation"))
+    images = sum(plan.get(k, 0) for k in IMAGES)
     # Lower bound per level: a convolution with 27 weights; for the generator also a map.
     needed = sum(27 * a * b for a, b in pairwise(channels))
     needed += 27 * channels[0] ** 2
