@@ -88,7 +88,12 @@ def test_noise_means_to_it_what_it_means_to_its_teacher(pack, teacher, tmp_path)
     assert pupil.config.noise_bands
     rows = run.averages["mapping"](torch.randn(4, teacher.z_dim))[:, None].expand(-1, 4, -1)
     shared = run.extra["teacher"]
-    wanted = flowing.synthesis(rows * shared["scale"] + shared["centre"], 1).clamp(-1, 1)
+    w = rows * shared["scale"] + shared["centre"]
+    # Its noise lies in the common anatomy.
+    (white,) = flowing.synthesis.noise_maps(1)
+    white = flowing.synthesis.noise_there(w, white.expand(4, -1, -1, -1, -1))
+    assert white.std() == pytest.approx(1.0, abs=0.05)
+    wanted = flowing.synthesis(w, [white]).clamp(-1, 1)
     same, other = ((pupil(rows, seed) - wanted).square().mean() for seed in (1, 2))
     assert same < 0.95 * other
 
@@ -111,7 +116,9 @@ def test_its_texture_and_deformation_are_its_teachers(pack, anatomy_folder, tmp_
         texture = pupil.texture(rows[:, 1]) * TEXTURE_UNIT
         torch.testing.assert_close(texture, calibrated._details(w), **close)
         torch.testing.assert_close(pupil.warp(rows), calibrated.velocity(w), **close)
+        assert torch.equal(pupil.warp.toe.ends, calibrated.image_toe.ends)
         # What it draws is warped by it, at every level.
+        pupil.warp.toe.ends.copy_(torch.tensor([-10.0, -9.0]))  # nothing is as dark
         still = copy.deepcopy(pupil)
         for values in (still.warp.basis.weight, still.warp.const):
             values.zero_()

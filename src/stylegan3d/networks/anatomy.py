@@ -233,6 +233,12 @@ class AnatomyNetwork(LeveledSynthesis):
         )
         return self.finished(read_at(image, points))
 
+    def noise_there(self, w: Tensor, noise: Tensor) -> Tensor:
+        """White noise [N, 1, X, Y, Z] of the common anatomy at its places in that of w."""
+        points = self.points(exponential(self.velocity(w)), grid_of(noise))
+        places = points.permute(0, 2, 3, 4, 1)
+        return F.grid_sample(noise, places, "nearest", "border", align_corners=False)
+
     def finished(self, image: Tensor) -> Tensor:
         """The final processing of an image, at every level."""
         return self.image_toe(image) if self.config.toe else image

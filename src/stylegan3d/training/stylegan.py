@@ -676,10 +676,21 @@ class Teacher:
     def volumes(
         self, rows: Tensor, run: StyleGANRun, level: int = -1, noise: Noise | Maps = "none"
     ) -> Tensor:
-        """The teacher's volumes, or those of a coarser level, of the pupil's w and noise."""
-        shared = run.extra["teacher"]
-        made = self.generator.synthesize(rows * shared["scale"] + shared["centre"], noise, level)
-        return made.to(rows.device)
+        """The teacher's volumes, or those of a coarser level, of the pupil's w and noise.
+
+        A pupil that warps its image reads noise before: the teacher, who adds it afterwards, is
+        given it at the same places of the anatomy.
+        """
+        shared, known = run.extra["teacher"], self.generator.synthesis
+        w = rows * shared["scale"] + shared["centre"]
+        if (
+            isinstance(noise, list)
+            and isinstance(known, AnatomyNetwork)
+            and known.config.deformation
+        ):
+            there = partial(known.noise_there, w.to(self.generator.device))
+            noise = [m if m is None else there(m.to(self.generator.device)) for m in noise]
+        return self.generator.synthesize(w, noise, level).to(rows.device)
 
     def shape(self, synthesis: SynthesisNetwork, centre: Tensor, scale: Tensor) -> None:
         """Give a pupil the teacher's deformation, mean and details, of w in standard deviations.
