@@ -106,7 +106,7 @@ def test_tensorboard_gets_curves_and_pictures(pack, tmp_path):
     expected = {
         "figures/generator",
         "figures/discriminator",
-        "discriminator/d_augment_p",
+        "figures/d_augment_p",
         "rate/generator_0",
     }
     assert expected | {"figures/diversity"} <= set(tags["scalars"])

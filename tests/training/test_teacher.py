@@ -92,7 +92,7 @@ def test_noise_means_to_it_what_it_means_to_its_teacher(pack, teacher, tmp_path)
     # Its noise lies in the common anatomy.
     (white,) = flowing.synthesis.noise_maps(1)
     white = flowing.synthesis.noise_there(w, white.expand(4, -1, -1, -1, -1))
-    assert white.std() == pytest.approx(1.0, abs=0.05)
+    assert 0.95 < white.std() < 1.05  # still white
     wanted = flowing.synthesis(w, [white]).clamp(-1, 1)
     same, other = ((pupil(rows, seed) - wanted).square().mean() for seed in (1, 2))
     assert same < 0.95 * other

@@ -66,6 +66,7 @@ def assert_same(a: Run, b: Run) -> None:
             difference = (value.float() - other[key].float()).norm()
             allowed = ROUNDING * value.float().norm() + STEP * value.numel() ** 0.5
             assert difference <= allowed, f"{name} {key}"
+    # See ROUNDING.
     torch.testing.assert_close(a.extra["w_avg"], b.extra["w_avg"], atol=1e-3, rtol=1e-3)
 
 
