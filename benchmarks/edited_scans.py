@@ -77,7 +77,6 @@ def projected(path: Path, generator: Generator, budget: str, cache: Path | None)
     aligned = scan.align(generator, cache=cache)
     found = stylegan3d.project(generator, aligned, budget=budget)
     carried = CarriedDetail(Original.of(aligned), generator, found.w, found.delta)
-    carried.prepare()
     return Person(path.name, scan, found.w, found.delta, carried)
 
 

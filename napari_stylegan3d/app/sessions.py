@@ -15,7 +15,7 @@ import numpy as np
 from qtpy.QtCore import QObject, Qt, Signal
 from qtpy.QtWidgets import QFrame, QLineEdit, QMenu
 
-from napari_stylegan3d.core.jobs import Loaded, SharpenRequest
+from napari_stylegan3d.core.jobs import LAYERS_KEPT, Loaded, SharpenRequest
 from napari_stylegan3d.core.panel import Context, Tabs
 from napari_stylegan3d.core.session import report_done, sentence
 from napari_stylegan3d.core.worker import LatestWins, LongJob
@@ -54,8 +54,6 @@ if TYPE_CHECKING:
     from stylegan3d.session.annotations import EditedLabels
 
 
-#: Bytes of layers kept while the brain before is rendered.
-LAYERS_KEPT = 32 * 2**20
 #: Tolerance for equal poses, in mm and rotation-matrix entries.
 SAME_POSE = 1e-6
 
@@ -708,6 +706,7 @@ class SessionController(QObject):
     def _view(self) -> dict[str, Any]:
         views = self.views
         view: dict[str, Any] = {"tab": self.tabs.panels[self.tabs.currentIndex()].key}
+        view["search"] = list(self.projecting.panel.search.wishes)
         if views is not None and len(views.viewer.dims.point) == 3:
             view["point_mm"] = [float(value) for value in views.viewer.dims.point]
             view["convention"] = views.convention
@@ -718,6 +717,8 @@ class SessionController(QObject):
         views = self.views
         if view.get("tab") in [panel.key for panel in self.tabs.panels]:
             self.tabs.bring(view["tab"])
+        if isinstance(view.get("search"), list):
+            self.projecting.panel.search.show_wishes(view["search"])
         if views is None:
             return
         if view.get("convention") in ("radiological", "neurological"):

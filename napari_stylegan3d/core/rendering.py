@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import time
 import weakref
-from collections import deque
 from collections.abc import Callable
 from contextlib import nullcontext
 from functools import partial
@@ -374,13 +373,6 @@ class SharpenController(QObject):
 
 P = TypeVar("P", bound=Provenance)
 
-#: What is told of the made-up part of a scan.
-FILLED = "filled in by the model"
-
-
-#: Sharp pictures that are kept, to go from the scan to the edited one and back at once.
-SHARP_KEPT = 2
-
 
 class DisplayController(QObject):
     """Holds the newest picture, and draws it or the case's scan according to `State.what`.
@@ -407,7 +399,7 @@ class DisplayController(QObject):
         #: That of the view "filled"; None until there is one of the newest picture.
         self.filled: DerivedVolume | None = None
         #: The latest pictures with voxels of the scan's size, by what they are shown as.
-        self._sharp: deque[tuple[object, DisplayArray]] = deque(maxlen=SHARP_KEPT)
+        self._sharp: list[tuple[object, DisplayArray]] = []
         self._placed: AlignedScan | None = None
         self._scan: object = None
         self._outlined = True
@@ -515,7 +507,7 @@ class DisplayController(QObject):
     def show_filled(self, case: Case, volume: np.ndarray) -> None:
         """Show the filled-in scan of a case, while that view is open."""
         if case is self.session.result and self.session.state.what == "filled":
-            told = Provenance("edited", case.name, FILLED)
+            told = Provenance("edited", case.name, "filled in by the model")
             self.filled = DerivedVolume("", told, volume, case.aligned)
             self._show_volume(told, volume)
 
@@ -565,7 +557,9 @@ class DisplayController(QObject):
 
     def sharpen(self, picture: object, shown: DisplayArray) -> None:
         """There is a sharp version of a picture (`unsharp`): show it, if that still is what is."""
-        self._sharp.append((picture, shown))
+        # Of a scan and of its newest edit: the edits before, tens of MB each, do not come back.
+        kept = [one for one in self._sharp if one[0] is self.session.placed]
+        self._sharp = [*kept, (picture, shown)]
         now = self.of_a_scan
         if now is not None and now.picture is picture:
             self._draw()

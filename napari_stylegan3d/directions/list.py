@@ -202,6 +202,10 @@ class Section(QWidget):
         self.rows = list(rows)
 
 
+#: Two directions with the heading above them: in a low window the whole panel scrolls instead.
+LEAST_PX = 180
+
+
 class DirectionList(QScrollArea):
     """Rows by their reference, in sections, filtered by words."""
 
@@ -215,6 +219,7 @@ class DirectionList(QScrollArea):
         self._strengths: dict[str, float] = {}
         self.setWidgetResizable(True)
         self.setAccessibleName("Directions")
+        self.setMinimumHeight(controls.scaled(LEAST_PX))
         inner = QWidget()
         self._box = controls.stack(on=inner, spacing=7, margins=(14, 8, 14, 10))
         self._box.addStretch(1)

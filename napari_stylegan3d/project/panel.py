@@ -205,6 +205,7 @@ class SearchBox(QWidget):
         self.space: QComboBox = self.form.native("space")
         self.loss = controls.combo("project.loss", entries=losses(None))
         self.site = controls.combo("project.site")
+        self._boxes = self.space, self.budget, self.loss, self.site
         column = controls.stack(on=self, spacing=-1)
         rows = self.form.layout()
         controls.add_row(rows, "Scan degradation", self.loss)
@@ -215,9 +216,17 @@ class SearchBox(QWidget):
     @property
     def wishes(self) -> tuple[Literal["w", "w+", "w+noise"], str, str, str]:
         """Space, budget, degradation and site, as in `ProjectionRequest`."""
-        boxes = (self.space, self.budget, self.loss, self.site)
-        space, budget, loss, site = (box.currentData() for box in boxes)
+        space, budget, loss, site = (box.currentData() for box in self._boxes)
         return space, budget, loss, site
+
+    def show_wishes(self, wishes: Sequence[object]) -> None:
+        """Choose again what a session was saved with, as far as it is offered."""
+        for box, wish in zip(self._boxes, wishes, strict=False):
+            # Which slices are thick is known once the scan is read, which drops all else.
+            if box is self.loss and isinstance(wish, str) and box.findData(wish) < 0:
+                box.addItem(wish, wish)
+            if box.findData(wish) >= 0:
+                controls.show_value(box, wish)
 
     def show_sites(self) -> None:
         """Offer the calibrated sites there are now."""

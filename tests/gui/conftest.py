@@ -391,6 +391,14 @@ def _no_sharper() -> None:
 
 
 @pytest.fixture(scope="session", autouse=True)
+def _previews_help() -> None:
+    """Previews are used however the machine's speed varies while a model is timed."""
+    from napari_stylegan3d.core import jobs
+
+    vars(jobs)["WORTHWHILE"] = float("inf")
+
+
+@pytest.fixture(scope="session", autouse=True)
 def _greeted() -> None:
     """The first steps would lie over the views in every test."""
     from napari_stylegan3d.app.guidance import SEEN

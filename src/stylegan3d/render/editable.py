@@ -32,7 +32,7 @@ import os
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property
 from pathlib import Path
 from threading import RLock
 from typing import TYPE_CHECKING
@@ -45,7 +45,7 @@ from scipy.ndimage import binary_erosion, gaussian_filter, map_coordinates, spli
 
 from stylegan3d.base import SILENT, Json, JsonView, Progress, RecipeError, ScanError
 from stylegan3d.geometry.space import BRIGHTEST, Space, to_display
-from stylegan3d.networks.deformation import add_identity, read_at
+from stylegan3d.networks.deformation import read_at
 from stylegan3d.render.movement import Fading, Movement, Mover, repainted, turned
 from stylegan3d.scans.extraction import extracted_mask
 from stylegan3d.scans.resampling import NativeTransform, with_geometry
@@ -355,7 +355,7 @@ class EditableScan:
         index = self._reached(moved)
         if through is not None:
             index = index[self._in_planes(through)[index]]
-        places = _identity(shape)[:, :, index]
+        places = _places(index, shape)
         fields = torch.cat([moved.offsets, moved.greys], dim=1)
         found = read_at(fields, places[:, :, None, None])[:, :, 0, 0]
         offsets, greys = found[:, :3], found[0, 3:]
@@ -511,10 +511,10 @@ def _around(touched: np.ndarray, shape: tuple[int, int, int]) -> torch.Tensor:
     return F.interpolate(around, shape, mode="nearest").flatten().nonzero()[:, 0]
 
 
-@lru_cache(maxsize=2)
-def _identity(shape: tuple[int, int, int]) -> torch.Tensor:
-    """[1, 3, voxels] normalised places of the voxels, last axis first."""
-    return add_identity(torch.zeros(1, 3, *shape)).flatten(2)
+def _places(index: torch.Tensor, shape: tuple[int, int, int]) -> torch.Tensor:
+    """[1, 3, N] normalised places of voxels by their flat index, last axis first."""
+    grid = np.array(np.unravel_index(index.numpy(), shape)[::-1], np.float32)
+    return torch.from_numpy((2 * grid + 1) / np.array(shape[::-1], np.float32)[:, None] - 1)[None]
 
 
 # The files of a scan that was edited: the scan itself, what changed and what moved.
@@ -619,12 +619,6 @@ class CarriedDetail(EditableScan):
         self._other = self._tuned
         self._mover = Mover(self._tuned[1], w, channel)
         self._channel = channel
-
-    def prepare(self) -> None:
-        """Find all that no edit changes now, so that the first edit need not wait for it."""
-        self._mover.prepare()
-        self.frame(self.movement(self._mover.w[0]))
-        _ = self._aligned_spline, self._spline, self._scale
 
     def movement(
         self,

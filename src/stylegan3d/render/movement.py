@@ -113,7 +113,7 @@ class Movement:
         found = (self.moved_mm > 0) | (self.change != 0)
         return np.asarray(found if self.covered is None else found | (self.covered > 0))
 
-    @cached_property
+    @property
     def greys(self) -> Tensor:
         """`change`, then `covered` if there is any, [1, 1 or 2, X, Y, Z]: for `repainted`."""
         fields = [self.change] if self.covered is None else [self.change, self.covered]
@@ -159,7 +159,7 @@ class Movement:
             "LargestJacobian": round(float(self.jacobian.max()), 3),
         }
 
-    @cached_property
+    @property
     def offsets(self) -> Tensor:
         """The displacement as `read_at` takes it, [1, 3, X, Y, Z]: normalised, last axis first."""
         half = np.array(self.space.shape, np.float64).reshape(3, 1) / 2

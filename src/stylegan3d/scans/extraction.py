@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 import warnings
 from collections.abc import Iterable, Iterator
-from functools import lru_cache
 from typing import Any
 
 import nibabel as nib
@@ -133,8 +132,8 @@ def head_mask(data: np.ndarray) -> np.ndarray:
     return largest_piece(ndimage.binary_opening(bright))
 
 
-@lru_cache(maxsize=1)
 def _deepbet() -> Any:
+    """Loaded for each scan: kept, they and what TorchScript makes of them would hold 50 MB."""
     from deepbet import BrainExtraction  # lazy: loads torch and two networks
 
     from stylegan3d.scans.brain_network import BrainNetwork

@@ -413,6 +413,21 @@ def test_a_session_that_ended_unexpectedly_is_offered_and_restored(window, sessi
     window.wait(lambda: read_session(mine.path).states[-1] == seed(54))
 
 
+def test_how_to_search_is_restored_with_a_session(window, sessions_folder):
+    search, sessions = window.explorer.project.search, window.explorer.sessions
+    # Slices are offered once their scan is read.
+    asked = ("w+", "draft", "thick:5mm:S", "")
+    search.show_wishes(asked)
+    state = sessions.state()
+    search.show_wishes(("w", "standard", "", ""))
+    assert search.wishes != asked
+    sessions._go_on(state, SessionFolder(sessions_folder))
+    assert search.wishes == asked
+    search.show_wishes(("no such space", None, 7, "nowhere"))
+    assert search.wishes == asked
+    search.show_wishes(("w+", "standard", "", ""))
+
+
 def test_the_scan_of_an_earlier_session_is_a_patient_of_its_own(window, sessions_folder, scan_file):
     kept = SessionFolder(sessions_folder)
     model = MadeWith.of(window.session.generator)
