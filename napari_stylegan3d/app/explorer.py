@@ -946,7 +946,7 @@ class Explorer(Docked):
         self.header.set_busy(self.rendering.busy)
         if self.views is not None and self.comparison.picture is None:
             self.views.release()
-            self.views.set_message("No model")
+            self.views.set_message("No model" if self.session.generator is None else "No picture")
 
     def say(self, text: str) -> None:
         """Show an error below the tabs until the next action."""

@@ -267,9 +267,11 @@ def pack(state: SessionState, folder: Path) -> bytes:
         if str(path) not in names:
             data = read_bytes(path, SessionError)
             # Files of the same name from several folders are distinguished by their content.
-            plain = re.sub(r"[^\w.-]", "-", path.name)  # what any system takes
-            names[str(path)] = f"{hashlib.sha256(data).hexdigest()[:8]}-{plain}"
-            files[names[str(path)]] = data
+            name = re.sub(r"[^\w.-]", "-", path.name)  # what any system takes
+            others = {known.casefold(): content for known, content in files.items()}
+            if name == FILE or others.get(name.casefold(), data) != data:
+                name = f"{hashlib.sha256(data).hexdigest()[:8]}-{name}"
+            files[name], names[str(path)] = data, name
         return part.with_file(str(folder / names[str(path)]), part.sha256)
 
     plain = _handed_on(state.with_paths(taken))
