@@ -110,6 +110,7 @@ def test_a_session_file_holds_its_latents(tmp_path, latent, tiny_generator):
     for path, data in files.items():
         assert path.parent == fresh
         path.write_bytes(data)
+    assert {Path(latent.path).name} < {path.name for path in files}
     first, second = (recipe.latent(tiny_generator) for recipe in read.states[:2])
     assert float(first.mean()) == 1
     assert float(second.mean()) == 0
