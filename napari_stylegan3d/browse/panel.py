@@ -238,14 +238,8 @@ class NumberLabels(_Fields):
         self.changed.emit(Label(numbers=tuple(numbers)) if any(numbers) else None)
 
 
-WORDS = {
-    "R": "right",
-    "L": "left",
-    "A": "anterior",
-    "P": "posterior",
-    "S": "superior",
-    "I": "inferior",
-}
+SIDES = ("right", "left", "anterior", "posterior", "superior", "inferior")
+WORDS = {side[0].upper(): side for side in SIDES}
 #: The usual ones, and whose they are.
 COMMON = {
     "LIA": "FreeSurfer",

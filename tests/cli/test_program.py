@@ -215,15 +215,29 @@ def test_progress_of_long_work_is_told_exactly(caplog, now):
     ]
 
 
-def test_progress_is_told_again_while_a_scan_takes_long(caplog, now):
-    lines = common.ProgressLines("Projecting")
-    lines(1, 4, "sub-02", "")
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGUSR1", "SIGINT"])
+def test_a_program_that_is_stopped_says_how_to_go_on(name):
+    code = (
+        "import os, signal, time; from stylegan3d.cli import main; "
+        f"main(run=lambda **_: (os.kill(os.getpid(), signal.{name}), time.sleep(9)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr.startswith("stylegan3d: stopped; what is finished is kept")
 
+
+def test_progress_is_told_again_while_a_scan_takes_long(caplog, now):
     class Over:
         def wait(self, seconds):
             now[0] += seconds
             return now[0] > 40.0
 
+    common.ProgressLines("Exporting").repeat(Over())  # which tells nothing itself
+    assert caplog.messages == ["Exporting: 30 s passed"]
+    caplog.clear()
+    now[0] = 0.0
+    lines = common.ProgressLines("Projecting")
+    lines(1, 4, "sub-02", "")
     lines.repeat(Over())
     assert caplog.messages == [f"Projecting: 1 of 4, sub-02, {s} s passed" for s in (5, 35)]
     lines(2, 4, "sub-03", "")

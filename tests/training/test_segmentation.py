@@ -2,6 +2,8 @@
 
 import json
 import math
+import shutil
+from pathlib import Path
 from types import SimpleNamespace
 
 import nibabel as nib
@@ -151,6 +153,15 @@ def test_a_network_is_not_replaced_unasked_and_damage_is_noticed(exported, train
         card.write_text(text)
     with pytest.raises(ModelError, match="There is no tissue network"):
         load_segmenter(exported / "nowhere")
+
+
+def test_an_export_that_was_killed_before_its_card_is_begun_anew(
+    exported, trained, brains, tmp_path
+):
+    cut = Path(shutil.copytree(exported, tmp_path / "cut"))
+    (cut / "card.json").unlink()
+    export_segmentation(trained, brains, cut)
+    assert load_segmenter(cut).hash == load_segmenter(exported).hash
 
 
 def test_every_width_gives_logits_of_every_voxel():

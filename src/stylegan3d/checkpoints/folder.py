@@ -330,6 +330,11 @@ def check_target(folder: Path, overwrite: bool) -> None:
         raise OutputError(f"The folder '{folder}' cannot be written; choose another one.")
 
 
+def is_cut_off(folder: Path) -> bool:
+    """Whether writing a network there was interrupted: its card comes last."""
+    return (folder / MODEL).exists() and not (folder / CARD).exists()
+
+
 Network = TypeVar("Network", bound=nn.Module)
 
 
@@ -383,7 +388,8 @@ class NetworkFolder(Generic[Network]):
         Raises
         ------
         OutputError
-            If one exists and `overwrite` is false, or they cannot be written.
+            If one exists and `overwrite` is false, unless they were cut off; if they cannot be
+            written.
         """
         state = network.state_dict()
         tensors = {k: v.detach().cpu().numpy().astype(np.float16) for k, v in state.items()}
@@ -399,7 +405,7 @@ class NetworkFolder(Generic[Network]):
         files = {folder / MODEL: weights}
         files |= {folder / name: data for name, data in (others or {}).items()}
         files |= {folder / PAGE: page(card).encode(), folder / CARD: to_json(card).encode()}
-        write_together(files, overwrite=overwrite)
+        write_together(files, overwrite=overwrite or is_cut_off(folder))
 
     def open(self, path: str | Path | None = None) -> tuple[Network, Json, str]:
         """Network, card and SHA-256 of the weights of a folder; None is the bundled one.

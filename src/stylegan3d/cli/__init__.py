@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import logging
 import os
+import signal
 import sys
 import warnings
 from collections.abc import Callable, Sequence
@@ -94,13 +95,17 @@ def main(
         # Warnings of libraries are not for the user.
         warnings.simplefilter("ignore")
         logging.getLogger().addHandler(logging.NullHandler())
+    if arguments is None:  # the program itself; a training that saves its steps catches them
+        for name in {"SIGTERM", "SIGUSR1"} & set(dir(signal)):
+            signal.signal(getattr(signal, name), signal.default_int_handler)
     before, spoken = list(PACKAGE_LOG.handlers), Spoken()
     log.addHandler(spoken)
     try:
         run = run or _program()
         status = run(args=words or ["--help"], prog_name="stylegan3d", standalone_mode=False)
-    except typer.Abort:
+    except (typer.Abort, KeyboardInterrupt):
         status = 1
+        log.error("stopped; what is finished is kept, and the same command continues from there.")
     except Exception as error:
         sentence = _sentence(error)
         if debug and sentence is None:

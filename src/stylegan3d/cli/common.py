@@ -465,14 +465,14 @@ class ProgressLines:
         now = monotonic()
         self.moved = self.moved if self.last and done == self.last[0] else now
         self.last = done, total, text, detail
-        self.first = done if self.first is None else self.first
+        self.first = done if self.first is None and total else self.first
         if now - self.told < (SAME_S if text == self.text else NEW_S):
             return
         self.told, self.text = now, text
         whole = f"{round(done, 2):.12g} of {total:.12g}"
-        parts = [whole if total > 1 else f"{done / (total or 1):.0%}"]
+        parts = [whole if total > 1 else f"{done / total:.0%}"] if total else []
         parts += [*filter(None, (text, detail)), f"{duration(now - self.began)} passed"]
-        if done > self.first:
+        if self.first is not None and done > self.first:
             each = (self.moved - self.began) / (done - self.first)
             parts += [f"{each:.3g} s each"] if total > 1 else []
             left = each * (total - done) - (now - self.moved)
@@ -482,8 +482,7 @@ class ProgressLines:
     def repeat(self, over: Event) -> None:
         """Tell the last again and again, as often as lines are told, until it is over."""
         while not over.wait(5.0):
-            if self.last:
-                self(*self.last)
+            self(*(self.last or (0, 0, "", "")))
 
 
 @contextmanager

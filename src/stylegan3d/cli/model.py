@@ -76,11 +76,8 @@ def learn(
             for entry in schema
         ),
     ]
-    result = {
-        "model": common.model_entry(generator),
-        "folder": str(generator.folder),
-        "labels": schema,
-    }
+    result: Json = {"model": common.model_entry(generator), "folder": str(generator.folder)}
+    result["labels"] = schema
     common.emit(result, lines, as_json=as_json)
 
 

@@ -160,14 +160,15 @@ class Kind:
 
     def check(self, ctx: typer.Context, *new_only: str) -> None:
         """Check, before anything is read, the folder of the export and what --resume excludes."""
-        from stylegan3d.checkpoints.folder import check_target
+        from stylegan3d.checkpoints.folder import check_target, is_cut_off
         from stylegan3d.storage.files import check_output
         from stylegan3d.training.team import started_processes
 
         if self.resume:
             refuse(ctx, NEW_ONLY, *self.fixed, *self.new_only, *new_only)
         if self.export is not None and self.files:
-            check_output([self.export / name for name in self.files], self.overwrite)
+            replaced = self.overwrite or is_cut_off(self.export)
+            check_output([self.export / name for name in self.files], replaced)
         elif self.export is not None:
             check_target(self.export, self.overwrite)
         if not self.together and started_processes() > 1:
@@ -423,7 +424,8 @@ class FitAnatomy(Named):
         notes = [f"{self.out}: an anatomy model of {count} subjects"]
         result: Json = {"run": str(self.out), "subjects": count, "export": None}
         if self.export is not None:
-            made = export_anatomy(found, **self.exporting())
+            with progress("Exporting"):
+                made = export_anatomy(found, **self.exporting())
             result |= {"export": str(self.export), "quality": made.card["quality"]}
             notes.append(f"{self.export}: the model '{made.name}'")
         return result, notes

@@ -51,6 +51,10 @@ class Space:
     shape: tuple[int, int, int]
     affine: np.ndarray
 
+    def __post_init__(self) -> None:
+        if np.shape(self.shape) != (3,) or np.shape(self.affine) != (4, 4):
+            raise ModelError(f"A grid has three axes and an affine (4, 4), not {self.shape}.")
+
     @property
     def voxel_size(self) -> tuple[float, float, float]:
         """Edge lengths of a voxel along the array's axes, in millimetres."""
@@ -178,8 +182,8 @@ class Frame:
     voxel_size: tuple[float, float, float] = (2.0, 2.0, 2.0)
 
     def __post_init__(self) -> None:
-        world = [_DIRECTIONS[letter][0] for letter in self.axes if letter in _DIRECTIONS]
-        if len(self.axes) != 3 or sorted(world) != [0, 1, 2]:
+        world = [_DIRECTIONS[letter][0] for letter in str(self.axes) if letter in _DIRECTIONS]
+        if len(str(self.axes)) != 3 or sorted(world) != [0, 1, 2]:
             raise ModelError(
                 f"The axes '{self.axes}' of the frame are impossible: name one of R/L, one of A/P "
                 "and one of S/I in the order of the array's axes, such as LIA."

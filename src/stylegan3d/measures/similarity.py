@@ -41,9 +41,9 @@ def similarity(a: np.ndarray, b: np.ndarray, mask: np.ndarray) -> dict[str, floa
     StyleGAN3DError
         If they are not on one grid.
     """
-    a, b = np.asarray(a, np.float32), np.asarray(b, np.float32)
-    if not a.shape == b.shape == np.shape(mask):
-        grids = f"{a.shape}, {b.shape} and, the mask, {np.shape(mask)}"
+    a, b, mask = np.asarray(a, np.float32), np.asarray(b, np.float32), np.asarray(mask, bool)
+    if not (a.shape == b.shape == mask.shape and mask.any()):
+        grids = f"{a.shape}, {b.shape} and, the mask, {mask.shape}"
         raise StyleGAN3DError(f"Only volumes of one grid can be compared, and these have {grids}.")
     inside_a, inside_b = a[mask].astype(np.float64), b[mask].astype(np.float64)
     error = float(np.mean((inside_a - inside_b) ** 2))

@@ -504,6 +504,7 @@ class Generator(Shown):
             raise ModelError(f"The latent {name} contains NaN or infinity: give finite numbers.")
         return latent.to(self.device, torch.float32)
 
+    @answering
     def score(self, volume: Tensor, label: Tensor | None = None) -> Tensor:
         """Discriminator's logits [N] for volumes [N, C, X, Y, Z] in [-1, 1]; high means real.
 
@@ -762,9 +763,9 @@ def load(
     if not place.exists() and place.name == str(path) and str(path) in bundled_models():
         place = bundled_model_path(str(path))
     if not place.exists():
-        names = " or ".join(bundled_models())
+        names = ", ".join(bundled_models())
         raise ModelError(
-            f"There is no generator at '{place}': give a folder, or {names}."
+            f"There is no generator at '{place}': give a folder, {names} or hf://ORGANISATION/NAME."
             + ("" if len(bundled_models()) > 1 else " More come with stylegan3d-models.")
         )
     if isinstance(frame, str):

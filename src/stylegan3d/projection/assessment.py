@@ -415,7 +415,9 @@ def judge_acquisition(
         (outline.surplus, "Tissue outside the brain was left, such as meninges: {}."),
     ):
         if amounts:
-            return _told("amber", text.format(_in_regions(amounts)))
+            named = list(amounts.items())[:NAMED]
+            regions = ", ".join(f"{ml:.0f} ml at the {name}" for name, ml in named)
+            return _told("amber", text.format(regions))
     if cut:
         return _told("amber", cut)
     if not words:
@@ -425,10 +427,6 @@ def judge_acquisition(
         return _told("green", f"{differs}; this was allowed for.")
     advice = "" if site else " The site is not calibrated."
     return _told("amber", f"{differs}, beyond the range that was tested.{advice}")
-
-
-def _in_regions(amounts: Mapping[str, float]) -> str:
-    return ", ".join(f"{ml:.0f} ml at the {name}" for name, ml in list(amounts.items())[:NAMED])
 
 
 def judge_anatomy(

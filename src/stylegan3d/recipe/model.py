@@ -215,6 +215,8 @@ def seed_latents(
     import torch
 
     rows = []
+    if not len(seeds):
+        raise RecipeError("seed_latents: give at least one seed.")
     for seed in seeds:
         check_seed(np.asarray(seed).item(), "A seed")
         z = seed_z(generator, seed)

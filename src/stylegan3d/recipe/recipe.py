@@ -34,7 +34,7 @@ from stylegan3d.recipe.model import (
     seed_latents,
 )
 from stylegan3d.storage.bids import place_of, root_of
-from stylegan3d.storage.checked import Number, Share, Text, Whole, checked, from_plain
+from stylegan3d.storage.checked import Number, Share, Text, Whole, answering, checked, from_plain
 from stylegan3d.storage.encoding import from_json, is_int, without_none
 from stylegan3d.storage.files import sha256_of
 from stylegan3d.storage.formats import last_part
@@ -296,10 +296,6 @@ __all__ = ["Detail", "Edit", "Label", "MadeWith", "Mix", "Recipe", "Source", "Tr
 VERSIONS = 2, 3
 
 
-def _label_of(data: Any) -> Label | None:
-    return None if data is None else Label.of(data)
-
-
 def _noise_of(data: Any) -> Noise:
     if data not in ("fixed", "none"):
         check_seed(data, 'Noise other than "fixed" and "none"')
@@ -346,7 +342,9 @@ class Recipe:
     edits: tuple[Edit, ...] = ()
     noise: Annotated[Noise, BeforeValidator(_noise_of)] = "fixed"
     channel: Whole = 0
-    label: Annotated[Label | None, BeforeValidator(_label_of)] = None
+    label: Annotated[
+        Label | None, BeforeValidator(lambda one: None if one is None else Label.of(one))
+    ] = None
     detail: Detail | None = None
     model: MadeWith | None = field(default=None, compare=False)
 
@@ -422,6 +420,7 @@ class Recipe:
         edited = (edit.layers[1] for edit in self.edits if edit.layers is not None)
         return max(self.truncation.cutoff or 0, mixed, *edited) > 1
 
+    @answering
     def latent(self, generator: Model, start: Latent | None = None) -> torch.Tensor:
         """The w of the recipe, `(num_layers, w_dim)` float32; deterministic.
 

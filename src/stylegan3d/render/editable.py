@@ -695,13 +695,8 @@ class Details:
         with self._lock:
             original = self._find(source)
             _check_same(original, latent.scan)
-            key = (
-                latent.w.tobytes(),
-                _digest(latent.delta),
-                channel,
-                id(generator),
-                id(original.data),
-            )
+            shown = latent.w.tobytes(), _digest(latent.delta), channel
+            key = (*shown, id(generator), id(original.data))
             known = self._ready.pop(key, None)
             if known is None:
                 while len(self._ready) >= KEPT:

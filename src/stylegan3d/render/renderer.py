@@ -29,6 +29,7 @@ from stylegan3d.recipe.model import TRUNCATION, seed_latents
 from stylegan3d.recipe.recipe import Recipe
 from stylegan3d.render.editable import Details
 from stylegan3d.render.movement import Movement
+from stylegan3d.storage.checked import answering
 
 # Synthesis as a CUDA graph: recorded once, replayed with one call instead of many kernels.
 
@@ -216,6 +217,7 @@ class Renderer:
         The scans whose own detail recipes can show, see `recipes.py`.
     """
 
+    @answering
     def __init__(self, generator: Generator, details: Details | None = None) -> None:
         keep_large_blocks()
         self.generator = generator
@@ -248,6 +250,7 @@ class Renderer:
         return -1
 
     @torch.no_grad()
+    @answering
     def render(
         self,
         w: Tensor,

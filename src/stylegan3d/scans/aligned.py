@@ -24,6 +24,7 @@ from stylegan3d.scans.intensity import (
 )
 from stylegan3d.scans.resampling import native_image, nearest, pack_mask, resample
 from stylegan3d.scans.scan_data import ScanData
+from stylegan3d.storage.checked import answering
 
 # Least share of brain in a brain voxel, as in the training data.
 BRAIN_SHARE = 0.35
@@ -134,6 +135,7 @@ class AlignedScan(Shown):
         """Whether the pose was set manually only."""
         return not any(step.name == "pose" and step.how != "kept" for step in self.record)
 
+    @answering
     def nudged(
         self,
         translation_mm: tuple[float, float, float] = (0.0, 0.0, 0.0),
@@ -198,6 +200,7 @@ class AlignedScan(Shown):
             raise ValueError("Only what Scan.align made can be moved.")
         return self.prepared
 
+    @answering
     def to_native(self, volume: np.ndarray, *, signed: bool = False) -> nib.Nifti1Image:
         """Resample a model-space volume (X, Y, Z) to the scan's own grid and units.
 

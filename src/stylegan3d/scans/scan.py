@@ -47,7 +47,8 @@ from stylegan3d.scans.label_maps import looks_like_labels
 from stylegan3d.scans.resampling import cropped, isotropic_space, nearest, resample
 from stylegan3d.scans.scan_data import ScanData
 from stylegan3d.storage.about import NOT_ACQUIRED
-from stylegan3d.storage.encoding import from_json, packed_arrays, read_arrays, to_json
+from stylegan3d.storage.checked import answering
+from stylegan3d.storage.encoding import from_json, packed_arrays, read_arrays, short_repr, to_json
 from stylegan3d.storage.files import atomic_write_bytes, make_private, output_errors
 from stylegan3d.storage.formats import without_suffix
 
@@ -229,6 +230,8 @@ def align_scan(
     scan: ScanData, target: Target, options: PreparationOptions, progress: Progress = SILENT
 ) -> AlignedScan:
     """See `Scan.align`."""
+    if not hasattr(target, "template"):
+        raise ScanError(f"align: target must be a generator, not {short_repr(target)}.")
     if looks_like_labels(scan.data):
         raise ScanError(
             f"{scan.path} is a label map or a mask, not a scan (whole numbers in regions); give "
@@ -453,6 +456,7 @@ class Scan(ScanData):
 
     __repr__ = brief_repr
 
+    @answering
     def align(
         self,
         target: Target,

@@ -115,13 +115,8 @@ class SessionFolder:
         shutil.rmtree(self.path, ignore_errors=True)
 
     def _own(self) -> None:
-        pid = os.getpid()
-        owner = {
-            "pid": pid,
-            "began": files.process_began(pid),
-            "host": files.host_tag(),
-            "locked": True,
-        }
+        pid, host = os.getpid(), files.host_tag()
+        owner = {"pid": pid, "began": files.process_began(pid), "host": host, "locked": True}
         owned = self.path / OWNER
         owned.touch(0o600)
         file = owned.open("w", encoding="utf-8")

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import inspect
 import numbers
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import field, fields
 from functools import cache, wraps
 from os import PathLike
-from typing import Annotated, Any, TypeVar, dataclass_transform
+from typing import Annotated, Any, TypeVar, dataclass_transform, get_args
 
 import numpy as np
 from pydantic import BeforeValidator, ConfigDict, TypeAdapter, ValidationError
@@ -97,46 +98,54 @@ _LIKE: dict[str, tuple[Any, ...]] = {
     "bool": (bool, np.bool_),
     "Path": (PathLike,),
     "Sequence": (list, tuple, range, np.ndarray),
+    "Mapping": (Mapping,),
 }
 #: Those of which a value is an instance by its class's name. Of all others anything is taken.
 NAMED = {"str", "ndarray", "Tensor", "Generator", "Scan", "Recipe", "Latent", "Directions", "Space"}
+NAMED |= {"SpatialImage", "Pack", "Rendered", "Frame", "Delta"}
 
 
 def answering(function: Callable[..., T]) -> Callable[..., T]:
     """`function`, answering what it cannot take in a sentence instead of failing inside.
 
-    Types are known by their names in the annotations, of which some are never imported.
+    Types are known by their names in the annotations, of which some are never imported; a named
+    `Literal` stands for its values.
 
     Raises
     ------
     StyleGAN3DError
         If an argument is missing, unknown or of another type, or a volume is not on its space.
     """
-    signature = inspect.signature(function)
-    wanted = {
-        name: str(one.annotation).replace("torch.", "").replace("np.", "").split(" | ")
-        for name, one in signature.parameters.items()
-        if one.kind != one.VAR_KEYWORD
-    }
+    signature, title = inspect.signature(function), function.__qualname__.removesuffix(".__init__")
+    names, wanted = inspect.unwrap(function).__globals__, dict[str, list[str]]()
+    for name, one in signature.parameters.items():
+        if one.kind != one.VAR_KEYWORD:
+            kinds = re.sub(r"torch\.|np\.|\[.*?\](?= \||$)", "", str(one.annotation)).split(" | ")
+            values = get_args(names.get(kinds[0])) if len(kinds) == 1 else ()
+            wanted[name] = [repr(v) for v in values if isinstance(v, str)] or [
+                "Generator" if kind in ("Model", "Population") else kind for kind in kinds
+            ]
 
     @wraps(function)
     def called(*values: Any, **named: Any) -> T:
         try:
             given = signature.bind(*values, **named).arguments
         except TypeError as reason:
-            raise StyleGAN3DError(f"{function.__name__}: {reason}.") from None
+            raise StyleGAN3DError(f"{title}: {reason}.") from None
         for name, kinds in wanted.items():
             if name in given and not _fits(value := given[name], kinds):
                 raise StyleGAN3DError(
-                    f"{function.__name__}: {name} must be {' or '.join(kinds)}, "
+                    f"{title}: {name} must be {' or '.join(kinds)}, "
                     f"not {type(value).__name__} ({short_repr(value)})."
                 )
         has, wants = (getattr(given.get(name), "shape", None) for name in ("volume", "space"))
         if wants is not None and has not in (None, wants):
             raise StyleGAN3DError(
-                f"{function.__name__}: the volume has {has} voxels, but its space {wants}: give "
+                f"{title}: the volume has {has} voxels, but its space {wants}: give "
                 "one brain and its own grid."
             )
+        if wants is not None and has and not np.isfinite(given["volume"]).all():
+            raise StyleGAN3DError(f"{title}: the volume contains NaN or infinity.")
         return function(*values, **named)
 
     return called
@@ -144,10 +153,11 @@ def answering(function: Callable[..., T]) -> Callable[..., T]:
 
 def _fits(value: Any, kinds: Sequence[str]) -> bool:
     """Whether a value may be of one of the annotated types."""
-    names = {kind.split("[")[0] for kind in kinds}
+    names = set(kinds)
     types = {kind.__name__ for kind in type(value).__mro__}
     like = any(isinstance(value, _LIKE.get(name, ())) for name in names)
-    return like or bool(types & names or names - NAMED - _LIKE.keys())
+    unknown = {name for name in names - NAMED - _LIKE.keys() if name[0] != "'"}
+    return like or bool(types & names or unknown or repr(value) in names)
 
 
 def from_plain(kind: type[T], data: Any) -> T:

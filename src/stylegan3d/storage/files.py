@@ -71,11 +71,6 @@ def make_private(folder: Path) -> None:
     _private.add(folder.absolute())
 
 
-def new_file_mode(path: Path) -> int:
-    """Permissions of a new file, before the umask: 0600 in a private folder, else 0666."""
-    return 0o666 if _private.isdisjoint(path.absolute().parents) else 0o600
-
-
 #: Folders made by `temporary_folder` begin with this.
 PREFIX = "stylegan3d-"
 #: Age at which files of another machine's process are considered abandoned.
@@ -415,7 +410,9 @@ def _write_new(path: Path, data: bytes) -> None:
 
 
 def _opened_new(path: str, flags: int) -> int:
-    return os.open(path, flags, new_file_mode(Path(path)))
+    # 0600 in a private folder, else what the umask leaves of 0666.
+    is_public = _private.isdisjoint(Path(path).absolute().parents)
+    return os.open(path, flags, 0o666 if is_public else 0o600)
 
 
 def _keep_old(path: Path) -> Path:

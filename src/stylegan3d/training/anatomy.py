@@ -57,12 +57,8 @@ ROUNDS = (
 )
 #: Work of fewer seconds is done here: processes take as long to start.
 STARTING_S = 10.0
-INFO, TEMPLATE, VELOCITIES, CANONICAL = (
-    "anatomy.json",
-    "template.npy",
-    "velocities.npy",
-    "canonical.npy",
-)
+INFO, TEMPLATE = "anatomy.json", "template.npy"
+VELOCITIES, CANONICAL = "velocities.npy", "canonical.npy"
 
 
 @dataclass(frozen=True, eq=False)
