@@ -218,11 +218,12 @@ def test_progress_of_long_work_is_told_exactly(caplog, now):
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGUSR1", "SIGINT"])
 def test_a_program_that_is_stopped_says_how_to_go_on(name):
     code = (
-        "import os, signal, time; from stylegan3d.cli import main; "
-        f"main(run=lambda **_: (os.kill(os.getpid(), signal.{name}), time.sleep(9)))"
+        "import os, signal, time; from stylegan3d import cli; cli._program().commands['info']"
+        f".callback = lambda **_: (os.kill(os.getpid(), signal.{name}), time.sleep(9)); cli.main()"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert done.returncode == 1
+    words = [sys.executable, "-c", code, "info", "scan"]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert done.returncode == 130
     assert done.stderr.startswith("stylegan3d: stopped; what is finished is kept")
 
 

@@ -27,6 +27,7 @@ NO_MEMORY = (
     "there was not enough memory, and the result at work was not written: close other programs, "
     "use fewer --jobs, or a machine with more."
 )
+INTERRUPTED = 130  # as typer has it
 PACKAGE_LOG = logging.getLogger("stylegan3d")
 app = typer.Typer(
     name="stylegan3d",
@@ -88,7 +89,7 @@ app.add_typer(train.app, name="train", rich_help_panel="Models")
 def main(
     arguments: Sequence[str] | None = None, run: Callable[..., int | None] | None = None
 ) -> None:
-    """Run the program, or another one; exits with status 0, 2 for user errors, 1 for bugs."""
+    """Run the program, or another one; exits with 0, 2 for user errors, 1 for bugs, 130 stopped."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in words
     if not debug:
@@ -103,8 +104,12 @@ def main(
     try:
         run = run or _program()
         status = run(args=words or ["--help"], prog_name="stylegan3d", standalone_mode=False)
-    except (typer.Abort, KeyboardInterrupt):
+        if status == INTERRUPTED:
+            raise KeyboardInterrupt
+    except typer.Abort:
         status = 1
+    except KeyboardInterrupt:
+        status = INTERRUPTED
         log.error("stopped; what is finished is kept, and the same command continues from there.")
     except Exception as error:
         sentence = _sentence(error)

@@ -188,8 +188,8 @@ LARGEST_FILE = 2 * 1024**3
 LARGEST_UNPACKED = 4_000_000_000
 
 #: What safetensors, JSON and numpy raise for bytes that are not what they should be.
-_BROKEN = (safetensors.SafetensorError, ValueError, KeyError, TypeError, AttributeError)
-_BROKEN += (OverflowError,)
+_BROKEN: tuple[type[Exception], ...] = (ValueError, KeyError, TypeError, AttributeError)
+_BROKEN += (safetensors.SafetensorError, OverflowError)
 
 
 def pack(tensors: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> bytes:
