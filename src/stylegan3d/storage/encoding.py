@@ -22,8 +22,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import safetensors
 import safetensors.numpy
+from safetensors import SafetensorError
 
 from stylegan3d.base import Json, StyleGAN3DError
 from stylegan3d.storage.files import read_file
@@ -188,8 +188,7 @@ LARGEST_FILE = 2 * 1024**3
 LARGEST_UNPACKED = 4_000_000_000
 
 #: What safetensors, JSON and numpy raise for bytes that are not what they should be.
-_BROKEN: tuple[type[Exception], ...] = (ValueError, KeyError, TypeError, AttributeError)
-_BROKEN += (safetensors.SafetensorError, OverflowError)
+_BROKEN = (SafetensorError, ValueError, KeyError, TypeError, AttributeError, OverflowError)
 
 
 def pack(tensors: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> bytes:
