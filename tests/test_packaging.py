@@ -216,7 +216,7 @@ def tracked_files() -> list[Path]:
 
 def test_no_tracked_file_is_large() -> None:
     sizes = {str(path): path.stat().st_size / 1e6 for path in tracked_files()}
-    assert {path: size for path, size in sizes.items() if size > 49} == {}  # hosts warn from 50 on
+    assert {path: size for path, size in sizes.items() if size > 40} == {}
 
 
 def test_no_tracked_file_names_a_machine_or_a_registry() -> None:

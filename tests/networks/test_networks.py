@@ -116,6 +116,12 @@ def test_haar_preview_is_the_block_mean_of_the_full_image(image_const):
     torch.testing.assert_close(haar(full)[:, :1], half, atol=SUMS, rtol=LAYERS)
 
 
+def test_a_dense_base_of_low_rank_varies_in_as_many_ways():
+    network = build(small(base_input="dense", base_rank=3))
+    inputs = network.base(torch.randn(20, network.config.num_layers, 8), torch.float32)
+    assert torch.linalg.matrix_rank((inputs - inputs.mean(dim=0)).flatten(1)) == 3
+
+
 def test_skip_image_is_the_sum_of_upsampled_images():
     """Karras et al. 2020, Fig. 7b: every level adds its ToRGB to the upsampled sum so far."""
     network = build(small(wiring="skip"))

@@ -181,3 +181,9 @@ def test_a_generator_without_an_encoder_does_not_teach(pack, taught, tmp_path):
     made = export_stylegan(taught, pack, tmp_path / "model", "no encoder")
     with pytest.raises(ModelError, match="encode"):
         train_stylegan(pack, tmp_path / "run", settings(), teacher=made)
+
+
+def test_what_only_a_teacher_gives_is_not_taken_without_one(pack, tmp_path):
+    network = replace(tiny().generator, warps=4)
+    with pytest.raises(ModelError, match="Only a teacher"):
+        train_stylegan(pack, tmp_path / "run", replace(tiny(), generator=network))

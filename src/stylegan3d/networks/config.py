@@ -75,6 +75,8 @@ class GeneratorConfig(Config):
         `const`, the learned constant of StyleGAN, or `dense`, which adds a dense layer of the first
         row of w. If anatomy varies by shape rather than texture, that speeds up training with few
         volumes.
+    base_rank : int
+        Width of the bottleneck of that dense layer; 0 for none.
     image_const : bool
         Whether a constant image is added to the output of the `skip` wiring, initialised with the
         mean of the training data, so that the network only learns differences between subjects.
@@ -121,6 +123,7 @@ class GeneratorConfig(Config):
     image_channels: int = 1
     wiring: Wiring = "skip"
     base_input: BaseInput = "const"
+    base_rank: int = 0
     image_const: bool = False
     head: Head = "image"
     noise_bands: bool = False

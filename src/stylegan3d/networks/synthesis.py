@@ -645,7 +645,9 @@ class SynthesisNetwork(LeveledSynthesis):
         self.config = config
         self.const = nn.Parameter(torch.randn(1, config.channels[0], *config.base))
         if config.base_input == "dense":
-            self.base_dense = Dense(config.w_dim, self.const.numel())
+            rank = config.base_rank
+            self.base_narrow = Dense(config.w_dim, rank) if rank else nn.Identity()
+            self.base_dense = Dense(rank or config.w_dim, self.const.numel())
         self.levels = nn.ModuleList(Level(config, i) for i in range(config.num_levels))
         last = config.num_levels - 1
         image_levels = range(last + 1) if config.wiring == "skip" else (last,)
@@ -695,7 +697,7 @@ class SynthesisNetwork(LeveledSynthesis):
         """Input of the first level, [N, C, X, Y, Z], from w [N, num_layers, w_dim]."""
         x = self.const.expand(len(w), -1, -1, -1, -1)
         if self.config.base_input == "dense":
-            x = x + self.base_dense(w[:, 0]).reshape(x.shape)
+            x = x + self.base_dense(self.base_narrow(w[:, 0])).reshape(x.shape)
         return x.to(dtype).contiguous(memory_format=CHANNELS_LAST)
 
     @property

@@ -341,6 +341,8 @@ def train_stylegan(
         chosen = settings or stylegan_2mm()
         if known is not None:
             chosen = known.pupil(chosen)
+        elif chosen.generator.warps or chosen.generator.textures:
+            raise ModelError("Only a teacher gives warps and textures: name one, or leave them 0.")
         team.microbatches(chosen)
         check_fit(chosen.generator, pack)
         check_mirror(pack, chosen.mirror)
@@ -576,6 +578,8 @@ LESSON_SHARE, LESSON_IMAGE_SHARE = 5.0, 1.0
 #: those of coarser images than the one that is learned less.
 LESSON_UNIT, DETAIL_WEIGHT, COARSER_WEIGHT = 0.2, 9.0, 0.5
 LESSON_CLIP, LAST_LESSON = 10.0, 0.01
+#: Width of a pupil's dense base, which would be most of its weights otherwise.
+PUPIL_RANK = 64
 #: Channels of a pupil's discriminator, which judges patches by their Haar bands.
 PATCH_CHANNELS = (64, 16)
 #: Random brains that say how far the teacher's latents spread.
@@ -624,6 +628,8 @@ class Teacher:
         taken = {name: getattr(known, name) for name in names}
         drawn = generator.head == "haar" and self.generator.has_noise
         taken["noise_bands"] = drawn
+        if generator.base_input == "dense":
+            taken["base_rank"] = PUPIL_RANK if known.w_dim > PUPIL_RANK else 0
         if isinstance(known, AnatomyConfig) and known.deformation:
             taken |= {"warps": known.deformation, "warp_level": known.deformation_level}
             taken["textures"] = known.detail_basis if drawn and known.detail_slope else 0
@@ -681,15 +687,11 @@ class Teacher:
         A pupil that warps its image reads noise before: the teacher, who adds it afterwards, is
         given it at the same places of the anatomy.
         """
-        shared, known = run.extra["teacher"], self.generator.synthesis
-        w = rows * shared["scale"] + shared["centre"]
-        if (
-            isinstance(noise, list)
-            and isinstance(known, AnatomyNetwork)
-            and known.config.deformation
-        ):
-            there = partial(known.noise_there, w.to(self.generator.device))
-            noise = [m if m is None else there(m.to(self.generator.device)) for m in noise]
+        shared, known, device = run.extra["teacher"], self.generator.synthesis, self.generator.device
+        w = (rows * shared["scale"] + shared["centre"]).to(device)
+        warping = known if isinstance(known, AnatomyNetwork) and known.config.deformation else None
+        if isinstance(noise, list) and warping is not None:
+            noise = [m if m is None else warping.noise_there(w, m.to(device)) for m in noise]
         return self.generator.synthesize(w, noise, level).to(rows.device)
 
     def shape(self, synthesis: SynthesisNetwork, centre: Tensor, scale: Tensor) -> None:
@@ -733,10 +735,8 @@ def lesson_optimiser(synthesis: nn.Module) -> torch.optim.Optimizer:
             continue
         direct = name.startswith("to_rgb") and "style" not in name
         (image if direct else others).append(parameter)
-    groups = [
-        {"params": others, "share": LESSON_SHARE},
-        {"params": image, "share": LESSON_IMAGE_SHARE},
-    ]
+    shares = ((others, LESSON_SHARE), (image, LESSON_IMAGE_SHARE))
+    groups = [{"params": some, "share": share} for some, share in shares]
     return eager(torch.optim.Adam)(groups, betas=(0.9, 0.99))
 
 
