@@ -235,6 +235,8 @@ class AnatomyNetwork(LeveledSynthesis):
 
     def noise_there(self, w: Tensor, noise: Tensor) -> Tensor:
         """White noise [N, 1, X, Y, Z] of the common anatomy at its places in that of w."""
+        if not self.config.deformation:
+            return noise
         points = self.points(exponential(self.velocity(w)), grid_of(noise))
         places = points.permute(0, 2, 3, 4, 1)
         return F.grid_sample(noise, places, "nearest", "border", align_corners=False)

@@ -687,11 +687,11 @@ class Teacher:
         A pupil that warps its image reads noise before: the teacher, who adds it afterwards, is
         given it at the same places of the anatomy.
         """
-        shared, known, device = run.extra["teacher"], self.generator.synthesis, self.generator.device
+        shared, device = run.extra["teacher"], self.generator.device
+        known = self.generator.synthesis
         w = (rows * shared["scale"] + shared["centre"]).to(device)
-        warping = known if isinstance(known, AnatomyNetwork) and known.config.deformation else None
-        if isinstance(noise, list) and warping is not None:
-            noise = [m if m is None else warping.noise_there(w, m.to(device)) for m in noise]
+        if isinstance(noise, list) and isinstance(known, AnatomyNetwork):
+            noise = [m if m is None else known.noise_there(w, m.to(device)) for m in noise]
         return self.generator.synthesize(w, noise, level).to(rows.device)
 
     def shape(self, synthesis: SynthesisNetwork, centre: Tensor, scale: Tensor) -> None:
