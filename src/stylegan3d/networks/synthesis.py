@@ -693,6 +693,8 @@ class SynthesisNetwork(LeveledSynthesis):
             bool(torch.atleast_2d(layer.noise_strength)[:, :8].any()) for layer in self.layers
         )
 
+    has_noise = has_layer_noise  # there is no other
+
     def base(self, w: Tensor, dtype: torch.dtype) -> Tensor:
         """Input of the first level, [N, C, X, Y, Z], from w [N, num_layers, w_dim]."""
         x = self.const.expand(len(w), -1, -1, -1, -1)
@@ -706,11 +708,6 @@ class SynthesisNetwork(LeveledSynthesis):
         if self.has_white_noise:
             return [self.noise]
         return [layer.noise for layer in self.layers]
-
-    @property
-    def has_noise(self) -> bool:
-        """Whether noise has an effect, which is that of layers."""
-        return self.has_layer_noise
 
     @property
     def has_features(self) -> bool:
