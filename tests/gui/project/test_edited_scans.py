@@ -178,7 +178,7 @@ def test_two_patients_are_never_taken_for_each_other(
     edit(window, -2.0, "PC 2")
     # Another scan is being read all the while.
     gate = threading.Event()
-    monkeypatch.setattr(scans, "read_scan", lambda *a: gate.wait(60) and read_scan(*a))
+    monkeypatch.setattr(scans, "read_scan", lambda *a: gate.wait(600) and read_scan(*a))
     window.explorer.open_scan(scan_file)
     window.find("export.folder").setText(str(tmp_path))
     window.find("export.overwrite").setChecked(True)
