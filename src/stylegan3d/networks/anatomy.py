@@ -237,8 +237,7 @@ class AnatomyNetwork(LeveledSynthesis):
         """White noise [N, 1, X, Y, Z] of the common anatomy at its places in that of w."""
         if not self.config.deformation:
             return noise
-        points = self.points(exponential(self.velocity(w)), grid_of(noise))
-        places = points.permute(0, 2, 3, 4, 1)
+        places = self.points(exponential(self.velocity(w)), grid_of(noise)).permute(0, 2, 3, 4, 1)
         return F.grid_sample(noise, places, "nearest", "border", align_corners=False)
 
     def finished(self, image: Tensor) -> Tensor:
