@@ -17,6 +17,7 @@ from qtpy.QtCore import QObject, QPointF, QRectF, QSize, QSizeF, Qt, Signal
 from qtpy.QtGui import QIcon, QImage, QPainter, QPixmap
 from qtpy.QtWidgets import QToolButton
 
+from napari_stylegan3d.core.jobs import LAYERS_KEPT
 from napari_stylegan3d.core.worker import LatestWins, Newest, on_cores
 from napari_stylegan3d.views.display import upright
 from napari_stylegan3d.widgets.controls import painting, single_shot
@@ -41,8 +42,6 @@ BREADTH = 0.66
 MARGIN_BELOW = 0.1
 #: Maximum number of cached pictures; one takes 36 KiB.
 KEPT = 600
-#: Bytes of cached layers.
-LAYERS_KEPT = 32 * 2**20
 #: Idle time of the main view before a picture is started, in ms.
 REST_MS = 150
 #: A picture that takes longer is followed by a pause of the same length, at most LONGEST_REST_MS.

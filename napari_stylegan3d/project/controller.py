@@ -68,7 +68,12 @@ def align_scan(
     report: Progress, loaded: Loaded, scan: Scan, folder: Path, pose: str = "auto"
 ) -> AlignedScan:
     """Align a scan to the model's grid; `folder` is the session's, for the cache."""
-    return scan.align(loaded.generator, pose=pose, cache=folder / STEPS_FOLDER, progress=report)
+    from stylegan3d.scans.extraction import deepbet
+
+    cache = folder / STEPS_FOLDER
+    found = scan.align(loaded.generator, pose=pose, cache=cache, progress=report)
+    deepbet.cache_clear()  # the next scan may never come
+    return found
 
 
 def fit_scan(report: Progress, aligned: AlignedScan, pose: Pose) -> AlignedScan:

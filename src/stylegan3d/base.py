@@ -15,6 +15,7 @@ Progress of long work: how far it has come, and whether it is still wanted.
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -22,6 +23,8 @@ from dataclasses import dataclass, field, fields
 from reprlib import repr as short
 from typing import Any, Literal, TypeVar
 
+#: What asks a program to stop; Windows lacks the last, by which SLURM warns.
+STOP_SIGNALS = [getattr(signal, n) for n in ("SIGTERM", "SIGINT", "SIGUSR1") if hasattr(signal, n)]
 _LONGEST = 900  # characters; a path may have thousands
 
 

@@ -59,7 +59,7 @@ def test_a_verb_without_memory_ends_with_a_sentence(
         raise error
 
     aligning, drawing = (
-        "stylegan3d.scans.scan.align_scan",
+        "stylegan3d.scans.scan.Scan.align",
         "stylegan3d.render.renderer.Renderer.render",
     )
     target = aligning if verb == "project" else drawing

@@ -257,7 +257,7 @@ class Failing:
 
 
 def test_its_networks_take_less_memory_and_find_the_same():
-    network = extraction._deepbet().bbox_model
+    network = extraction.deepbet().bbox_model
     x = torch.randn(1, 1, 64, 64, 128, generator=torch.manual_seed(0))
     with torch.no_grad():
         expected = network._script(x)[0, 1]
@@ -267,10 +267,10 @@ def test_its_networks_take_less_memory_and_find_the_same():
 
 def test_only_a_missing_brain_is_called_one(head, monkeypatch):
     missing = Failing(AssertionError("Not enough foreground to calculate bounding box"))
-    monkeypatch.setattr(extraction, "_deepbet", lambda: missing)
+    monkeypatch.setattr(extraction, "deepbet", lambda: missing)
     with pytest.raises(ScanError, match="No brain was found"):
         extraction.extract_brain(head.data, head.space)
     memory = Failing(RuntimeError("DefaultCPUAllocator: can't allocate memory"))
-    monkeypatch.setattr(extraction, "_deepbet", lambda: memory)
+    monkeypatch.setattr(extraction, "deepbet", lambda: memory)
     with pytest.raises(RuntimeError, match="allocate"):
         extraction.extract_brain(head.data, head.space)

@@ -17,7 +17,7 @@ import typer
 from typer.core import TyperGroup
 from typer.main import get_command
 
-from stylegan3d.base import StyleGAN3DError
+from stylegan3d.base import STOP_SIGNALS, StyleGAN3DError
 from stylegan3d.cli import evaluate, model, recipes, render, scans, train
 from stylegan3d.cli.common import Spoken, log
 from stylegan3d.memory import is_out_of_memory
@@ -97,8 +97,8 @@ def main(
         warnings.simplefilter("ignore")
         logging.getLogger().addHandler(logging.NullHandler())
     if arguments is None:  # the program itself; a training that saves its steps catches them
-        for name in {"SIGTERM", "SIGUSR1"} & set(dir(signal)):
-            signal.signal(getattr(signal, name), signal.default_int_handler)
+        for number in {*STOP_SIGNALS} - {signal.SIGINT}:
+            signal.signal(number, signal.default_int_handler)
     before, spoken = list(PACKAGE_LOG.handlers), Spoken()
     log.addHandler(spoken)
     try:

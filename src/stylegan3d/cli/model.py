@@ -76,8 +76,8 @@ def learn(
             for entry in schema
         ),
     ]
-    result: Json = {"model": common.model_entry(generator), "folder": str(generator.folder)}
-    result["labels"] = schema
+    folder = str(generator.folder)
+    result = {"model": common.model_entry(generator), "folder": folder, "labels": schema}
     common.emit(result, lines, as_json=as_json)
 
 

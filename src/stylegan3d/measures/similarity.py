@@ -42,10 +42,11 @@ def similarity(a: np.ndarray, b: np.ndarray, mask: np.ndarray) -> dict[str, floa
         If they are not on one grid, or the mask is empty.
     """
     a, b, mask = np.asarray(a, np.float32), np.asarray(b, np.float32), np.asarray(mask, bool)
-    if not (a.shape == b.shape == mask.shape and mask.any()):
-        told = f"these have {a.shape}, {b.shape} and, the mask, {mask.shape}"
-        told = told if mask.any() else "the mask is empty"
-        raise StyleGAN3DError(f"Only volumes of one grid can be compared, and {told}.")
+    if not a.shape == b.shape == mask.shape:
+        grids = f"{a.shape}, {b.shape} and, the mask, {mask.shape}"
+        raise StyleGAN3DError(f"Only volumes of one grid can be compared, and these have {grids}.")
+    if not mask.any():
+        raise StyleGAN3DError("The mask is empty, so no voxels can be compared.")
     inside_a, inside_b = a[mask].astype(np.float64), b[mask].astype(np.float64)
     error = float(np.mean((inside_a - inside_b) ** 2))
     psnr = 10 * np.log10(1 / error) if error > 0 else float("inf")

@@ -197,8 +197,8 @@ class Comparison:
 
 def side_by_side(made: tuple[float, Interval], real: tuple[float, Interval]) -> Json:
     """A figure and its interval of synthetic brains, and that between real ones."""
-    names = ("synthetic", "synthetic_interval", "real", "real_interval")
-    return dict(zip(names, (*made, *real), strict=True))
+    synthetic = {"synthetic": made[0], "synthetic_interval": made[1]}
+    return synthetic | {"real": real[0], "real_interval": real[1]}
 
 
 def beside_real(synthetic: float, interval: Interval, real: float) -> Json:

@@ -163,13 +163,13 @@ def read_at(image: Tensor, points: Tensor) -> Tensor:
 def add_identity(displacement: Tensor) -> Tensor:
     """Convert displacements [N, 3, X, Y, Z], channels z, y, x, to points."""
     shape = (displacement.shape[2], displacement.shape[3], displacement.shape[4])
-    return displacement + _identity(shape, displacement.device)
+    return displacement + voxel_centres(shape, displacement.device)
 
 
 @lru_cache(maxsize=8)
 @torch.inference_mode(False)
-def _identity(grid: Grid, device: torch.device) -> Tensor:
-    """[1, 3, X, Y, Z] normalised coordinates of the voxel centres, channels z, y, x."""
+def voxel_centres(grid: Grid, device: torch.device) -> Tensor:
+    """[1, 3, X, Y, Z] normalised coordinates of the voxel centres, channels z, y, x; shared."""
     axes = [torch.linspace(-1 + 1 / n, 1 - 1 / n, n, device=device) for n in grid]
     return torch.stack(torch.meshgrid(*axes, indexing="ij")[::-1])[None]
 

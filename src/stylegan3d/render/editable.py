@@ -45,7 +45,7 @@ from scipy.ndimage import binary_erosion, gaussian_filter, map_coordinates, spli
 
 from stylegan3d.base import SILENT, Json, JsonView, Progress, RecipeError, ScanError
 from stylegan3d.geometry.space import BRIGHTEST, Space, to_display
-from stylegan3d.networks.deformation import read_at
+from stylegan3d.networks.deformation import read_at, voxel_centres
 from stylegan3d.render.movement import Fading, Movement, Mover, repainted, turned
 from stylegan3d.scans.extraction import extracted_mask
 from stylegan3d.scans.resampling import NativeTransform, with_geometry
@@ -355,7 +355,7 @@ class EditableScan:
         index = self._reached(moved)
         if through is not None:
             index = index[self._in_planes(through)[index]]
-        places = _places(index, shape)
+        places = voxel_centres(shape, index.device).flatten(2)[:, :, index]
         fields = torch.cat([moved.offsets, moved.greys], dim=1)
         found = read_at(fields, places[:, :, None, None])[:, :, 0, 0]
         offsets, greys = found[:, :3], found[0, 3:]
@@ -509,12 +509,6 @@ def _around(touched: np.ndarray, shape: tuple[int, int, int]) -> torch.Tensor:
     around = torch.from_numpy(touched)[None, None].float()
     around = F.max_pool3d(around, 3, stride=1, padding=1)
     return F.interpolate(around, shape, mode="nearest").flatten().nonzero()[:, 0]
-
-
-def _places(index: torch.Tensor, shape: tuple[int, int, int]) -> torch.Tensor:
-    """[1, 3, N] normalised places of voxels by their flat index, last axis first."""
-    grid = np.array(np.unravel_index(index.numpy(), shape)[::-1], np.float32)
-    return torch.from_numpy((2 * grid + 1) / np.array(shape[::-1], np.float32)[:, None] - 1)[None]
 
 
 # The files of a scan that was edited: the scan itself, what changed and what moved.

@@ -209,16 +209,16 @@ class Mover:
     def __init__(self, generator: Generator, w: Tensor, channel: int = 0) -> None:
         self.generator, self.channel = generator, channel
         self.w = w[None].float().to(generator.device)
-        self._known: dict[int, Tensor] = {}
+        self._images: dict[int, Tensor] = {}  # by level
 
-    @torch.no_grad()
-    def prepare(self) -> None:
-        """Find what no edit changes."""
+    @cached_property
+    def _before(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Places, image and finer image of `w`, which no edit changes."""
         own = deformed_anatomy(self.generator)
-        if own is not None and not self._known:
-            places = own.smooth_points(self.w)
-            image = _display(read_at(own.appearance(self.w)[:, self.channel, None], places))
-            self._known = {0: places, 1: image, 2: self._finer(self.generator, self.w)}
+        assert own is not None
+        places = own.smooth_points(self.w)
+        image = _display(read_at(own.appearance(self.w)[:, self.channel, None], places))
+        return places, image, self._finer(self.generator, self.w)
 
     @torch.no_grad()
     def to(
@@ -252,8 +252,7 @@ class Mover:
         """Offsets [1, 3, X, Y, Z], and what changes besides place [1, 1, X, Y, Z]."""
         other = deformed_anatomy(to)
         assert other is not None
-        self.prepare()
-        places, before = self._known[0], self._known[1]
+        places, before, finer = self._before
         after = other.smooth_points(w)
         x, y, z = after.shape[2:]
         where = None if near is None else near(self.generator.space.resized((x, y, z)))
@@ -262,7 +261,7 @@ class Mover:
         edited = _display(read_at(other.appearance(w)[:, self.channel, None], after))
         offsets = refined(offsets, before, edited, *COARSE_STEPS)
         if not quick:
-            before, edited = self._known[2], self._finer(to, w)
+            before, edited = finer, self._finer(to, w)
             x, y, z = before.shape[2:]
             offsets = refined(resize(offsets, (x, y, z)), before, edited, *FINE_STEPS)
         return offsets, slow_change(before, edited, offsets, self.generator.space)
@@ -278,10 +277,10 @@ class Mover:
     def _by_registration(self, to: Generator, w: Tensor, quick: bool) -> tuple[Tensor, Tensor]:
         """As `_by_deformation`, of two brains whose generator has none."""
         level = -2 if quick and len(self.generator.levels) > 1 else -1
-        if level not in self._known:
-            self._known[level] = self._image(self.generator, self.w, level)
+        if level not in self._images:
+            self._images[level] = self._image(self.generator, self.w, level)
         return _registered(
-            self._known[level], self._image(to, w, level), self.generator.space, quick
+            self._images[level], self._image(to, w, level), self.generator.space, quick
         )
 
     def _image(self, generator: Generator, w: Tensor, level: int) -> Tensor:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import warnings
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from typing import Any
 
 import nibabel as nib
@@ -85,7 +86,7 @@ def extract_brain(data: np.ndarray, space: Space) -> np.ndarray:
     canonical = np.ascontiguousarray(turned)
     try:
         with _one_at_a_time, lean():
-            _, mask, _ = _deepbet().run(nib.Nifti1Image(canonical, affine))
+            _, mask, _ = deepbet().run(nib.Nifti1Image(canonical, affine))
     except (AssertionError, ValueError) as error:  # raised if there is no foreground
         raise ScanError(
             "No brain was found in the scan; give a T1-weighted scan of a whole head, or extract "
@@ -132,8 +133,9 @@ def head_mask(data: np.ndarray) -> np.ndarray:
     return largest_piece(ndimage.binary_opening(bright))
 
 
-def _deepbet() -> Any:
-    """Loaded for each scan: kept, they and what TorchScript makes of them would hold 50 MB."""
+@lru_cache(maxsize=1)
+def deepbet() -> Any:
+    """Its networks, which hold 50 MB with what TorchScript makes of them."""
     from deepbet import BrainExtraction  # lazy: loads torch and two networks
 
     from stylegan3d.scans.brain_network import BrainNetwork

@@ -215,45 +215,11 @@ class PreparationOptions:
     skull: str = "auto"
     bias_correction: bool = True
     pose: str = "auto"
-    cache: str | Path | None = None
 
     def __post_init__(self) -> None:
-        for name, value, choices in (
-            ("skull", self.skull, SKULL_CHOICES),
-            ("pose", self.pose, POSE_CHOICES),
-        ):
-            if value not in choices:
+        for name, choices in {"skull": SKULL_CHOICES, "pose": POSE_CHOICES}.items():
+            if (value := getattr(self, name)) not in choices:
                 raise ScanError(f"{name} is {value!r}; it must be one of {', '.join(choices)}.")
-
-
-def align_scan(
-    scan: ScanData, target: Target, options: PreparationOptions, progress: Progress = SILENT
-) -> AlignedScan:
-    """See `Scan.align`."""
-    if not hasattr(target, "template"):
-        raise ScanError(f"align: target must be a generator, not {short_repr(target)}.")
-    if looks_like_labels(scan.data):
-        raise ScanError(
-            f"{scan.path} is a label map or a mask, not a scan (whole numbers in regions); give "
-            "the T1-weighted scan that it was made of."
-        )
-    if scan.origin == "difference":
-        raise ScanError(f"{scan.path} is {NOT_ACQUIRED[scan.origin]}.")
-    cache = StepCache(options.cache)
-    # The key is the image itself: one file may have several volumes and orientations.
-    seen = averaged(scan)
-    image = "" if cache.folder is None else key_of("image", seen.data, seen.space)
-    work = _Work(seen, target, options, cache, image, progress)
-    first = _prepared(work)
-    record, prepared, rigid, found = first
-    # deepbet misses parts of heads whose header is wrong about the pose.
-    if found == TILTED or (found == EXTRACTED and _lies_oddly(scan.affine, rigid)):
-        record, prepared, rigid, _ = _upright(work, first)
-    progress(0.9, 1.0, "Resampling to the model's grid")
-    if cache.problem:
-        text = f"The results of the steps could not be cached: {cache.problem}"
-        record.append(PreparationStep("cache", (Doubt("cache", "tell", text),), 0.0))
-    return on_grid(scan, prepared, rigid, tuple(record))
 
 
 def averaged(scan: ScanData) -> ScanData:
@@ -495,9 +461,31 @@ class Scan(ScanData):
         ScanError
             If no brain is found, or it does not resemble the model's mean brain.
         """
-        return align_scan(
-            self, target, PreparationOptions(skull, bias_correction, pose, cache), progress
-        )
+        options = PreparationOptions(skull, bias_correction, pose)
+        if not hasattr(target, "template"):
+            raise ScanError(f"align: target must be a generator, not {short_repr(target)}.")
+        if looks_like_labels(self.data):
+            raise ScanError(
+                f"{self.path} is a label map or a mask, not a scan (whole numbers in regions); "
+                "give the T1-weighted scan that it was made of."
+            )
+        if self.origin == "difference":
+            raise ScanError(f"{self.path} is {NOT_ACQUIRED[self.origin]}.")
+        steps = StepCache(cache)
+        # The key is the image itself: one file may have several volumes and orientations.
+        seen = averaged(self)
+        image = "" if steps.folder is None else key_of("image", seen.data, seen.space)
+        work = _Work(seen, target, options, steps, image, progress)
+        first = _prepared(work)
+        record, prepared, rigid, found = first
+        # deepbet misses parts of heads whose header is wrong about the pose.
+        if found == TILTED or (found == EXTRACTED and _lies_oddly(self.affine, rigid)):
+            record, prepared, rigid, _ = _upright(work, first)
+        progress(0.9, 1.0, "Resampling to the model's grid")
+        if steps.problem:
+            text = f"The results of the steps could not be cached: {steps.problem}"
+            record.append(PreparationStep("cache", (Doubt("cache", "tell", text),), 0.0))
+        return on_grid(self, prepared, rigid, tuple(record))
 
 
 How = Literal["auto", "align", "header"]

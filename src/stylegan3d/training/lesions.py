@@ -357,5 +357,5 @@ def _overlaps(
 def _row(size: tuple[float, float], found: Sequence[tuple[float, float]], limit: float) -> Json:
     low, high = size
     sizes = [cluster for ml, cluster in found if low <= ml < high]
-    found_of_them = sum(cluster > limit for cluster in sizes)
-    return {"ml": list(size), "lesions": len(sizes), "found": found_of_them}
+    hits = sum(cluster > limit for cluster in sizes)
+    return {"ml": list(size), "lesions": len(sizes), "found": hits}

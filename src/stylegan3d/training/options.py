@@ -751,7 +751,9 @@ def changed_settings(kind: type, words: Sequence[str]) -> Json:
     changes = {}
     for name, value in _pairs(words):
         if name.split(".")[0] in FIXED:
-            raise ModelError(f"The setting {name} of a resumed run cannot change: start a new one.")
+            raise ModelError(
+                f"The setting {name} of a resumed run cannot change; start a new run for it."
+            )
         if name not in hints:
             raise unknown_setting(name, name, hints)
         changes[name] = typed(hints[name], value, name)

@@ -24,7 +24,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from stylegan3d.base import SILENT, Json, ModelError, Progress
+from stylegan3d.base import SILENT, STOP_SIGNALS, Json, ModelError, Progress
 from stylegan3d.devices import eager
 from stylegan3d.storage.files import atomic_file, only_run, output_errors
 from stylegan3d.training.options import RunSettings, TrainingSettings
@@ -139,8 +139,7 @@ def stop_signals() -> Iterator[Callable[[], bool]]:
     """Catch signals to stop in this block; yields a function that says whether one arrived."""
     asked: list[int] = []
     previous = {}
-    for name in {"SIGTERM", "SIGINT", "SIGUSR1"} & set(dir(signal)):  # Windows lacks one
-        number = getattr(signal, name)
+    for number in STOP_SIGNALS:
         try:
             previous[number] = signal.signal(number, lambda n, _: asked.append(n))
         except ValueError:  # not the main thread: use `should_stop` instead

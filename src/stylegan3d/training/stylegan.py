@@ -627,8 +627,7 @@ class Teacher:
         names = (*shared, *(n for n in vars(known) if n.startswith("mapping_")))
         taken = {name: getattr(known, name) for name in names}
         drawn = generator.head == "haar" and self.generator.has_noise
-        taken["noise_bands"] = drawn
-        taken["base_rank"] = PUPIL_RANK if known.w_dim > PUPIL_RANK else 0
+        taken |= {"noise_bands": drawn, "base_rank": PUPIL_RANK if known.w_dim > PUPIL_RANK else 0}
         if isinstance(known, AnatomyConfig) and known.deformation:
             taken |= {"warps": known.deformation, "warp_level": known.deformation_level}
             taken["textures"] = known.detail_basis if drawn and known.detail_slope else 0
