@@ -858,9 +858,11 @@ class Explorer(Docked):
     def _on_change(self, change: StateChange) -> None:
         """Say in the views whose picture is to come, until it is there."""
         case = change.now.case
-        if self.views is not None and change.another_subject:
-            doing = "Reading" if case is not None and case.scan is None else "Rendering"
-            self.views.set_message(f"{doing} {'a brain' if case is None else case.name}…")
+        text = f"Rendering {'a brain' if case is None else case.name}…"
+        if lacks := case is not None and case.scan is None:
+            text = f"No picture of {case.name}" if case.problem else f"Reading {case.name}…"
+        if self.views is not None and (change.another_subject or lacks):
+            self.views.set_message(text)
 
     def _on_recipe(self, _recipe: Recipe | None, live: bool) -> None:
         self.say("")

@@ -267,6 +267,19 @@ def test_a_comparison_comes_back_with_another_patients_scan(
     assert window.find("compare.mode.off").isChecked()
 
 
+def test_the_views_of_a_patient_whose_scan_is_gone_do_not_wait_for_it(
+    window, scan_file, sessions_folder, tmp_path
+):
+    file = tmp_path / scan_file.name
+    shutil.copy(scan_file, file)
+    window.open_scan(file)
+    state = window.explorer.sessions.state()
+    file.unlink()
+    restore(window, sessions_folder, state)
+    window.wait(lambda: window.session.case.problem)
+    assert window.views.views[0].crosshair.message == "No picture of sub-07"
+
+
 @pytest.mark.parametrize("there", [True, False])
 def test_columns_come_back_each_with_its_own_subject(
     window, scan_file, sessions_folder, tmp_path, notifications, there
