@@ -81,6 +81,15 @@ def test_labels_on_another_grid_are_told_once_and_gone_when_mended(folder, targe
     assert prepare(folder, tmp_path / "pack").table[0]["doubts"] == []
 
 
+def test_several_label_maps_in_one_file_are_told(folder, target):
+    save_labels(folder, target.space.affine)
+    path = folder / "sub-01_dseg.nii.gz"
+    image = nib.load(path)
+    nib.save(nib.Nifti1Image(np.stack([image.get_fdata()] * 2, -1), image.affine), path)
+    measured = measure_tissues(folder / "sub-01_T1w.nii.gz", read_tissues(folder))
+    assert "is not on the grid of sub-01_T1w.nii.gz" in measured.doubts[0].sentence
+
+
 def test_labels_without_a_name_count_nowhere_and_are_told(folder, target, tmp_path):
     save_labels(folder, target.space.affine, extra=7)
     pack = prepare(folder, tmp_path / "pack")

@@ -33,6 +33,7 @@ def test_people_with_label_maps_are_found_with_the_classes_of_the_table(labelled
         ("row", "holds the value 41"),
         ("tissue", "names the tissue 'fat'"),
         ("grid", "not on the grid"),
+        ("axes", "not on the grid"),
         ("file", "cannot be read"),
         ("people", "3 training and 0 validation"),
     ],
@@ -52,6 +53,9 @@ def test_unusable_label_maps_are_refused(labelled, tmp_path, damage, sentence):
     elif damage == "grid":
         image = nib.load(first)
         nib.Nifti1Image(image.get_fdata(), np.eye(4)).to_filename(first)
+    elif damage == "axes":
+        image = nib.load(first)
+        nib.Nifti1Image(np.stack([image.get_fdata()] * 2, -1), image.affine).to_filename(first)
     elif damage == "file":
         first.write_bytes(b"no image")
     else:

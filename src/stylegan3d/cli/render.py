@@ -11,7 +11,7 @@ import typer
 from stylegan3d.base import JsonView, RecipeError, ScanError
 from stylegan3d.cli import common
 from stylegan3d.cli.recipes import checked, chosen_recipes
-from stylegan3d.geometry.space import PLANES, Space, Upright
+from stylegan3d.geometry.space import PLANES, Upright
 from stylegan3d.recipe.description import marked
 from stylegan3d.settings.option import DicomSettings, FigureSettings, FilmSettings, ReportSettings
 from stylegan3d.storage.files import check_output, write_together
@@ -289,7 +289,7 @@ def _projected(recipe: Recipe, generator: Generator) -> tuple[np.ndarray | None,
     if not names["aligned"].is_file():
         return None, trust
     image, data = read_volume(names["aligned"], "volume")
-    if data.ndim != 3 or not generator.space.same_as(Space(data.shape, image.affine)):
+    if not generator.space.same_as(image):
         raise ScanError(
             f"{names['aligned'].name} has a different grid than {generator.name}: project "
             "the scan again with this model."

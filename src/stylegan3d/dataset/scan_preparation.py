@@ -206,7 +206,7 @@ def read_prepared(path: Path, target: Target) -> np.ndarray | None:
     """
     try:
         image = open_image(path)
-        if not target.space.same_as(Space(image.shape, image.affine)):
+        if not target.space.same_as(image):
             return None
         data = np.asanyarray(image.dataobj)
     except (ScanError, *READ_ERRORS):  # reading it as a raw scan raises a clear error

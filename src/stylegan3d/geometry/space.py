@@ -37,6 +37,7 @@ from PIL import Image, ImageDraw, ImageFont
 from stylegan3d.base import ModelError, OutputError, brief_fields, brief_repr
 
 if TYPE_CHECKING:
+    from nibabel.spatialimages import SpatialImage
     from torch import Tensor
 
 
@@ -82,8 +83,8 @@ class Space:
         """The left-right axis."""
         return [code in "LR" for code in self.axcodes].index(True)
 
-    def same_as(self, other: Space, tolerance_mm: float = 1e-3) -> bool:
-        """Whether both have the same shape and affine."""
+    def same_as(self, other: Space | SpatialImage, tolerance_mm: float = 1e-3) -> bool:
+        """Whether both have the same shape and affine; an image may have any number of axes."""
         return self.shape == other.shape and np.allclose(
             self.affine, other.affine, atol=tolerance_mm
         )

@@ -125,7 +125,7 @@ def measure_tissues(scan: Path, tissues: dict[int, str]) -> TissueLabels:
     try:
         labels, image = open_image(path), open_image(scan)
         check_content(path)
-        same = Space(labels.shape, labels.affine).same_as(Space(image.shape, image.affine))
+        same = labels.ndim == 3 and Space(labels.shape, labels.affine).same_as(image)
         data = np.asanyarray(labels.dataobj) if same else None
     except (ScanError, MemoryError, *READ_ERRORS):
         text = f"{path.name} cannot be read; export the labels again."

@@ -446,7 +446,7 @@ def read_map(path: Path, space: Space, table: dict[int, int], otherwise: str = "
         If it cannot be read, is on another grid, or holds a value that the table does not.
     """
     image, data = open_map(path)
-    if not Space(image.shape, image.affine).same_as(space):
+    if not space.same_as(image):
         raise StyleGAN3DError(
             f"{path} is not on the grid of the data set; resample it (nearest neighbour)."
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import sys
 import threading
@@ -47,7 +48,7 @@ def plain_viewer(qapp: Any):
 @pytest.fixture(scope="module", autouse=True)
 def _prepared_once(prepared_folder: Path) -> Iterator[None]:
     """The brain of the scan is found once for all functions."""
-    options = Scan.align.__kwdefaults__
+    options = inspect.unwrap(Scan.align).__kwdefaults__
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(options, "cache", prepared_folder)
         yield
