@@ -218,7 +218,9 @@ def test_progress_of_long_work_is_told_exactly(caplog, now):
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGUSR1", "SIGINT"])
 def test_a_program_that_is_stopped_says_how_to_go_on(name):
     code = (
-        "import os, signal, time; from stylegan3d import cli; cli._program().commands['info']"
+        # What a shell runs in the background ignores SIGINT, and so would its children.
+        "import os, signal, time; signal.signal(signal.SIGINT, signal.default_int_handler); "
+        "from stylegan3d import cli; cli._program().commands['info']"
         f".callback = lambda **_: (os.kill(os.getpid(), signal.{name}), time.sleep(9)); cli.main()"
     )
     words = [sys.executable, "-c", code, "info", "scan"]
