@@ -68,8 +68,8 @@ def scanned_twice(space: Space, scans: int = 2) -> Material:
     found["mask"] = np.ones(space.shape, bool)
     found["real_features"] = own + 0.1 * rng.normal(size=own.shape)
     found["synthetic_features"] = rng.normal(size=(MADE, FEATURES))
-    found["real_shapes"] = rng.normal(size=(len(table), len(TISSUE_SHAPE)))
-    found["synthetic_shapes"] = rng.normal(size=(MADE, len(TISSUE_SHAPE)))
+    shapes = [rng.normal(size=(n, len(TISSUE_SHAPE))) for n in (MADE, PERSONS)]
+    found["shapes"] = lambda _: tuple(shapes)
     for kind, count in (("real_tissues", len(table)), ("synthetic_tissues", MADE)):
         names = (*MEASURES, "confidence")
         found[kind] = [dict(zip(names, rng.random(len(names)), strict=True)) for _ in range(count)]

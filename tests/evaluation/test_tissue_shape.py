@@ -18,14 +18,21 @@ COUNT = len(TISSUE_SHAPE)
 
 
 def compared(
-    monkeypatch: pytest.MonkeyPatch, made: np.ndarray, people: np.ndarray, held_out: int
+    monkeypatch: pytest.MonkeyPatch,
+    made: np.ndarray,
+    people: np.ndarray,
+    held_out: int,
+    by_mixture: float = 0.0,
 ) -> dict[str, Any]:
-    """What the part says of these, without a network."""
+    """What the part says of these, without a network; a mixture sees random brains moved so far."""
     monkeypatch.setattr(module, "DRAWS", 100)
     material: Any = SimpleNamespace(
         has_tissues=True,
-        synthetic_shapes=made,
-        real_shapes=people,
+        shapes=lambda labeller: (
+            (made, people)
+            if labeller == "network"
+            else (people[: len(made)] + by_mixture, people[::-1])
+        ),
         subjects=np.arange(len(people)),
         one_each=np.arange(len(people)),
         known=len(people) - held_out,
@@ -58,8 +65,17 @@ def test_a_shifted_measure_is_found_and_named(monkeypatch: pytest.MonkeyPatch) -
     assert name in shaped(found)
     assert "above real brains" in shaped(found)
     told = list(rows.tissue_shape(found))
-    assert [row.reached for row in told[:4]] == [False] * 4
-    assert len(told) == 4 + COUNT
+    assert [row.reached for row in told[:6]] == [False, False, True, True, False, False]
+    assert len(told) == 6 + COUNT
+
+
+def test_a_mixture_sees_what_a_network_does_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(0)
+    made, people = rng.normal(size=(40, COUNT)), rng.normal(size=(80, COUNT))
+    found = compared(monkeypatch, made, people, held_out=20, by_mixture=3)
+    assert found["auc"]["synthetic"] < 0.7
+    assert found["mixture_auc"]["synthetic"] > 0.95
+    assert found["mixture_auc"]["real"] < 0.7
 
 
 def test_few_held_out_people_are_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -67,7 +83,7 @@ def test_few_held_out_people_are_left_out(monkeypatch: pytest.MonkeyPatch) -> No
     people = rng.normal(size=(45, COUNT))
     found = compared(monkeypatch, rng.normal(size=(40, COUNT)), people, held_out=5)
     assert "held_out_accuracy" not in found
-    assert len(list(rows.tissue_shape(found))) == 2 + COUNT
+    assert len(list(rows.tissue_shape(found))) == 4 + COUNT
     few = compared(monkeypatch, rng.normal(size=(4, COUNT)), people, held_out=5)
     assert "needs 10" in shaped(few)
     assert not list(rows.tissue_shape(few))

@@ -9,7 +9,9 @@ from stylegan3d.measures.tissue_shape import (
     TISSUE_SHAPE,
     depth_in_hull,
     islands_and_holes,
+    mixture_labels,
     tissue_shape,
+    tissue_shapes,
 )
 
 SHAPE = (64, 72, 60)
@@ -87,6 +89,19 @@ def test_a_cleft_is_a_sulcus_and_one_side_is_unlike_the_other(space: Space) -> N
     assert cut["sulcal_share"] > good["sulcal_share"]
     assert cut["sulcal_depth"] > good["sulcal_depth"]
     assert cut["likeness"] < good["likeness"]
+
+
+def test_intensities_alone_tell_tissues(space: Space) -> None:
+    volume, labels = phantom()
+    labels[26:38, 30:42, 26:34] = 1
+    noisy = np.where(labels == 1, 0.3, volume) + 0.02 * np.random.default_rng(0).normal(size=SHAPE)
+    noisy = np.where(labels > 0, noisy, 0)
+    found = mixture_labels(noisy)
+    assert np.array_equal(found > 0, labels > 0)
+    assert np.mean(found[labels > 0] == labels[labels > 0]) > 0.9
+    (row,) = tissue_shapes([noisy], space, labeller="mixture")
+    assert np.array_equal(row, list(tissue_shape(noisy, found, space).values()))
+    assert not mixture_labels(np.zeros(SHAPE)).any()
 
 
 def test_nothing_is_made_up_where_a_tissue_is_missing(space: Space) -> None:

@@ -330,9 +330,8 @@ def generator_config(
     labels = _shape(variables, "mapping/LabelConcat/weight", 2, optional=True)
     layers = _mapping_shapes(variables)
     finest = f"synthesis/{_scope(base, levels - 1)}"
-    channels = [
-        _shape(variables, f"synthesis/{_plain(base, i)}/weight", 5)[-1] for i in range(levels)
-    ]
+    plain = [f"{_scope(base, i)}/{'Conv1' if i else 'Conv'}" for i in range(levels)]
+    channels = [_shape(variables, f"synthesis/{name}/weight", 5)[-1] for name in plain]
     inputs = layers[0][0]
     if labels and inputs <= labels[1]:
         raise Refused("has a mapping network that does not fit its labels", INCOMPLETE)
@@ -423,10 +422,6 @@ def _side(base: Grid, level: int) -> str:
 def _scope(base: Grid, level: int) -> str:
     """Scope of a level of the synthesis network."""
     return _side(base, level) if level else base_scope(base)
-
-
-def _plain(base: Grid, level: int) -> str:
-    return f"{_scope(base, level)}/{'Conv1' if level else 'Conv'}"
 
 
 def _const_grid(variables: Variables) -> Grid:

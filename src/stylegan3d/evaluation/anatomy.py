@@ -7,7 +7,7 @@ affect both.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from scipy.stats import wasserstein_distance
@@ -17,7 +17,7 @@ from stylegan3d.evaluation.material import Material
 from stylegan3d.measures.tissue_shape import TISSUE_SHAPE
 from stylegan3d.metrics.comparison import compare_with_halves, estimated, side_by_side, wilson
 from stylegan3d.metrics.plausibility import Limits
-from stylegan3d.metrics.two_sample import LEAST, Classification, classify_by_measures
+from stylegan3d.metrics.two_sample import LEAST, classify_by_measures
 from stylegan3d.segmentation.classes import MEASURES, VOLUMES
 from stylegan3d.segmentation.inference import bundled_segmenter
 
@@ -183,7 +183,8 @@ def tissue_shape(material: Material) -> Json:
     dict
         "accuracy", "auc" : of a logistic regression on all measures, cross-validated by person:
         "synthetic" brains against half of the people, "real" the other half of the people against
-        them, each with "_interval", and "n". "held_out_accuracy", "held_out_auc" : the same against
+        them, each with "_interval", and "n". "mixture_accuracy", "mixture_auc" : the same where
+        `mixture_labels` are the tissues. "held_out_accuracy", "held_out_auc" : the first against
         the people that no model was fitted to; "real" are training people against them. Left out
         where there are fewer than ten.
         "measures" : of each measure its "name", mean and deviation of "synthetic" brains and of
@@ -196,12 +197,11 @@ def tissue_shape(material: Material) -> Json:
     """
     if not material.has_tissues:
         return {"left_out": "The tissue network does not know volumes on this grid."}
-    made, people = material.synthetic_shapes, material.real_shapes[material.one_each]
+    made, people = material.shapes("network")
     drawn, half, other = material.groups()
-    n, names = len(drawn), material.names
-    if n < LEAST:
+    if len(drawn) < LEAST:
         return {"left_out": f"Tissue shape needs {LEAST} synthetic and {2 * LEAST} real volumes."}
-    seed, known = material.settings.seed, material.known
+    seed, known, names = material.settings.seed, material.known, material.names
     sets = (
         ("synthetic brains", made, FEWEST_MEASURED),
         ("training subjects", people[:known], FEWEST_MEASURED),
@@ -215,32 +215,34 @@ def tissue_shape(material: Material) -> Json:
                 "grey or white matter is missing."
             }
 
-    def told(first: np.ndarray, whose: Iterable[str], rows: np.ndarray) -> Classification:
-        return classify_by_measures(first, people[rows], [*whose, *names[rows]], seed=seed)
+    def told(
+        prefix: str, made: np.ndarray, people: np.ndarray, mine: np.ndarray, half: np.ndarray
+    ) -> Json:
+        nobody = [f"synthetic {i}" for i in range(len(made))]
+        both = [
+            classify_by_measures(first, people[half], [*whose, *names[half]], seed=seed).to_dict()
+            for first, whose in ((made, nobody), (people[mine], names[mine]))
+        ]
+        return {
+            f"{prefix}{key}": side_by_side(*((one[key], one[f"{key}_interval"]) for one in both))
+            | {"n": [len(made), len(half)]}
+            for key in ("accuracy", "auc")
+        }
 
-    nobody = [f"synthetic {i}" for i in range(len(made))]
-    result = _beside_shape(
-        "", told(made[drawn], nobody[:n], half), told(people[other], names[other], half), (n, n)
-    )
-    held_out = np.arange(known, len(people))
-    if len(held_out) >= LEAST:
-        result |= _beside_shape(
-            "held_out_",
-            told(made, nobody, held_out),
-            told(people[:known], names[:known], held_out),
-            (len(made), len(held_out)),
-        )
-    columns = range(len(TISSUE_SHAPE))
+    result = told("", made[drawn], people, other, half)
+    mixed_made, mixed_people = material.shapes("mixture")
+    result |= told("mixture_", mixed_made[drawn], mixed_people, other, half)
+    if len(held_out := np.arange(known, len(people))) >= LEAST:
+        result |= told("held_out_", made, people, np.arange(known), held_out)
     return result | {
         "unmeasured": {"synthetic": _unmeasured(made), "real": _unmeasured(people)},
         "measures": {
-            key: {"name": name}
-            | _compare_shape(made[:, k], people[:known, k], people[known:, k], seed)
-            for (key, name), k in zip(TISSUE_SHAPE.items(), columns, strict=True)
+            key: {"name": name} | _compare_shape(x, y[:known], y[known:], seed)
+            for (key, name), x, y in zip(TISSUE_SHAPE.items(), made.T, people.T, strict=True)
         },
         "values": {
-            name: {"synthetic": made[:, k], "real": people[:, k]}
-            for name, k in zip(TISSUE_SHAPE, columns, strict=True)
+            key: {"synthetic": x, "real": y}
+            for key, x, y in zip(TISSUE_SHAPE, made.T, people.T, strict=True)
         },
     }
 
@@ -248,19 +250,6 @@ def tissue_shape(material: Material) -> Json:
 def _unmeasured(rows: np.ndarray) -> dict[str, int]:
     """How many of the rows [n, measures] lack a measure."""
     return {"count": int((~np.isfinite(rows).all(axis=1)).sum()), "n": len(rows)}
-
-
-def _beside_shape(
-    prefix: str, synthetic: Classification, real: Classification, n: tuple[int, int]
-) -> Json:
-    made, people = synthetic.to_dict(), real.to_dict()
-    return {
-        f"{prefix}{key}": side_by_side(
-            (made[key], made[f"{key}_interval"]), (people[key], people[f"{key}_interval"])
-        )
-        | {"n": list(n)}
-        for key in ("accuracy", "auc")
-    }
 
 
 def _compare_shape(made: np.ndarray, training: np.ndarray, held_out: np.ndarray, seed: int) -> Json:

@@ -631,7 +631,9 @@ class SideBySide:
         for key, what in ALIKE.items():
             values = {str(model.settings[key]) for model in models}
             if len(values) > 1:
-                notes.append(f"The models were measured with different {what}: {_joined(values)}.")
+                notes.append(
+                    f"The models were measured with different {what}: {'; '.join(sorted(values))}."
+                )
         parts: dict[str, list[tuple[str, list[Figure | None]]]] = {}
         for part in keys():
             found = [{f.name: f for f in model.parts.get(part, [])} for model in models]
@@ -639,10 +641,6 @@ class SideBySide:
             if names:
                 parts[part] = [(name, [figures.get(name) for figures in found]) for name in names]
         return cls([model.name for model in models], notes, parts)
-
-
-def _joined(values: set[str]) -> str:
-    return "; ".join(sorted(values))
 
 
 def comparison_page(table: SideBySide) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +15,7 @@ from stylegan3d.dataset.pack import Pack
 from stylegan3d.dataset.scan_preparation import VolumeSet
 from stylegan3d.evaluation.settings import EvaluationSettings
 from stylegan3d.evaluation.table import keys
-from stylegan3d.measures.tissue_shape import TISSUE_SHAPE, tissue_shapes
+from stylegan3d.measures.tissue_shape import TISSUE_SHAPE, Labeller, tissue_shapes
 from stylegan3d.metrics import features
 from stylegan3d.metrics.plausibility import FOREGROUND
 from stylegan3d.model.generator import Generator, RandomBrains
@@ -370,36 +370,38 @@ class Material:
         """Whether the bundled tissue network supports the grid."""
         return bundled_segmenter().fits(self.pack.space)
 
+    @property
+    def _of_people(self) -> tuple[Store, tuple, Volumes]:
+        """Where measures of people are kept, under which key, and their volumes."""
+        key = (volumes_id(self.pack), [int(row) for row in self.people])
+        return self._real, key, self.volumes(self.people)
+
+    @property
+    def _of_random(self) -> tuple[Store, tuple, Volumes]:
+        """The same of the random brains."""
+        seeds = list(self.seeds(self.settings.samples))
+        return self.store, (self.subject.hash, self.settings.truncation, seeds), self.synthetic
+
     @cached_property
     def real_tissues(self) -> list[dict[str, float]]:
         """`segmentation.classes.MEASURES` and "confidence", training subjects first."""
-        key = (volumes_id(self.pack), [int(row) for row in self.people])
-        return self._tissues(self._real, key, self.volumes(self.people))
+        return self._tissues(*self._of_people)
 
     @cached_property
     def synthetic_tissues(self) -> list[dict[str, float]]:
         """The same for the random brains."""
-        seeds = list(self.seeds(self.settings.samples))
-        key = (self.subject.hash, self.settings.truncation, seeds)
-        return self._tissues(self.store, key, self.synthetic)
+        return self._tissues(*self._of_random)
 
-    @cached_property
-    def real_shapes(self) -> np.ndarray:
-        """[people, `TISSUE_SHAPE`], training people first."""
-        key = (volumes_id(self.pack), [int(row) for row in self.people])
-        return self._shapes(self._real, key, self.volumes(self.people))
+    def shapes(self, labeller: Labeller) -> tuple[np.ndarray, np.ndarray]:
+        """[n, `TISSUE_SHAPE`] of random brains and of one scan of each person, training first."""
+        by = bundled_segmenter().hash if labeller == "network" else labeller
+        progress = self.progress(f"Tissue shape by a {labeller}")
 
-    @cached_property
-    def synthetic_shapes(self) -> np.ndarray:
-        """The same of the random brains."""
-        seeds = list(self.seeds(self.settings.samples))
-        key = (self.subject.hash, self.settings.truncation, seeds)
-        return self._shapes(self.store, key, self.synthetic)
+        def of(store: Store, key: tuple, volumes: Volumes) -> np.ndarray:
+            make = partial(tissue_shapes, volumes, self.pack.space, progress, labeller)
+            return store.array("shape", (*key, by, list(TISSUE_SHAPE)), make)
 
-    def _shapes(self, store: Store, key: tuple, volumes: Volumes) -> np.ndarray:
-        key = (*key, bundled_segmenter().hash, list(TISSUE_SHAPE))
-        progress = self.progress("Tissue shape")
-        return store.array("shape", key, lambda: tissue_shapes(volumes, self.pack.space, progress))
+        return of(*self._of_random), of(*self._of_people)[self.one_each]
 
     def _tissues(self, store: Store, key: tuple, volumes: Volumes) -> list[dict[str, float]]:
         segmenter, names = bundled_segmenter(), (*MEASURES, "confidence")

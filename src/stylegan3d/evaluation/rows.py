@@ -346,13 +346,15 @@ def tissue_shape(part: Json) -> Iterator[Figure]:
     """By `tissue_shape.tissue_shape`."""
     if "measures" not in part:
         return
-    for prefix, whom in (("", "real brains"), ("held_out_", "held-out subjects")):
+    for prefix in ("", "mixture_", "held_out_"):
+        people = "held-out subjects" if prefix == "held_out_" else "real brains"
+        how = ", tissues by intensity alone" if prefix == "mixture_" else ""
         for key, (name, aim) in TOLD.items():
             found = part.get(f"{prefix}{key}")
             if found is not None:
                 n = " and ".join(map(str, dict.fromkeys(found["n"])))
                 yield figure(
-                    f"{name.format(whom)} (n = {n})",
+                    f"{name.format(people)}{how} (n = {n})",
                     found,
                     2,
                     aim=f"<= {aim}",

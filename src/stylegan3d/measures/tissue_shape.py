@@ -7,15 +7,20 @@ tissues are taken from a label map, the border between grey and white from the i
 it is as bright as the mean of both: so the network that labels cannot smooth it. All lengths are in
 millimetres and all intensities in units of the contrast of grey and white, so that scanners differ
 little.
+
+The label map is the tissue network's, or one of the intensities alone (`mixture_labels`), which
+shares nothing with a model that was fitted by means of the network.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Literal
 
 import numpy as np
 from scipy import ndimage
 from skimage.measure import euler_number
+from sklearn.mixture import GaussianMixture
 
 from stylegan3d.base import SILENT, Progress
 from stylegan3d.devices import computed
@@ -32,6 +37,9 @@ HULL_MM = 12.0
 # Folds: what lies between these two deviations of a Gaussian.
 FOLDS_MM = (2.0, 6.0)
 FEWEST_VOXELS = 50
+# A mixture is fitted to about so many voxels, from these quantiles of the brain's intensities.
+MIXED_VOXELS = 20_000
+MIXED_FROM = (0.1, 0.45, 0.85)
 
 #: What is measured of the cerebrum and of the cerebellum, and how it is called.
 OF_EACH = {
@@ -103,10 +111,34 @@ def tissue_shape(volume: np.ndarray, labels: np.ndarray, space: Space) -> dict[s
     return {key: float(found[key]) for key in TISSUE_SHAPE}
 
 
+def mixture_labels(volume: np.ndarray) -> np.ndarray:
+    """CSF, grey and white matter of a brain by a mixture of three Gaussians of its intensities.
+
+    Takes the volume that `tissue_shape` takes, and returns its labels; ventricles are CSF.
+    """
+    image = unit(volume)
+    inside = image > 0
+    values, labels = image[inside][:, None], np.zeros(image.shape, np.uint8)
+    if len(values) >= FEWEST_VOXELS:
+        start = np.quantile(values, MIXED_FROM)[:, None]
+        mixture = GaussianMixture(len(start), means_init=start, random_state=0)
+        mixture.fit(values[:: max(len(values) // MIXED_VOXELS, 1)])
+        rank = mixture.means_.ravel().argsort().argsort()
+        labels[inside] = np.array((CSF, GREY, WHITE))[rank[mixture.predict(values)]]
+    return labels
+
+
+#: Who labels the tissues.
+Labeller = Literal["network", "mixture"]
+
+
 def tissue_shapes(
-    volumes: Iterable[np.ndarray], space: Space, progress: Progress = SILENT
+    volumes: Iterable[np.ndarray],
+    space: Space,
+    progress: Progress = SILENT,
+    labeller: Labeller = "network",
 ) -> np.ndarray:
-    """`tissue_shape` of many brains on one grid, labelled by the tissue network.
+    """`tissue_shape` of many brains on one grid.
 
     Parameters
     ----------
@@ -116,6 +148,8 @@ def tissue_shapes(
         Their grid, one that the network knows (`Segmenter.fits`).
     progress : Progress
         Called with the number done and of all.
+    labeller : {"network", "mixture"}
+        Who labels their tissues: the tissue network, or `mixture_labels`.
 
     Returns
     -------
@@ -130,7 +164,8 @@ def tissue_shapes(
     segmenter = bundled_segmenter()
 
     def one(volume: np.ndarray) -> list[float]:
-        labels = segmenter.segment(volume, space).labels
+        mixed = labeller == "mixture"
+        labels = mixture_labels(volume) if mixed else segmenter.segment(volume, space).labels
         return list(tissue_shape(volume, labels, space).values())
 
     rows = computed(one, volumes, segmenter.device, progress)

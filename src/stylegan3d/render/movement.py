@@ -365,7 +365,7 @@ def composed(
     """
     identity = add_identity(torch.zeros_like(before))
     own = before - identity
-    index = torch.arange(own[0, 0].numel()) if where is None else _index_of(where)
+    index = np.arange(own[0, 0].numel()) if where is None else np.flatnonzero(where)
     target = after.flatten(2)[:, :, None, None, index]
     places = target - own.flatten(2)[:, :, None, None, index]
     for _ in range(iterations):
@@ -445,10 +445,6 @@ def _gaussian(size: int, deviation: float) -> Tensor:
     return torch.from_numpy(
         gaussian_filter1d(np.eye(size, dtype=np.float32), deviation, axis=0, mode="nearest")
     )
-
-
-def _index_of(where: np.ndarray) -> Tensor:
-    return torch.from_numpy(np.flatnonzero(where))
 
 
 class Fading:

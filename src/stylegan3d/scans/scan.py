@@ -372,13 +372,9 @@ def _pose_step(work: _Work, brain: np.ndarray, space: Space) -> tuple[Preparatio
     else:
         kept = None
         rigid, notes = _posed(brain, space, target)
-        cache.put(key, rigid=rigid, texts=_letters(to_json(notes)))
+        cache.put(key, rigid=rigid, texts=np.frombuffer(to_json(notes).encode(), np.uint8))
     how = "done" if kept is None else "cached"
     return PreparationStep("pose", tuple(notes), perf_counter() - start, how), rigid
-
-
-def _letters(text: str) -> np.ndarray:
-    return np.frombuffer(text.encode(), np.uint8)
 
 
 def _notes_of(kept: np.ndarray) -> list[Note] | None:

@@ -124,10 +124,6 @@ def _numbers(value: Any) -> list[float]:
     return [] if None in numbers else [number for number in numbers if number is not None]
 
 
-def _shape(network: TissueNetwork) -> Json:
-    return {"widths": list(network.widths)}
-
-
 def _folder(
     scheme: Scheme,
     bundled: str,
@@ -144,7 +140,7 @@ def _folder(
         classes=scheme.classes,
         check=check,
         build=_build(scheme),
-        architecture=_shape,
+        architecture=lambda network: {"widths": list(network.widths)},
     )
 
 
