@@ -27,7 +27,7 @@ from napari_stylegan3d.widgets.controls import Fold
 from napari_stylegan3d.widgets.forms import Form
 from stylegan3d.base import Progress
 from stylegan3d.session.annotations import EditedLabels
-from stylegan3d.session.provenance import GENERATED, Provenance, provenance_of
+from stylegan3d.session.provenance import GENERATED, Provenance, provenance_of, titled
 from stylegan3d.settings.option import LabelTools
 
 if TYPE_CHECKING:
@@ -350,10 +350,8 @@ def of_recipe(
     recipe: Recipe, rendered: Rendered, model: str, provenance: Provenance = GENERATED
 ) -> Base:
     """A brain of a model, which is identified by its sha256, or a scan edited with it."""
-    from stylegan3d.recipe.description import describe_recipe
-
     origin = EditedLabels(recipe, model)
-    title = describe_recipe(recipe)
+    title = titled(provenance, recipe)
     return Base(title, rendered.volume, rendered.space, provenance, origin=origin)
 
 

@@ -83,7 +83,7 @@ class DetailBox(QWidget):
 
     def _name(self, source: Source) -> str:
         case = self.session.case_of(source)
-        return "" if case is None else case.name
+        return "" if case is None else self.session.projection_name(case)
 
     @staticmethod
     def _known(source: Source, sources: list[Source]) -> Source:

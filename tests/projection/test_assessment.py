@@ -14,7 +14,7 @@ from stylegan3d.base import StyleGAN3DError
 from stylegan3d.geometry.space import Space
 from stylegan3d.measures.attributes import FRAME_CENTER_MM
 from stylegan3d.measures.regions import NAMES, region_masks
-from stylegan3d.projection import project, signs
+from stylegan3d.projection import assessment, project, signs
 from stylegan3d.projection.assessment import (
     FAR_PERCENT,
     FILE,
@@ -94,6 +94,20 @@ def test_a_person_is_close_and_another_contrast_is_outside_however_alike_it_was_
     assert "outside what this model knows" in said["reconstruction"].sentence
     assert said["reconstruction"].severity == "refuse"
     json.dumps(to_plain([good, bad]), allow_nan=False)
+
+
+def test_the_verdicts_do_not_contradict_the_reason_of_the_reconstruction(calibrated, monkeypatch):
+    person = head(calibrated.space)
+    signs = {"contrast": {"unusual": 9.0}, "spot": {"unusual": 1.0}}
+    monkeypatch.setattr(assessment, "compare_signs", lambda *_: (signs, 99.0))
+    told = trust_of(calibrated, person, person)["verdicts"]
+    assert told["acquisition"]["level"] == "amber"
+    assert told["acquisition"]["sentence"][1:] in told["reconstruction"]["sentence"]
+    signs["spot"]["unusual"] = 99.0
+    strange = dict(strange_kinds(person, person > 0.05))["inverted contrast"]
+    told = trust_of(calibrated, strange, strange)["verdicts"]
+    assert told["acquisition"]["level"] == "red"
+    assert "contrast" in told["reconstruction"]["sentence"]
 
 
 def test_it_has_what_the_documents_read_of_it(calibrated):

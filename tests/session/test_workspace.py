@@ -310,6 +310,8 @@ def test_a_second_projection_is_offered_and_ends_no_edit(session: Watched) -> No
     assert session.ready == {a.key}
     names = [session.projection_name(case) for case in session.projected]
     assert names == ["A, projection 1", "A, projection 2"]
+    session.add_projected(projected(a, 1))  # once more, with the same result
+    assert [session.projection_name(case) for case in session.projected] == names
     session.show(a.key)
     assert session.recipe.edits == ()
     session.undo()

@@ -686,11 +686,18 @@ def assess(
     own, z = judge_scan(
         seen, prior, volume, mask, generator, yardstick, cut=cut, is_complete=is_complete
     )
-    follows = judge_reconstruction(matched, told, strangeness, known)
-    if own["findings"] == [] and follows["level"] != "green" and _strangest(told) == "spot":
+    # A region is named by the focal verdict, or not at all.
+    named = {k: told[k] for k in told if k != "spot" or own["findings"] is not None}
+    follows = judge_reconstruction(matched, named, strangeness, known)
+    odd = "" if follows["level"] == "green" else _strangest(named)
+    if own["findings"] == [] and odd == "spot":
         own["verdicts"]["focal"] = judge_spot(seen, mask, generator.space)
-        own["verdicts"] = decisive_first(own["verdicts"])
-        own["headline"] = headline(own["verdicts"])
+    if follows["level"] == "red" and odd == "contrast" and own["verdicts"]:
+        acquisition = _told("amber", f"{SIGNS[odd][1].capitalize()}.")
+        if own["verdicts"]["acquisition"]["level"] == "green":
+            own["verdicts"]["acquisition"] = acquisition
+    own["verdicts"] = decisive_first(own["verdicts"])
+    own["headline"] = headline(own["verdicts"])
     own["verdicts"]["reconstruction"] = follows
     doubts = [
         *doubts_of(own["verdicts"]),

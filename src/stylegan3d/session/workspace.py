@@ -611,7 +611,8 @@ class Workspace:
         state = State(Patient(case, made))
         entry = HistoryEntry(state, self._made)
         with self.changing("projected", "patients"):
-            self._projected.append(case)
+            others = [c for c in self._projected if c.key != case.key or not c.is_of(case.source)]
+            self._projected = [*others, case]
             history = self._histories.get(case.key)
             if history is None:
                 self._histories[case.key] = History([entry])

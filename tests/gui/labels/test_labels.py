@@ -23,13 +23,14 @@ from napari_stylegan3d.labels import controller as relabelled
 from napari_stylegan3d.labels.controller import NAME, READ_ANEW
 from napari_stylegan3d.widgets import dialogs
 from stylegan3d.base import ScanError
-from stylegan3d.recipe.recipe import Edit, Recipe
+from stylegan3d.recipe.recipe import Detail, Edit, Recipe, Source
 from stylegan3d.render.editable import FineScan
 from stylegan3d.segmentation import inference
 from stylegan3d.segmentation.classes import REGIONS
 from stylegan3d.segmentation.inference import Segmentation, Segmenter
 from stylegan3d.segmentation.network import TissueNetwork
 from stylegan3d.session.annotations import EditedLabels
+from stylegan3d.session.provenance import Provenance
 from stylegan3d.session.snapshot import edited_labels, plain_of
 from stylegan3d.session.store import OWNER, SessionFolder, kept_sessions
 from stylegan3d.storage.about import EDITED_SCAN
@@ -130,6 +131,14 @@ def stroke(window, place, label=VENTRICLE):
     layer = window.viewer.layers[NAME]
     layer.paint(place, label)
     QTest.qWait(20)
+
+
+def test_labels_name_the_patient_not_the_file_of_a_later_projection():
+    source = Source("projected", path="sub-07_run-2_desc-projected_latent.safetensors", sha256="a")
+    recipe = Recipe(source, detail=Detail(source))
+    rendered = SimpleNamespace(volume=None, space=None)
+    base = relabelled.of_recipe(recipe, rendered, "", Provenance("scan", "sub-07"))
+    assert base.title == "Scan sub-07"
 
 
 def test_labels_are_taken_and_put_away(window):
