@@ -183,7 +183,8 @@ class PatientList(QWidget):
         refused = {case.key for case in session.arriving if case.problem}
         self._fit(len(rows))
         for row, (key, name, status, tip) in enumerate(rows):
-            item = self._item(row)
+            if (item := self.list.item(row)) is None:
+                continue
             shown = told_apart(name, [other for _key, other, *_rest in rows], NAME_LENGTH)
             for role, value in (
                 (Qt.ItemDataRole.DisplayRole, shown),
@@ -248,7 +249,7 @@ class PatientList(QWidget):
             self.identity.start(_read_identity, case.name, case.choice.path, case.choice.series)
 
     def _show_identity(self, told: tuple[str, str]) -> None:
-        box = QMessageBox(QMessageBox.Icon.NoIcon, told[0], told[1], parent=self)
+        box = QMessageBox(QMessageBox.Icon.NoIcon, told[0], "\n".join(told), parent=self)
         box.setObjectName("patients.identity")
         box.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         box.open()
@@ -262,11 +263,6 @@ class PatientList(QWidget):
             self.list.takeItem(self.list.count() - 1)
         while self.list.count() < count:
             self.list.addItem(QListWidgetItem())
-
-    def _item(self, row: int) -> QListWidgetItem:
-        item = self.list.item(row)
-        assert item is not None
-        return item
 
 
 def _read_identity(report: Progress, name: str, path: Path, series: str | None) -> tuple[str, str]:

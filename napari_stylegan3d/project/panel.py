@@ -136,7 +136,7 @@ def notes_of(case: Case | None) -> list[str]:
     if case is None:
         return [NO_SCAN]
     if case.scan is None:
-        return [NOT_OPEN]
+        return [NOT_OPEN if case.choice is None or case.problem else "Reading…"]
     return facts_in(case.scan.notes)
 
 

@@ -689,14 +689,13 @@ def assess(
     # A region is named by the focal verdict, or not at all.
     named = {k: told[k] for k in told if k != "spot" or own["findings"] is not None}
     follows = judge_reconstruction(matched, named, strangeness, known)
-    odd = "" if follows["level"] == "green" else _strangest(named)
-    if own["findings"] == [] and odd == "spot":
-        own["verdicts"]["focal"] = judge_spot(seen, mask, generator.space)
-    if follows["level"] == "red" and odd == "contrast" and own["verdicts"]:
-        acquisition = _told("amber", f"{SIGNS[odd][1].capitalize()}.")
-        if own["verdicts"]["acquisition"]["level"] == "green":
-            own["verdicts"]["acquisition"] = acquisition
-    own["verdicts"] = decisive_first(own["verdicts"])
+    verdicts, odd = own["verdicts"], _strangest(named)
+    if own["findings"] == [] and follows["level"] != "green" and odd == "spot":
+        verdicts["focal"] = judge_spot(seen, mask, generator.space)
+    acquired = verdicts.get("acquisition", follows)
+    if follows["level"] == "red" and odd == "contrast" and acquired["level"] == "green":
+        verdicts["acquisition"] = _told("amber", f"{SIGNS[odd][1].capitalize()}.")
+    own["verdicts"] = decisive_first(verdicts)
     own["headline"] = headline(own["verdicts"])
     own["verdicts"]["reconstruction"] = follows
     doubts = [
@@ -772,7 +771,6 @@ def judge_scan(
             "focal": judge_focal(judged["findings"], refused),
         }
     )
-    judged["headline"] = headline(judged["verdicts"])
     return judged, z
 
 
