@@ -54,7 +54,7 @@ WHITE_WIDTH = 84
 #: In a narrower strip positions are abbreviated; in a still narrower one *White* is hidden.
 ROOMY_PX, WHITE_PX, NARROWEST_PX = 905, 800, 566
 #: Additional width for the name of a tissue or label.
-NAMED_PX = 65
+NAMED_PX = 105
 #: Windows: name, tooltip, key.
 PRESET_WORDS = {
     "brain": ("Brain", "The default window: all tissue.", "F5"),

@@ -10,7 +10,7 @@ from stylegan3d.base import Doubt, ModelError
 from stylegan3d.geometry.space import Space
 from stylegan3d.measures.attributes import FRAME_CENTER_MM, connected_fluid
 from stylegan3d.measures.lesions import lesion_clusters
-from stylegan3d.measures.regions import Cluster, find
+from stylegan3d.measures.regions import Cluster, find, region_masks
 from stylegan3d.projection import assessment as residual
 from stylegan3d.projection import assessment as verdicts
 from stylegan3d.projection import scanner
@@ -161,6 +161,14 @@ def test_what_two_ways_find_is_named_once_and_the_most_unusual_first(space, pers
     assert [f["peak_z"] for f in found] == [5.0, -6.0]
     middle = space.affine[:3, :3] @ [20, 24, 21] + space.affine[:3, 3]
     assert found[1]["center_mm"] == np.round(middle, 1).tolist(), "its middle stands for a lesion"
+
+
+def test_a_finding_on_both_sides_is_named_on_both(space, person):
+    mask, z = person > 0.05, np.zeros(space.shape)
+    regions = region_masks(mask, space)
+    z.flat[regions["left cerebellum"]] = z.flat[regions["right cerebellum"]] = 6.0
+    (found,) = find([(0.01, residual.residual_clusters(z, space))], z, mask, space)
+    assert sorted(found["place"].split(" and ")) == ["left cerebellum", "right cerebellum"]
 
 
 def test_maps_are_read_back_and_a_damaged_file_is_refused(tmp_path):

@@ -67,6 +67,8 @@ def region_masks(mask: np.ndarray, space: Space) -> dict[str, np.ndarray]:
 
 # Findings listed at most.
 LISTED = 10
+#: Share of a finding's voxels from which a second region is named, too.
+SHARED = 0.3
 #: Voxels touch by faces, edges and corners.
 TOUCHING = np.ones((3, 3, 3))
 
@@ -77,7 +79,7 @@ class Finding(TypedDict):
     Attributes
     ----------
     place : str
-        Region, such as "left temporal lobe".
+        Region, such as "left temporal lobe"; two of them if it is in both.
     ml : float
         Volume beyond the threshold.
     peak_z : float
@@ -159,8 +161,6 @@ def find(
         large += [(c.size / limit, c) for c in new]
         for cluster in new:
             seen[cluster.index] = True
-    if not large:
-        return []
     large.sort(key=lambda pair: -pair[0])
     regions = region_masks(mask, space)
     names = np.zeros(z.size, np.uint8)
@@ -172,10 +172,11 @@ def find(
         voxel = np.unravel_index(cluster.peak, z.shape)
         place = space.affine[:3, :3] @ np.array(voxel) + space.affine[:3, 3]
         values = z.ravel()[cluster.index]
-        region = int(np.bincount(names[cluster.index]).argmax())
+        share = np.bincount(names[cluster.index], minlength=len(titles)) / len(cluster.index)
+        named = " and ".join(titles[i] for i in (-share).argsort()[:2] if i and share[i] >= SHARED)
         findings.append(
             {
-                "place": titles[region],
+                "place": named or titles[share.argmax()],
                 "ml": round(len(cluster.index) * space.voxel_ml, 2),
                 "peak_z": round(float(values[np.argmax(np.abs(values))]), 1),
                 "center_mm": [round(float(mm), 1) for mm in place],

@@ -205,7 +205,7 @@ def _read_dicom(
     notes: list[Note] = [*told.doubts, f"DICOM series {series.digits}: {series.summary}."]
     others = len(found) - 1
     if wanted is None and others:
-        notes.append(f"{others} other series in the folder were ignored ({_kinds(found)}).")
+        notes.append(f"Ignored {others} other series in the folder ({_kinds(found)}).")
     notes.extend(grid_notes(affine, series.shape, f"modality {series.modality}"))
     notes.extend(series.stack.notes)
     notes.extend(file_notes(series))

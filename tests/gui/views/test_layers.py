@@ -12,10 +12,11 @@ from view_helpers import AFFINE, FLAT, RIGHT_BLOCK, center_of, drag, native, pha
 
 from napari_stylegan3d.core.change_maps import SurfaceMap
 from napari_stylegan3d.views.display import OVERLAY, VOLUME_ORDER, DisplayArray, upright
+from napari_stylegan3d.views.four import NAMED_PX
 from napari_stylegan3d.views.layers import Field
 from napari_stylegan3d.views.look import ViewLook
 from napari_stylegan3d.views.navigation import nearest_voxel
-from napari_stylegan3d.widgets.controls import Links
+from napari_stylegan3d.widgets.controls import Links, scaled
 
 UNPAINTED = True
 KWARGS = upright(phantom(), AFFINE).layer_kwargs()
@@ -90,6 +91,8 @@ def test_the_readout_names_the_label_and_the_difference(four, stage, labels):
     stage.overlay.show(upright(0.3 * phantom(), AFFINE), "Change", "of white", 0.5)
     four.refresh()
     assert four.readout.intensity.text() == "Intensity 1 · label 3 · Δ +0.3"
+    letters = four.readout.intensity.fontMetrics()
+    assert letters.horizontalAdvance(" · White matter") <= scaled(NAMED_PX)
 
 
 def test_an_overlay_is_in_the_planes_with_its_colour_bar(four, stage, qtbot):
