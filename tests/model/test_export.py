@@ -220,6 +220,19 @@ def test_what_cannot_be_recorded_or_differs_is_said(tmp_path, monkeypatch):
         export(tiny_generator(), "hub", tmp_path / "out")
 
 
+@pytest.mark.parametrize("to", ["hub", "torch-export"])
+def test_an_export_that_was_killed_between_files_is_begun_anew(tmp_path, to):
+    generator, out = model_folder(tiny_generator(), tmp_path / "model"), tmp_path / "out"
+    whole = export(generator, to, out)
+    for name in whole.files[1:]:
+        (out / name).unlink()
+    assert export(generator, to, out).files == whole.files
+    (out / whole.files[-1]).unlink()
+    (out / "notes.txt").touch()  # somebody's folder
+    with pytest.raises(OutputError, match="exists already"):
+        export(generator, to, out)
+
+
 def test_the_command_says_what_was_written_and_what_is_left_out(tmp_path, capsys):
     generator = model_folder(tiny_generator(), tmp_path / "model")
     words = ("model", "export", "--model", generator.folder, "--to", "torch-export")

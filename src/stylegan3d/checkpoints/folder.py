@@ -330,9 +330,10 @@ def check_target(folder: Path, overwrite: bool) -> None:
         raise OutputError(f"The folder '{folder}' cannot be written; choose another one.")
 
 
-def is_cut_off(folder: Path) -> bool:
-    """Whether writing a network there was interrupted: its card comes last."""
-    return (folder / MODEL).exists() and not (folder / CARD).exists()
+def is_cut_off(folder: Path, names: Sequence[str]) -> bool:
+    """Whether writing these files there, in this order, was interrupted: it holds no others."""
+    found = {str(p.relative_to(folder)) for p in folder.rglob("[!.]*") if p.is_file()}
+    return names[0] in found and names[-1] not in found and found < {*names}
 
 
 Network = TypeVar("Network", bound=nn.Module)
@@ -402,10 +403,10 @@ class NetworkFolder(Generic[Network]):
             "files": {MODEL: hashlib.sha256(weights).hexdigest()},
         }
         card = head | card
-        files = {folder / MODEL: weights}
-        files |= {folder / name: data for name, data in (others or {}).items()}
-        files |= {folder / PAGE: page(card).encode(), folder / CARD: to_json(card).encode()}
-        write_together(files, overwrite=overwrite or is_cut_off(folder))
+        files = {MODEL: weights, **(others or {}), PAGE: page(card).encode()}
+        files |= {CARD: to_json(card).encode()}
+        written = {folder / name: data for name, data in files.items()}
+        write_together(written, overwrite=overwrite or is_cut_off(folder, [*files]))
 
     def open(self, path: str | Path | None = None) -> tuple[Network, Json, str]:
         """Network, card and SHA-256 of the weights of a folder; None is the bundled one.

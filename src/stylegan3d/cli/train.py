@@ -114,7 +114,7 @@ class Kind:
     together : bool
         Whether several processes can train together.
     files : tuple of str
-        What an export writes; empty for a generator's folder.
+        What an export writes, in this order; empty for a generator's folder.
     healthy : str
         How the figures that are told should go.
     """
@@ -167,7 +167,7 @@ class Kind:
         if self.resume:
             refuse(ctx, NEW_ONLY, *self.fixed, *self.new_only, *new_only)
         if self.export is not None and self.files:
-            replaced = self.overwrite or is_cut_off(self.export)
+            replaced = self.overwrite or is_cut_off(self.export, self.files)
             check_output([self.export / name for name in self.files], replaced)
         elif self.export is not None:
             check_target(self.export, self.overwrite)
@@ -757,7 +757,7 @@ class TrainSegmentation(FromMaps):
     settings = SegmentationSettings
     word = "dice"
     new_only = ("init_from",)
-    files = (CARD, MODEL, PAGE)
+    files = (MODEL, PAGE, CARD)
     init_from: Annotated[
         Path | None,
         typer.Option(
@@ -814,7 +814,7 @@ class TrainTranslation(FromMaps):
     """
 
     settings = TranslationSettings
-    files = (CARD, MODEL, PAGE, MONTAGE)
+    files = (MODEL, MONTAGE, PAGE, CARD)
     maps: Annotated[Path, MapsOption] = field()  # not the None of the class above
     network: Annotated[
         Path | None,

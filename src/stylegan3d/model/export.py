@@ -20,6 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from stylegan3d.base import ModelError, StyleGAN3DError
+from stylegan3d.checkpoints.folder import is_cut_off
 from stylegan3d.model.card import card_text
 from stylegan3d.model.generator import check_page
 from stylegan3d.networks.config import FLOW_UNIT
@@ -30,7 +31,7 @@ from stylegan3d.pages.page import plain
 from stylegan3d.recipe.model import seed_z
 from stylegan3d.storage.encoding import LARGEST_FILE
 from stylegan3d.storage.files import check_output, read_file, write_together
-from stylegan3d.storage.places import CARD, PAGE, PRIVACY
+from stylegan3d.storage.places import CARD, MODEL, PAGE, PRIVACY
 
 if TYPE_CHECKING:
     from torch.export import ExportedProgram
@@ -178,7 +179,7 @@ def export(
     out : path-like
         The folder.
     overwrite : bool
-        Replace files that are there.
+        Replace files that are there; those of an interrupted export are replaced anyway.
 
     Raises
     ------
@@ -192,17 +193,17 @@ def export(
     if to == "hub":
         return _for_hub(generator, out, left_out, overwrite=overwrite)
     network, templates = PLACES[to]
-    places = {name: out / network.format(name) for name in ("mapping", "synthesis")}
-    check_output([*places.values(), *(out / name for name in templates)], overwrite)
+    places = {name: network.format(name) for name in ("mapping", "synthesis")}
+    names = [*places.values(), *templates]
+    overwrite = overwrite or is_cut_off(out, names)
+    check_output([out / name for name in names], overwrite)
     data, difference = _recorded(generator, to)
     facts = {"card": generator.card, "generator": generator, "to": to, "left_out": left_out}
     facts |= {"difference": difference, "torch": torch.__version__, "numpy": np.__version__}
-    written = {places[name]: content for name, content in data.items()}
+    written = {out / places[name]: content for name, content in data.items()}
     written |= {out / n: plain(template, **facts).encode() for n, template in templates.items()}
     write_together(written, overwrite=overwrite)
-    return ExportedModel(
-        tuple(str(path.relative_to(out)) for path in written), difference, left_out
-    )
+    return ExportedModel(tuple(names), difference, left_out)
 
 
 def _left_out(generator: Generator, to: Target) -> list[str]:
@@ -226,17 +227,18 @@ def _for_hub(
 ) -> ExportedModel:
     """The model's own files under a page whose front matter the Hub reads."""
     folder, card = generator.needed_folder(), generator.card
-    names = [CARD, *card.get("files", {}), *filter(None, [card.get("montage")])]
-    files = {name: folder / name for name in names if name != PAGE and (folder / name).is_file()}
-    check_output([out / name for name in [PAGE, *files]], overwrite)
+    others = {*card.get("files", {}), card.get("montage") or MODEL} - {MODEL, PAGE, CARD}
+    names = [MODEL, *(name for name in sorted(others) if (folder / name).is_file()), PAGE, CARD]
+    overwrite = overwrite or is_cut_off(out, names)
+    check_output([out / name for name in names], overwrite)
     known = re.match(r"CC[ -]?(BY(?:-(?:NC|SA|ND))*|0)[ -]?(\d\.\d)?", card["licence"])
     kind = known and f"cc{'' if known[1] == '0' else '-'}{known[1]}-{known[2] or '1.0'}".lower()
     figures = [row for part in card.get("evaluation", {}).values() for row in part]
     front = plain("hub.md", card=card, licence=kind, figures=figures, family=generator.family)
-    written = {out / PAGE: (front + "\n" + card_text(card)).encode()}
-    written |= {out / name: read_file(path, LARGEST_FILE) for name, path in files.items()}
+    page = (front + "\n" + card_text(card)).encode()
+    written = {out / n: page if n == PAGE else read_file(folder / n, LARGEST_FILE) for n in names}
     write_together(written, overwrite=overwrite)
-    return ExportedModel((PAGE, *files), None, left_out)
+    return ExportedModel(tuple(names), None, left_out)
 
 
 def _recorded(generator: Generator, to: Target) -> tuple[dict[str, bytes], float]:

@@ -177,7 +177,7 @@ def oriented_affine(
             )
         return np.array(geometry[orientation], dtype=np.float64)
     codes = orientation.upper()
-    if len(codes) != 3 or sorted(min(pair) for pair in map(_pair, codes)) != ["A", "I", "L"]:
+    if sorted(codes.translate(str.maketrans("RPS", "LAI"))) != ["A", "I", "L"]:
         raise ScanError(
             f"{orientation!r} is not an orientation; give sform, qform or three letters, one of "
             "R L, one of A P and one of S I, such as LAS."
@@ -185,11 +185,6 @@ def oriented_affine(
     axes, signs = nib.orientations.axcodes2ornt(tuple(codes)).T
     turned = np.eye(3)[:, axes.astype(int)] * signs * nib.affines.voxel_sizes(affine)
     return nib.affines.from_matvec(turned + 0.0)  # no -0
-
-
-def _pair(letter: str) -> str:
-    """Both letters of an axis."""
-    return next((pair for pair in ("RL", "AP", "SI") if letter in pair), letter)
 
 
 def scanner_geometry(affine: np.ndarray) -> Json:

@@ -96,13 +96,9 @@ Kept = Annotated[T, Field(exclude=True)]
 ARRAYS = ConfigDict(arbitrary_types_allowed=True)
 
 
-def _recipe(plain: Any) -> Recipe | None:
-    return plain if plain is None or isinstance(plain, Recipe) else Recipe.from_dict(plain)
-
-
 SavedRecipe = Annotated[
     Recipe | None,
-    PlainValidator(_recipe),
+    PlainValidator(lambda it: it if isinstance(it, Recipe | None) else Recipe.from_dict(it)),
     PlainSerializer(lambda recipe: recipe and recipe.to_dict()),
 ]
 
