@@ -81,8 +81,8 @@ class HasFile:
         if self.file is None:
             return self
         path, inside = _seen_from(folder, self.file)
-        known = self.sha256 if inside else self.sha256 or _sha256_if_there(self.file)
-        return self.with_file(path, known)
+        there = not inside and not self.sha256 and Path(self.file).is_file()
+        return self.with_file(path, sha256_of(Path(self.file)) if there else self.sha256)
 
 
 @checked("source")
@@ -284,10 +284,6 @@ def _seen_from(folder: Path, path: str) -> tuple[str, bool]:
     file, outer = Path(os.path.abspath(path)), os.path.abspath(folder)
     inside = file.is_relative_to(outer)
     return (file.relative_to(outer).as_posix() if inside else file.name), inside
-
-
-def _sha256_if_there(path: str) -> str | None:
-    return sha256_of(Path(path)) if Path(path).is_file() else None
 
 
 __all__ = ["Detail", "Edit", "Label", "MadeWith", "Mix", "Recipe", "Source", "Truncation"]

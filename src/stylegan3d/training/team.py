@@ -201,8 +201,8 @@ def _launch(kind: str, size: int) -> Any:
     try:
         fabric = Fabric(
             accelerator=kind,
-            # They wait so long for the first, which measures and writes, before they give up.
-            strategy=DDPStrategy(timeout=timedelta(hours=2)),
+            # For so long they wait for the first, which may label thousands of scans.
+            strategy=DDPStrategy(timeout=timedelta(days=30)),
             devices=size // nodes,
             num_nodes=nodes,
             plugins=[environment],
