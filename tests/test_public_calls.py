@@ -2,13 +2,14 @@
 
 import pickle
 import warnings
+from dataclasses import make_dataclass
 
 import numpy as np
 import pytest
 import torch
 
 import stylegan3d
-from stylegan3d.base import StyleGAN3DError
+from stylegan3d.base import StyleGAN3DError, brief_repr
 from stylegan3d.evaluation.evaluation import evaluate
 from stylegan3d.evaluation.settings import EvaluationSettings
 from stylegan3d.recipe.latents import Latent
@@ -106,6 +107,11 @@ def test_printed_results_are_short(tiny_generator):
     assert len(text) < 1000
     directions = stylegan3d.pca_directions(tiny_generator, components=2, samples=20)
     assert len(repr(directions)) < 1000
+    rendered = stylegan3d.Renderer(tiny_generator).render(w)
+    assert f"space={tiny_generator.space!r}," in repr(rendered)
+    assert f"{'x'.join(map(str, tiny_generator.shape))} voxels of " in repr(rendered)
+    around = make_dataclass("Around", ["generator"])(tiny_generator)
+    assert brief_repr(around) == f"<Around generator={tiny_generator!r}>"
 
 
 def test_a_label_beyond_the_people_of_the_model_is_told():

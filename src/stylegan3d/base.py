@@ -20,11 +20,13 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field, fields
-from reprlib import repr as short
+from reprlib import Repr
 from typing import Any, Literal, TypeVar
 
 #: What asks a program to stop; Windows lacks the last, by which SLURM warns.
 STOP_SIGNALS = [getattr(signal, n) for n in ("SIGTERM", "SIGINT", "SIGUSR1") if hasattr(signal, n)]
+_SHORT = Repr()
+_SHORT.maxother = 70
 _LONGEST = 900  # characters; a path may have thousands
 
 
@@ -49,11 +51,8 @@ def brief_repr(thing: Any) -> str:
 
 def brief_fields(thing: Any) -> dict[str, str]:
     """The fields of a dataclass in short: of arrays their type and shape."""
-    values = {part.name: getattr(thing, part.name) for part in fields(thing)}
-    return {
-        name: f"{v.dtype} {tuple(v.shape)}" if hasattr(v, "dtype") else short(v)
-        for name, v in values.items()
-    }
+    briefly = lambda v: f"{v.dtype} {tuple(v.shape)}" if hasattr(v, "ndim") else _SHORT.repr(v)  # noqa: E731
+    return {part.name: briefly(getattr(thing, part.name)) for part in fields(thing)}
 
 
 class StyleGAN3DError(Exception):

@@ -56,6 +56,10 @@ class Space:
         if np.shape(self.shape) != (3,) or np.shape(self.affine) != (4, 4):
             raise ModelError(f"A grid has three axes and an affine (4, 4), not {self.shape}.")
 
+    def __repr__(self) -> str:
+        grid, mm = ("x".join(f"{v:g}" for v in of) for of in (self.shape, self.voxel_size))
+        return f"<Space {grid} voxels of {mm} mm, {''.join(self.axcodes)}>"
+
     @property
     def voxel_size(self) -> tuple[float, float, float]:
         """Edge lengths of a voxel along the array's axes, in millimetres."""
