@@ -573,9 +573,7 @@ def shape_statistics(material: Material) -> Json:
         for chosen in (rows, material.validation)
     )
     w = encoded_volumes(generator, material.volumes(rows))
-    # Without noise, which belongs to no scan.
-    drawn = lambda w: unit(packed_synthesis(generator, w, "none")[inside])  # noqa: E731
-    model, voxels = LatentModel(w, drawn), VoxelModel(training)
+    model, voxels = LatentModel(w, _drawing(generator, inside)), VoxelModel(training)
     both: dict[str, ShapeModel] = {"model": model, "voxels": voxels}
     variances = {name: each.components.variances for name, each in both.items()}
     counts = _counts(min(map(len, variances.values())))
@@ -627,6 +625,11 @@ def _distances(
             coordinates = normal * np.sqrt(each.components.variances[: counts[-1]])
             row[done] = [nearest(each.drawn(coordinates[:k])) for k in counts]
     return found, np.array([nearest(image) for image in unseen])
+
+
+def _drawing(generator: Generator, inside: np.ndarray) -> Callable[[torch.Tensor], np.ndarray]:
+    """Latent to voxels inside the brain; without noise, which belongs to no scan."""
+    return lambda w: unit(packed_synthesis(generator, w, "none")[inside])
 
 
 def _counts(most: int) -> list[int]:
