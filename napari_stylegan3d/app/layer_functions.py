@@ -7,6 +7,7 @@ Each works on any image layer in a thread, and returns new layers. Annotations a
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +25,7 @@ from stylegan3d.base import SILENT, Doubt, OutputError, ScanError, doubts_in
 from stylegan3d.projection.settings import Budget, Skull
 from stylegan3d.session.provenance import Kind, Provenance
 from stylegan3d.storage.about import Origin
-from stylegan3d.storage.formats import is_kind, scan_stem
+from stylegan3d.storage.formats import is_kind, looks_like_dicom, scan_stem
 
 if TYPE_CHECKING:
     from napari_stylegan3d.app.explorer import Explorer
@@ -37,13 +38,18 @@ NO_LAYER: list[Any] = [(None,)]
 def get_reader(path: str | Sequence[str]) -> Callable[[Any], list[LayerTuple]] | None:
     """npe2 reader: a function that reads these files, or None if not supported."""
     paths = [path] if isinstance(path, (str, Path)) else list(path)
-    if paths and all(is_kind(p, "scan", "dicom") for p in paths):
+    if paths and all(is_kind(p, "scan", "dicom") or _holds_dicom(Path(p)) for p in paths):
         return read_scans
     if paths and all(is_kind(p, "tensors") for p in paths):
         return read_latents
     if len(paths) == 1 and is_kind(paths[0], "checkpoint"):
         return read_checkpoint  # not model folders: napari would ask for every folder
     return None
+
+
+def _holds_dicom(path: Path) -> bool:
+    """Whether one of the first files of a folder is a DICOM file."""
+    return path.is_dir() and any(map(looks_like_dicom, islice(path.rglob("*"), 100)))
 
 
 def read_scans(path: str | Sequence[str]) -> list[LayerTuple]:

@@ -323,7 +323,7 @@ _LETTERS: dict[Plane, tuple[str, str, str, str]] = {
 BESIDE_MM = 8.0
 #: Threshold for cropping, as a share of the brightest voxel.
 INSIDE = 0.1
-MARGIN_MM = 6.0
+MARGIN_MM = 9.0
 
 
 @dataclass(frozen=True, eq=False)

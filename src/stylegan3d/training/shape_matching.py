@@ -36,7 +36,7 @@ from torch import Tensor
 
 from stylegan3d.base import Json, ModelError
 from stylegan3d.dataset.pack import Pack
-from stylegan3d.geometry.space import Space, unit
+from stylegan3d.geometry.space import Space, as_packed, unit
 from stylegan3d.measures.regions import region_masks
 from stylegan3d.measures.tissue_shape import (
     FOLDS_MM,
@@ -559,7 +559,7 @@ def _begun(
     flow = copy.deepcopy(flow)
     seeds = range(FIRST_SEED, FIRST_SEED + settings.brains)
     with torch.no_grad():
-        made = [_stored(drawing(flow, seed)) for seed in seeds]
+        made = [as_packed(drawing(flow, seed).cpu().numpy()) for seed in seeds]
     people = [pack.volumes[row] for row in pack.indices("train")]
     differences = Differences.between(
         [measure.of(people) for measure in measures], [measure.of(made) for measure in measures]
@@ -608,11 +608,6 @@ class _State:
         known: Json = {name: data[name] for name in ("now", "first", "judged")}
         known |= zip(("damping", "rounds", "steps"), data["counts"], strict=True)
         return cls(flow, differences, slopes=data.get("slopes"), **known)
-
-
-def _stored(image: Tensor) -> np.ndarray:
-    """An image (X, Y, Z) in [0, 1] as a volume of a pack, uint8."""
-    return (image * 255).round().clamp(0, 255).to(torch.uint8).cpu().numpy()
 
 
 class _Drawing:

@@ -19,7 +19,7 @@ from qtpy.QtTest import QTest
 import napari_stylegan3d
 from napari_stylegan3d.app import guidance
 from napari_stylegan3d.app.explorer import Explorer
-from napari_stylegan3d.app.layer_functions import get_reader, write_image
+from napari_stylegan3d.app.layer_functions import get_reader, read_scans, write_image
 from napari_stylegan3d.core.scans import what_is
 from napari_stylegan3d.views.display import KEY
 from napari_stylegan3d.widgets import dialogs
@@ -46,6 +46,17 @@ def test_the_manifest_is_valid_and_its_commands_exist():
         "ucla-sub-04",
         "novosibirsk-sub-09",
     }
+
+
+def test_a_folder_is_read_if_it_holds_dicom(tmp_path):
+    (reader,) = PluginManifest.from_file(MANIFEST).contributions.readers
+    assert reader.accepts_directories
+    assert get_reader(str(tmp_path)) is None
+    (tmp_path / "card.json").write_text("{}")
+    assert get_reader(str(tmp_path)) is None
+    (tmp_path / "series").mkdir()
+    (tmp_path / "series" / "IM1").write_bytes(bytes(128) + b"DICM")
+    assert get_reader(str(tmp_path)) is read_scans
 
 
 def test_manifest_dialogs_and_drops_take_the_same_formats(tmp_path, monkeypatch):
