@@ -51,7 +51,10 @@ def brief_repr(thing: Any) -> str:
 
 def brief_fields(thing: Any) -> dict[str, str]:
     """The fields of a dataclass in short: of arrays their type and shape."""
-    briefly = lambda v: f"{v.dtype} {tuple(v.shape)}" if hasattr(v, "ndim") else _SHORT.repr(v)  # noqa: E731
+
+    def briefly(v: Any) -> str:
+        return f"{v.dtype} {tuple(v.shape)}" if hasattr(v, "ndim") else _SHORT.repr(v)
+
     return {part.name: briefly(getattr(thing, part.name)) for part in fields(thing)}
 
 

@@ -332,8 +332,9 @@ def check_target(folder: Path, overwrite: bool) -> None:
 
 def is_cut_off(folder: Path, names: Sequence[str]) -> bool:
     """Whether writing these files there, in this order, was interrupted: it holds no others."""
-    found = {str(p.relative_to(folder)) for p in folder.rglob("[!.]*") if p.is_file()}
-    return names[0] in found and names[-1] not in found and found < {*names}
+    found = (p.relative_to(folder).as_posix() for p in folder.rglob("[!.]*") if p.is_file())
+    there = [(folder / name).exists() for name in (names[0], names[-1])]
+    return there == [True, False] and {*found} < {*names}
 
 
 Network = TypeVar("Network", bound=nn.Module)

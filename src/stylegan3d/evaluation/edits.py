@@ -432,13 +432,10 @@ class Judges:
         """
         known = [self._truth[other] for other in held if other in self._truth and other != key]
         columns = np.stack([self._truth[key], *known], axis=1)
-        rows = np.isfinite(columns).all(axis=1) & self._tested(self.of[key])
+        rows = (self.of[key].regression is None or ~self._fit) & np.isfinite(columns).all(axis=1)
         if rows.sum() < len(columns[0]) + FEWEST_TO_TEST:
             return self.of[key].slope
         return float(np.linalg.lstsq(columns[rows], self._read[key][rows], rcond=None)[0][0])
-
-    def _tested(self, judge: AttributeJudge) -> np.ndarray:
-        return np.ones(len(self._fit), bool) if judge.regression is None else ~self._fit
 
     def _by_network(self, key: str) -> bool:
         return self._by_tissues and key in READ

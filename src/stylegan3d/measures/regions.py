@@ -161,6 +161,8 @@ def find(
         large += [(c.size / limit, c) for c in new]
         for cluster in new:
             seen[cluster.index] = True
+    if not large:
+        return []
     large.sort(key=lambda pair: -pair[0])
     regions = region_masks(mask, space)
     names = np.zeros(z.size, np.uint8)

@@ -446,7 +446,7 @@ class DiffusionMapping(nn.Module):
             x = self.diffusion.gaussian.from_normal(z[None], 0.0)[0]
             return self.diffusion.center + x * self.diffusion.scale
         preview = effort.care == "preview"
-        name = _bytes(z)
+        name = hashlib.sha256(z.detach().cpu().contiguous().numpy().tobytes()).digest()
         # A full-quality latent can be used for a preview, too.
         for quick in (False, True) if preview else (False,):
             known = self._known((name, quick))
@@ -471,8 +471,3 @@ class DiffusionMapping(nn.Module):
             self._kept[key] = w
             while len(self._kept) > KEPT:
                 self._kept.popitem(last=False)
-
-
-def _bytes(values: Tensor) -> bytes:
-    """Key of a tensor's values."""
-    return hashlib.sha256(values.detach().cpu().contiguous().numpy().tobytes()).digest()
