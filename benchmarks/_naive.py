@@ -136,7 +136,7 @@ def basis_band(network: AnatomyNetwork, w: Tensor, level: int) -> Tensor:
 
 def flowed(flow: flows.Flow, image: Tensor, steps: int) -> Tensor:
     """The flow with its fixed noise, in the box that a brain can reach."""
-    near = flows.reached(F.avg_pool3d((image > 2 * flows.FLOOR[1] - 1).float(), 2))
+    near = flows.near_brain(image)
     box = flows.box_of(near)
     inner = tuple(slice(2 * side.start, 2 * side.stop) for side in box)
     bands = haar((image + flow.noise * flow.noise_strength)[:, :, *inner])

@@ -183,8 +183,7 @@ class PatientList(QWidget):
         refused = {case.key for case in session.arriving if case.problem}
         self._fit(len(rows))
         for row, (key, name, status, tip) in enumerate(rows):
-            if (item := self.list.item(row)) is None:
-                continue
+            item = self.list.item(row)
             shown = told_apart(name, [other for _key, other, *_rest in rows], NAME_LENGTH)
             for role, value in (
                 (Qt.ItemDataRole.DisplayRole, shown),

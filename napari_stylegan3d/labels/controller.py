@@ -350,8 +350,7 @@ def of_recipe(
     recipe: Recipe, rendered: Rendered, model: str, provenance: Provenance = GENERATED
 ) -> Base:
     """A brain of a model, which is identified by its sha256, or a scan edited with it."""
-    origin = EditedLabels(recipe, model)
-    title = titled(provenance, recipe)
+    title, origin = titled(provenance, recipe), EditedLabels(recipe, model)
     return Base(title, rendered.volume, rendered.space, provenance, origin=origin)
 
 

@@ -399,7 +399,7 @@ class Flow(BandUNet):
             Haar bands in [-1, 1] within a box, where the linear model's brain is near, and the box;
             see `within`.
         """
-        near = reached(F.avg_pool3d((image > 2 * FLOOR[1] - 1).float(), 2))
+        near = near_brain(image)
         box = self.box(near)
         inner = tuple(slice(2 * side.start, 2 * side.stop) for side in box)
         start = image[:, :, *inner]
@@ -473,6 +473,11 @@ def _size_of(seen: Tensor) -> Tensor:
     return torch.where(
         seen < low**0.5, seen, torch.where(within < high**0.5, within, seen - GATE_CHANGES)
     )
+
+
+def near_brain(image: Tensor) -> Tensor:
+    """[N, 1, X, Y, Z] bool on the bands' grid: near the brain of the linear model."""
+    return reached(F.avg_pool3d((image > 2 * FLOOR[1] - 1).float(), 2))
 
 
 def reached(low: Tensor) -> Tensor:

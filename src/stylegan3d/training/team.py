@@ -201,7 +201,7 @@ def _launch(kind: str, size: int) -> Any:
     try:
         fabric = Fabric(
             accelerator=kind,
-            # For so long they wait for the first, which may label thousands of scans.
+            # They wait this long for the first process, which may label thousands of scans.
             strategy=DDPStrategy(timeout=timedelta(days=30)),
             devices=size // nodes,
             num_nodes=nodes,
