@@ -17,7 +17,7 @@ from napari_stylegan3d.core.tissues import TOLD
 from napari_stylegan3d.directions.list import LIMITS_SD, DirectionList, DirectionRow, Range
 from napari_stylegan3d.widgets import controls
 from napari_stylegan3d.widgets.theme import SliderRange
-from stylegan3d.base import StyleGAN3DError, in_words
+from stylegan3d.base import in_words
 from stylegan3d.directions.catalogue import CatalogueEntry, DirectionNotes, own_entries
 from stylegan3d.directions.people import Trajectory
 from stylegan3d.model.layers import WHOLE
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 #: (lowest, highest, step, default) of the slider, in years.
 YEARS = (-40.0, 40.0, 1.0, 0.0)
+#: An age that nobody gave.
+UNKNOWN = "unknown"
 
 
 class AgeingBox(QWidget):
@@ -45,9 +47,6 @@ class AgeingBox(QWidget):
         super().__init__()
         self.setObjectName("directions.ageing")
         self.trajectory: Trajectory | None = None
-        self._of: object = None  # what the age was estimated of
-        self._given = False
-        self._read: float | None = None
         self.years = controls.SliderRow(
             "directions.years",
             "Ageing",
@@ -58,63 +57,45 @@ class AgeingBox(QWidget):
         self.unknown = SliderRange(self.years)
         self.age = controls.number(
             "directions.age",
-            "Age now, in years: as typed here or in Measure, or as in the scan's files; else "
-            "estimated from\nthe latent, less surely than Measure's apparent age by volumes.",
+            "Age now, in years: as typed here or in Measure, or as in the scan's files. With it, "
+            "what to expect\nis told, and orange marks what no person of the training data had.",
             (0, OLDEST),
             " years",
         )
         self.age.setDecimals(1)
-        self.estimate = controls.tool_button(
-            "directions.age_estimate",
-            controls.RESET_GLYPH,
-            "Forget the age, in Measure too, and estimate it from the latent.",
+        self.age.setSpecialValueText(UNKNOWN)
+        self.forget = controls.tool_button(
+            "directions.age_forget", controls.RESET_GLYPH, "Forget the age, in Measure too."
         )
         self.told = controls.hint(name="directions.age_text")
         self._lay_out()
         self.years.valueChanged.connect(self._on_years)
         self.age.valueChanged.connect(lambda age: self.aged.emit(age or None))
-        self.estimate.clicked.connect(lambda: self.aged.emit(None))
+        self.forget.clicked.connect(lambda: self.aged.emit(None))
         self.hide()
 
     def _lay_out(self) -> None:
         column = controls.stack(on=self, spacing=3, margins=(14, 0, 14, 0))
         label = QLabel("Age now")
         label.setBuddy(self.age)
-        self.how = controls.hint(name="directions.age_how")
-        self.how.setToolTip(
-            "Estimated from the latent of this brain, with the mean error in years; the apparent "
-            "age in\nMeasure is from its volumes. An age typed here or there counts in both."
-        )
-        column.addLayout(controls.row(label, self.age, self.estimate, self.how, stretch=3))
+        column.addLayout(controls.row(label, self.age, self.forget, QWidget(), stretch=3))
         column.addWidget(self.years)
         column.addWidget(self.told)
 
     def set_trajectory(self, trajectory: Trajectory | None) -> None:
         """Of a model; None hides the box."""
-        self.trajectory, self._of = trajectory, None
+        self.trajectory = trajectory
         self.setVisible(trajectory is not None)
 
-    def show_recipe(
-        self, recipe: Recipe, generator: Generator | None, age: float | None = None
-    ) -> None:
+    def show_recipe(self, recipe: Recipe, age: float | None) -> None:
         """Show the age of a brain, if known, and by how many years its edits age it."""
-        if self.trajectory is None or generator is None:
+        if self.trajectory is None:
             return
-        whose = (recipe.source, recipe.mix, recipe.truncation, recipe.label)
-        if whose != self._of:
-            self._of = whose
-            try:
-                plain = recipe.replace(edits=()).latent(generator)
-                self._read = self.trajectory.apparent_age(plain)
-            except StyleGAN3DError:  # the views say why it cannot be shown
-                self._read = None
-        self._given = age is not None
-        now = age if age is not None else round(self._read or 0)
+        now = age or 0.0
         if abs(self.age.value() - now) >= 0.1:  # what is being typed stays as it is
             controls.show_value(self.age, now)
         strength = sum(e.strength for e in recipe.edits if e.direction == self.trajectory.name)
         self.years.set_value(self.trajectory.years(strength))
-        self.setEnabled(self._read is not None)
         self._show_expected()
 
     def _show_expected(self) -> None:
@@ -123,15 +104,10 @@ class AgeingBox(QWidget):
         if trajectory is None:
             return
         now, years = self.age.value(), self.years.value()
-        self.unknown.show_known(trajectory.youngest - now, trajectory.oldest - now)
-        how = "as in Measure"
-        if not self._given:
-            how = "estimated"
-            if trajectory.error is not None:
-                how += f", ±\u00a0{trajectory.error:.0f}"
-        self.how.setText(how)
-        self.estimate.setEnabled(self._given)
-        notes = trajectory.notes(now, now + years) if years else []
+        low, high = (trajectory.youngest - now, trajectory.oldest - now) if now else YEARS[:2]
+        self.unknown.show_known(low, high)
+        self.forget.setEnabled(bool(now))
+        notes = trajectory.notes(now, now + years) if now and years else []
         controls.show_text(self.told, "\n".join(map(in_words, notes)))
 
     def _on_years(self, years: float, live: bool) -> None:
@@ -613,7 +589,7 @@ class DirectionsPanel(ExplorerPanel):
         for reference, row in self.rows.items():
             label = self.notes.label_of(row.entry)
             row.show_name(label, self.limits.in_words(reference), active=reference in used)
-        self.ageing.show_recipe(recipe, self.session.generator, self._age_of(recipe))
+        self.ageing.show_recipe(recipe, self._age_of(recipe))
         self.effect.list_edits([(r, self.notes.label_of(self.entries[r])) for r in used])
         self.reset.setEnabled(bool(used))
         if self.used.isChecked():
@@ -718,7 +694,7 @@ class DirectionsPanel(ExplorerPanel):
     def _show_person(self) -> None:
         """An age was typed, here or elsewhere."""
         recipe = self.session.brain
-        self.ageing.show_recipe(recipe, self.session.generator, self._age_of(recipe))
+        self.ageing.show_recipe(recipe, self._age_of(recipe))
 
     def _on_aged(self, age: float | None) -> None:
         if self.session.recipe is not None:

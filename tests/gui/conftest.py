@@ -604,11 +604,10 @@ def second_file(scan_file, tmp_path_factory) -> Path:
 
 @pytest.fixture
 def ageing(window: Window, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """The box of a model that reads 50 years in any brain."""
+    """The box of a model that knows how brains age."""
     panel, generator = window.explorer.directions, window.session.generator
     found = generator.directions
     reading = np.zeros(generator.w_dim + 1)
-    reading[-1] = 50
     directions = dataclasses.replace(
         found, names=("Age", *found.names[1:]), checks=(AGEING,), age_reading=reading
     )

@@ -386,15 +386,12 @@ class Trajectory:
         Years by which one standard deviation along it ages a brain.
     youngest, oldest : float
         Age range of the subjects it was fitted to, in years.
-    error : float or None
-        Mean absolute error of the apparent age, in years.
     """
 
     name: str
     years_per_sd: float
     youngest: float
     oldest: float
-    error: float | None
     _reading: np.ndarray
     _expected: dict[str, np.ndarray]
 
@@ -411,7 +408,6 @@ class Trajectory:
             float(check["per_unit"]),
             float(youngest),
             float(oldest),
-            told.get("error"),
             directions.age_reading,
             {key: np.array(rows, np.float64) for key, rows in told["expected"].items()},
         )
