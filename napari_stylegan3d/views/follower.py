@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import takewhile
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from napari.components import ViewerModel
@@ -23,6 +23,9 @@ from napari_stylegan3d.views.layers import SOLID, STEPS, keeping_active
 from napari_stylegan3d.views.look import ViewLook
 from napari_stylegan3d.widgets.controls import Links, single_shot
 from stylegan3d.session.provenance import Provenance
+
+if TYPE_CHECKING:
+    from napari._vispy.canvas import VispyCanvas
 
 #: Synchronised tool settings.
 TOOLS = (
@@ -232,13 +235,13 @@ class Follower:
         self._stale = flat
         self._follow_point()
 
-    def redraw(self, source: Layer) -> None:
+    def redraw(self, source: Layer, canvas: VispyCanvas) -> None:
         """Redraw a layer whose voxels changed in place."""
         if self.plane is None:
             self._strokes.add(source)
             self._wait_for(source, DRAG_MS)
         elif source in self._copies:
-            self._copies[source].refresh(thumbnail=False, highlight=False, extent=False)
+            display.redraw(self._copies[source], canvas)
 
     def show_instead(
         self, source: Layer | None, shown: Sequence[Layer], removed: Sequence[Layer] = ()

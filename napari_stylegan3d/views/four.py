@@ -23,7 +23,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_stylegan3d.views import canvases, marks, navigation
+from napari_stylegan3d.views import canvases, display, marks, navigation
 from napari_stylegan3d.views.display import (
     AXIAL,
     CORONAL,
@@ -345,8 +345,8 @@ class StagedViews:
     def redraw(self, layer: Image) -> None:
         """Redraw a layer whose voxels changed in place."""
         for view in self.views:
-            if view.follower is not None:
-                view.follower.redraw(layer)
+            draw = display.redraw if view.follower is None else view.follower.redraw
+            draw(layer, view.canvas.canvas)
         self.lightbox.films.mark()
 
     def show_legend(self) -> None:

@@ -374,7 +374,6 @@ class Stage(QObject, OwnLayer):
         else:
             np.copyto(canvas, data)
             display.put(layer, canvas, volume.scale, volume.translate)
-            layer.refresh(thumbnail=False, highlight=False, extent=False)
             self.repainted.emit(layer)
 
     def _defaced(self, volume: DisplayArray) -> DisplayArray:
