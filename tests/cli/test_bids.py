@@ -84,7 +84,9 @@ def test_participants_then_the_group(app, tmp_path, monkeypatch):
     status, files, told = app(raw, out, "group")
     assert status == 0
     assert files.split() == [str(out / "group_T1w.tsv"), str(out / "group_T1w.html")]
-    assert told.count("It has no results yet") == 3
+    assert "sub-01_ses-1_T1w.nii.gz: " in told
+    assert told.count("is not a NIfTI image") == 2, "why they failed is not told"
+    assert told.count("It has no results yet") == 1
     with (out / "group_T1w.tsv").open(newline="") as file:
         rows = list(csv.DictReader(file, delimiter="\t"))
     assert [row["participant_id"] for row in rows] == ["sub-01", "sub-01", "sub-02", "sub-03"]
@@ -116,6 +118,9 @@ def test_participants_then_the_group(app, tmp_path, monkeypatch):
             ("raw", "out", "group", "--bids-filter-file", "filter.json"),
             "No scan of raw fits filter",
         ),
+        (("raw", "out", "group", "--bids-filter-file", "none.json"), "(No such file or directory)"),
+        (("raw", "out", "group", "--bids-filter-file", "empty.json"), "(it is empty)"),
+        (("raw", "out", "group", "--bids-filter-file", "latin.json"), "(it is not text in UTF-8)"),
         (("raw", "out", "group", "--bids-filter-file", "raw/dataset_description.json"), '"t1w"'),
     ],
 )
@@ -123,6 +128,8 @@ def test_wrong_input_is_told_in_a_sentence(app, tmp_path, monkeypatch, words, se
     monkeypatch.chdir(tmp_path)
     data_set(Path("raw"), "sub-01_ses-1_T1w", "sub-02_ses-1_T1w")
     Path("filter.json").write_text('{"t1w": {"acquisition": "mprage"}}')
+    Path("empty.json").touch()
+    Path("latin.json").write_bytes(b"\xe4")
     status, printed, told = app(*words)
     assert (status, printed) == (2, "")
     assert sentence in told

@@ -26,7 +26,10 @@ ALSO = {
     "render report": "recipes",
 }
 #: A bug's own words, and those for a verb that this test gives too little.
-WRONG = ("unexpected error", "Traceback", "Missing option", "Missing argument")
+WRONG = (
+    *("unexpected error", "Traceback", "Missing option", "Missing argument"),
+    *("Errno", "codec", "NotFoundError", "DirectoryError", "DecodeError"),
+)
 #: What a verb is given in place of another option of its own.
 INSTEAD = {"--latent": "--seed", "--recipe": "--seeds"}
 #: Where results may be written, though nothing can be read there.

@@ -89,7 +89,8 @@ def test_some_settings_of_a_run_that_goes_on_can_change():
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        ("{", "not JSON"),
+        ("{", "JSON .Expecting"),
+        ("", "it is empty"),
         ("[]", "object of settings"),
         ('{"seed": "a"}', "seed"),
         ('{"sed": 1}', "did you mean seed"),

@@ -37,7 +37,7 @@ from stylegan3d.checkpoints.pickle_data import printable
 from stylegan3d.pages.page import plain
 from stylegan3d.storage import encoding
 from stylegan3d.storage.encoding import LARGEST_FILE, finite_number, is_int, read_json, to_json
-from stylegan3d.storage.files import LOCK, only_run, sha256_of, sweep, write_together
+from stylegan3d.storage.files import LOCK, only_run, reason, sha256_of, sweep, write_together
 from stylegan3d.storage.places import CARD, ENCODER, FORMAT, LABELS, MODEL, PAGE, bundled_model_path
 
 #: Of any number or list in an architecture, and of any network's levels.
@@ -192,7 +192,7 @@ def _read_card(folder: Path) -> Json:
         ) from None
     except (OSError, ValueError) as error:
         raise ModelError(
-            f"The card of the model '{folder}' cannot be read ({type(error).__name__}); "
+            f"The card of the model '{folder}' cannot be read ({reason(error)}); "
             "copy the model folder again."
         ) from error
     if not isinstance(card, dict) or card.get("format") != FORMAT:
@@ -221,9 +221,8 @@ def _read_tensors(path: Path) -> dict[str, Tensor]:
     try:
         tensors = load_file(path)
     except (SafetensorError, OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise ModelError(
-            f"'{path}' is damaged ({reason[:120]}); copy the model folder again."
+            f"'{path}' is damaged ({reason(error)}); copy the model folder again."
         ) from error
     for name, values in tensors.items():
         if values.is_floating_point() and not bool(torch.isfinite(values.float()).all()):
@@ -456,7 +455,7 @@ class NetworkFolder(Generic[Network]):
             card = read_json(folder / CARD, nan_is_none=True)
         except (OSError, ValueError) as error:
             raise ModelError(
-                f"'{folder}' holds no {self.kind} ({CARD}: {type(error).__name__}); choose a "
+                f"'{folder}' holds no {self.kind} ({CARD}: {reason(error)}); choose a "
                 f"folder that `stylegan3d {self.command} --export` wrote."
             ) from error
         if not isinstance(card, dict) or card.get("format") != self.format:
@@ -470,8 +469,8 @@ class NetworkFolder(Generic[Network]):
             self.check(card)
         except ValueError as error:
             raise ModelError(
-                f"'{folder / CARD}' lacks a part of a {self.kind}'s card ({error}); copy the whole "
-                "folder again."
+                f"'{folder / CARD}' lacks a part of a {self.kind}'s card ({reason(error)}); "
+                "copy the whole folder again."
             ) from error
         return card
 

@@ -18,7 +18,7 @@ from stylegan3d.cli import main as run_program
 from stylegan3d.cli.common import emit, log, progress, read_object
 from stylegan3d.cli.many import tell
 from stylegan3d.cohort import find_items
-from stylegan3d.cohort.run import FAILED, failed, read_record, run_cohort, write_table
+from stylegan3d.cohort.run import FAILED, row_of, run_cohort, write_table
 from stylegan3d.outputs.results import provenance
 from stylegan3d.pages.page import distributions, page, plain
 from stylegan3d.storage.about import version
@@ -94,7 +94,7 @@ def run(args: Sequence[str], **_: Any) -> int:
     tell(outcome.rows)
     rows = dict(zip(items, outcome.rows, strict=True))
     for name in dict.fromkeys(item.participant for item in items):
-        scans = [rows.get(i) or _row(out, i) for i in every if i.participant == name]
+        scans = [rows.get(i) or row_of(out, i, table) for i in every if i.participant == name]
         emit({}, [str(_page(out, name, scans))], as_json=False)
     return 2 if outcome.count(FAILED) else 0
 
@@ -155,14 +155,6 @@ def fits(path: Path, wished: JsonView) -> bool:
     return True
 
 
-def _row(out: Path, item: Item) -> Json:
-    """What is recorded of a scan."""
-    from stylegan3d.cohort.work import EXAMINATIONS
-
-    record = read_record(out.absolute(), item, EXAMINATIONS)
-    return record["row"] if record else failed(item, "It has no results yet; examine it again.")
-
-
 def _page(out: Path, participant: str, rows: Sequence[Json]) -> Path:
     """Write the page of a participant, with a part for each scan."""
     from markupsafe import Markup
@@ -187,13 +179,11 @@ def group(items: Sequence[Item], out: Path) -> int:
     from stylegan3d.outputs.report import DRAWN
     from stylegan3d.segmentation.classes import HEAD, title_of
 
-    rows = [_row(out, item) for item in items]
+    rows = [row_of(out, item, EXAMINATIONS) for item in items]
     done = [row for row in rows if "page" in row]
+    tell([row for row in rows if done or "seconds" in row])
     if not done:
-        raise StyleGAN3DError(
-            f"{out} has no results of these scans: work on the participants first."
-        )
-    tell(rows)
+        raise StyleGAN3DError(f"{out} has no results of these scans: examine them first.")
     plots = [
         distributions(f"{title_of(key)}, ml", [], [row[key] for row in done if key in row])
         for key in (HEAD, *DRAWN)

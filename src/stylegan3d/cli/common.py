@@ -41,6 +41,7 @@ from stylegan3d.recipe.model import TRUNCATION, Noise
 from stylegan3d.recipe.recipe import Edit, Label, Recipe, Source, Truncation
 from stylegan3d.settings.option import ExportSettings, options_of
 from stylegan3d.storage.encoding import LONGEST_NUMBER, read_json, to_plain
+from stylegan3d.storage.files import reason
 
 if TYPE_CHECKING:
     from stylegan3d.model.generator import Generator
@@ -543,7 +544,7 @@ def read_object(path: Path) -> Json:
         found = read_json(path)
     except (OSError, ValueError) as error:
         raise StyleGAN3DError(
-            f"{path} cannot be read as JSON ({type(error).__name__}); give a text file with one "
+            f"{path} cannot be read as JSON ({reason(error)}); give a text file with one "
             "JSON object."
         ) from error
     if not isinstance(found, dict):

@@ -270,7 +270,7 @@ PROJECTIONS = Table(
 
 
 def record_path(out: Path, item: Item, table: Table, ending: str = "json") -> Path:
-    """Path of a scan's record; with the ending "begun", the marker that writing has started."""
+    """Path of a scan's record; other endings: "begun" (writing has started), "failed" (why)."""
     readable = "".join(c if c.isalnum() else "-" for c in item.name)[-60:]
     short = hashlib.sha256(item.name.encode()).hexdigest()[:12]
     return out / table.records / f"{readable}-{short}.{ending}"
@@ -307,6 +307,15 @@ def read_record(out: Path, item: Item, table: Table) -> Json | None:
     return None
 
 
+def row_of(out: Path, item: Item, table: Table) -> Json:
+    """What is recorded of a scan: its results, or why it has none."""
+    if record := read_record(out, item, table):
+        return record["row"]
+    with suppress(OSError, ValueError):
+        return read_json(record_path(out, item, table, "failed"))
+    return failed(item, "It has no results yet; examine it.")
+
+
 def write_record(
     out: Path,
     item: Item,
@@ -321,7 +330,8 @@ def write_record(
     record = {"settings": settings, "inputs": inputs, "files": sizes, "row": row}
     atomic_write_text(record_path(out, item, table), to_json(record), overwrite=True)
     with suppress(OSError):
-        record_path(out, item, table, "begun").unlink(missing_ok=True)
+        for ending in ("begun", "failed"):
+            record_path(out, item, table, ending).unlink(missing_ok=True)
 
 
 def write_table(out: Path, table: Table, rows: Sequence[JsonView]) -> None:
@@ -454,6 +464,9 @@ def run_cohort(
             each = begun() if isinstance(pool, Here) else waiting
             for item, row in pool.each(do_one, job, each):
                 rows[item] = row if row is not LOST else failed(item, pool.loss)
+                if rows[item]["status"] == FAILED:  # to tell why, later and elsewhere
+                    path = record_path(out, item, table, "failed")
+                    atomic_write_text(path, to_json(rows[item]), overwrite=True)
                 progress(len(rows), len(items), item.name)
                 write_table(out, table, [rows[i] for i in items if i in rows])
     return Outcome([rows[item] for item in items], time.perf_counter() - started)

@@ -37,7 +37,7 @@ import numpy.typing as npt
 from stylegan3d.base import Json, ModelError, StyleGAN3DError
 from stylegan3d.geometry.space import Space, checked_space
 from stylegan3d.storage.encoding import from_json, read_json, to_plain
-from stylegan3d.storage.files import atomic_file, output_errors, write_together
+from stylegan3d.storage.files import atomic_file, output_errors, reason, write_together
 
 HEAD: Json = {"format": "stylegan3d-pack", "version": 1}
 TABLE, TEMPLATE = "dataset.json", "template.nii.gz"
@@ -164,8 +164,7 @@ def load_pack(path: str | Path) -> Pack:
             f"{path} cannot be read ({error.strerror}); check its permissions and its disk."
         ) from error
     except BROKEN as error:
-        why = str(error).partition("\n")[0][:120] or type(error).__name__
-        raise StyleGAN3DError(f"{path} is damaged and cannot be read ({why}); {AGAIN}.") from error
+        raise StyleGAN3DError(f"{path} is damaged ({reason(error)}); {AGAIN}.") from error
     if volumes.shape != (len(splits), *space.shape) or volumes.dtype != np.uint8:
         raise StyleGAN3DError(
             f"{path}: {file.name} {volumes.shape} does not fit its table of {len(splits)} rows; "

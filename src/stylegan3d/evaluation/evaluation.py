@@ -57,7 +57,7 @@ from stylegan3d.render.figures import COMPOSITE, SYNTHETIC, with_source_type
 from stylegan3d.settings.option import check_options
 from stylegan3d.storage.about import version
 from stylegan3d.storage.encoding import read_json, to_json
-from stylegan3d.storage.files import atomic_write_bytes, table_text
+from stylegan3d.storage.files import atomic_write_bytes, reason, table_text
 from stylegan3d.storage.places import MONTAGE
 
 SIDE_MM = 32.0
@@ -597,7 +597,7 @@ def read_evaluation(path: Path) -> Evaluated:
         return Evaluated(str(report["model"]["name"]), record, figures_by_part(report))
     except OSError as error:
         raise StyleGAN3DError(
-            f"'{file}' cannot be read ({type(error).__name__}); give the folder that `stylegan3d "
+            f"'{file}' cannot be read ({reason(error)}); give the folder that `stylegan3d "
             "evaluate --out` has written."
         ) from error
     except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:

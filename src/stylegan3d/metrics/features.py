@@ -26,6 +26,7 @@ from torch import Tensor
 from stylegan3d.base import SILENT, Progress, StyleGAN3DError
 from stylegan3d.devices import workers
 from stylegan3d.geometry.space import unit
+from stylegan3d.storage.files import reason
 
 # deepbet resamples the box around the brain (about 20 cm) to 256 voxels: about 0.8 mm each.
 FEATURE_MM = 1.0
@@ -56,9 +57,9 @@ def feature_network() -> Any:
         if network.state_dict()["down3.block2.double_conv.3.weight"].shape[0] != CHANNELS[-1]:
             raise ValueError("its layers have other sizes")
     except (ImportError, RuntimeError, ValueError, KeyError) as error:
-        reason = str(error).partition("\n")[0]
         raise StyleGAN3DError(
-            f"The feature network inside deepbet cannot be read ({reason}); install deepbet 1.0.2."
+            f"The feature network of deepbet cannot be read ({reason(error)}); install deepbet "
+            "1.0.2."
         ) from error
     return network.eval()
 

@@ -274,9 +274,8 @@ class Generator(Shown):
 
     def require(self, feature: str) -> None:
         """Raise ModelError with the reason if a feature is not supported, see `cannot`."""
-        reason = self.cannot.get(feature)
-        if reason is not None:
-            raise ModelError(reason)
+        if feature in self.cannot:
+            raise ModelError(self.cannot[feature])
 
     @cached_property
     def has_noise(self) -> bool:
@@ -820,10 +819,9 @@ def _build(files: ModelFiles, path: Path, device: torch.device, dtype: torch.dty
         check_labels(card.get("labels"), size)
         space = checked_space(card["space"]["shape"], card["space"]["affine"])
     except (KeyError, TypeError, ValueError, RuntimeError, ArithmeticError, IndexError) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0][:120]
         raise ModelError(
             f"The model '{path.name}' is incomplete or its card does not fit its weights "
-            f"({reason}); copy the model folder again."
+            f"({reason(error)}); copy the model folder again."
         ) from error
     return Generator(
         parts,

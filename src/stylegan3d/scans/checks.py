@@ -21,7 +21,7 @@ import numpy as np
 
 from stylegan3d.base import Doubt, ScanError
 from stylegan3d.geometry.space import MAX_VOXELS
-from stylegan3d.storage.files import LARGEST_RATIO, SUSPICIOUS, check_holes
+from stylegan3d.storage.files import LARGEST_RATIO, SUSPICIOUS, check_holes, reason
 from stylegan3d.storage.formats import MGH, PAIR, format_of, is_kind, is_packed
 
 MIN_VOXELS_PER_AXIS = 16
@@ -212,11 +212,7 @@ def _raw_header(path: Path, block: bytes) -> Any:
 
 def damaged(path: Path, error: Exception) -> ScanError:
     """The error for a truncated or corrupt file."""
-    detail = str(error).splitlines()[0] if str(error) else type(error).__name__
-    return ScanError(
-        f"{path} is damaged or cut short and cannot be read ({detail[:120].rstrip('.')}); "
-        "copy or export it again."
-    )
+    return ScanError(f"{path} is damaged or cut short ({reason(error)}); copy or export it again.")
 
 
 def check_content(path: Path) -> None:

@@ -479,7 +479,7 @@ def read_norms(path: Path) -> Norms:
         text = read_text(path)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise StyleGAN3DError(
-            f"{path} holds no norms ({error}): give a file or a table of people as "
+            f"{path} holds no norms ({reason(error)}): give a file or a table of people as "
             "docs/howto/norms.md describes it."
         ) from error
     table = list(csv.DictReader(io.StringIO(text), delimiter=separator_of(text)))

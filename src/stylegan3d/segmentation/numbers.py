@@ -42,6 +42,7 @@ from stylegan3d.segmentation.classes import (
 from stylegan3d.segmentation.inference import Segmentation, Segmenter, measures_of
 from stylegan3d.segmentation.norms import Norms, Score
 from stylegan3d.storage.encoding import read_json
+from stylegan3d.storage.files import reason
 from stylegan3d.storage.places import bundled_model_path
 
 if TYPE_CHECKING:
@@ -227,7 +228,7 @@ def bundled_reader() -> Reader:
         return reader_from(read_json(path))
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise StyleGAN3DError(
-            f"{path} cannot be read ({error}): install this program again."
+            f"{path} cannot be read ({reason(error)}): install this program again."
         ) from error
 
 

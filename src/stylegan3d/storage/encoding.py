@@ -26,7 +26,7 @@ import safetensors.numpy
 from safetensors import SafetensorError
 
 from stylegan3d.base import Json, StyleGAN3DError
-from stylegan3d.storage.files import read_file
+from stylegan3d.storage.files import read_file, reason
 
 # An indented list of numbers alone. A JSON string holds no raw line break, so text cannot match.
 _NUMBERS = re.compile(r"\[\n\s*(-?[\d.eE+-]+(?:,\n\s*-?[\d.eE+-]+)*)\n\s*\]")
@@ -64,6 +64,8 @@ def from_json(text: str | bytes, largest: int = LARGEST, *, nan_is_none: bool = 
         raise ValueError(f"the text has {len(text):,} characters, more than {largest:,}")
     if isinstance(text, bytes):
         text = text.decode("utf-8-sig")
+    if not text.strip():
+        raise ValueError("it is empty")
     if text.count("[") + text.count("{") > MOST_PARTS:
         raise ValueError(f"the text has more than {MOST_PARTS:,} parts")
     try:
@@ -283,16 +285,12 @@ def read_bytes(path: Path, error: type[StyleGAN3DError], largest: int = LARGEST_
     """
     try:
         return read_file(path, largest)
-    except ValueError:  # a NUL in the name
-        raise error(f"{path} is not a valid file name: choose another file.") from None
     except FileNotFoundError:
         raise error(f"{path} does not exist: check its name and folder.") from None
     except IsADirectoryError:
         raise error(f"{path} is a folder: choose a file in it.") from None
-    except PermissionError:
-        raise error(f"{path} may not be read: ask for permission or choose another file.") from None
-    except OSError as reason:
-        raise error(f"{path} cannot be read ({reason.strerror}): choose another file.") from None
+    except (OSError, ValueError) as wrong:  # ValueError: a NUL in the name
+        raise error(f"{path} cannot be read ({reason(wrong)}): choose another file.") from None
 
 
 def _split(data: bytes) -> tuple[dict, bytes]:

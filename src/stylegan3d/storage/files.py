@@ -564,7 +564,11 @@ def separator_of(text: str) -> str:
 
 def reason(error: Exception) -> str:
     """Why a file cannot be read, for a sentence that names it already."""
-    return getattr(error, "strerror", None) or str(error)
+    if isinstance(error, UnicodeError):
+        return "it is not text in UTF-8"
+    told = f"{error} is missing" if isinstance(error, KeyError) else str(error)
+    told = getattr(error, "strerror", None) or told.partition("\n")[0][:120].rstrip(".")
+    return told or type(error).__name__
 
 
 PIECE = 2**20

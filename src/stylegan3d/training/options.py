@@ -32,6 +32,7 @@ from stylegan3d.networks.config import (
 from stylegan3d.segmentation.classes import LESIONS, REGIONS, STRUCTURES, TISSUES
 from stylegan3d.settings.option import Option
 from stylegan3d.storage.encoding import read_json
+from stylegan3d.storage.files import reason
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -705,13 +706,9 @@ def read_settings(kind: type[S], path: str | Path) -> S:
     path = Path(path)
     try:
         data = read_json(path)
-    except OSError as error:
+    except (OSError, ValueError) as error:
         raise ModelError(
-            f"The settings '{path}' cannot be read ({error.strerror}); check the path."
-        ) from error
-    except (ValueError, RecursionError) as error:
-        raise ModelError(
-            f"The settings '{path}' are not JSON ({str(error).splitlines()[0]}); correct the file."
+            f"The settings '{path}' cannot be read as JSON ({reason(error)}); correct the file."
         ) from error
     return typed(kind, data)
 

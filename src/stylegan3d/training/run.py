@@ -26,7 +26,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from stylegan3d.base import SILENT, STOP_SIGNALS, Json, ModelError, Progress
 from stylegan3d.devices import eager
-from stylegan3d.storage.files import atomic_file, only_run, output_errors
+from stylegan3d.storage.files import atomic_file, only_run, output_errors, reason
 from stylegan3d.training.options import RunSettings, TrainingSettings
 from stylegan3d.training.team import Team
 
@@ -105,17 +105,17 @@ def load_checkpoint(
     except ModelError:  # intact, but unsuitable for this request
         raise
     except Exception as error:
-        kind = "missing" if isinstance(error, FileNotFoundError) else "damaged"
-        reason, cause = f"{kind} ({type(error).__name__})", error
+        lost = isinstance(error, FileNotFoundError)
+        why, cause = "missing" if lost else f"damaged ({reason(error)})", error
     try:
         return build(_read(before, device)), (
-            f"The checkpoint '{path}' is {reason}: going on from the one before it, "
+            f"The checkpoint '{path}' is {why}: going on from the one before it, "
             f"{PREVIOUS}; what was learned since is learned again."
         )
     except ModelError:
         raise
     except Exception:
-        raise ModelError(f"The checkpoint '{path}' is {reason}; start the run anew.") from cause
+        raise ModelError(f"The checkpoint '{path}' is {why}; start the run anew.") from cause
 
 
 def _read(path: Path, device: torch.device) -> Json:

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from stylegan3d.base import ModelError, StyleGAN3DError
 from stylegan3d.devices import choose_device
+from stylegan3d.storage.files import reason
 
 if TYPE_CHECKING:
     from stylegan3d.training.options import StyleGANSettings
@@ -178,9 +179,8 @@ def join_team(device: str = "auto") -> Team:
             'install it with `pip install "napari-stylegan3d[train]"`.'
         ) from None
     except (RuntimeError, ValueError, TypeError) as error:
-        reason = str(error).partition("\n")[0].rstrip(".")
         raise ModelError(
-            f"The {size} processes cannot train together ({reason}); "
+            f"The {size} processes cannot train together ({reason(error)}); "
             'start them as docs/howto/train.md, "Several processes", shows.'
         ) from error
 
