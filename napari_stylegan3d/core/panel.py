@@ -157,6 +157,7 @@ class Tabs(QTabWidget):
         self.setDocumentMode(True)
         self.tabBar().setDrawBase(False)
         self.tabBar().setAccessibleName("Panels")
+        self.tabBar().installEventFilter(controls.WHEEL_GUARD)
         self.panels = tuple(panels)
         for panel in self.panels:
             self.addTab(panel.scrolled(), panel.title)

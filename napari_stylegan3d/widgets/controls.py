@@ -327,7 +327,7 @@ class WheelGuard(QObject):
         return True
 
 
-_GUARD = WheelGuard()
+WHEEL_GUARD = WheelGuard()
 
 
 def named(widget: AnyWidget, name: str, tip: str = "") -> AnyWidget:
@@ -340,7 +340,7 @@ def named(widget: AnyWidget, name: str, tip: str = "") -> AnyWidget:
     widget.setToolTip(tip or _buttons().get(name, [""])[-1])
     if isinstance(widget, QComboBox | QAbstractSpinBox | QAbstractSlider):
         widget.setFocusPolicy(Qt.FocusPolicy.StrongFocus)  # the wheel gives none
-        widget.installEventFilter(_GUARD)
+        widget.installEventFilter(WHEEL_GUARD)
     if isinstance(widget, QComboBox):
         policy = QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
         widget.setSizeAdjustPolicy(policy)  # at once: Qt keeps the width of the first entries

@@ -776,6 +776,8 @@ def list_series(path: str | Path) -> list[Series]:
 def identity_of(path: Path, uid: str | None = None) -> dict[str, str]:
     """Who a DICOM series says that the patient is: `IDENTITY` with what it gives, or "".
 
+    Dates are YYYY-MM-DD.
+
     Raises
     ------
     ScanError
@@ -784,7 +786,9 @@ def identity_of(path: Path, uid: str | None = None) -> dict[str, str]:
     first = choose_series(path, list_series(path), uid).stack.slices[0][0]
     request = {"path": str(first.path), "words": [*IDENTITY.values(), "SOPClassUID"]}
     said = _decoder.ask(first.path, request, _seconds_for([first.path])).get("top", {})
-    return {word: str(said.get(keyword, "")).strip() for word, keyword in IDENTITY.items()}
+    told = {word: str(said.get(keyword, "")).strip() for word, keyword in IDENTITY.items()}
+    dates = (word for word, keyword in IDENTITY.items() if keyword.endswith("Date"))
+    return told | {w: re.sub(r"^(\d{4})(\d\d)(\d\d)$", r"\1-\2-\3", told[w]) for w in dates}
 
 
 def _files(path: Path, search: DicomSearch) -> Iterator[Path]:

@@ -97,6 +97,11 @@ def test_the_wheel_changes_no_value_without_the_focus(window):
         for angle in (120, -120):
             QApplication.sendEvent(widget, wheel(widget, angle))
             assert value_of(widget) == before, f"{name} changed by the wheel"
+    tabs = window.explorer.tabs.tabBar()
+    front = tabs.currentIndex()
+    for angle in (120, -120):
+        QApplication.sendEvent(tabs, wheel(tabs, angle))
+        assert tabs.currentIndex() == front
 
 
 def value_of(widget: QWidget) -> object:
