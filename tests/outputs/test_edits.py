@@ -2,11 +2,15 @@
 
 from types import SimpleNamespace
 
+import nibabel as nib
 import numpy as np
 import pytest
 from open_sides import scan_and_lesion
+from phantoms import SPACE, head
 
+from stylegan3d.base import OutputError
 from stylegan3d.outputs import projections, results
+from stylegan3d.recipe.recipe import Source
 from stylegan3d.scans import read_scan
 
 
@@ -26,3 +30,18 @@ def test_an_overlay_lies_as_its_scan_did_when_it_was_projected(tmp_path, monkeyp
     paths = tmp_path / "lesion.nii.gz", scan.space, tmp_path / "scan.nii.gz"
     _, volume = projections.second_over(recipe, *paths)
     np.testing.assert_array_equal(volume > 0, marked)
+
+
+def test_the_volume_that_was_projected_is_found_again_in_its_file(tmp_path, monkeypatch):
+    first, second = head(white=0.7), head(white=0.6)
+    path = tmp_path / "heads.nii.gz"
+    nib.Nifti1Image(np.stack([first, second], axis=-1), SPACE.affine).to_filename(path)
+    target = SimpleNamespace(space=SPACE, template=first)
+    aligned = read_scan(path, 1).align(target, skull="keep", bias_correction=False, pose="keep")
+    described = aligned.describe()
+    monkeypatch.setattr(results, "native_scan", lambda _recipe: described)
+    found = projections.scans_at_hand(path)._find(Source("projected", path=str(tmp_path)))
+    np.testing.assert_array_equal(found.data, second)
+    del described["volume"]
+    with pytest.raises(OutputError, match="is not the scan that was projected"):
+        projections.scans_at_hand(path)._find(Source("projected", path=str(tmp_path)))

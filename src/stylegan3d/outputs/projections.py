@@ -209,17 +209,11 @@ def scan_for(latent: Path, scans: Path | None) -> Path | None:
 def _candidates(path: str | Path, described: JsonView) -> list[Scan]:
     try:
         return [read_scan(path)]
-    except SeveralVolumes as several:
-        every = [read_scan(path, volume) for volume in range(several.count)]
-        # The file's hash is the same for all of its volumes; a note names the one.
-        notes = set(described.get("notes", []))
-        return [scan for scan in every if _volume_notes(scan) <= notes]
+    except SeveralVolumes:
+        volume = described.get("volume")
+        return [] if volume is None else [read_scan(path, volume)]
     except SeveralSeries as several:
         return [read_scan(path, series=one.uid) for one in several.series if one.usable]
-
-
-def _volume_notes(scan: Scan) -> set[str]:
-    return {text for text in facts_in(scan.notes) if text.startswith("Volume ")}
 
 
 def edit_files(

@@ -217,9 +217,10 @@ class AlignedScan(Shown):
         """Everything `native_image` needs, without the scan's file; plain values for JSON.
 
         Only the file name of the path is kept: folder names may identify patients. `origin` is
-        there unless the scan was acquired.
+        there unless the scan was acquired, `volume` where its file has several.
         """
-        made = {} if self.scan.origin == "acquired" else {"origin": self.scan.origin}
+        made: Json = {} if self.scan.origin == "acquired" else {"origin": self.scan.origin}
+        made |= {} if self.scan.volume is None else {"volume": self.scan.volume}
         return {
             "path": self.scan.path.name,
             "sha256": self.scan.sha256,

@@ -139,7 +139,8 @@ def read_scan(
         *([f"Volume {volume} of {count} (counted from 0)."] if count > 1 else []),
         *intensity_notes(data, contrast, path.name, names_agent(path)),
     ]
-    return Scan(data, affine, geometry, path, digest, notes, contrast, person, told.origin)
+    which = volume if count > 1 else None
+    return Scan(data, affine, geometry, path, digest, notes, contrast, person, told.origin, which)
 
 
 def scan_of_array(data: np.ndarray, affine: np.ndarray, name: str, told: Told = ACQUIRED) -> Scan:
@@ -223,7 +224,8 @@ def _read_dicom(
     name = f"series-{series.number or 0:04}-{sha256[:8]}{_SUFFIXES.get(contrast, '')}"
     place = (path.parent if path.is_file() else path) / name
     person, geometry = first.person, scanner_geometry(affine)
-    return Scan(data, affine, geometry, place, sha256, notes, contrast, person, told.origin)
+    which = volume if series.volumes > 1 else None
+    return Scan(data, affine, geometry, place, sha256, notes, contrast, person, told.origin, which)
 
 
 def _kinds(found: list[Series]) -> str:

@@ -43,6 +43,8 @@ class ScanData:
         Age and sex, from the DICOM header, the sidecar or participants.tsv.
     origin : {"acquired", "synthetic", "edited"}
         What its files say that it is; a doubt says how that is known.
+    volume : int or None
+        Which volume of several in its file, counted from 0.
     """
 
     data: np.ndarray
@@ -54,6 +56,7 @@ class ScanData:
     contrast: str = ""
     person: Person = field(default_factory=Person)
     origin: Origin = "acquired"
+    volume: int | None = None
 
     @property
     def doubts(self) -> list[Doubt]:
