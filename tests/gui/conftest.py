@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import gc
 import hashlib
 import importlib
@@ -331,6 +332,37 @@ def _modules_frozen(qapp: Any) -> None:
     # And the window itself, whenever a model is ready: what is frozen here stays so.
     viewing = importlib.import_module("napari_stylegan3d.app.viewing")
     vars(viewing)["set_aside"] = collected_young
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _short_ways(qapp: Any) -> None:
+    """What napari asks a hundred thousand times a test, answered the same with less of Python.
+
+    Private attributes of its models are looked up in the dictionary that holds them; what a
+    protocol asks for is found out once. And its window filters all events of the program for a menu
+    bar that is hidden, which it never is here.
+    """
+    import typing
+
+    from napari._qt.qt_main_window import _QtMainWindow
+    from napari.utils.events import EventedModel
+    from pydantic import BaseModel
+
+    known = object.__getattribute__
+    long_way = vars(BaseModel)["__getattr__"]
+
+    def short_way(self: Any, item: str) -> Any:
+        try:
+            return known(self, "__pydantic_private__")[item]
+        except (AttributeError, KeyError, TypeError):
+            return long_way(self, item)
+
+    BaseModel.__getattr__ = short_way
+    type.__setattr__(EventedModel, "events", property(lambda self: short_way(self, "_events")))
+    found_out = functools.cache(vars(typing)["_get_protocol_attrs"])
+    vars(typing)["_get_protocol_attrs"] = found_out
+    if "eventFilter" in vars(_QtMainWindow):
+        del _QtMainWindow.eventFilter
 
 
 @pytest.fixture(scope="session", autouse=True)

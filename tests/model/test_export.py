@@ -15,6 +15,7 @@ from tiny import tiny_generator
 from stylegan3d.base import ModelError, OutputError, StyleGAN3DError
 from stylegan3d.checkpoints.folder import write_folder
 from stylegan3d.cli import main
+from stylegan3d.model import export as exporting
 from stylegan3d.model.export import LARGEST_DIFFERENCE, WholeFlow, export
 from stylegan3d.model.generator import load
 from stylegan3d.networks.flow import FLOOR, Flow
@@ -80,6 +81,25 @@ def generator(request, tmp_path):
     return model_folder(KINDS[request.param](), tmp_path / "model")
 
 
+@pytest.fixture(scope="module")
+def recordings():
+    """What was recorded, by model: it takes seconds each time."""
+    return {}
+
+
+@pytest.fixture
+def recorded_once(recordings, monkeypatch):
+    """For tests of what is written rather than of what is recorded."""
+    record = exporting._recorded
+
+    def recorded(generator, to):
+        if generator.hash not in recordings:
+            recordings[generator.hash] = record(generator, to)
+        return recordings[generator.hash]
+
+    monkeypatch.setattr(exporting, "_recorded", recorded)
+
+
 def engine(generator, seed=1, psi=1.0):
     """What the engine makes of a seed: w and the volume."""
     w = generator.map(seed_z(generator, seed), truncation=psi)
@@ -96,31 +116,34 @@ def assert_same(made, wanted):
     assert np.abs(np.asarray(made) - wanted.numpy()).max() <= LARGEST_DIFFERENCE
 
 
-def test_torch_opens_what_was_recorded(generator, tmp_path):
-    out = tmp_path / "out"
-    made = export(generator, "torch-export", out)
-    assert made.difference <= LARGEST_DIFFERENCE
-    assert sorted(made.files) == sorted(path.name for path in out.iterdir())
+def test_torch_opens_what_was_recorded(tmp_path):
+    generators = {kind: model_folder(make(), tmp_path / kind) for kind, make in KINDS.items()}
+    for kind, generator in generators.items():
+        out = tmp_path / "out" / kind
+        made = export(generator, "torch-export", out)
+        assert made.difference <= LARGEST_DIFFERENCE
+        assert sorted(made.files) == sorted(path.name for path in out.iterdir())
+        torch.save(inputs(generator, 7, 0.5), tmp_path / f"{kind}.pt")
     code = (
         "import sys, torch\n"
-        "mapping, synthesis = (torch.export.load(sys.argv[1] + f'/{n}.pt2').module() "
+        "for kind in sys.argv[2:]:\n"
+        "    mapping, synthesis = (torch.export.load(f'{sys.argv[1]}/out/{kind}/{n}.pt2').module() "
         "for n in ('mapping', 'synthesis'))\n"
-        "given = torch.load(sys.argv[2])\n"
-        "w = mapping(*given); torch.save([w, synthesis(w)], sys.argv[2])\n"
+        "    file = f'{sys.argv[1]}/{kind}.pt'\n"
+        "    w = mapping(*torch.load(file)); torch.save([w, synthesis(w)], file)\n"
         "assert not any(name.startswith('stylegan3d') for name in sys.modules)"
     )
-    file = tmp_path / "given.pt"
-    torch.save(inputs(generator, 7, 0.5), file)
-    subprocess.run([sys.executable, "-c", code, out, file], check=True)
-    w, volume = torch.load(file)
-    expected_w, expected = engine(generator, 7, 0.5)
-    assert_same(w, expected_w)
-    assert_same(volume, expected)
-    assert (expected - engine(generator, 8)[1]).abs().max() > 10 * LARGEST_DIFFERENCE
-    text = (out / "README.md").read_text()
-    assert "encoder is not in it" in text
-    with pytest.raises(OutputError, match="exists already"):
-        export(generator, "torch-export", out)
+    subprocess.run([sys.executable, "-c", code, tmp_path, *KINDS], check=True)
+    for kind, generator in generators.items():
+        w, volume = torch.load(tmp_path / f"{kind}.pt")
+        expected_w, expected = engine(generator, 7, 0.5)
+        assert_same(w, expected_w)
+        assert_same(volume, expected)
+        assert (expected - engine(generator, 8)[1]).abs().max() > 10 * LARGEST_DIFFERENCE
+        out = tmp_path / "out" / kind
+        assert "encoder is not in it" in (out / "README.md").read_text()
+        with pytest.raises(OutputError, match="exists already"):
+            export(generator, "torch-export", out)
 
 
 def test_a_flow_on_the_whole_grid_is_the_flow_in_its_box():
@@ -188,7 +211,7 @@ def test_any_licence_is_named(tmp_path):
         assert front.get("license_name") == (licence if kind == "other" else None)
 
 
-def test_a_bundle_of_monai(tmp_path):
+def test_a_bundle_of_monai(recorded_once, tmp_path):
     """Its configuration says what to run; MONAI itself runs it in `make soak`."""
     generator = model_folder(tiny_generator(), tmp_path / "model")
     export(generator, "monai", tmp_path / "out")
@@ -221,7 +244,7 @@ def test_what_cannot_be_recorded_or_differs_is_said(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("to", ["hub", "torch-export"])
-def test_an_export_that_was_killed_between_files_is_begun_anew(tmp_path, to):
+def test_an_export_that_was_killed_between_files_is_begun_anew(recorded_once, tmp_path, to):
     generator, out = model_folder(tiny_generator(), tmp_path / "model"), tmp_path / "out"
     whole = export(generator, to, out)
     for name in whole.files[1:]:
@@ -233,7 +256,7 @@ def test_an_export_that_was_killed_between_files_is_begun_anew(tmp_path, to):
         export(generator, to, out)
 
 
-def test_the_command_says_what_was_written_and_what_is_left_out(tmp_path, capsys):
+def test_the_command_says_what_was_written_and_what_is_left_out(recorded_once, tmp_path, capsys):
     generator = model_folder(tiny_generator(), tmp_path / "model")
     words = ("model", "export", "--model", generator.folder, "--to", "torch-export")
     with pytest.raises(SystemExit) as end:

@@ -1,20 +1,23 @@
 """A packed data set of phantoms to train on, and what two states have in common."""
 
 import os
+import shutil
 from contextlib import contextmanager
 
 import numpy as np
 import pytest
 import torch
 from filelock import FileLock
+from small_anatomy import small_anatomy
 
 from stylegan3d.dataset.pack import load_pack, write_pack
 from stylegan3d.directions.attributes import measured_brains
 from stylegan3d.geometry.space import Space
 from stylegan3d.networks.autoencoder import AutoencoderConfig
 from stylegan3d.training import autoencoder, export, flow_export
-from stylegan3d.training.anatomy import find_anatomy
+from stylegan3d.training.anatomy import find_anatomy, fit_anatomy
 from stylegan3d.training.autoencoder import AutoencoderTask, export_autoencoder, train_autoencoder
+from stylegan3d.training.export import export_anatomy
 from stylegan3d.training.labels import learn_labels
 from stylegan3d.training.options import AutoencoderSettings
 from stylegan3d.training.run import load_run
@@ -37,6 +40,29 @@ def anatomy_folder(pack, tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
+def anatomy_models(pack, anatomy_folder, tmp_path_factory):
+    """Linear starts with details, `plain` and `calibrated`, as `train --export` writes them.
+
+    One folder for all workers; do not change it.
+    """
+    folder = of_all_workers(tmp_path_factory) / "anatomy-models"
+    with FileLock(f"{folder}.lock"), measuring_few_brains():
+        for name in ("plain", "calibrated"):
+            if not (folder / name).is_dir():
+                shutil.copytree(anatomy_folder, folder / f"fit-{name}" / "anatomy")
+                settings = small_anatomy(calibrate=name == "calibrated")
+                fit = fit_anatomy(pack, folder / f"fit-{name}", settings)
+                export_anatomy(fit, folder / name, "phantoms")
+    return folder
+
+
+def of_all_workers(tmp_path_factory):
+    """A folder that all processes of a run of the tests share."""
+    own = tmp_path_factory.getbasetemp()
+    return own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
+
+
+@pytest.fixture(scope="session")
 def even_pack(tmp_path_factory):
     """Of axes that can be halved three times."""
     return phantom_pack(tmp_path_factory.mktemp("even"), (24, 32, 24))
@@ -45,8 +71,7 @@ def even_pack(tmp_path_factory):
 @pytest.fixture(scope="session")
 def autoencoder_run(even_pack, tmp_path_factory):
     """A run of a small autoencoder, one for all workers; do not change it."""
-    own = tmp_path_factory.getbasetemp()
-    folder = (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "autoencoder"
+    folder = of_all_workers(tmp_path_factory) / "autoencoder"
     shape = AutoencoderConfig((24, 32, 24), 4, (8, 16, 16), (1, 1, 1))
     settings = AutoencoderSettings(
         steps=300, people=2, crops=1, side=24, warm_up=5, learning_rate=4e-3, decay=0.95

@@ -1,23 +1,19 @@
 """Calibration of a generator to its training people, without training."""
 
-import shutil
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 from scipy import ndimage
-from small_anatomy import small_anatomy
 
 from stylegan3d.base import ModelError
 from stylegan3d.geometry.space import unit
 from stylegan3d.model.generator import load
 from stylegan3d.networks.resampling import haar
 from stylegan3d.recipe.model import seed_latents
-from stylegan3d.training.anatomy import fit_anatomy
 from stylegan3d.training.export import (
     calibrate,
-    export_anatomy,
     find_toe,
     fine_contrast,
     set_contrast,
@@ -62,16 +58,12 @@ def test_fine_contrast_is_that_of_fine_structure_inside():
 
 
 @pytest.fixture(scope="module")
-def exported(pack, anatomy_folder, few_brains, tmp_path_factory):
+def plain(anatomy_models):
     """The linear start of a run, exported without calibration."""
-    folder = tmp_path_factory.mktemp("calibration")
-    shutil.copytree(anatomy_folder, folder / "run" / "anatomy")
-    fit = fit_anatomy(pack, folder / "run", small_anatomy(calibrate=False))
-    return export_anatomy(fit, folder / "plain", "phantoms"), folder
+    return load(anatomy_models / "plain", device="cpu")
 
 
-def test_a_calibrated_generator_keeps_the_details_variance(pack, exported):
-    plain, _ = exported
+def test_a_calibrated_generator_keeps_the_details_variance(pack, plain):
     synthesis = calibrate(plain, pack)
     texture = synthesis.detail_texture
     texture.contrast.zero_()
@@ -88,8 +80,7 @@ def test_a_calibrated_generator_keeps_the_details_variance(pack, exported):
     assert z.pow(4).mean() < 2.7
 
 
-def test_contrast_follows_people(pack, exported):
-    plain, _ = exported
+def test_contrast_follows_people(pack, plain):
     synthesis = calibrate(plain, pack)
     set_contrast(synthesis, plain, pack)
     logs, told = [], []
@@ -102,11 +93,8 @@ def test_contrast_follows_people(pack, exported):
     assert np.corrcoef(logs, told)[0, 1] > 0.3
 
 
-def test_a_model_is_calibrated_once_and_says_so(pack, anatomy_folder, exported):
-    plain, folder = exported
-    shutil.copytree(anatomy_folder, folder / "other" / "anatomy")
-    fit = fit_anatomy(pack, folder / "other", small_anatomy())
-    made = export_anatomy(fit, folder / "made", "phantoms")
+def test_a_model_is_calibrated_once_and_says_so(pack, anatomy_models, plain):
+    made = load(anatomy_models / "calibrated", device="cpu")
     assert made.config.detail_slope > 0
     assert made.config.toe
     assert made.hash != plain.hash
@@ -124,8 +112,7 @@ def test_a_model_is_calibrated_once_and_says_so(pack, anatomy_folder, exported):
     assert haar(found).isfinite().all()
 
 
-def test_what_has_no_details_is_not_calibrated(pack, exported):
-    plain, _ = exported
+def test_what_has_no_details_is_not_calibrated(pack, plain):
     bare = load(plain.folder, device="cpu")
     bare.synthesis.config = replace(bare.config, detail_basis=0)
     with pytest.raises(ModelError, match="no detail images"):

@@ -42,7 +42,7 @@ pytestmark = pytest.mark.usefixtures("few_brains")
 @pytest.fixture(scope="module")
 def run(even_pack, stage, tmp_path_factory):
     folder = tmp_path_factory.mktemp("diffusion")
-    return train_diffusion(even_pack, stage, folder, SHAPE, DiffusionSettings(steps=150, **SHORT))
+    return train_diffusion(even_pack, stage, folder, SHAPE, DiffusionSettings(steps=80, **SHORT))
 
 
 @pytest.fixture(scope="module")

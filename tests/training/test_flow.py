@@ -1,7 +1,6 @@
 """Training of a flow: pairs, resuming, and the generator that comes of it."""
 
 import os
-import shutil
 import signal
 from dataclasses import replace
 from functools import partial
@@ -9,7 +8,6 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
-from small_anatomy import small_anatomy
 from small_flow import SMALL, Texture
 
 from stylegan3d.base import ModelError
@@ -20,8 +18,7 @@ from stylegan3d.networks.flow import within
 from stylegan3d.networks.synthesis import MappingNetwork
 from stylegan3d.recipe.model import seed_latents
 from stylegan3d.training import flow_export, shape_matching
-from stylegan3d.training.anatomy import fit_anatomy
-from stylegan3d.training.export import export_anatomy, export_stylegan
+from stylegan3d.training.export import export_stylegan
 from stylegan3d.training.flow import (
     Cubes,
     FlowTask,
@@ -44,17 +41,16 @@ from stylegan3d.training.stylegan import train_stylegan
 
 pytestmark = pytest.mark.usefixtures("few_brains")
 ROUNDED = 0.03
+#: Steps after which a flow has learned something.
+LONG = 50
 # Relative rounding of float16, in which matched weights are written; they are below 2.
 FLOAT16 = 2**-10
 
 
 @pytest.fixture(scope="module")
-def generator(pack, anatomy_folder, few_brains, tmp_path_factory):
-    """A linear start with details, as `train --export` writes it."""
-    folder = tmp_path_factory.mktemp("flow")
-    shutil.copytree(anatomy_folder, folder / "run" / "anatomy")
-    fit = fit_anatomy(pack, folder / "run", small_anatomy())
-    return export_anatomy(fit, folder / "model", "phantoms")
+def generator(anatomy_models):
+    """A linear start with details."""
+    return load(anatomy_models / "calibrated", device="cpu")
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +61,7 @@ def pairs(generator, pack, tmp_path_factory):
 @pytest.fixture(scope="module")
 def trained(pairs, tmp_path_factory):
     """A run long enough to learn something."""
-    return train_flow(pairs, tmp_path_factory.mktemp("run"), FlowSettings(steps=60, **SMALL))
+    return train_flow(pairs, tmp_path_factory.mktemp("run"), FlowSettings(steps=LONG, **SMALL))
 
 
 @pytest.fixture(scope="module")
@@ -136,16 +132,16 @@ def test_cubes_lie_where_they_say(pairs):
 
 def test_it_learns_and_a_resumed_run_is_the_same(trained, pairs, tmp_path):
     whole = trained
-    start = Run(FlowTask(FlowSettings(steps=60, **SMALL), whole.task.grid), whole.device)
+    start = Run(FlowTask(FlowSettings(steps=LONG, **SMALL), whole.task.grid), whole.device)
     cubes = Cubes(pairs, 16, 4)
     before, after = start.measure(cubes), whole.measure(cubes)
     assert after["error at 0.5"] < 0.9 * before["error at 0.5"]
 
     def stop(done, total, figures):
-        if done == 30:
+        if done == LONG // 2:
             raise KeyboardInterrupt
 
-    config = FlowSettings(steps=60, save_seconds=0.0, **SMALL)
+    config = FlowSettings(steps=LONG, save_seconds=0.0, **SMALL)
     with pytest.raises(KeyboardInterrupt):
         train_flow(pairs, tmp_path / "parts", config, progress=stop)
     resumed = train_flow(pairs, tmp_path / "parts", resume=True)
@@ -165,7 +161,7 @@ def test_the_exported_generator_ends_with_the_flow(trained, with_flow, generator
     run, made, out = trained, with_flow, with_flow.folder
     assert made.config.flow_channels == (8, 8, 8)
     assert made.has_noise
-    assert made.card["training"]["flow"]["steps_done"] == 60
+    assert made.card["training"]["flow"]["steps_done"] == LONG
     assert "a rectified flow of 2 steps" in (out / "README.md").read_text(encoding="utf-8")
     w = seed_latents(made, [0])
     w[:, :, -6:] *= 2  # details enough for all of it
@@ -197,9 +193,9 @@ def test_a_models_flow_is_trained_on(with_flow, pairs, generator, pack, tmp_path
     run = train_flow(again, tmp_path / "run", resume=True)
     made = export_with_flow(run, model.folder, pack, tmp_path / "made", steps=2)
     told = made.card["training"]["flow"]
-    assert (told["steps_done"], told["begun_with"]["steps_done"]) == (1, 60)
+    assert (told["steps_done"], told["begun_with"]["steps_done"]) == (1, LONG)
     page = (tmp_path / "made" / "README.md").read_text(encoding="utf-8")
-    assert "The final flow was trained on 61 x 4 cubes of 16 voxels" in page
+    assert f"The final flow was trained on {LONG + 1} x 4 cubes of 16 voxels" in page
     w = seed_latents(made, [0])
     # Exported weights are bfloat16.
     torch.testing.assert_close(made.synthesis(w), model.synthesis(w), rtol=0, atol=0.02)
@@ -243,7 +239,7 @@ def test_a_straightened_flow_goes_its_teachers_way_in_one_step(generator, pack, 
     )
     again = make_trajectories(generator, teacher, pack, tmp_path / "run", count=24, steps=4)
     assert np.array_equal(again.ends, ways.ends)
-    config = replace(straight_config(teacher), steps=60, learning_rate=3e-3)
+    config = replace(straight_config(teacher), steps=40, learning_rate=3e-3)
     run = train_flow(ways, tmp_path / "run", config, start=start_of_run(teacher))
     untrained = Run(FlowTask.of(ways, config, start_of_run(teacher)), run.device)
     cubes = Cubes(ways, 16, 4)

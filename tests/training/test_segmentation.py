@@ -40,7 +40,7 @@ SMALL = {"widths": (16, 16), "warm_up": 5, "average_steps": 10.0, "learning_rate
 @pytest.fixture(scope="module")
 def trained(brains, tmp_path_factory):
     folder = tmp_path_factory.mktemp("run")
-    return train_segmentation(brains, folder, SegmentationSettings(steps=200, **SMALL))
+    return train_segmentation(brains, folder, SegmentationSettings(steps=110, **SMALL))
 
 
 @pytest.fixture(scope="module")

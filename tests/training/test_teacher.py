@@ -1,22 +1,20 @@
 """A StyleGAN learns from a teacher: it has its latents, draws its brains, and goes on as itself."""
 
 import copy
-import shutil
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
-from small_anatomy import small_anatomy
 from tolerances import LAYERS
 
 from stylegan3d.base import ModelError
+from stylegan3d.model.generator import load
 from stylegan3d.networks.anatomy import AnatomyNetwork
 from stylegan3d.networks.synthesis import TEXTURE_UNIT
 from stylegan3d.recipe.model import seed_latents
-from stylegan3d.training.anatomy import fit_anatomy
 from stylegan3d.training.data import as_input
-from stylegan3d.training.export import export_anatomy, export_stylegan
+from stylegan3d.training.export import export_stylegan
 from stylegan3d.training.options import tiny
 from stylegan3d.training.stylegan import train_stylegan
 
@@ -25,11 +23,8 @@ LESSONS = 90
 
 
 @pytest.fixture(scope="module")
-def teacher(pack, anatomy_folder, few_brains, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("teacher")
-    shutil.copytree(anatomy_folder, folder / "fit")
-    fit = fit_anatomy(pack, folder / "fit", small_anatomy(calibrate=False))
-    return export_anatomy(fit, folder / "model", "teacher")
+def teacher(anatomy_models):
+    return load(anatomy_models / "plain", device="cpu")
 
 
 def settings(**changes):
@@ -83,7 +78,8 @@ def test_noise_means_to_it_what_it_means_to_its_teacher(pack, teacher, tmp_path)
     flowing.synthesis = AnatomyNetwork(replace(teacher.config, flow_channels=(8, 8, 8)))
     flowing.synthesis.load_state_dict(teacher.synthesis.state_dict(), strict=False)
     flowing.synthesis.flow.noise_strength.fill_(1.0)
-    run = train_stylegan(pack, tmp_path / "run", settings(), teacher=flowing)
+    lessons = settings(steps=45, teacher_steps=45)
+    run = train_stylegan(pack, tmp_path / "run", lessons, teacher=flowing)
     pupil = run.averages["synthesis"]
     assert pupil.config.noise_bands
     rows = run.averages["mapping"](torch.randn(4, teacher.z_dim))[:, None].expand(-1, 4, -1)
@@ -98,15 +94,14 @@ def test_noise_means_to_it_what_it_means_to_its_teacher(pack, teacher, tmp_path)
     assert same < 0.95 * other
 
 
-def test_its_texture_and_deformation_are_its_teachers(pack, anatomy_folder, tmp_path):
-    shutil.copytree(anatomy_folder, tmp_path / "fit")
-    fit = fit_anatomy(pack, tmp_path / "fit", small_anatomy())
-    flowing = export_anatomy(fit, tmp_path / "model", "calibrated")
+def test_its_texture_and_deformation_are_its_teachers(pack, anatomy_models, tmp_path):
+    flowing = load(anatomy_models / "calibrated", device="cpu")
     calibrated = flowing.synthesis
     flowing.synthesis = AnatomyNetwork(replace(flowing.config, flow_channels=(8, 8, 8)))
     flowing.synthesis.load_state_dict(calibrated.state_dict(), strict=False)
     flowing.synthesis.flow.noise_strength.fill_(1.0)
-    run = train_stylegan(pack, tmp_path / "run", settings(), teacher=flowing)
+    few = settings(steps=6, teacher_steps=6)  # what is taken over is not learned
+    run = train_stylegan(pack, tmp_path / "run", few, teacher=flowing)
     pupil = run.averages["synthesis"]
     rows = run.averages["mapping"](torch.randn(8, flowing.z_dim))[:, None].expand(-1, 4, -1)
     shared = run.extra["teacher"]
@@ -134,7 +129,7 @@ def test_it_is_held_to_its_teachers_coarse_content_afterwards(pack, teacher, tmp
     away = {}
     for anchor in (0.0, 1000.0):
         told = []
-        chosen = settings(steps=20, teacher_steps=0, anchor=anchor, validate_every=20)
+        chosen = settings(steps=10, teacher_steps=0, anchor=anchor, validate_every=10)
         run = train_stylegan(
             pack,
             tmp_path / f"{anchor:g}",
@@ -147,13 +142,20 @@ def test_it_is_held_to_its_teachers_coarse_content_afterwards(pack, teacher, tmp
     assert away[1000.0] < 0.9 * away[0.0]
 
 
+SHORT = settings(steps=9, teacher_steps=5, validate_every=9)
+
+
+@pytest.fixture(scope="module")
+def whole(pack, teacher, tmp_path_factory):
+    """A run that was never stopped."""
+    return train_stylegan(pack, tmp_path_factory.mktemp("whole"), SHORT, teacher=teacher)
+
+
 @pytest.mark.parametrize("cut", [3, 7])
-def test_a_run_goes_on_with_its_own_teacher_alone(pack, teacher, tmp_path, cut):
-    short = settings(steps=9, teacher_steps=5, validate_every=9)
-    whole = train_stylegan(pack, tmp_path / "whole", short, teacher=teacher)
+def test_a_run_goes_on_with_its_own_teacher_alone(pack, teacher, whole, tmp_path, cut):
     left = iter([False] * cut)
     stop = lambda: next(left, True)  # noqa: E731
-    train_stylegan(pack, tmp_path / "cut", short, teacher=teacher, should_stop=stop)
+    train_stylegan(pack, tmp_path / "cut", SHORT, teacher=teacher, should_stop=stop)
     with pytest.raises(ModelError, match="give the same --teacher"):
         train_stylegan(pack, tmp_path / "cut", resume=True)
     resumed = train_stylegan(pack, tmp_path / "cut", teacher=teacher, resume=True)

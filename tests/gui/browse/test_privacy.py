@@ -12,6 +12,7 @@ from stylegan3d.model.generator import load, packed_synthesis
 from stylegan3d.recipe.recipe import Recipe, Source
 from stylegan3d.storage.places import PRIVACY
 
+UNPAINTED = True
 TRAINING = range(8)
 
 

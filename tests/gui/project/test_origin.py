@@ -14,6 +14,7 @@ from stylegan3d.recipe.recipe import Edit
 from stylegan3d.session.snapshot import SavedScan, plain_of, read_part
 from stylegan3d.storage.about import EDITED_SCAN
 
+UNPAINTED = True
 NAME = "sub-07_desc-editedScan"
 CAPTION = f"Edited scan: {NAME}\n{EDITED_SCAN}"
 

@@ -21,6 +21,7 @@ from stylegan3d.scans.aligned import PreparedBrain
 from stylegan3d.scans.alignment import Template
 from stylegan3d.session.case import Case, Choice
 
+UNPAINTED = True
 SHAPE = (64, 64, 64)
 MEAN = np.random.default_rng(0).uniform(size=SHAPE).astype(np.float32)
 
