@@ -213,7 +213,7 @@ def test_any_licence_is_named(tmp_path):
 
 def test_a_bundle_of_monai(recorded_once, tmp_path):
     """Its configuration says what to run; MONAI itself runs it in `make soak`."""
-    generator = model_folder(tiny_generator(), tmp_path / "model")
+    generator = model_folder(tiny_generator(label_dim=3), tmp_path / "model")
     export(generator, "monai", tmp_path / "out")
     metadata = json.loads((tmp_path / "out" / "configs" / "metadata.json").read_text())
     assert metadata["version"] == "0.2"
@@ -222,6 +222,9 @@ def test_a_bundle_of_monai(recorded_once, tmp_path):
     given = {"numpy": np, "torch": torch}
     z = eval(config["z"][1:].replace("@seed", "1"), given)
     assert torch.equal(z, seed_z(generator, 1))
+    assert config["label"] == [0, 0, 0]
+    assert "[@label]" in config["volume"]
+    assert metadata["network_data_format"]["inputs"]["label"]["spatial_shape"] == [3]
     assert (tmp_path / "out" / "models" / "synthesis.pt2").is_file()
     assert "CC BY-SA 4.0" in (tmp_path / "out" / "LICENSE").read_text()
 
@@ -288,13 +291,14 @@ def test_onnx_runtime_makes_the_same_volume(generator, tmp_path):
 
 
 @pytest.mark.soak
-def test_monai_runs_the_bundle(tmp_path):
+@pytest.mark.parametrize("labels", [0, 3])
+def test_monai_runs_the_bundle(labels, tmp_path):
     pytest.importorskip("monai")
     import nibabel as nib
 
     from stylegan3d.geometry.space import to_display
 
-    generator = model_folder(tiny_generator(), tmp_path / "model")
+    generator = model_folder(tiny_generator(label_dim=labels), tmp_path / "model")
     export(generator, "monai", tmp_path / "out")
     command = "-m monai.bundle run --config_file configs/inference.json --bundle_root . --seed 3"
     subprocess.run([sys.executable, *command.split()], cwd=tmp_path / "out", check=True)

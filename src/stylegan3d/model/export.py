@@ -200,6 +200,7 @@ def export(
     data, difference = _recorded(generator, to)
     facts = {"card": generator.card, "generator": generator, "to": to, "left_out": left_out}
     facts |= {"difference": difference, "torch": torch.__version__, "numpy": np.__version__}
+    facts["taken"] = _taken(generator)
     written = {out / places[name]: content for name, content in data.items()}
     written |= {out / n: plain(template, **facts).encode() for n, template in templates.items()}
     write_together(written, overwrite=overwrite)
