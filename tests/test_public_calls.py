@@ -1,5 +1,7 @@
 """What a script gets wrong is answered in a sentence; what it prints is short."""
 
+import json
+import math
 import pickle
 import warnings
 from dataclasses import make_dataclass
@@ -10,9 +12,14 @@ import torch
 
 import stylegan3d
 from stylegan3d.base import StyleGAN3DError, brief_repr
+from stylegan3d.cohort import find_items
+from stylegan3d.directions.people import read_value_table
 from stylegan3d.evaluation.evaluation import evaluate
+from stylegan3d.evaluation.groups import compare_table
 from stylegan3d.evaluation.settings import EvaluationSettings
 from stylegan3d.recipe.latents import Latent
+from stylegan3d.recipe.model import Label
+from stylegan3d.segmentation.scans import segment_scan
 
 
 def zeros(generator):
@@ -68,7 +75,14 @@ def brain(generator):
         (lambda G: stylegan3d.project(G, brain(G), noise=-5), "a whole number from 0 to"),
         (lambda G: stylegan3d.pca_directions(G, 2, seed=-1), "seed must be a whole number"),
         (lambda G: stylegan3d.similarity(brain(G), brain(G)[1:], brain(G) > 0), "of one grid"),
-        (lambda G: evaluate(G, None, EvaluationSettings(samples=3)), "samples is 3, but must be"),
+        (lambda G: evaluate(G, None, EvaluationSettings(samples=3)), "pack must be Pack, not None"),
+        (lambda G: segment_scan(brain(G)), "missing a required argument: 'scan'"),
+        (lambda G: segment_scan("network", brain(G)), "segmenter must be Segmenter, not str"),
+        (lambda G: compare_table(brain(G), "group"), "missing a required argument: 'hold_fixed'"),
+        (lambda G: find_items("scans"), "paths must be Sequence, not str"),
+        (lambda G: read_value_table(brain(G)), "path must be str or Path, not ndarray"),
+        (lambda G: stylegan3d.seed_latents(G, [[1]]), "seed must be a whole number"),
+        (lambda G: G.synthesize(rows(G)[:0]), "shape .0, "),
     ],
 )
 def test_a_wrong_argument_is_one_sentence(call, says, tiny_generator):
@@ -82,6 +96,11 @@ def test_right_arguments_of_other_types_are_taken(tiny_generator, tmp_path):
     w = stylegan3d.seed_latents(G, np.arange(2), truncation=np.float32(1))
     assert torch.equal(w, stylegan3d.seed_latents(G, (0, 1)))
     assert torch.equal(stylegan3d.mix(w[:1], w[1:], 1), w[1:])
+    assert stylegan3d.Source(seed=np.int64(3)) == stylegan3d.Source(seed=3)
+    label = Label.of({"age": np.int64(70)}).to_plain()
+    assert json.dumps(label) == '{"age": 70}'
+    assert math.isnan(stylegan3d.similarity(np.nan * brain(G), brain(G), brain(G))["psnr"])
+    assert len(find_items([str(tmp_path / "a.nii.gz")])) == 1
 
 
 def test_what_a_script_calls_can_be_sent_to_another_process():
@@ -107,6 +126,7 @@ def test_printed_results_are_short(tiny_generator):
     assert len(text) < 1000
     directions = stylegan3d.pca_directions(tiny_generator, components=2, samples=20)
     assert len(repr(directions)) < 1000
+    assert repr(stylegan3d.Renderer(tiny_generator)) == f"<Renderer of {tiny_generator!r}>"
     rendered = stylegan3d.Renderer(tiny_generator).render(w)
     assert f"space={tiny_generator.space!r}," in repr(rendered)
     assert f"{'x'.join(map(str, tiny_generator.shape))} voxels of " in repr(rendered)

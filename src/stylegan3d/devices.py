@@ -113,7 +113,7 @@ def _cpu_multiplies(dtype: torch.dtype) -> bool:
     return dtype != torch.bfloat16 or not is_x86 or cpu_has_bfloat16()
 
 
-def choose_device(name: str) -> torch.device:
+def choose_device(name: str | torch.device) -> torch.device:
     """A torch device from its name; "auto" for the one in `DEVICE`, else the best available one."""
     name = os.environ.get(DEVICE, "auto") if name == "auto" else name
     if name == "auto":

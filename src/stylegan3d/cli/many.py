@@ -113,17 +113,8 @@ def edit_many(
 ) -> None:
     """Edit every scan of a folder or list of latent files; exit status 2 if one failed.
 
-    Parameters
-    ----------
-    latents : Path
-    recipe : Recipe
-        Whose source is each latent file in turn.
-    strength : float
-        Of each scan's own detail, above 0 to 1.
-    generator : Generator
-    written : Volumes
-        `written.scan` is the folder of the scans.
-    jobs : int
+    Each latent file in turn is the source of `recipe`; `strength` (above 0 to 1) is that of the
+    scan's own detail, `written.scan` the folder of the scans.
     """
     from stylegan3d.cohort.work import EDITS, edit_item, find_latents
 

@@ -29,6 +29,7 @@ from stylegan3d.pools import LOST, Here, open_pool
 from stylegan3d.scans.sources import find_sources
 from stylegan3d.scans.verdicts import VERDICTS
 from stylegan3d.storage.bids import place_of
+from stylegan3d.storage.checked import answering
 from stylegan3d.storage.encoding import read_json, to_json
 from stylegan3d.storage.files import (
     NoLocks,
@@ -103,6 +104,7 @@ def holds_scans(path: Path) -> bool:
     return path.suffix.lower() in LISTS
 
 
+@answering
 def find_items(paths: Sequence[Path]) -> list[Item]:
     """The scans of folders (BIDS trees or plain ones), lists and single files, in order.
 
@@ -118,7 +120,7 @@ def find_items(paths: Sequence[Path]) -> list[Item]:
         If there is no scan, or a list cannot be read.
     """
     items: list[Item] = []
-    for path in paths:
+    for path in map(Path, paths):
         if path.is_dir():
             items += _of_folder(path)
         elif path.suffix.lower() in LISTS:
@@ -402,6 +404,7 @@ class Outcome:
         return sum(row["status"] == status for row in self.rows)
 
 
+@answering
 def run_cohort(
     items: Sequence[Item],
     out: Path,

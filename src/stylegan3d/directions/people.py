@@ -26,6 +26,7 @@ import numpy as np
 from stylegan3d.base import Doubt, Json, JsonView, ModelError, Note, RecipeError
 from stylegan3d.measures.attributes import MEASURES, measure_attributes
 from stylegan3d.recipe.recipe import Edit, Recipe, Source, Truncation, leads_out
+from stylegan3d.storage.checked import answering
 from stylegan3d.storage.encoding import LONGEST_NUMBER, read_bytes, short_repr
 from stylegan3d.storage.files import separator_of
 from stylegan3d.storage.formats import scan_stem
@@ -556,6 +557,7 @@ class ValueTable:
         return [brain_source(text, self.path.parent, projected or {}) for text in self.brains]
 
 
+@answering
 def read_value_table(path: str | Path) -> ValueTable:
     """Read a table separated by commas, semicolons or tabs, with a header.
 

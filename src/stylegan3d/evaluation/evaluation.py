@@ -56,6 +56,7 @@ from stylegan3d.pages.page import Markup, curves, distributions, interval_bar
 from stylegan3d.render.figures import COMPOSITE, SYNTHETIC, with_source_type
 from stylegan3d.settings.option import check_options
 from stylegan3d.storage.about import version
+from stylegan3d.storage.checked import answering
 from stylegan3d.storage.encoding import read_json, to_json
 from stylegan3d.storage.files import atomic_write_bytes, reason, table_text
 from stylegan3d.storage.places import MONTAGE
@@ -332,6 +333,7 @@ SECONDS = "measured_in_s"
 LABELLED = "conditions"
 
 
+@answering
 def evaluate(
     subject: Subject | Generator,
     pack: Pack,

@@ -48,6 +48,7 @@ from stylegan3d.render.renderer import Renderer
 from stylegan3d.segmentation.classes import title_of
 from stylegan3d.segmentation.numbers import HEAD, label_brain
 from stylegan3d.settings.option import check_options
+from stylegan3d.storage.checked import answering
 from stylegan3d.storage.encoding import to_json
 from stylegan3d.storage.files import table_text, write_together
 from stylegan3d.storage.volumes import make_image, volume_files
@@ -833,6 +834,7 @@ def _plain(name: str) -> str:
 DIRECTION = "direction.safetensors"
 
 
+@answering
 def compare_table(
     table: ValueTable,
     by: str,

@@ -49,13 +49,13 @@ def similarity(a: np.ndarray, b: np.ndarray, mask: np.ndarray) -> dict[str, floa
         raise StyleGAN3DError("The mask is empty, so no voxels can be compared.")
     inside_a, inside_b = a[mask].astype(np.float64), b[mask].astype(np.float64)
     error = float(np.mean((inside_a - inside_b) ** 2))
-    psnr = 10 * np.log10(1 / error) if error > 0 else float("inf")
+    psnr = 10 * np.log10(1 / error) if error else float("inf")
     spread = float(inside_a.std() * inside_b.std())
     covariance = float(np.mean((inside_a - inside_a.mean()) * (inside_b - inside_b.mean())))
     return {
         "psnr": float(psnr),
         "ssim": float(ssim_map(a, b)[mask].mean()),
-        "ncc": covariance / spread if spread > 0 else 0.0,
+        "ncc": covariance / spread if spread else 0.0,
         "mae": float(np.mean(np.abs(inside_a - inside_b))),
     }
 

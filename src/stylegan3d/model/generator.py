@@ -494,7 +494,7 @@ class Generator(Shown):
 
     def _taken(self, name: str, latent: Tensor, *shape: int) -> Tensor:
         """A latent [n, *shape] where and as the networks take it; ModelError if they cannot."""
-        if tuple(latent.shape[1:]) != shape:
+        if tuple(latent.shape[1:]) != shape or not len(latent):
             raise ModelError(
                 f"The latent {name} has shape {tuple(latent.shape)}, but this generator takes (n, "
                 f"{', '.join(map(str, shape))})."
@@ -728,7 +728,7 @@ def packed_synthesis(generator: Generator, w: Tensor, noise: Noise = "fixed") ->
 
 def load(
     path: str | Path | None = None,
-    device: str = "auto",
+    device: str | torch.device = "auto",
     dtype: str = "auto",
     frame: Frame | str | None = None,
 ) -> Generator:
@@ -740,7 +740,7 @@ def load(
         A model folder, the name of a bundled model (`bundled_models`), or a network file (.pkl) of
         the original 3D-StyleGAN, which is read as data without executing anything in it. None loads
         the default bundled model. "hf://ORGANISATION/NAME" is fetched from the Hugging Face Hub.
-    device : str
+    device : str or torch.device
         "auto", "cpu", "cuda", "cuda:1", "mps". "auto" uses a GPU if there is one.
     dtype : str
         Precision of the feature maps: "auto" (float32), "float32", "bfloat16", "float16". The

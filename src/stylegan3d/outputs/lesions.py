@@ -18,6 +18,7 @@ from stylegan3d.scans.scan import Scan
 from stylegan3d.scans.verdicts import withheld
 from stylegan3d.segmentation.inference import Segmenter, bundled_lesions
 from stylegan3d.segmentation.scans import OnGrid, map_files
+from stylegan3d.storage.checked import answering
 from stylegan3d.storage.places import TEMPLATE, bundled_model_path
 
 NO_LESIONS = "No lesion was found; small or faint ones may be missed."
@@ -70,6 +71,7 @@ class LesionsOfScan(Shown):
         return map_files(path, self.image, scan, network, what, titles, more, self.steps)
 
 
+@answering
 def lesions_of_scan(
     scan: Scan,
     network: Segmenter | None = None,

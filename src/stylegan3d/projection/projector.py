@@ -60,6 +60,7 @@ from stylegan3d.scans.aligned import AlignedScan
 from stylegan3d.scans.pose import NO_POSE, Pose
 from stylegan3d.scans.verdicts import withheld
 from stylegan3d.settings.option import check_options
+from stylegan3d.storage.checked import answering
 from stylegan3d.storage.encoding import short_repr
 
 # Budgets of a projection and its estimated duration.
@@ -81,6 +82,7 @@ def step_count(budget: str, steps: int | None, start: str, method: str) -> int:
     return BUDGETS[budget] * (FROM_AVERAGE if start == "average" else 1)
 
 
+@answering
 def estimate_seconds(
     generator: Generator,
     budget: str = Choices.budget,
@@ -469,6 +471,7 @@ class Uncertainty:
     seconds: float
 
 
+@answering
 def uncertainty(
     generator: Generator,
     aligned: Aligned | np.ndarray,

@@ -218,7 +218,7 @@ def seed_latents(
     if not len(seeds):
         raise RecipeError("seed_latents: give at least one seed.")
     for seed in seeds:
-        check_seed(np.asarray(seed).item(), "A seed")
+        check_seed(seed, "A seed")
         z = seed_z(generator, seed)
         # One at a time: in a batch of another size a matrix product may round differently.
         rows.append(generator.map(z, label, truncation, truncation_layers))
@@ -529,7 +529,10 @@ class Label:
             )
         checked = [_check_value(name, value) for name, value in self.values]
         object.__setattr__(self, "values", tuple(sorted(checked, key=lambda pair: pair[0])))
-        numbers = tuple(_check_number(value) for value in self.numbers)
+        numbers = tuple(map(finite_number, self.numbers))
+        if None in numbers:
+            given = short_repr(self.numbers)
+            raise RecipeError(f"A label's numbers must be finite numbers, not {given}.")
         object.__setattr__(self, "numbers", numbers)
 
     @classmethod
@@ -599,11 +602,4 @@ def _check_value(name: Any, value: Any) -> tuple[str, str | int | float]:
         raise RecipeError(
             f"The label {name} must be text or a finite number, not {short_repr(value)}."
         )
-    return name, value
-
-
-def _check_number(value: Any) -> float:
-    number = finite_number(value)
-    if number is None:
-        raise RecipeError(f"A label's numbers must be finite numbers, not {short_repr(value)}.")
-    return number
+    return name, getattr(value, "item", lambda: value)()  # of numpy

@@ -217,6 +217,9 @@ class Renderer:
         The scans whose own detail recipes can show, see `recipes.py`.
     """
 
+    def __repr__(self) -> str:
+        return f"<Renderer of {self.generator!r}>"
+
     @answering
     def __init__(self, generator: Generator, details: Details | None = None) -> None:
         keep_large_blocks()

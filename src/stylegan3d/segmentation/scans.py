@@ -24,6 +24,7 @@ from stylegan3d.segmentation.norms import Norms
 from stylegan3d.segmentation.numbers import COLUMNS, Labelled, Numbers, label_brain, lines_of
 from stylegan3d.storage.about import PROGRAM, Origin, version
 from stylegan3d.storage.bids import OWN_GRID, source_uri
+from stylegan3d.storage.checked import answering
 from stylegan3d.storage.encoding import to_json
 from stylegan3d.storage.files import table_text as text_of_rows
 from stylegan3d.storage.places import TEMPLATE, bundled_model_path
@@ -124,6 +125,7 @@ class Wanted:
         return Person(known.age if self.age is None else self.age, self.sex or known.sex)
 
 
+@answering
 def segment_scan(
     segmenter: Segmenter,
     scan: Scan | AlignedScan,

@@ -32,6 +32,7 @@ from stylegan3d.segmentation.classes import (
 )
 from stylegan3d.segmentation.inference import Segmenter, bundled_structures
 from stylegan3d.segmentation.scans import map_files
+from stylegan3d.storage.checked import answering
 
 NAMED = "Labelling structures"
 MM, MARGIN_MM = 1.0, 6.0
@@ -97,6 +98,7 @@ class StructuresOfScan(Shown):
         return map_files(path, self.image, scan, network, "Structures", TITLES, more, self.notes)
 
 
+@answering
 def structures_of_scan(
     scan: Scan, network: Segmenter | None = None, *, progress: Progress = SILENT
 ) -> StructuresOfScan:

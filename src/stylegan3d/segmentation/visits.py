@@ -33,6 +33,7 @@ from stylegan3d.segmentation.classes import ALL_MEASURES, BRAIN, HEAD
 from stylegan3d.segmentation.inference import Segmentation
 from stylegan3d.segmentation.norms import Norms, Repeats, bundled_repeats
 from stylegan3d.segmentation.numbers import Labelled, label_brain, region_measures
+from stylegan3d.storage.checked import answering
 from stylegan3d.storage.places import TEMPLATE, bundled_model_path
 
 #: Folds of two scans of one person agreed by 0.85 (slices of 3 mm) to 0.98, those of two persons by
@@ -144,6 +145,7 @@ class Visits:
         }
 
 
+@answering
 def visits_of_scans(
     first: Scan,
     second: Scan,

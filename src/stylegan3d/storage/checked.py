@@ -48,7 +48,7 @@ def _share(value: Any) -> float:
 def _whole(value: Any) -> int:
     if not is_int(value) or value < 0:
         raise ValueError("must be a whole number from 0")
-    return value
+    return int(value)
 
 
 #: Text that is not empty; a finite number, as float; one from 0 to 1; a whole number from 0.
@@ -102,7 +102,7 @@ _LIKE: dict[str, tuple[Any, ...]] = {
 }
 #: Those of which a value is an instance by its class's name. Of all others anything is taken.
 NAMED = {"str", "ndarray", "Tensor", "Generator", "Scan", "Recipe", "Latent", "Directions", "Space"}
-NAMED |= {"SpatialImage", "Pack", "Rendered", "Frame", "Delta"}
+NAMED |= {"SpatialImage", "Pack", "Rendered", "Frame", "Delta", "AlignedScan", "Segmenter"}
 
 
 def answering(function: Callable[..., T]) -> Callable[..., T]:
@@ -186,17 +186,14 @@ def _sentence(reason: ValidationError, called: str) -> str:
     errors = reason.errors(include_url=False)
     where, what = errors[0]["loc"], errors[0]["type"]
     owner, name = _named(where[:-1], called), where[-1] if where else ""
-    an = "An" if owner[0] in "aeiou" else "A"
     if what == "missing" and isinstance(name, str):
         lacking = [str(e["loc"][-1]) for e in errors if e["type"] == what]
-        return f"This {owner} lacks {' and '.join(lacking)}: add it."
+        return f"{owner} lacks {' and '.join(lacking)}: add it."
     if what == "unexpected_keyword_argument":
-        return f"{an} {owner} has no field {short_repr(name)}: correct its name, or leave it out."
+        return f"{owner} has no field {short_repr(name)}: correct its name, or leave it out."
     given = short_repr(errors[0]["input"])
     if what == "dataclass_type":
-        whole = _named(where, called)
-        an = "An" if whole[0] in "aeiou" else "A"
-        return f"{an} {whole} must be a JSON object in braces, not {given}."
+        return f"{_named(where, called)} must be a JSON object in braces, not {given}."
     if what == "tuple_type":
         must = "must be a list"
     elif what in ("missing", "too_long"):
@@ -207,13 +204,12 @@ def _sentence(reason: ValidationError, called: str) -> str:
         must = errors[0]["msg"].replace("Input should", "must")
     if not isinstance(name, str):
         owner, name = _named(where[:-2], called), where[-2]
-        an = "An" if owner[0] in "aeiou" else "A"
-    return f"{an} {owner}'s {name} {must}, not {given}."
+    return f"{owner}'s {name} {must}, not {given}."
 
 
 def _named(where: Sequence[str | int], called: str) -> str:
-    """What the part at a place is called: "source", and "edit" for one of the edits."""
+    """What the part at a place is called: "A source", and "An edit" for one of the edits."""
     names = [part for part in where if isinstance(part, str)]
-    if not names:
-        return called
-    return names[-1] if isinstance(where[-1], str) else names[-1].removesuffix("s")
+    if names:
+        called = names[-1] if isinstance(where[-1], str) else names[-1].removesuffix("s")
+    return f"{'An' if called[0] in 'aeiou' else 'A'} {called}"

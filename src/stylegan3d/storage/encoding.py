@@ -14,6 +14,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import numbers
 import re
 import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -161,12 +162,12 @@ def to_json(value: Any) -> str:
 
 def is_int(value: Any) -> bool:
     """Whether a value is a whole number; a truth value is none."""
-    return isinstance(value, int) and not isinstance(value, bool)
+    return isinstance(value, numbers.Integral) and not isinstance(value, bool)
 
 
 def finite_number(value: Any) -> float | None:
     """A finite number as float; None for anything else, truth values and huge integers included."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
         return None
     try:
         number = float(value)
