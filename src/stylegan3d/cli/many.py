@@ -42,11 +42,7 @@ def project_many(
 
     items = _without_results(find_items(paths), written.out)
     generator = open_generator()
-    work = partial(
-        project_item,
-        model=_absolute(written.model),
-        cache=None if cache is None else cache.absolute(),
-    )
+    work = partial(project_item, model=_absolute(written.model), cache=cache and cache.absolute())
     settings = {"choices": choices.to_dict(), "model": generator.hash, "frame": written.frame}
     about = {"model": common.model_entry(generator)}
     words = "Projecting", "projected"
@@ -150,17 +146,8 @@ def _run(
     from stylegan3d.cohort.run import DONE, FAILED, KEPT
 
     with common.progress(words[0]) as report:
-        outcome = run_cohort(
-            items,
-            out,
-            work,
-            settings,
-            table=table,
-            overwrite=options.overwrite,
-            progress=report,
-            jobs=jobs,
-            scheduler=scheduler,
-        )
+        how: Json = {"jobs": jobs, "scheduler": scheduler, "overwrite": options.overwrite}
+        outcome = run_cohort(items, out, work, settings, table=table, progress=report, **how)
     tell(outcome.rows)
     counts = {status: outcome.count(status) for status in (DONE, KEPT, FAILED)}
     lines = [
