@@ -174,7 +174,7 @@ LABELS = ("colormap", "contour", "selected_label", "show_selected_label")
 PLACE = ("scale", "translate")
 
 #: Ray casting is slow without a graphics card: the 3D view is updated after this pause.
-SETTLE_MS = 150
+SETTLE_MS = 50
 #: The same during a drag, and after a preview, when the next change is imminent: to cast rays
 #: meanwhile would hold up the full volume.
 DRAG_MS = 500
