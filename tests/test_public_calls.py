@@ -17,6 +17,7 @@ from stylegan3d.directions.people import read_value_table
 from stylegan3d.evaluation.evaluation import evaluate
 from stylegan3d.evaluation.groups import compare_table
 from stylegan3d.evaluation.settings import EvaluationSettings
+from stylegan3d.projection import uncertainty
 from stylegan3d.recipe.latents import Latent
 from stylegan3d.recipe.model import Label
 from stylegan3d.segmentation.scans import segment_scan
@@ -37,7 +38,13 @@ def brain(generator):
 @pytest.mark.parametrize(
     ("call", "says"),
     [
-        (lambda G: stylegan3d.project(G, 5), "A scan or its path is to be projected, not 5"),
+        (lambda G: stylegan3d.project(G, 5), "Project a scan, its path or an array, not 5"),
+        (
+            lambda G: stylegan3d.project(G, brain(G), step=9),
+            "no option step: the options are space",
+        ),
+        (lambda G: stylegan3d.project(G, brain(G), operator="mask"), "operator must be Operator"),
+        (lambda G: uncertainty(G, "scan.nii.gz"), "not .scan.nii.gz."),
         (lambda G: stylegan3d.project(G, "none.nii.gz"), "none.nii.gz does not exist"),
         (lambda G: stylegan3d.project("model", np.zeros(3)), "generator must be Generator"),
         (lambda G: stylegan3d.measure_volume(torch.zeros(3, 3, 3), G.space), "must be ndarray"),

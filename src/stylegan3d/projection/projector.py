@@ -163,7 +163,7 @@ def check_scan(
     elif isinstance(aligned, Aligned):
         volume, mask = aligned.volume, aligned.brain_mask.astype(bool)
     else:
-        raise StyleGAN3DError(f"A scan or its path is to be projected, not {short_repr(aligned)}.")
+        raise StyleGAN3DError(f"Project a scan, its path or an array, not {short_repr(aligned)}.")
     if volume.shape != generator.shape:
         raise StyleGAN3DError(
             f"The volume has {volume.shape} voxels, but this generator makes {generator.shape}; "
@@ -338,7 +338,7 @@ def project(
         aligned = read_scan(aligned)
     if isinstance(aligned, Scan):
         aligned = aligned.align(generator)
-    choices = replace(choices, **changes)
+    choices = choices.changed(changes)
     space, budget = choices.space, choices.budget
     method, channel = choices.method, choices.channel
     original = method == "original"
@@ -511,9 +511,10 @@ def uncertainty(
             "The uncertainty needs at least 2 restarts, at least 1 noise draw each, and a start 0 "
             f"to 1 of the way to a random brain, not {restarts}, {noise_draws} and {away}."
         )
+    check_scan(generator, aligned)
     began = time.perf_counter()
     draws = noise_draws if generator.has_layer_noise else 1
-    choices = replace(choices, **changes)
+    choices = choices.changed(changes)
     if generator.has_own_noise and choices.space == "w+noise":
         choices = replace(choices, space="w+")  # with its own noise every result is the scan
     renderer = Renderer(generator)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Annotated, Literal
 
-from stylegan3d.base import Json
+from stylegan3d.base import Json, JsonView, StyleGAN3DError
 from stylegan3d.settings.option import Option
 
 #: One w for all layers, one for each, or the layers' noise too.
@@ -139,6 +139,13 @@ class Choices:
             low=2,
         ),
     ] = None
+
+    def changed(self, changes: JsonView) -> Choices:
+        """With other values; StyleGAN3DError where one is of no option."""
+        if strange := sorted(changes.keys() - vars(self).keys()):
+            known = ", ".join(vars(self))
+            raise StyleGAN3DError(f"There is no option {strange[0]}: the options are {known}.")
+        return replace(self, **changes)
 
     def to_dict(self) -> Json:
         """Plain values; unset options are left out."""
