@@ -4,7 +4,7 @@ import json
 import math
 import pickle
 import warnings
-from dataclasses import make_dataclass
+from dataclasses import make_dataclass, replace
 
 import numpy as np
 import pytest
@@ -132,7 +132,14 @@ def test_printed_results_are_short(tiny_generator):
     assert f"w=float32 {tuple(w.shape)}" in text
     assert len(text) < 1000
     directions = stylegan3d.pca_directions(tiny_generator, components=2, samples=20)
+    around = make_dataclass("Around", ["kept"])({"a": np.zeros((2, 3)), "b": [[[1]]] * 9})
+    assert (
+        brief_repr(around) == "<Around kept={'a': float64 (2, 3), 'b': [[...], [...], [...], ...]}>"
+    )
+    directions = replace(directions, readings=dict.fromkeys(directions.names, w[0].numpy()))
     assert len(repr(directions)) < 1000
+    assert "\n" not in repr(directions)
+    assert "<th>names</th>" in directions._repr_html_()
     assert repr(stylegan3d.Renderer(tiny_generator)) == f"<Renderer of {tiny_generator!r}>"
     rendered = stylegan3d.Renderer(tiny_generator).render(w)
     assert f"space={tiny_generator.space!r}," in repr(rendered)

@@ -25,8 +25,16 @@ from typing import Any, Literal, TypeVar
 
 #: What asks a program to stop; Windows lacks the last, by which SLURM warns.
 STOP_SIGNALS = [getattr(signal, n) for n in ("SIGTERM", "SIGINT", "SIGUSR1") if hasattr(signal, n)]
-_SHORT = Repr()
-_SHORT.maxother = 70
+
+
+class _Short(Repr):
+    def repr_instance(self, x: Any, level: int) -> str:
+        is_array = getattr(x, "ndim", 0) and hasattr(x, "dtype")
+        return f"{x.dtype} {tuple(x.shape)}" if is_array else super().repr_instance(x, level)
+
+
+_SHORT = _Short()
+_SHORT.maxother, _SHORT.maxlist, _SHORT.maxlevel = 70, 3, 2
 _LONGEST = 900  # characters; a path may have thousands
 
 
@@ -51,11 +59,7 @@ def brief_repr(thing: Any) -> str:
 
 def brief_fields(thing: Any) -> dict[str, str]:
     """The fields of a dataclass in short: of arrays their type and shape."""
-
-    def briefly(v: Any) -> str:
-        return f"{v.dtype} {tuple(v.shape)}" if hasattr(v, "ndim") else _SHORT.repr(v)
-
-    return {part.name: briefly(getattr(thing, part.name)) for part in fields(thing)}
+    return {part.name: _SHORT.repr(getattr(thing, part.name)) for part in fields(thing)}
 
 
 class StyleGAN3DError(Exception):

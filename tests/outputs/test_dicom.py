@@ -370,7 +370,7 @@ def test_other_files_are_refused_in_a_sentence(tmp_path, spoiled):
 
 
 def test_a_reference_without_images_is_refused(tmp_path):
-    with pytest.raises(ScanError, match="no folder with DICOM images"):
+    with pytest.raises(ScanError, match="holds no DICOM images"):
         Reference.read(tmp_path)
 
 

@@ -550,7 +550,7 @@ def wait_for(happens, seconds=200):
 
 
 def test_what_is_no_dicom(tmp_path):
-    with pytest.raises(ScanError, match="no folder with DICOM images"):
+    with pytest.raises(ScanError, match="holds no DICOM images"):
         read_scan(tmp_path)
     (tmp_path / "a.dcm").write_bytes(b"hello" * 100)
     with pytest.raises(ScanError, match="not a DICOM image"):

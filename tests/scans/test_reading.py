@@ -170,7 +170,7 @@ def test_series(tmp_path):
 
 def test_missing_and_folder(tmp_path):
     assert "does not exist" in refusal(tmp_path / "no.nii.gz")
-    assert "is a folder" in refusal(tmp_path)
+    assert "holds no DICOM images" in refusal(tmp_path)
 
 
 def test_not_an_image(tmp_path):

@@ -9,14 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from stylegan3d.base import Json, RecipeError, brief_repr
+from stylegan3d.base import Json, RecipeError
+from stylegan3d.geometry.space import Shown
 
 if TYPE_CHECKING:
     import torch
 
 
-@dataclass(frozen=True, eq=False)
-class Directions:
+@dataclass(frozen=True, eq=False, repr=False)
+class Directions(Shown):
     """K named directions in a generator's w space.
 
     Attributes
@@ -45,8 +46,6 @@ class Directions:
     readings : mapping of str to ndarray, shape (w_dim,), float32
         Weights of w that give the position along the direction of an attribute, by name.
     """
-
-    __repr__ = brief_repr
 
     vectors: np.ndarray
     std: np.ndarray

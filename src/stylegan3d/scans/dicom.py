@@ -757,7 +757,7 @@ def list_series(path: str | Path) -> list[Series]:
             )
     if not found:
         raise ScanError(
-            f"{path} is no folder with DICOM images"
+            f"{path} holds no DICOM images"
             f"{left_out(sum(search.left.values(), Counter()))}; give the folder of an "
             "examination, or one NIfTI file."
         )
