@@ -219,6 +219,7 @@ def push(tour: Tour) -> None:
     explorer.session.change(Recipe(Source("seed", 0)))
     explorer.panel("Directions")
     tour.wait_for(lambda: explorer.directions.rows, "the directions")
+    tour.set("directions.age", 30.0)
     tour.set("directions.strength.0", 2.0)
     effect = explorer.directions.effect
     tour.wait_for(lambda: effect.cells[0][0].text() and effect.told.isEnabled(), "what changed")
