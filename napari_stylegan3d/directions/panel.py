@@ -88,21 +88,17 @@ class AgeingBox(QWidget):
         self.setVisible(trajectory is not None)
 
     def show_recipe(self, recipe: Recipe, age: float | None) -> None:
-        """Show the age of a brain, if known, and by how many years its edits age it."""
-        if self.trajectory is None:
+        """Show the age of a brain, if known, and by how many years its edits age it.
+
+        Then what is expected; what is not known is coloured.
+        """
+        if (trajectory := self.trajectory) is None:
             return
         now = age or 0.0
         if abs(self.age.value() - now) >= 0.1:  # what is being typed stays as it is
             controls.show_value(self.age, now)
-        strength = sum(e.strength for e in recipe.edits if e.direction == self.trajectory.name)
-        self.years.set_value(self.trajectory.years(strength))
-        self._show_expected()
-
-    def _show_expected(self) -> None:
-        """Write what is expected, and colour what is not known."""
-        trajectory = self.trajectory
-        if trajectory is None:
-            return
+        strength = sum(e.strength for e in recipe.edits if e.direction == trajectory.name)
+        self.years.set_value(trajectory.years(strength))
         now, years = self.age.value(), self.years.value()
         low, high = (trajectory.youngest - now, trajectory.oldest - now) if now else YEARS[:2]
         self.unknown.show_known(low, high)

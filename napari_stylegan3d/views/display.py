@@ -204,10 +204,10 @@ def redraw(layer: Layer, canvas: VispyCanvas) -> None:
     Its slice is a view of them and lies where it lay; napari would cut it out anew and reckon its
     place, which takes longer than to draw it.
     """
-    visual = canvas.layer_to_visual[layer]
     if not (layer.visible and np.may_share_memory(layer._slice.image.raw, layer.data)):
         layer.refresh(thumbnail=False, highlight=False, extent=False)
         return
+    visual = canvas.layer_to_visual[layer]
     vars(visual)["_on_matrix_change"] = lambda: None
     try:
         visual._on_data_change()

@@ -198,8 +198,9 @@ def export(
     overwrite = overwrite or is_cut_off(out, names)
     check_output([out / name for name in names], overwrite)
     data, difference = _recorded(generator, to)
-    facts = {"taken": _taken(generator), "generator": generator, "to": to, "left_out": left_out}
-    facts |= {"difference": difference, "torch": torch.__version__, "numpy": np.__version__}
+    facts = {"generator": generator, "card": generator.card, "taken": _taken(generator)}
+    facts |= {"to": to, "left_out": left_out, "difference": difference}
+    facts |= {"torch": torch.__version__, "numpy": np.__version__}
     written = {out / places[name]: content for name, content in data.items()}
     written |= {out / n: plain(template, **facts).encode() for n, template in templates.items()}
     write_together(written, overwrite=overwrite)

@@ -290,7 +290,11 @@ def read_bytes(path: Path, error: type[StyleGAN3DError], largest: int = LARGEST_
         raise error(f"{path} does not exist: check its name and folder.") from None
     except IsADirectoryError:
         raise error(f"{path} is a folder: choose a file in it.") from None
-    except (OSError, ValueError) as wrong:  # ValueError: a NUL in the name
+    except ValueError:  # a NUL in the name
+        raise error(f"{path} is not a valid file name: choose another file.") from None
+    except PermissionError:
+        raise error(f"{path} may not be read: ask for permission or choose another file.") from None
+    except OSError as wrong:
         raise error(f"{path} cannot be read ({reason(wrong)}): choose another file.") from None
 
 
