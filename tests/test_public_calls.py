@@ -18,8 +18,10 @@ from stylegan3d.evaluation.evaluation import evaluate
 from stylegan3d.evaluation.groups import compare_table
 from stylegan3d.evaluation.settings import EvaluationSettings
 from stylegan3d.projection import uncertainty
+from stylegan3d.projection.operators import ThickSlices
 from stylegan3d.recipe.latents import Latent
 from stylegan3d.recipe.model import Label
+from stylegan3d.scans.scan import second_image
 from stylegan3d.segmentation.scans import segment_scan
 
 
@@ -90,6 +92,9 @@ def brain(generator):
         (lambda G: read_value_table(brain(G)), "path must be str or Path, not ndarray"),
         (lambda G: stylegan3d.seed_latents(G, [[1]]), "seed must be a whole number"),
         (lambda G: G.synthesize(rows(G)[:0]), "shape .0, "),
+        (lambda G: G.map(zeros(G) * 1j), "complex or not finite"),
+        (lambda G: second_image(brain(G), brain(G)), "scan must be ScanData, not ndarray"),
+        (lambda G: ThickSlices("x", -3), "ThickSlices: thickness_mm must be float, not str"),
     ],
 )
 def test_a_wrong_argument_is_one_sentence(call, says, tiny_generator):

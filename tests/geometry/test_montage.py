@@ -2,6 +2,8 @@
 
 import base64
 import io
+from dataclasses import replace
+from pathlib import Path
 
 import nibabel as nib
 import numpy as np
@@ -13,6 +15,7 @@ from stylegan3d.base import Doubt
 from stylegan3d.geometry.space import CELL, PLANES, Space, Upright, cut, draw_montage
 from stylegan3d.outputs.lesions import LesionsOfScan
 from stylegan3d.render.renderer import Rendered
+from stylegan3d.scans.reading import read_scan
 
 
 @pytest.fixture
@@ -75,6 +78,22 @@ def test_a_notebook_shows_a_volume_with_its_fields(blobs: np.ndarray, space: Spa
     assert png == draw_montage({title: [blobs[0]]}, space)
     assert "<tr><th>volume</th><td>float32 (" in shown
     assert "<tr><th>quality</th><td>&#x27;full&#x27;</td></tr>" in shown
+
+
+def test_a_notebook_shows_a_scan_to_scale(tmp_path: Path, marked: np.ndarray) -> None:
+    def shown(data: np.ndarray, mm: float) -> tuple[str, np.ndarray]:
+        nib.save(nib.Nifti1Image(data, np.diag([mm, 8, 8, 1])), tmp_path / "scan.nii.gz")
+        scan = read_scan(tmp_path / "scan.nii.gz")
+        html = scan._repr_html_()
+        assert 'alt="synthetic' in replace(scan, origin="synthetic")._repr_html_()
+        start = html.index("base64,") + len("base64,")
+        png = base64.b64decode(html[start : html.index('"', start)])
+        return html, np.asarray(Image.open(io.BytesIO(png)), float)
+
+    few = marked.astype(np.int16)
+    html, coarse = shown(few, 8.0)
+    assert 'alt="scan"' in html
+    assert abs(coarse - shown(np.repeat(few, 2, axis=0), 4.0)[1]).mean() < 4
 
 
 def test_a_notebook_shows_a_model_and_what_is_found_as_tables() -> None:

@@ -17,7 +17,7 @@ from PIL import Image
 from stylegan3d.base import Doubt, Json, StyleGAN3DError
 from stylegan3d.dataset.pack import Pack
 from stylegan3d.dataset.scan_preparation import HELD_OUT
-from stylegan3d.geometry.space import NORMAL, PLANES, Slice, Space, Upright, cut
+from stylegan3d.geometry.space import NORMAL, PLANES, Slice, Space, Upright, as_drawn, cut
 from stylegan3d.pages.page import Markup, histogram, page
 from stylegan3d.scans.checks import READ_ERRORS
 from stylegan3d.scans.reading import read_scan
@@ -286,8 +286,4 @@ def picture_of_scan(path: Path) -> Picture | None:
             continue
     if scan is None:
         return None
-    low, high = (float(value) for value in np.percentile(scan.data, (1, 99.5)))
-    if high <= low:
-        low, high = float(scan.data.min()), float(scan.data.max())
-    data = np.clip((scan.data - low) / (high - low), 0, 1)
-    return picture_of(np.rint(data * 255).astype(np.uint8), scan.space)
+    return picture_of(as_drawn(scan.data), scan.space)

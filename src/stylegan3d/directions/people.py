@@ -331,16 +331,15 @@ def age_reading(people: People, beta: np.ndarray) -> np.ndarray:
     return np.append(beta, float((age - people.w @ beta)[known].mean()))
 
 
-def ageing(people: People, reading: np.ndarray) -> Json:
+def ageing(people: People) -> Json:
     """Expected measures by age, as plain data for the check of the direction of age.
 
     Returns
     -------
     dict
-        "ages" (youngest and oldest of the subjects fitted to), "error" (mean absolute error of the
-        age read in held-out subjects, years; absent if they are none), and "expected": by key of
-        `EXPECTED` a list of [age, low, middle, high], between which nine people in ten are: a
-        parabola of age within groups (of the logarithm of ventricles), and what is left about it.
+        "ages" (youngest and oldest of the subjects fitted to) and "expected": by key of `EXPECTED`
+        a list of [age, low, middle, high], between which nine people in ten are: a parabola of
+        age within groups (of the logarithm of ventricles), and what is left about it.
     """
     fit = ~people.held_out
     place, age = group_numbers(people.groups, fit), people.attributes[AGE]
@@ -368,10 +367,6 @@ def ageing(people: People, reading: np.ndarray) -> Json:
             [float(years), *np.round(band, 1).tolist()]
             for years, band in zip(at, bands, strict=True)
         ]
-    held = people.held_out & np.isfinite(age)
-    if held.any():
-        read = people.w[held] @ reading[:-1] + reading[-1]
-        record["error"] = round(float(np.abs(read - age[held]).mean()), 1)
     return record
 
 

@@ -287,6 +287,14 @@ def as_packed(volume: np.ndarray) -> np.ndarray:
     return np.rint(np.clip(volume, 0, 1) * 255).astype(np.uint8)
 
 
+def as_drawn(data: np.ndarray) -> np.ndarray:
+    """Intensities (X, Y, Z) of a scan `as_packed`, from its 1st to its 99.5th percentile."""
+    low, high = np.percentile(data, (1, 99.5))
+    if high <= low:
+        low, high = data.min(), data.max()
+    return as_packed((data - low) / max(high - low, 1e-12))
+
+
 def filled_box(where: np.ndarray, margin: int = 0) -> tuple[slice, slice, slice]:
     """The smallest box (X, Y, Z) around what is true, and `margin` voxels beside it.
 
@@ -503,7 +511,7 @@ def draw_montage(
             for place, view in enumerate(PLANES):
                 x, y = left + place * cell, BAR + row * cell
                 piece = cut(Upright.of(volume, space), view)
-                sheet.paste(_fitted(piece.picture, space, cell), (x, y))
+                sheet.paste(_fitted(piece, space, cell), (x, y))
                 draw.text((x + 3, y + cell // 2 - 8), piece.letters[0], fill=200, font=font)
                 draw.text((x + cell - 13, y + cell // 2 - 8), piece.letters[1], fill=200, font=font)
         if column:
@@ -513,11 +521,12 @@ def draw_montage(
     return buffer.getvalue()
 
 
-def _fitted(picture: np.ndarray, space: Space, cell: int) -> Image.Image:
-    """The picture centred in a cell, scaled so that the grid's longest side fills it."""
-    scale = cell / max(space.shape)
-    size = (round(picture.shape[1] * scale), round(picture.shape[0] * scale))
-    drawn = Image.fromarray(np.ascontiguousarray(picture)).resize(size, Image.Resampling.BICUBIC)
+def _fitted(piece: Slice, space: Space, cell: int) -> Image.Image:
+    """The picture centred in a cell, to scale, so that the grid's longest side fills it."""
+    scale = cell / max(np.multiply(space.shape, space.voxel_size))
+    size = tuple(max(1, round(mm * scale)) for mm in piece.size_mm)
+    pixels = np.ascontiguousarray(piece.picture)
+    drawn = Image.fromarray(pixels).resize(size, Image.Resampling.BICUBIC)
     fitted = Image.new("L", (cell, cell), 0)
     fitted.paste(drawn, ((cell - size[0]) // 2, (cell - size[1]) // 2))
     return fitted
@@ -531,8 +540,8 @@ class Shown:
     def _repr_html_(self) -> str:
         """A table of its `lines` of "name: text" and its `doubts`; without them, of its fields.
 
-        Above them three slices of its `volume` on its `space`, or on that of its `generator`; what
-        holds no `scan` is synthetic.
+        Above them three slices of its `data` or `volume` on its `space`, or on that of its
+        `generator`; what holds no `scan`, and was not acquired, is synthetic.
         """
         of = partial(getattr, self)
         told, space = [*of("lines", ()), *map(str, of("doubts", ()))], of("space", None)
@@ -543,6 +552,9 @@ class Shown:
         space = space or getattr(of("generator", None), "space", None)
         if listed or space is None:
             return table
-        title = "scan" if hasattr(self, "scan") else "synthetic - not for diagnosis"
-        png = base64.b64encode(draw_montage({title: [as_packed(of("volume"))]}, space)).decode()
+        is_scan = hasattr(self, "scan") or of("origin", "") == "acquired"
+        title = "scan" if is_scan else "synthetic - not for diagnosis"
+        own = of("data", None)
+        drawn = as_packed(of("volume")) if own is None else as_drawn(own)
+        png = base64.b64encode(draw_montage({title: [drawn]}, space)).decode()
         return f'<img alt="{title}" src="data:image/png;base64,{png}">{table}'

@@ -36,6 +36,7 @@ from stylegan3d.geometry.space import Space
 from stylegan3d.networks.resampling import along_axes
 from stylegan3d.projection.forward import Mask, Masked, Operator, conjugate_gradients
 from stylegan3d.scans import AlignedScan
+from stylegan3d.storage.checked import answering
 
 # Forward operator for scans whose contrast differs from the training data.
 
@@ -50,6 +51,7 @@ PULL = 0.02
 TABLE = np.linspace(0, 1.5, 601)
 
 
+@answering
 class Contrast(Operator):
     """A change of contrast: y = offset + gain * x^gamma of brightness x in [0, 1].
 
@@ -155,6 +157,7 @@ def array_axis(space: Space, direction: str) -> int:
     return int(np.argmax(along))
 
 
+@answering
 class Blur(Operator):
     """Gaussian blur of standard deviation `sigma_mm` in every direction.
 
@@ -199,6 +202,7 @@ def along_axis(image: Tensor, matrix: Tensor, axis: int) -> Tensor:
     return torch.movedim(moved, -1, axis + 2)
 
 
+@answering
 class KSpace(Operator):
     """Undersampled Cartesian k-space; the data are the zero-filled image.
 
@@ -328,6 +332,7 @@ class ThinSlices:
         return np.moveaxis(moved, -1, self.axis)
 
 
+@answering
 class ThickSlices(Operator):
     """Slices averaged over their thickness, as in routine scans of 3 to 6 mm.
 

@@ -438,6 +438,7 @@ def load_directions(
             f"sha256 {sha256[:8]}…, or edit the brain again."
         )
     tensors, metadata = unpack(data, kind=DIRECTIONS_KIND, path=path, error=RecipeError)
+    told = metadata.get("reading_names", "")
     try:
         directions = Directions(
             tensors["vectors"],
@@ -450,7 +451,7 @@ def load_directions(
             tuple(_decoded(metadata, "checks", "[]", list)),
             tensors.get("age_reading"),
             _seen(tensors, metadata),
-            _readings(tensors, metadata),
+            dict(zip(told.split("\n"), tensors["readings"], strict=True)) if told else {},
         )
     except (KeyError, ValueError, TypeError):
         raise RecipeError(f"{path} lacks a part of a directions file: make it again.") from None
@@ -463,14 +464,6 @@ def load_directions(
             "loaded: load its own model, or find directions for this one."
         )
     return directions
-
-
-def _readings(
-    tensors: Mapping[str, np.ndarray], metadata: Mapping[str, str]
-) -> dict[str, np.ndarray]:
-    """Weights of readings by their names; none in most files."""
-    told = metadata.get("reading_names", "")
-    return dict(zip(told.split("\n"), tensors["readings"], strict=True)) if told else {}
 
 
 def _seen(

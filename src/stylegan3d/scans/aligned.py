@@ -370,7 +370,9 @@ def halfway(first: AlignedScan, second: AlignedScan) -> Halfway:
         If a brain does not resemble the model's, or lies outside its grid.
     """
     forth = _between(first, second)
-    whole = _mean(forth, np.linalg.inv(_between(second, first)))
+    # Half-way between both ways of finding it.
+    back = _between(second, first)
+    whole = forth @ _half(np.linalg.inv(back @ forth))
     half = _half(whole)
     one, other = first.posed(np.linalg.inv(half) @ first.rigid), second.posed(half @ second.rigid)
     middle = centroid(first.brain_mask, first.space)
@@ -388,11 +390,6 @@ def _between(first: AlignedScan, second: AlignedScan) -> np.ndarray:
         prepared.brain, prepared.space, target, second.rigid, levels_mm=LEVELS_OF_ONE_MM
     )
     return rigid @ np.linalg.inv(second.rigid)
-
-
-def _mean(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """The rigid movement (4, 4) half-way from one to another."""
-    return a @ _half(np.linalg.inv(a) @ b)
 
 
 def _half(rigid: np.ndarray) -> np.ndarray:

@@ -35,10 +35,9 @@ from stylegan3d.base import (
     OutputError,
     Progress,
     ScanError,
-    brief_repr,
     facts_in,
 )
-from stylegan3d.geometry.space import RAS_TO_LPS, Space
+from stylegan3d.geometry.space import RAS_TO_LPS, Shown, Space
 from stylegan3d.scans.aligned import AlignedScan, PreparationStep, PreparedBrain, on_grid
 from stylegan3d.scans.alignment import Target, Template, align_rigid, centred_rigid, standard_brain
 from stylegan3d.scans.extraction import EXTRACTED, FOUND, KEPT, TILTED, edge_notes, find_brain
@@ -413,10 +412,8 @@ def _posed(brain: np.ndarray, space: Space, target: Target) -> tuple[np.ndarray,
     return rigid, [doubt, *facts_in(steps)]
 
 
-class Scan(ScanData):
+class Scan(ScanData, Shown):
     """One 3D scan on its own grid; see `ScanData` for its attributes."""
-
-    __repr__ = brief_repr
 
     @answering
     def align(
@@ -563,6 +560,7 @@ class SecondImage:
         return nearest(self.image.data.astype(np.int32), self.image.space, space, back)
 
 
+@answering
 def second_image(scan: ScanData, image: ScanData, how: How = "auto") -> SecondImage:
     """Bring a second image onto a patient's scan.
 

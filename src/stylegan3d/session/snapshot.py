@@ -66,11 +66,7 @@ DAMAGED = (
 )
 
 
-def _text(value: Any) -> str:
-    return "" if value is None else str(value)
-
-
-Text = Annotated[str, BeforeValidator(_text)]
+Text = Annotated[str, BeforeValidator(lambda value: "" if value is None else str(value))]
 
 
 @dataclass(frozen=True, eq=False)

@@ -91,7 +91,8 @@ class AutoencoderTask(TrainingTask[Autoencoder, Pack]):
         volume = crops.to(device)
         source = torch.Generator().manual_seed(settings.seed * 1_000_003 + step)
         low = fast_dtype(device) == torch.bfloat16
-        usual = torch.cat([network.mean[(..., *_halved(place))] for place in places])
+        bands = [[slice(s.start // 2, s.stop // 2) for s in place] for place in places]
+        usual = torch.cat([network.mean[..., x, y, z] for x, y, z in bands])
         with torch.autocast(device.type, torch.bfloat16, enabled=low):
             mean, log_variance = network.encode(volume, usual)
             noise = torch.randn(settings.people, settings.crops, *mean.shape[1:], generator=source)
@@ -207,12 +208,6 @@ def crop_around(middle: np.ndarray, side: int, shape: Sequence[int], multiple: i
         for m, s, n in zip(middle, sides, shape, strict=True)
     ]
     x, y, z = (slice(a, a + s) for a, s in zip(starts, sides, strict=True))
-    return x, y, z
-
-
-def _halved(place: Place) -> Place:
-    """A position on the grid of the Haar bands."""
-    x, y, z = (slice(s.start // 2, s.stop // 2) for s in place)
     return x, y, z
 
 

@@ -219,8 +219,7 @@ def _draw_intensity(generator: torch.Generator, grid: torch.Size) -> Operation:
 
 
 def _draw_cutout(generator: torch.Generator, grid: torch.Size) -> Operation:
-    center = torch.rand(3, generator=generator).tolist()
-    return partial(cut_out, center=center)
+    return partial(cut_out, center=torch.rand(3, generator=generator).tolist())
 
 
 _DRAWS = (_draw_mirror, _draw_affine, _draw_translate, _draw_intensity, _draw_cutout)

@@ -665,7 +665,8 @@ class _Search:
         assert state.first is not None
         now, before = state.now, float(state.now @ state.now)
         step = _step(slopes, now, state.damping)
-        trial = _with_weights(state.flow, _weights(state.flow) + step)
+        weights = torch.nn.utils.parameters_to_vector(state.flow.parameters()).detach()
+        trial = _with_weights(state.flow, weights.double() + step)
         there = self._measured(trial)
         start, first = state.differences.start, state.first
         reached = now + torch.inf if there is None else start + there - first
@@ -748,10 +749,6 @@ def _step(slopes: Tensor, differences: Tensor, damping: float) -> Tensor:
     square = slopes @ slopes.T
     square += damping * torch.eye(len(square), dtype=square.dtype)
     return -slopes.T @ torch.linalg.solve(square, differences)
-
-
-def _weights(flow: Flow) -> Tensor:
-    return torch.nn.utils.parameters_to_vector(flow.parameters()).detach().double()
 
 
 def _with_weights(flow: Flow, weights: Tensor) -> Flow:
