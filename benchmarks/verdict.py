@@ -228,7 +228,7 @@ def healthy(bench: Bench, paths: Sequence[Path], repeats: int) -> None:
             hits = [f for f in findings if near[_voxel(f, to_voxel)]]
             inside = np.flatnonzero(lesion)
             lobes = {n for n, r in regions.items() if np.isin(inside, r).mean() > 0.25}
-            named = any(f["place"] in lobes for f in hits)
+            named = any(lobes & {*f["place"].split(" and ")} for f in hits)
             size = sum(f["ml"] for f in hits)
             rows.append((kind, ml, bool(hits), named, size / (len(inside) * space.voxel_ml)))
     for name, green in levels.items():

@@ -8,6 +8,7 @@ import torch
 from labelled_phantoms import tissues
 from scipy import ndimage
 
+from stylegan3d.training import lesions
 from stylegan3d.training.lesions import VENTRICLE, WHITE, SimulatedLesions, with_lesions
 
 MM = np.array([2.0, 2.0, 2.0])
@@ -42,6 +43,17 @@ def test_lesions_are_drawn_inside_and_marked_where_they_are_seen(healthy, labels
     empty = np.mean(np.array(counts) == 0)
     assert 0.25 < empty < 0.75, "some brains stay healthy"
     assert max(counts) * 0.008 > 10, "some have a large lesion"
+
+
+def test_a_mass_is_marked_where_it_is_as_dark_as_what_it_replaces(healthy, labels, monkeypatch):
+    for name, share in (("HEALTHY", 0), ("MANY", 0), ("SEAM", 0), ("LARGE", 1)):
+        monkeypatch.setattr(lesions, name, share)
+    alike = 0
+    for seed in range(20):
+        image, lesion = with_lesions(healthy, labels, MM, np.random.default_rng(seed))
+        change = ndimage.uniform_filter(np.abs(image - healthy), 3)
+        alike += np.count_nonzero(lesion & (change < lesions.LEAST_CHANGE))
+    assert alike > 100
 
 
 def test_they_depend_on_the_seed_alone(healthy, labels):

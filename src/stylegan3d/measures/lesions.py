@@ -17,8 +17,8 @@ from stylegan3d.measures.regions import Cluster, clusters
 from stylegan3d.segmentation.classes import LESION
 from stylegan3d.segmentation.inference import Segmenter, bundled_lesions
 
-# A voxel belongs to a lesion from this probability.
-LEAST = 0.5
+# A voxel belongs to a lesion from this probability; with less, lesions are measured too large.
+LEAST = 0.7
 # Width within which a lesion is densest at its middle.
 AROUND_MM = 4.0
 
@@ -31,7 +31,7 @@ class Suspected:
     ----------
     probability : ndarray, shape (X, Y, Z), float32
     clusters : list of Cluster
-        Where it is above one half, largest first.
+        Where it is above `LEAST`, largest first.
     limit : float
         Size from which a cluster is a finding.
     """
