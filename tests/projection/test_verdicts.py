@@ -151,13 +151,13 @@ def test_what_two_ways_find_is_named_once_and_the_most_unusual_first(space, pers
     z[25, 30, 20] = 5.0
     probability = np.zeros(space.shape)
     probability[20, 24, 19:24] = 0.9
-    probability[15, 20, 20] = 0.7
+    probability[15, 20, 20] = 0.75
     shape = lesion_clusters(probability, space)
     ways = [(0.1, shape), (0.01, residual.residual_clusters(z, space))]
     found = find(ways, z, mask, space)
     ml = space.voxel_ml
     assert [f["ml"] for f in found] == [round(ml, 2), round(5 * ml, 2)]
-    assert [f["unusual"] for f in found] == [round(2.5 * ml / 0.01, 2), round(4 * ml / 0.1, 2)]
+    assert [f["unusual"] for f in found] == [round(2.5 * ml / 0.01, 2), round(10 / 3 * ml / 0.1, 2)]
     assert [f["peak_z"] for f in found] == [5.0, -6.0]
     middle = space.affine[:3, :3] @ [20, 24, 21] + space.affine[:3, 3]
     assert found[1]["center_mm"] == np.round(middle, 1).tolist(), "its middle stands for a lesion"
