@@ -92,7 +92,7 @@ def brain(generator):
         (lambda G: read_value_table(brain(G)), "path must be str or Path, not ndarray"),
         (lambda G: stylegan3d.seed_latents(G, [[1]]), "seed must be a whole number"),
         (lambda G: G.synthesize(rows(G)[:0]), "shape .0, "),
-        (lambda G: G.map(zeros(G) * 1j), "complex or not finite"),
+        (lambda G: G.map(zeros(G) * 1j), "z is complex: give real numbers"),
         (lambda G: second_image(brain(G), brain(G)), "scan must be ScanData, not ndarray"),
         (lambda G: ThickSlices("x", -3), "ThickSlices: thickness_mm must be float, not str"),
     ],

@@ -93,9 +93,7 @@ def test_latents_that_are_not_finite_are_refused_in_words(generator, bad):
         lambda: generator.synthesize(w),
         lambda: generator.mix(w[0], w[1], [0, 0, 0, 0]),
     ):
-        with pytest.raises(
-            ModelError, match=r"(is complex or not finite|contains NaN or infinity): give"
-        ):
+        with pytest.raises(ModelError, match="contains NaN or infinity: give finite numbers"):
             take()
 
 

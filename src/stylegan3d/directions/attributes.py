@@ -655,9 +655,9 @@ def _fitted(
     place = group_numbers(people.groups, fit)
     w, age = (deviations(values, place, fit) for values in (people.w, people.attributes[AGE]))
     reading = age_reading(people, regress(AGE, w, age, fit))
-    told = ageing(people)
     checks = tuple(
-        check | {"ageing": told} if check["attribute"] == AGE else check for check in fitted.checks
+        check | {"ageing": ageing(people)} if check["attribute"] == AGE else check
+        for check in fitted.checks
     )
     return dataclasses.replace(fitted, checks=checks, age_reading=reading)
 

@@ -289,9 +289,9 @@ def as_packed(volume: np.ndarray) -> np.ndarray:
 
 def as_drawn(data: np.ndarray) -> np.ndarray:
     """Intensities (X, Y, Z) of a scan `as_packed`, from its 1st to its 99.5th percentile."""
-    low, high = np.percentile(data, (1, 99.5))
+    low, high = np.percentile(data, (1, 99.5)).tolist()  # float32 stays float32
     if high <= low:
-        low, high = data.min(), data.max()
+        low, high = float(data.min()), float(data.max())
     return as_packed((data - low) / max(high - low, 1e-12))
 
 

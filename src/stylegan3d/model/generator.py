@@ -499,8 +499,10 @@ class Generator(Shown):
                 f"The latent {name} has shape {tuple(latent.shape)}, but this generator takes (n, "
                 f"{', '.join(map(str, shape))})."
             )
-        if latent.is_complex() or not bool(latent.isfinite().all()):
-            raise ModelError(f"The latent {name} is complex or not finite: give finite numbers.")
+        if latent.is_complex():
+            raise ModelError(f"The latent {name} is complex: give real numbers.")
+        if not bool(latent.isfinite().all()):
+            raise ModelError(f"The latent {name} contains NaN or infinity: give finite numbers.")
         return latent.to(self.device, torch.float32)
 
     @answering

@@ -51,7 +51,6 @@ PULL = 0.02
 TABLE = np.linspace(0, 1.5, 601)
 
 
-@answering
 class Contrast(Operator):
     """A change of contrast: y = offset + gain * x^gamma of brightness x in [0, 1].
 
@@ -72,6 +71,7 @@ class Contrast(Operator):
     adapts = True
     EDGE = 0.1
 
+    @answering
     def __init__(self, gamma: bool = True) -> None:
         self.gamma = gamma
         # log gain, offset, log gamma
@@ -157,7 +157,6 @@ def array_axis(space: Space, direction: str) -> int:
     return int(np.argmax(along))
 
 
-@answering
 class Blur(Operator):
     """Gaussian blur of standard deviation `sigma_mm` in every direction.
 
@@ -166,6 +165,7 @@ class Blur(Operator):
 
     faith = 0.5
 
+    @answering
     def __init__(self, sigma_mm: float) -> None:
         if not 0 < sigma_mm < 50:
             raise StyleGAN3DError(f"A blur of {sigma_mm:g} mm is not possible; give 0.5 to 20 mm.")
@@ -202,7 +202,6 @@ def along_axis(image: Tensor, matrix: Tensor, axis: int) -> Tensor:
     return torch.movedim(moved, -1, axis + 2)
 
 
-@answering
 class KSpace(Operator):
     """Undersampled Cartesian k-space; the data are the zero-filled image.
 
@@ -222,6 +221,7 @@ class KSpace(Operator):
         Seed for choosing the other lines.
     """
 
+    @answering
     def __init__(
         self, acceleration: float = 4.0, direction: str = "A", center: float = 0.08, seed: int = 0
     ) -> None:
@@ -332,7 +332,6 @@ class ThinSlices:
         return np.moveaxis(moved, -1, self.axis)
 
 
-@answering
 class ThickSlices(Operator):
     """Slices averaged over their thickness, as in routine scans of 3 to 6 mm.
 
@@ -352,6 +351,7 @@ class ThickSlices(Operator):
 
     faith = 0.7
 
+    @answering
     def __init__(self, thickness_mm: float, direction: str = "S", profile: Profile = "box") -> None:
         if not 0.5 <= thickness_mm <= 30:
             raise StyleGAN3DError(f"Slices are 0.5 to 30 mm thick, not {thickness_mm:g} mm.")

@@ -107,7 +107,7 @@ NAMED |= {"Operator", "ScanData"}
 
 
 def answering(function: Callable[..., T]) -> Callable[..., T]:
-    """`function`, or a class that is made, answering in a sentence what it cannot take.
+    """`function`, answering what it cannot take in a sentence instead of failing inside.
 
     Types are known by their names in the annotations, of which some are never imported; a named
     `Literal` stands for its values.
@@ -117,9 +117,6 @@ def answering(function: Callable[..., T]) -> Callable[..., T]:
     StyleGAN3DError
         If an argument is missing, unknown or of another type, or a volume is not on its space.
     """
-    if isinstance(function, type):
-        function.__init__ = answering(function.__init__)  # type: ignore[misc]
-        return function
     signature, title = inspect.signature(function), function.__qualname__.removesuffix(".__init__")
     names, wanted = inspect.unwrap(function).__globals__, dict[str, list[str]]()
     for name, one in signature.parameters.items():

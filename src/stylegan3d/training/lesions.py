@@ -210,7 +210,8 @@ def _large(
 ) -> None:
     """Draw one anywhere: a cavity, a mass, an infarct, blood or a contrast-enhancing tumour.
 
-    It extends to where it is as dark as what was there before, too (above 1), unless most of it is.
+    Its extent is above 1, so that it is marked even where it is as dark as what it replaces, unless
+    nearly all of it is.
     """
     box, share = _blob_among(brain, LARGE_MM, voxel_mm, rng)
     part = image[box]
@@ -221,7 +222,7 @@ def _large(
     if rng.random() < 0.6:
         # A rim that takes up contrast agent, at the border or below it, around a darker core.
         depth = ndimage.distance_transform_edt(share > 0.5, sampling=voxel_mm)
-        away = np.abs(depth - rng.uniform(0, 6)) / rng.uniform(1.5, 4)
+        away = (depth - rng.uniform(0, 6)) / rng.uniform(1.5, 4)
         inside = inside + np.exp(-(away**2)) * (white * rng.uniform(1.0, 1.6) - inside)
     change = share * (1 - kept) * (inside - part)
     is_seen = np.average(np.abs(change), weights=share + 1e-9) >= LEAST_CHANGE
