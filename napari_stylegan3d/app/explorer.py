@@ -95,18 +95,18 @@ if TYPE_CHECKING:
     from stylegan3d.model.generator import Generator
 
 
-LIST_WIDTH, FOLDED = 216, 54
+LIST_WIDTH, FOLDED = 320, 54
 KEY, STATUS, BAD = (Qt.ItemDataRole.UserRole + k for k in range(3))
 MARGIN = 4
 NO_IDENTITY = "Its files name no patient: NIfTI, MGH and Analyze hold none."
 
 
 class PatientDelegate(QStyledItemDelegate):
-    """The name, shortened in its middle, above what is done and what runs."""
+    """The name, shortened in its middle, and beside it what is done and what runs."""
 
     def sizeHint(self, option: QStyleOptionViewItem, _index: Any) -> QSize:
-        """Two lines."""
-        return QSize(0, 2 * QFontMetrics(option.font).height() + MARGIN)
+        """One line."""
+        return QSize(0, QFontMetrics(option.font).height() + MARGIN)
 
     def paint(self, painter: QPainter | None, option: QStyleOptionViewItem, index: Any) -> None:
         """Draw one patient."""
@@ -118,18 +118,19 @@ class PatientDelegate(QStyledItemDelegate):
         )
         chosen = bool(option.state & QStyle.StateFlag.State_Selected)
         group = QPalette.ColorRole.HighlightedText if chosen else QPalette.ColorRole.Text
-        metrics = QFontMetrics(option.font)
+        metrics, told = QFontMetrics(option.font), index.data(STATUS)
+        told = metrics.elidedText(told, Qt.TextElideMode.ElideRight, round(0.6 * rect.width()))
+        left = rect.width() - metrics.horizontalAdvance(told) - 2 * MARGIN
         painter.save()
         painter.setPen(option.palette.color(group))
-        name = metrics.elidedText(index.data(), Qt.TextElideMode.ElideMiddle, rect.width())
-        painter.drawText(rect, Qt.AlignmentFlag.AlignTop, name)
+        name = metrics.elidedText(index.data(), Qt.TextElideMode.ElideMiddle, left)
+        painter.drawText(rect, Qt.AlignmentFlag.AlignVCenter, name)
         if index.data(BAD):
             dark = option.palette.text().color().lightness() > 127
             painter.setPen(QColor((DARK if dark else LIGHT).error))
         elif not chosen:
             painter.setOpacity(0.7)
-        words = metrics.elidedText(index.data(STATUS), Qt.TextElideMode.ElideRight, rect.width())
-        painter.drawText(rect, Qt.AlignmentFlag.AlignBottom, words)
+        painter.drawText(rect, Qt.AlignmentFlag.AlignVCenter | Qt.AlignmentFlag.AlignRight, told)
         painter.restore()
 
 
@@ -153,6 +154,7 @@ class PatientList(QWidget):
         self.list.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.list.setFrameShape(QListWidget.Shape.NoFrame)
         self.list.setUniformItemSizes(True)
+        self.list.setVerticalScrollMode(QListWidget.ScrollMode.ScrollPerPixel)
         self.identity = LongJob(
             self, self._show_identity, session.messages.slot("reading the patient's name")
         )
