@@ -828,7 +828,7 @@ class CompareController(QObject):
 
     def _side_of_b(self) -> Side:
         recipe, case = self.comparison.recipe or self.session.brain, self.session.case
-        if case is not None and self.comparison.bare is not None:
+        if case is not None and self.session.recipe is None:
             return side_of(recipe, "B", provenance_of_scan(case))
         return side_of(recipe, "B", provenance_of(self.session, recipe))
 

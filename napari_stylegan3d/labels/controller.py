@@ -17,7 +17,7 @@ from qtpy.QtWidgets import QVBoxLayout, QWidget
 from napari_stylegan3d.core.change_maps import show_movement
 from napari_stylegan3d.core.jobs import DerivedVolume, SharpenRequest, screen_dtype
 from napari_stylegan3d.core.panel import Context
-from napari_stylegan3d.core.session import Session, report_done
+from napari_stylegan3d.core.session import Session, report_done, sentence
 from napari_stylegan3d.core.tissues import COLORS, ROWS, index_of, make_layer, read_tissues, size_ml
 from napari_stylegan3d.core.worker import LatestWins, LongJob, beside_the_window
 from napari_stylegan3d.views.display import upright
@@ -25,7 +25,7 @@ from napari_stylegan3d.views.layers import OwnLayer
 from napari_stylegan3d.widgets import controls, dialogs
 from napari_stylegan3d.widgets.controls import Fold
 from napari_stylegan3d.widgets.forms import Form
-from stylegan3d.base import Progress
+from stylegan3d.base import Progress, StyleGAN3DError
 from stylegan3d.session.annotations import EditedLabels
 from stylegan3d.session.provenance import GENERATED, Provenance, provenance_of, titled
 from stylegan3d.settings.option import LabelTools
@@ -465,12 +465,14 @@ class LabelsController(QObject):
         self.drawing = LabelDrawing(self.comparison.stage.viewer, self)
         #: Of each subject, by key; the session keeps what they are made from.
         self._open: dict[str, Editing] = {}
-        #: Whose brain is being segmented.
-        self._reading_for = ""
+        #: Whose brains are to be segmented, in turn.
+        self._asked: dict[str, Base] = {}
         #: Edited labels that were closed or replaced, by subject; they can be restored.
         self._put_by: dict[str, Editing] = {}
         slot = self._slot
-        self._reading = LatestWins(read_labels, self, self._on_read, slot("segmenting the brain"))
+        self._reading = LatestWins(
+            lambda request: read_labels(request[1]), self, self._on_read, self._on_unread
+        )
         self._work = LatestWins(fit, self, self._on_fitted, slot("generating from labels"))
         self.busyChanged = self._reading.busyChanged
         self._job = LongJob(
@@ -507,7 +509,7 @@ class LabelsController(QObject):
 
     def task_of(self, key: str) -> str:
         """What is being done for a patient, in words."""
-        return "segmenting…" if self._reading.busy and self._reading_for == key else ""
+        return "segmenting…" if self._reading.busy and key in self._asked else ""
 
     @property
     def _now(self) -> Editing | None:
@@ -532,8 +534,26 @@ class LabelsController(QObject):
             return
         self.box.take.setEnabled(False)
         self.box.note.setText("Segmenting…")
-        self._reading_for = self.session.key
-        self._reading.submit(base)
+        self._asked[self.session.key] = base
+        if not self._reading.busy:
+            self._segment_next()
+
+    def _segment_next(self, done: str | None = None) -> None:
+        if done is not None:
+            self._asked.pop(done)
+        self.box.take.setEnabled(self.session.key not in self._asked)
+        for request in [*self._asked.items()][:1]:
+            self._reading.submit(request)
+
+    def _on_unread(self, request: tuple[str, Base], error: Exception) -> None:
+        doing, key = "segmenting the brain", request[0]
+        self._segment_next(key)
+        if key == self.session.key:
+            self._fail(error, doing)
+        else:
+            names = [case.name for case in self.session.patients if case.key == key]
+            error = StyleGAN3DError(f"{(*names, 'A closed scan')[0]}: {sentence(error, doing)}")
+            self.session.messages.fail(error, doing)
 
     def _shown(self) -> tuple[Base | None, str]:
         """The brain or scan shown, or why its labels cannot be edited."""
@@ -541,9 +561,9 @@ class LabelsController(QObject):
             return relabelled(self.base, self.fitted), ""
         return base_of(self.comparison, self.session)
 
-    def _on_read(self, _request: Base, base: Base) -> None:
-        self.box.take.setEnabled(True)
-        key = self._reading_for
+    def _on_read(self, request: tuple[str, Base], base: Base) -> None:
+        key = request[0]
+        self._segment_next(key)
         assert base.labels is not None
         fresh = Editing(base, EditedBrain(base.labels, base.volume), [base.labels])
         if key != self.session.key:
@@ -627,7 +647,7 @@ class LabelsController(QObject):
             self._remember(before, labels)
         there = self.session.histories
         self._open = {key: kept for key, kept in self._open.items() if key in there}
-        self.box.take.setEnabled(True)
+        self.box.take.setEnabled(change.now.key not in self._asked)
         self.box.resize_row.set_value(0.0)
         self.drawing.remove()
         self._show_editing()

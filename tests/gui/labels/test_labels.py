@@ -590,6 +590,24 @@ def test_age_and_sex_stay_with_the_patient_whose_labels_are_edited(
     part.box.unfold(False)
 
 
+def test_labels_go_to_the_patient_they_were_asked_for(window, scan_file, second_file, monkeypatch):
+    part = window.explorer.relabelling
+    released, function = threading.Event(), part._reading._function
+    monkeypatch.setattr(part._reading, "_function", lambda x: released.wait(30) and function(x))
+    for file in (second_file, scan_file):
+        align(window, file)
+        part.box.unfold()
+        window.click("labels.take")
+    released.set()
+    window.wait(lambda: part.base is not None)
+    for name in ("sub-07", "sub-08"):
+        window.show(name)
+        window.wait(lambda: part.base is not None)
+        np.testing.assert_array_equal(part.base.volume, window.session.placed.volume)
+    part.box.unfold(False)
+    close_all(window)
+
+
 def test_an_edit_made_just_before_switching_patients_is_there_on_return(
     window, scan_file, second_file, monkeypatch
 ):
