@@ -106,6 +106,8 @@ class Pictured:
         if self.recipe is None:
             assert self.scan is not None
             told = results.scan_picture_sidecar(self.scan, folder, self.kind)
+            if self.synthetic and not told["SyntheticImage"]:  # beside a brain of the model
+                told |= {"IntendedUse": results.INTENDED_USE, "SyntheticImage": True}
         else:
             told = results.picture_sidecar(self.recipe, generator, folder)
             if self.painted:
@@ -164,12 +166,18 @@ def _on_stage(comparison: DisplayController, told: Provenance, alone: bool) -> P
     session = comparison.session
     view, shown = comparison.view, session.state
     over = None if alone else _over(comparison)
+    how = "off" if alone else shown.comparison
+    second = None if how in ("off", "row") else shown.second
+    recorded = second is None or (isinstance(second, Case) and second.origin == "acquired")
     case = {"scan": session.case, "unusual": session.result}.get(view)
     if case is not None:
         kind = "" if view == "scan" else view
         aligned = view == "unusual" or session.placed is not None
-        made = case.origin != "acquired"
-        return Pictured(None, None, case, kind, aligned=aligned, synthetic=made, over=over)
+        one = Pictured(None, None, case, kind, aligned=aligned, over=over)
+        if comparison.bare is None:  # it is compared with nothing
+            return replace(one, synthetic=case.origin != "acquired")
+        made = case.origin != "acquired" or not recorded
+        return replace(one, synthetic=made, comparison=how, second=second)
     if view == "painted" and comparison.painted is not None:
         scan = comparison.painted.scan
         if scan is not None:
@@ -181,13 +189,10 @@ def _on_stage(comparison: DisplayController, told: Provenance, alone: bool) -> P
     recipe = shown.drawn
     if recipe is None:
         raise OutputError("Wait until the scan is open, then save the picture.")
-    how = "off" if alone else shown.comparison
-    second = None if how in ("off", "row") else shown.second
-    scans = told.made_as == "scan" and (how in ("off", "row") or isinstance(second, Case))
     return Pictured(
         recipe,
         scan_file_of(session, recipe),
-        synthetic=not scans,
+        synthetic=told.made_as != "scan" or not recorded,
         painted=view == "painted",
         comparison=how,
         second=second,
@@ -214,10 +219,11 @@ def _over(comparison: DisplayController) -> dict[str, Any] | None:
     return None
 
 
-def _note(comparison: DisplayController) -> dict[str, str]:
+def _note(comparison: DisplayController) -> dict[str, Any]:
     """How the overlay came to lie where it does, and what is in doubt about it."""
     overlay = comparison.session.annotations.overlay
-    return {} if overlay is None or overlay.image is None else {"Note": str(overlay.image.note)}
+    image = None if overlay is None else overlay.image
+    return {} if image is None else {"Note": str(image.note), "Doubts": image.doubts}
 
 
 DOTS_PER_METRE = 300 / 0.0254
@@ -345,9 +351,11 @@ def save_picture(
     """Write a picture, made in the window or drawn here by a function, and its JSON sidecar."""
     from stylegan3d.render import figures
 
-    recipe, every = shown.recipe, shown.every
-    recipes = [one.recipe for one in every if one.recipe is not None]
+    every = shown.every
+    recipes = [r for one in every for r in (one.recipe, one.second) if isinstance(r, Recipe)]
     made = {one.synthetic for one in every}
+    if shown.scan is not None and shown.scan.origin == "acquired":
+        made.add(False)  # as it is, whatever is beside it
     moved, files = _latents(target, recipes)
     report(0, 1, "Rendering")
     marked = figures.SYNTHETIC if True in made else ""
@@ -358,9 +366,15 @@ def save_picture(
     if True in made:
         kind = figures.COMPOSITE if False in made else figures.source_type(*recipes)
         png = figures.with_source_type(png, ".png", kind)
-    lasting = [replace(one, recipe=one.recipe and _lasting(one.recipe, moved)) for one in every]
+    lasting = [
+        replace(one, recipe=_lasting(one.recipe, moved), second=_lasting(one.second, moved))
+        for one in every
+    ]
     told = replace(lasting[-1], columns=lasting[:-1]).sidecar(target.path.parent, loaded.generator)
-    told |= {} if recipe is None else results.doubts_entry(recipe.scan())
+    scans = [part for one in every for part in (one.scan, one.second) if isinstance(part, Case)]
+    told |= results.doubts_entry(*(recipe.scan() for recipe in recipes))
+    if scans:
+        told["Doubts"] = [*told.get("Doubts", ()), *(d for c in scans for d in c.known_doubts)]
     files |= {target.path: png, results.json_path(target.path): to_json(told).encode()}
     return _write(target, files, moved)
 
@@ -434,8 +448,11 @@ def _write(
     return SavedFiles(named, moved)
 
 
-def _lasting(recipe: Recipe, moved: dict[Source, Source]) -> Recipe:
-    return recipe.with_paths(lambda source: moved.get(source, source))
+def _lasting(part: Any, moved: dict[Source, Source]) -> Any:
+    """A recipe with the new paths; all else as it is."""
+    if not isinstance(part, Recipe):
+        return part
+    return part.with_paths(lambda source: moved.get(source, source))
 
 
 def _latents(

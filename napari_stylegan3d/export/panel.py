@@ -395,6 +395,8 @@ class ExportPanel(ExplorerPanel):
     def _connect(self) -> None:
         self.browse.clicked.connect(self._choose_folder)
         self.session.lookChanged.connect(lambda: self.show_recipe(self.session.recipe))
+        # A name that was typed is of one subject.
+        self.session.changed.connect(lambda c: self.name.clear() if c.another_subject else None)
         self.film.changed.connect(self._enable)
         self.dicom.toggled.connect(self._show_study)
         self.session.caseChanged.connect(self._show_study)

@@ -149,6 +149,34 @@ def test_a_picture_is_named_after_the_scan_that_is_shown(
     assert "Recipe" not in told
 
 
+def test_a_scan_beside_a_brain_of_the_model_is_no_picture_of_a_scan_alone(
+    window, export, tmp_path, scan_file
+):
+    window.set("browse.seed", 3)
+    window.settle()
+    window.explorer.panel("Compare")
+    window.click("compare.pin")
+    window.open_scan(scan_file)
+    window.click("project.align")
+    window.wait(lambda: window.session.placed is not None)
+    window.click("compare.mode.side")
+    name, told = saved_picture(window, tmp_path)
+    assert name.startswith("sub-07")
+    assert told["SyntheticImage"] is True
+    assert told["Comparison"]["Mode"] == "side"
+    assert told["Comparison"]["Recipe"]["source"]["seed"] == 3
+    window.explorer.panel("Compare")
+    window.click("compare.unpin")
+
+
+def test_a_typed_name_is_of_one_patient(window, export, scan_file, second_file):
+    window.open_scan(scan_file)
+    window.find("export.name").setText("sub-07_followup")
+    window.explorer.open_scan(second_file)
+    window.wait(lambda: window.find("project.name").text() == "sub-08")
+    assert window.find("export.name").text() == ""
+
+
 def test_a_picture_waits_for_the_brain_that_it_is_named_after(window, export, tmp_path):
     window.set("browse.seed", 8)
     window.click("export.screenshot")
