@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-import numpy as np
 from qtpy.QtCore import QObject, Qt, Signal
 
 from napari_stylegan3d.core.jobs import Loaded
@@ -23,7 +22,7 @@ from napari_stylegan3d.project.regions import LayerChoice, LayerRegions, RegionP
 from napari_stylegan3d.project.result import FillController, fill
 from napari_stylegan3d.views.display import enlarge
 from napari_stylegan3d.widgets.controls import show_value, single_shot
-from stylegan3d.base import Doubt, Progress, ScanError
+from stylegan3d.base import Progress, ScanError
 from stylegan3d.memory import give_back
 from stylegan3d.projection.settings import BUDGETS, Choices
 from stylegan3d.recipe.recipe import Recipe, Source
@@ -33,7 +32,6 @@ from stylegan3d.storage.formats import scan_stem
 
 if TYPE_CHECKING:
     from napari_stylegan3d.project.panel import ProjectPanel
-    from stylegan3d.projection.forward import Mask
     from stylegan3d.projection.search import ProjectionState
     from stylegan3d.recipe.model import Noise
     from stylegan3d.scans import AlignedScan, Scan
@@ -44,8 +42,6 @@ if TYPE_CHECKING:
 
 #: Interval between intermediate pictures of a projection.
 SHOW_EVERY_S = 1.5
-#: Volumes of a mask that differ by less are written as one.
-SAME_ML = 0.05
 
 
 def open_scan(report: Progress, choice: Choice) -> Case | Several | LabelMap:
@@ -157,7 +153,7 @@ def project_scan(report: Progress, loaded: Loaded, request: ProjectionRequest) -
     return dataclasses.replace(
         case.lying(found, aligned, case.pose, generator.hash),
         source=source,
-        doubts=(*done.doubts, *_left_out(aligned, mask)),
+        doubts=tuple(done.doubts),
         assessment=result.assessment,
         filled=filled,
         residual_z=result.residual_z,
@@ -180,27 +176,6 @@ def _unused(path: Path) -> Path:
             again = re.sub(_AFTER_RUN, rf"_run-{number}\g<0>", name, count=1)
         found = path.with_name(again)
     return found
-
-
-def _left_out(aligned: AlignedScan, mask: Mask | None) -> list[Doubt]:
-    """What was excluded from the comparison."""
-    if mask is None:
-        return []
-    marked = mask.on(aligned.space, aligned).weights == 0
-    size = float(np.prod(aligned.space.voxel_size)) * int(marked.sum()) / 1000
-    drawn = size if mask.drawn_ml is None else mask.drawn_ml
-    if abs(size - drawn) < SAME_ML:
-        text = (
-            "The masked region ({drawn:.1f} ml) was excluded from the search and filled in "
-            "by the model."
-        )
-    else:
-        text = (
-            "The masked region ({drawn:.1f} ml) was excluded from the search and filled in by the "
-            "model; all voxels of the model's grid that it touches make {size:.1f} ml."
-        )
-    sentence = text.format(drawn=drawn, size=size)
-    return [Doubt("masked", "tell", sentence, {"drawn_ml": drawn, "ml": size})]
 
 
 class _Shown:
@@ -531,7 +506,8 @@ class ProjectController(QObject):
 
     def _on_moved(self, request: tuple[Case, Pose], aligned: AlignedScan) -> None:
         case, now = request[0], self.session.case
-        if now is None or now.found is not case.found or self.job.running:
+        busy = any(task.case.key == case.key for task in self._tasks)
+        if now is None or now.found is not case.found or busy:
             return
         self.session.messages.cleared.emit()
         assert case.found is not None
@@ -621,8 +597,14 @@ class ProjectController(QObject):
     def _on_done(self, result: AlignedScan | Case) -> None:
         task, loaded = self._tasks[0], self.rendering.loaded
         case = self._end_task()
-        if case.key not in self.session.histories:
+        now = next((one for one in self.session.patients if one.key == case.key), None)
+        if now is None:
             return  # its patient was closed
+        if now.choice != case.choice:
+            told = f"{case.name} was read again meanwhile, so the result was left out: start again."
+            self.session.messages.fail(ScanError(told), "projecting the scan")
+            self._come_back(case)
+            return
         if isinstance(result, Case):
             request: ProjectionRequest = task.args[1]
             wanted = Recipe(noise=request.noise, channel=request.channel)
@@ -630,7 +612,7 @@ class ProjectController(QObject):
                 self.panel.bring_result()
             else:
                 report_done(f"{result.name} is projected: choose it in the list of patients.")
-        elif loaded is not None and result.scan is case.scan:
+        elif loaded is not None:
             self.session.update_case(case.lying(result, result, model=loaded.generator.hash))
 
     def _on_failed(self, error: Exception) -> None:

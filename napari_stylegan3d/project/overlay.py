@@ -25,9 +25,10 @@ from napari_stylegan3d.views.slices import Pane
 from napari_stylegan3d.widgets import controls, dialogs
 from napari_stylegan3d.widgets.controls import Chooser, Links
 from napari_stylegan3d.widgets.elided import ElidedLabel
-from stylegan3d.base import Doubt, Progress, ScanError, StyleGAN3DError, in_words
+from stylegan3d.base import Progress, ScanError, StyleGAN3DError, in_words
 from stylegan3d.geometry.space import Space, voxel_ml_of
 from stylegan3d.pages.shortening import shortened
+from stylegan3d.scans.headers import SIDES
 from stylegan3d.session.annotations import Overlay, OverlayLook
 from stylegan3d.session.case import Case, Choice
 from stylegan3d.session.provenance import NAME_LENGTH, UNCONFIRMED, Over
@@ -208,7 +209,8 @@ class LabelMaps(QObject):
 
     def _report(self, labels: LabelMap, key: str) -> None:
         """Notify that a label map was added."""
-        doubts = [OPEN_SIDES] if labels.doubtful else []
+        doubts = [doubt.sentence for doubt in labels.read.doubts if doubt.kind != SIDES]
+        doubts += [OPEN_SIDES] if labels.doubtful else []
         told = f"Label map {labels.in_words}; shown over the views and in the layer list."
         if key != self.session.key:
             name = next(case.name for case in self.session.patients if case.key == key)
@@ -332,6 +334,8 @@ class OverlayManager(QObject):
         self._beside_picture: Image | None = None
         #: Case key and request of the image that is being read.
         self._reading: tuple[str, Overlay] | None = None
+        #: Other patients' requests, which it overtook.
+        self._waiting: dict[str, Overlay] = {}
         #: The image placed last, whether in the model's space, and its voxels.
         self._placed: tuple[SecondImage, bool, DisplayArray] | None = None
         #: Image, aligned scan and scan that were asked to be placed last.
@@ -407,6 +411,9 @@ class OverlayManager(QObject):
     def _begin(self, case: Case, wanted: Overlay) -> None:
         self.session.annotate(case.key, refused="")
         side = None if case.choice is None else case.choice.orientation
+        if self._reading is not None and self._reading[0] != case.key:
+            self._waiting[self._reading[0]] = self._reading[1]
+        self._waiting.pop(case.key, None)
         self._reading = case.key, dataclasses.replace(wanted, side=side)
         if self.job.running:
             self.job.cancel()  # and then the newest
@@ -418,6 +425,8 @@ class OverlayManager(QObject):
         """Read what was asked for meanwhile, or what an earlier session had."""
         if self.job.running:
             return
+        if self._reading is None and self._waiting:
+            self._reading = self._waiting.popitem()
         if self._reading is not None:
             key, wanted = self._reading
             scan = self.session.scan_of(key)
@@ -520,9 +529,10 @@ class OverlayManager(QObject):
         if now is not None:
             name = now.name
             if not note:
-                told = None if now.image is None else now.image.note
-                note = now.problem if told is None else in_words(told)
-                bad = bool(now.problem) or isinstance(told, Doubt)
+                doubts = [] if now.image is None else now.image.doubts
+                told = [] if now.image is None else dict.fromkeys([now.image.note, *doubts])
+                note = " ".join(map(in_words, told)) or now.problem
+                bad = bool(now.problem or doubts)
         elif labels is not None:
             name = labels.name
         if reading and self._reading is not None:

@@ -152,12 +152,12 @@ def doubts_of(case: Case | None) -> list[str]:
 
 def answers_of(case: Case | None) -> list[tuple[str, str | None]]:
     """Possible answers to the doubts: text, and `orientation` of `read_scan`."""
-    if case is None or case.scan is None or not orientation_doubts(case.scan.geometry):
+    doubts = [] if case is None or case.scan is None else orientation_doubts(case.scan.geometry)
+    if not doubts:
         return []
-    geometry = case.scan.geometry
-    if geometry["sform_code"] and geometry["qform_code"]:
+    assumed = str(doubts[0].figures["assumed"])
+    if assumed == "sform":
         return [("Use the sform", None), ("Use the qform", "qform")]
-    assumed = "LAS"
     every = sorted(
         "".join(code) for axes in permutations(("RL", "AP", "SI")) for code in product(*axes)
     )
@@ -500,7 +500,7 @@ class ProjectPanel(ExplorerPanel):
         scan = None if case is None else case.scan
         if scan is not self._offered:
             self._offered = scan
-            controls.fill(self.search.loss, losses(scan), self.search.loss.currentData())
+            controls.fill(self.search.loss, losses(scan))
         self._show_result()
         self._refresh()
 

@@ -93,6 +93,13 @@ def test_intensities_are_rescaled(tmp_path):
     assert read_scan(tmp_path).data.sum() == pytest.approx((2.0 * picture() - 1024).sum())
 
 
+@pytest.mark.parametrize(("agent", "told"), [("Gadovist", True), ("NONE", False), ("", False)])
+def test_a_contrast_agent_is_told_by_the_header(tmp_path, agent, told):
+    dicoms.write_series(tmp_path, picture(), grid(), extra={(0x0018, 0x0010): ("LO", agent)})
+    kinds = {doubt.kind for doubt in read_scan(tmp_path).doubts}
+    assert ("contrast-agent" in kinds) == told
+
+
 def test_nothing_of_the_patient_is_kept(tmp_path, target):
     folder = dicoms.write_series(tmp_path / dicoms.PATIENT, picture(), grid())
     scan = read_scan(folder)

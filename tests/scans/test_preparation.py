@@ -1,6 +1,7 @@
 """Steps of the preparation: told, timed, kept on disk, left out; poses found and moved by hand."""
 
 from dataclasses import replace
+from itertools import cycle
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -231,7 +232,12 @@ def test_a_head_that_lies_otherwise_than_said_is_looked_at_again(
     assert len(seen) == 1
     pose = pose_of((0, 0, 90), (0, 0, 0), np.array([0, -20, 10]))
     lying = replace(head, affine=pose @ head.affine)
+    told = cycle(["Of the first.", "Of the second."])
+    monkeypatch.setattr("stylegan3d.scans.scan.edge_notes", lambda *_: [next(told)])
     aligned = lying.align(target, bias_correction=False, cache=tmp_path / "cache")
+    notes = " ".join(map(str, aligned.notes))
+    assert "Of the second." in notes, "the mask that is used"
+    assert "Of the first." not in notes, "the discarded one"
     assert seen[1].axcodes == lying.space.axcodes
     assert seen[2].axcodes == ("R", "A", "S")
     assert any("extracted again, upright" in step for step in map(str, aligned.steps))

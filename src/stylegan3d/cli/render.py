@@ -111,6 +111,7 @@ def picture(
             if overlay is not None:
                 second, laid = second_over(recipe, overlay, rendered.space, *scan or ())
                 over = Upright.of(laid, rendered.space)
+                common.print_doubts(second.doubts if number == 0 else (), second.name)
                 look = replace(look, caption=f"{look.caption} - overlay: {second.name}")
             if slices:
                 image = lightbox(volume, shown[0], look, slices=slices, columns=figure.columns)

@@ -629,11 +629,12 @@ def projected_latent(
 ) -> Latent:
     """The result of a projection, with changes to the generator, as stored in a latent file.
 
-    What the projection refuses goes with the scan to all that is made from the file.
+    What the projection refuses or made up goes with the scan to all that is made from the file.
     """
-    refused = [asdict(d) for d in result.assessment["doubts"] if d.severity == "refuse"]
-    if scan is not None and refused:
-        scan = {**scan, "doubts": [*scan["doubts"], *refused]}
+    found = result.assessment["doubts"]
+    lasting = [asdict(d) for d in found if d.severity == "refuse" or d.kind == "masked"]
+    if scan is not None and lasting:
+        scan = {**scan, "doubts": [*scan["doubts"], *lasting]}
     space = "W" if result.settings["space"] == "w" else "W+"
     return Latent.of(
         generator,

@@ -405,5 +405,5 @@ def picture_files(
     sidecar = picture_sidecar(recipe, generator, path.parent) | doubts_entry(recipe.scan())
     if second is not None:
         image_file = {"File": second.image.path.name, "SHA256": second.image.sha256}
-        sidecar["Overlay"] = {**image_file, "Note": str(second.note)}
+        sidecar["Overlay"] = {**image_file, "Note": str(second.note), "Doubts": second.doubts}
     return {path: png, json_path(path): to_json(sidecar).encode()}

@@ -69,6 +69,8 @@ from stylegan3d.storage.encoding import short_repr
 FROM_AVERAGE = 3
 # Overhead besides steps: start and result are rendered and compared with the scan.
 AROUND = 6.0
+#: Volumes of a mask that differ by less are written as one.
+SAME_ML = 0.05
 
 _measured: WeakKeyDictionary[Generator, dict[bool, float]] = WeakKeyDictionary()
 
@@ -605,8 +607,8 @@ def place(
     A masked part belongs to the brain even if brain extraction excluded it.
     """
     aligned = pose.of(found)
-    mask = operator.mask if isinstance(operator, Masked) else operator
-    if not isinstance(mask, Mask):
+    mask = _mask_in(operator)
+    if mask is None:
         return aligned
     bound = mask.on(aligned.space, aligned)
     assert bound.mask is not None
@@ -627,7 +629,30 @@ def search(
     started = time.perf_counter()
     result = project(generator, aligned, choices, operator=operator, noise=noise, progress=progress)
     seconds = {"project": time.perf_counter() - started}
+    result.assessment["doubts"] += _left_out(operator, aligned)
     return ProjectionRun(generator, found, aligned, result, operator, seconds)
+
+
+def _left_out(operator: Operator | None, aligned: AlignedScan) -> list[Doubt]:
+    """What a mask excluded from the search."""
+    mask = _mask_in(operator)
+    if mask is None:
+        return []
+    marked = mask.on(aligned.space, aligned).weights == 0
+    size = aligned.space.voxel_ml * int(marked.sum())
+    drawn = size if mask.drawn_ml is None else mask.drawn_ml
+    sentence = (
+        f"The masked region ({drawn:.1f} ml) was excluded from the search and filled in by the "
+        "model"
+    )
+    if abs(size - drawn) >= SAME_ML:
+        sentence += f"; all voxels of the model's grid that it touches make {size:.1f} ml"
+    return [Doubt("masked", "tell", f"{sentence}.", {"drawn_ml": drawn, "ml": size})]
+
+
+def _mask_in(operator: Operator | None) -> Mask | None:
+    mask = operator.mask if isinstance(operator, Masked) else operator
+    return mask if isinstance(mask, Mask) else None
 
 
 def search_again(

@@ -590,6 +590,7 @@ ABOUT = {
     "repetition_ms": "RepetitionTime",
     "inversion_ms": "InversionTime",
     "images": "ImagesInAcquisition",
+    "agent": "ContrastBolusAgent",
 }
 #: What sorts repeated slices at one position.
 ORDER = (

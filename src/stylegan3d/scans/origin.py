@@ -118,9 +118,9 @@ def sidecar_record(path: Path) -> JsonView:
     return record if isinstance(record, Mapping) else {}
 
 
-def names_agent(path: Path) -> bool:
-    """Whether the sidecar of a file names a contrast agent, as BIDS and dcm2niix write it."""
-    told = (sidecar_record(path).get(f"ContrastBolus{key}") for key in ("Agent", "Ingredient"))
+def names_agent(record: JsonView) -> bool:
+    """Whether a sidecar or a DICOM header names a contrast agent."""
+    told = (record.get(f"ContrastBolus{key}") for key in ("Agent", "Ingredient"))
     words = " ".join(str(text or "").strip().lower() for text in told)
     return words.strip() not in ("", "n/a", "none", "no")
 

@@ -32,7 +32,7 @@ from stylegan3d.scans.headers import (
     oriented_affine,
     scanner_geometry,
 )
-from stylegan3d.scans.origin import ACQUIRED, Told, names_agent, origin_of_file
+from stylegan3d.scans.origin import ACQUIRED, Told, names_agent, origin_of_file, sidecar_record
 from stylegan3d.scans.person import person_of_file
 from stylegan3d.scans.scan import Scan
 from stylegan3d.storage.files import sha256_of
@@ -137,7 +137,7 @@ def read_scan(
         *image.extra.get("notes", ()),
         *header_notes(image.header, geometry, shape, orientation),
         *([f"Volume {volume} of {count} (counted from 0)."] if count > 1 else []),
-        *intensity_notes(data, contrast, path.name, names_agent(path)),
+        *intensity_notes(data, contrast, path.name, names_agent(sidecar_record(path))),
     ]
     which = volume if count > 1 else None
     return Scan(data, affine, geometry, path, digest, notes, contrast, person, told.origin, which)
@@ -216,7 +216,8 @@ def _read_dicom(
         notes.append(Doubt("derived", "tell", text, {"marked": series.kind}))
     if series.volumes > 1:
         notes.append(f"Volume {volume} of {series.volumes} (counted from 0).")
-    notes.extend(intensity_notes(data, contrast, series.description))
+    agent = names_agent({"ContrastBolusAgent": about["agent"]})
+    notes.extend(intensity_notes(data, contrast, series.description, agent))
     # The hash is of the image only, not of files that contain names.
     digest = hashlib.sha256(data.data)
     digest.update(affine.tobytes())

@@ -35,6 +35,7 @@ from stylegan3d.base import (
     OutputError,
     Progress,
     ScanError,
+    doubts_in,
     facts_in,
 )
 from stylegan3d.geometry.space import RAS_TO_LPS, Shown, Space
@@ -260,8 +261,9 @@ def _upright(work: _Work, first: _Prepared) -> _Prepared:
         made = _prepared(replace(work, progress=progress), first[2], first[1])
     except ScanError:
         return first
-    step = PreparationStep("brain", (sentence,), made[0][0].seconds)
-    return [*first[0][:1], step, *made[0][1:]], *made[1:]
+    discarded, step = first[0][0], made[0][0]
+    step = replace(step, notes=(sentence, *step.notes[1:]), how="done")
+    return [replace(discarded, notes=discarded.notes[:1]), step, *made[0][1:]], *made[1:]
 
 
 def _prepared(
@@ -528,6 +530,11 @@ class SecondImage:
     agreement: float
     labels: bool
     note: Note
+
+    @property
+    def doubts(self) -> list[Doubt]:
+        """What is in doubt about the image and about where it lies."""
+        return [*self.image.doubts, *doubts_in([self.note])]
 
     @property
     def name(self) -> str:

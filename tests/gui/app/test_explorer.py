@@ -82,6 +82,7 @@ def test_dragging_truncation_shows_previews_then_the_full_volume(window):
 
 
 def test_dragging_draws_the_window_once_for_each_preview(window):
+    window.settle()
     frames, previews = [], []
     canvas = window.views.view("Axial").canvas.canvas.native
     pacing, rendering = window.explorer.viewing.pacing, window.explorer.rendering
@@ -105,7 +106,7 @@ def test_dragging_draws_the_window_once_for_each_preview(window):
         rendering._rest.setInterval(rest_ms)
         slider.setSliderDown(False)
         pacing.patience_ms = patience_ms
-    window.settle()
+        window.settle()
     assert previews[-1] == "full"
     assert not pacing.holds
     assert vars(viewing.set_aside)["times"], "the search for garbage may stop the hand"

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import threading
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import nibabel as nib
@@ -18,6 +19,7 @@ from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication, QWidget
 from tolerances import FLOAT32, SUMS
 
+from napari_stylegan3d.project.panel import answers_of
 from stylegan3d import scans
 from stylegan3d.base import ScanError
 from stylegan3d.scans import read_scan
@@ -247,6 +249,31 @@ def test_the_list_brings_each_patient_as_it_was_left(window, patients):
     assert window.captions == {"Scan: sub-09"}
     assert window.find("project.quality").text(), "it is still aligned"
     assert_has_no_result(window)
+
+
+def test_the_list_assumes_what_the_reader_assumed():
+    geometry = {"sform_code": 0, "qform_code": 0, "assumed": "LIA"}
+    first, *others = answers_of(SimpleNamespace(scan=SimpleNamespace(geometry=geometry)))
+    assert first == ("Unknown: assume LIA", None)
+    assert ("Axes LAS", "LAS") in others
+    assert ("Axes LIA", "LIA") not in others
+
+
+def test_a_scan_is_moved_while_another_patient_is_projected(window, patients):
+    open_patient(window, patients[0])
+    window.click("project.align")
+    window.wait(lambda: window.session.placed is not None)
+    open_patient(window, patients[1])
+    window.choose("project.budget", "thorough")
+    window.click("project.start")
+    window.wait(lambda: window.find("project.pause").isEnabled())
+    window.click("project.pause")
+    window.show("sub-07")
+    window.set("project.shift.0", 5.0)
+    window.wait(lambda: window.session.case.pose.shift_mm[0] == 5.0)
+    window.show("sub-08")
+    window.click("project.cancel")
+    window.wait(lambda: not window.explorer.projecting.job.running)
 
 
 def test_a_person_may_look_at_another_patient_while_one_is_projected(

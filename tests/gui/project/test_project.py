@@ -347,6 +347,8 @@ def test_a_painted_region_is_left_to_the_model_and_the_filled_scan_is_saved(
     mask = result.filled.region.data
     assert mask.sum() == np.count_nonzero(layer.data)
     assert f"masked region ({ml:.1f} ml)" in window.find("project.notes").text()
+    kept = [doubt["kind"] for doubt in window.recipe.scan()["doubts"]]
+    assert kept.count("masked") == 1, "what is made from the latent says so, too"
     window.wait(lambda: not layer.visible)  # it belongs to the scan
     window.click("project.show.filled")
     window.wait(lambda: np.allclose(window.volume, result.filled.volume, atol=SUMS))
