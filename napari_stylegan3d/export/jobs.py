@@ -216,6 +216,9 @@ def _over(comparison: DisplayController) -> dict[str, Any] | None:
             }
         if isinstance(told, Provenance) and told.kind == "second":
             return {"Name": told.name, "Mode": "alone", **_note(comparison)}
+    beside = comparison.session.annotations.overlay
+    if beside is not None and beside.image is not None and beside.look.way == "side":
+        return {"Name": beside.name, "Mode": "beside", **_note(comparison)}
     return None
 
 

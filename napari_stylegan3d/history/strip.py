@@ -39,6 +39,7 @@ from stylegan3d.pages.shortening import WORD_GAP, in_words
 from stylegan3d.recipe.description import describe_change, describe_recipe
 from stylegan3d.recipe.history import History
 from stylegan3d.recipe.recipe import Recipe
+from stylegan3d.session.case import Choice
 from stylegan3d.session.provenance import provenance_of
 from stylegan3d.session.state import HistoryEntry
 from stylegan3d.storage.about import ORIGIN_NAMES
@@ -147,7 +148,7 @@ class HistoryList(RecipeList):
         #: The current state and those that it was made from.
         self._way: set[int] = set()
         #: Pictures of scans, by the keys of their cases.
-        self._scans: dict[str, QImage | None] = {}
+        self._scans: dict[tuple[str, Choice | None], QImage | None] = {}
         session.historyChanged.connect(self.follow)
         session.favourites.changed.connect(self.refresh)
         session.modelChanged.connect(lambda _: self.refresh())
@@ -232,9 +233,10 @@ class HistoryList(RecipeList):
         case = entry.case
         if entry.recipe is not None or case is None:
             return None
-        if self._scans.get(case.key) is None:
-            self._scans[case.key] = picture_of_scan(case)
-        return self._scans[case.key]
+        key = case.key, case.choice
+        if self._scans.get(key) is None:
+            self._scans[key] = picture_of_scan(case)
+        return self._scans[key]
 
 
 class FavouriteList(RecipeList):

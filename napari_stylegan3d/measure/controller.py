@@ -296,7 +296,7 @@ class VisitsController(QObject):
         self._choose(at)
         self.show_person()
         dialog.told.setText("")
-        dialog.show_result(self.found.get(self._key))
+        dialog.show_result(self._compared)
         if self._key in self._written:
             dialog.told.setText(self._written[self._key])
 
@@ -337,7 +337,7 @@ class VisitsController(QObject):
         other = self._others[at]
         again = self._chosen.get(self._key) == other.sha256
         self._chosen[self._key] = other.sha256
-        pair = None if self._key not in self.found else self.found[self._key].pair
+        pair = None if self._compared is None else self._compared.pair
         dialog, mine = self.dialog, case.scan.person.age
         if pair is not None and pair.other.sha256 == other.sha256:
             dialog.years.setValue(pair.years or 0)
@@ -407,8 +407,15 @@ class VisitsController(QObject):
             self.dialog.show_result(compared)
             self._enable()
 
+    @property
+    def _compared(self) -> jobs.ComparedVisits | None:
+        """What changed in the patient on the screen, if the scan still lies as it did."""
+        found, scan = self.found.get(self._key), self.session.scan_of(self._key)
+        same = found is None or scan is None or np.array_equal(found.pair.scan.affine, scan.affine)
+        return found if same else None
+
     def _save(self) -> None:
-        compared = self.found.get(self._key)
+        compared = self._compared
         folder = dialogs.choose_folder(self.dialog, "Save what changed to a folder", Path.home())
         if compared is not None and folder is not None:
             self.saving.start(_save, compared, folder)
@@ -425,7 +432,7 @@ class VisitsController(QObject):
         dialog.start.setEnabled(chosen and not busy and bool(self._key))
         dialog.cancel.setEnabled(busy)
         dialog.open.setEnabled(bool(self._key) and not self.reading.running)
-        found = self._key in self.found
+        found = self._compared is not None
         dialog.maps.setEnabled(found)
         dialog.save.setEnabled(found and not self.saving.running)
         for one in (dialog.other, dialog.order, dialog.years, dialog.site):
@@ -461,7 +468,7 @@ class VisitsController(QObject):
 
     def _wanted_map(self) -> jobs.MapRequest | None:
         case, kind = self.session.case, self.dialog.maps.currentData()
-        compared = self.found.get(self._key)
+        compared = self._compared
         scan_shown = self.session.state.what == "scan" and self.comparison.view == "scan"
         if case is None or compared is None or not kind or not scan_shown:
             return None

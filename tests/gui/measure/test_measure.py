@@ -592,6 +592,11 @@ def test_what_changed_is_shown_for_its_patient_alone(
     assert row == ["Ventricles (ml)", "20.0", "24.0", "+4.00", "+18.2", "+9.1", "±2.00", "+0.40"]
     assert dialog.table.item(0, 0).font().bold()
     assert "Look at the borders" in dialog.told.text()
+    assert visiting._compared is compared
+    with pytest.MonkeyPatch.context() as patch:  # read again, its sides swapped
+        turned = SimpleNamespace(affine=-compared.pair.scan.affine)
+        patch.setattr(window.session, "scan_of", lambda key: turned)
+        assert visiting._compared is None
     files = f"Baseline: {earlier.name}\nFollow-up: {scan_file.name}"
     assert window.find("measure.visits_files").text() == files
     for kind, unit in (("volume", "%"), ("intensity", "")):
