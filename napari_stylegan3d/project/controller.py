@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from stylegan3d.session.state import State
 
 
+REPAINT = "The region was painted before the sides were swapped, and is gone: paint it again."
 #: Interval between intermediate pictures of a projection.
 SHOW_EVERY_S = 1.5
 
@@ -550,8 +551,13 @@ class ProjectController(QObject):
         self.session.messages.cleared.emit()
         if isinstance(opened, Case):
             before = self.session.case
+            choices = {case.key: case.choice for case in self.session.patients}
             show = _done_so_far(self.session.state) == _done_so_far(asked)
             opened = self.session.open_case(opened, show=show)
+            again = choices.get(opened.key) not in (None, opened.choice)
+            if again and self.session.annotations_of(opened.key).mask is not None:
+                self.session.annotate(opened.key, mask=None)
+                report_done(REPAINT)
             if self.session.key == opened.key:
                 # What was asked for after this scan belongs to it, and follows it.
                 now = self.session.state

@@ -247,6 +247,29 @@ def test_doubts_about_left_and_right_can_be_answered(window, scan_file, tmp_path
     assert window.find("project.orientation").isHidden()
 
 
+def test_a_painted_region_goes_where_the_sides_are_swapped(
+    window, scan_file, tmp_path, notifications
+):
+    image = nib.Nifti1Image(np.asarray(nib.load(scan_file).dataobj), None)
+    image.header.set_zooms((3, 3, 3))
+    nib.save(image, tmp_path / "nowhere.nii.gz")
+    window.explorer.open_scan(tmp_path / "nowhere.nii.gz")
+    window.wait(lambda: window.find("project.name").text() == "nowhere")
+    window.click("project.align")
+    window.wait(lambda: window.session.placed is not None)
+    window.click("project.fill")
+    layer = window.viewer.layers.selection.active
+    layer.paint(tuple(n // 2 for n in layer.data.shape), 1)
+    assert window.session.annotations.mask is not None
+    window.pick("project.orientation", "RAS")
+    window.wait(lambda: "RAS, as chosen" in window.find("project.details").text())
+    assert window.session.annotations.mask is None
+    assert "paint it again" in notifications[-1]
+    window.click("project.align")
+    window.wait(lambda: window.session.placed is not None)
+    assert window.session.annotations.mask is None
+
+
 def drop(widget, *paths):
     """Drag files onto a widget, and let go; where one must be entered to be dropped on."""
     data = QMimeData()
