@@ -225,7 +225,7 @@ class PatientList(QWidget):
     def menu(self, key: str) -> QMenu:
         """What can be done with a patient."""
         menu = QMenu(self)
-        case = next((one for one in self.session.patients if one.key == key), None)
+        case = self.session.patient(key)
         if case is not None:
             menu.addAction("Show", lambda: self._show(key))
             menu.addAction("Name, ID and dates…", lambda: self._ask_identity(case))

@@ -105,9 +105,7 @@ class Pictured:
             return results.columns_sidecar(told_of)
         if self.recipe is None:
             assert self.scan is not None
-            told = results.scan_picture_sidecar(self.scan, folder, self.kind)
-            if self.synthetic and not told["SyntheticImage"]:  # beside a brain of the model
-                told |= {"IntendedUse": results.INTENDED_USE, "SyntheticImage": True}
+            told = results.scan_picture_sidecar(self.scan, folder, self.kind, made=self.synthetic)
         else:
             told = results.picture_sidecar(self.recipe, generator, folder)
             if self.painted:
@@ -166,18 +164,17 @@ def _on_stage(comparison: DisplayController, told: Provenance, alone: bool) -> P
     session = comparison.session
     view, shown = comparison.view, session.state
     over = None if alone else _over(comparison)
-    how = "off" if alone else shown.comparison
+    case = {"scan": session.case, "unusual": session.result}.get(view)
+    is_compared = not alone and (case is None or comparison.bare is not None)
+    how = shown.comparison if is_compared else "off"
     second = None if how in ("off", "row") else shown.second
     recorded = second is None or (isinstance(second, Case) and second.origin == "acquired")
-    case = {"scan": session.case, "unusual": session.result}.get(view)
     if case is not None:
         kind = "" if view == "scan" else view
         aligned = view == "unusual" or session.placed is not None
-        one = Pictured(None, None, case, kind, aligned=aligned, over=over)
-        if comparison.bare is None:  # it is compared with nothing
-            return replace(one, synthetic=case.origin != "acquired")
         made = case.origin != "acquired" or not recorded
-        return replace(one, synthetic=made, comparison=how, second=second)
+        one = Pictured(None, None, case, kind, aligned=aligned, synthetic=made, over=over)
+        return replace(one, comparison=how, second=second)
     if view == "painted" and comparison.painted is not None:
         scan = comparison.painted.scan
         if scan is not None:
@@ -201,7 +198,10 @@ def _on_stage(comparison: DisplayController, told: Provenance, alone: bool) -> P
 
 
 def _over(comparison: DisplayController) -> dict[str, Any] | None:
-    """The second image that lies over the picture, or in its place."""
+    """The second image: over the picture, in its place, or beside it."""
+    second = comparison.session.annotations.overlay
+    image = None if second is None else second.image
+    note = {} if image is None else {"Note": str(image.note), "Doubts": image.doubts}
     for layer in comparison.stage.viewer.layers:
         over, told = layer.metadata.get(OVER), layer.metadata.get(KEY)
         if not layer.visible:
@@ -212,21 +212,13 @@ def _over(comparison: DisplayController) -> dict[str, Any] | None:
                 "OpenedWith": over.patient,
                 "SamePatientConfirmed": over.confirmed,
                 "Mode": "overlay",
-                **_note(comparison),
+                **note,
             }
         if isinstance(told, Provenance) and told.kind == "second":
-            return {"Name": told.name, "Mode": "alone", **_note(comparison)}
-    beside = comparison.session.annotations.overlay
-    if beside is not None and beside.image is not None and beside.look.way == "side":
-        return {"Name": beside.name, "Mode": "beside", **_note(comparison)}
+            return {"Name": told.name, "Mode": "alone", **note}
+    if second is not None and image is not None and second.look.way == "side":
+        return {"Name": second.name, "Mode": "beside", **note}
     return None
-
-
-def _note(comparison: DisplayController) -> dict[str, Any]:
-    """How the overlay came to lie where it does, and what is in doubt about it."""
-    overlay = comparison.session.annotations.overlay
-    image = None if overlay is None else overlay.image
-    return {} if image is None else {"Note": str(image.note), "Doubts": image.doubts}
 
 
 DOTS_PER_METRE = 300 / 0.0254

@@ -542,8 +542,8 @@ class LabelsController(QObject):
         if done is not None:
             self._asked.pop(done)
         self.box.take.setEnabled(self.session.key not in self._asked)
-        for request in [*self._asked.items()][:1]:
-            self._reading.submit(request)
+        if self._asked:
+            self._reading.submit(next(iter(self._asked.items())))
 
     def _on_unread(self, request: tuple[str, Base], error: Exception) -> None:
         doing, key = "segmenting the brain", request[0]
@@ -551,8 +551,9 @@ class LabelsController(QObject):
         if key == self.session.key:
             self._fail(error, doing)
         else:
-            names = [case.name for case in self.session.patients if case.key == key]
-            error = StyleGAN3DError(f"{(*names, 'A closed scan')[0]}: {sentence(error, doing)}")
+            case = self.session.patient(key)
+            name = "Another brain" if case is None else case.name
+            error = StyleGAN3DError(f"{name}: {sentence(error, doing)}")
             self.session.messages.fail(error, doing)
 
     def _shown(self) -> tuple[Base | None, str]:

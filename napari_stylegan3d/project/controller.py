@@ -603,7 +603,7 @@ class ProjectController(QObject):
     def _on_done(self, result: AlignedScan | Case) -> None:
         task, loaded = self._tasks[0], self.rendering.loaded
         case = self._end_task()
-        now = next((one for one in self.session.patients if one.key == case.key), None)
+        now = self.session.patient(case.key)
         if now is None:
             return  # its patient was closed
         if now.choice != case.choice:

@@ -353,10 +353,12 @@ def picture_sidecar(
     }
 
 
-def scan_picture_sidecar(case: Case, folder: Path, kind: str) -> Json:
-    """Content of the JSON sidecar of a picture in `folder` of a scan; `kind` as for its name."""
+def scan_picture_sidecar(case: Case, folder: Path, kind: str, *, made: bool) -> Json:
+    """Content of the JSON sidecar of a picture in `folder` of a scan; `kind` as for its name.
+
+    `made` says whether any part of the picture was made by a model.
+    """
     described = {"unusual": UNUSUAL, "painted": PAINTED}.get(kind, RECORDED)
-    made = kind == "painted" or case.origin != "acquired"
     whose = NOT_ACQUIRED.get(case.origin, "a real scan")
     return {
         "Description": described.replace("a real scan", whose),

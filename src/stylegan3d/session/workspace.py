@@ -249,6 +249,10 @@ class Workspace:
         """Whether an undone state of this subject and model can be redone."""
         return self._neighbour(1) is not None
 
+    def patient(self, key: str) -> Case | None:
+        """The open patient with this key."""
+        return next((case for case in self.patients if case.key == key), None)
+
     def scan_of(self, key: str) -> Scan | None:
         """The scan of the case with this key; None while it is not read, or without such a case."""
         scans = (case.scan for case in self.cases if case.key == key)
