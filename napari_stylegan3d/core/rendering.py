@@ -134,6 +134,8 @@ class Rendering(QObject):
         #: The point through which all is sliced that the views show; None if they show more.
         self.sliced_at: Callable[[], tuple[float, float, float] | None] = lambda: None
         self._planes_only = False
+        #: The point for which the newest preview was requested.
+        self._through: tuple[float, float, float] | None = None
         #: Whether the scan whose detail is shown is still being read.
         self._waits = False
 
@@ -236,14 +238,19 @@ class Rendering(QObject):
                 self.awaited.emit(live)
             shown = self.session.state
             flat = live and shown.what == "recipe" and shown.comparison == "off"
-            self.renders.submit(RenderRequest(recipe, quality, self.sliced_at() if flat else None))
+            through = self.sliced_at() if flat else None
+            if quality == "preview":
+                self._through = through
+            self.renders.submit(RenderRequest(recipe, quality, through))
 
     def slice_elsewhere(self) -> None:
         """The views show other slices: draw them, if the picture has only those of before.
 
         A full volume that is being made waits: until it is there, the other slices are not edited.
         """
-        if self._planes_only and self._last is not None and self._last[0] == self._wanted:
+        if self._last is None or self._last[0] != self._wanted:
+            return
+        if self._planes_only and self._through != self.sliced_at():
             self._last = None
             self._submit(self._wanted, "preview", True)
 
@@ -279,8 +286,7 @@ class Rendering(QObject):
         self.shown.emit(request.recipe, picture)
         if picture.quality != "preview":
             return
-        if self._planes_only and request.through != self.sliced_at():
-            self.slice_elsewhere()
+        self.slice_elsewhere()
         if self._is_cramped:
             self.cramped.emit(CRAMPED)
         elif settled:

@@ -102,6 +102,8 @@ def test_dragging_draws_the_window_once_for_each_preview(window):
             # Of each frame is known how many previews were there.
             assert frames[drawn:] == [shown + 1], "drawn without a preview"
             assert previews[-1] == "preview"
+            window.viewer.dims.events.point()
+            assert not rendering.busy, "drawn again, though the slices are the same"
     finally:
         rendering._rest.setInterval(rest_ms)
         slider.setSliderDown(False)
