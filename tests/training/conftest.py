@@ -17,7 +17,7 @@ from stylegan3d.networks.autoencoder import AutoencoderConfig
 from stylegan3d.training import autoencoder, export, flow_export
 from stylegan3d.training.anatomy import find_anatomy, fit_anatomy
 from stylegan3d.training.autoencoder import AutoencoderTask, export_autoencoder, train_autoencoder
-from stylegan3d.training.export import export_anatomy
+from stylegan3d.training.export import ModelTarget, export_anatomy
 from stylegan3d.training.labels import learn_labels
 from stylegan3d.training.options import AutoencoderSettings
 from stylegan3d.training.run import load_run
@@ -52,7 +52,7 @@ def anatomy_models(pack, anatomy_folder, tmp_path_factory):
                 shutil.copytree(anatomy_folder, folder / f"fit-{name}" / "anatomy")
                 settings = small_anatomy(calibrate=name == "calibrated")
                 fit = fit_anatomy(pack, folder / f"fit-{name}", settings)
-                export_anatomy(fit, folder / name, "phantoms")
+                export_anatomy(fit, ModelTarget(folder / name, "phantoms"))
     return folder
 
 
@@ -87,7 +87,7 @@ def stage(autoencoder_run, even_pack, tmp_path_factory):
     """An autoencoder without a flow, the first stage of a diffusion."""
     folder = tmp_path_factory.mktemp("vae") / "model"
     with measuring_few_brains():
-        return export_autoencoder(autoencoder_run, even_pack, folder, "first stage")
+        return export_autoencoder(autoencoder_run, even_pack, ModelTarget(folder, "first stage"))
 
 
 @pytest.fixture(scope="module")

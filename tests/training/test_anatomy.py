@@ -29,7 +29,7 @@ from stylegan3d.training.anatomy import (
     scale_latent,
 )
 from stylegan3d.training.data import fixed_volumes
-from stylegan3d.training.export import export_anatomy
+from stylegan3d.training.export import ModelTarget, export_anatomy
 
 QUICK = (Demons(coarse_steps=12, fine_steps=0), Demons(coarse_steps=6, fine_steps=4))
 
@@ -246,7 +246,9 @@ def test_more_fields_than_subjects_leave_the_rest_empty(pack, folder):
 
 def test_the_exported_generator_encodes_and_makes_the_same(pack, fit, tmp_path):
     fit, _ = fit
-    generator = export_anatomy(fit, tmp_path / "model", "phantoms", attribution="Thanks.")
+    generator = export_anatomy(
+        fit, ModelTarget(tmp_path / "model", "phantoms", attribution="Thanks.")
+    )
     assert generator.discriminator is None
     assert load(tmp_path / "model", device="cpu").hash == generator.hash
     volume = fixed_volumes(pack, "validation")[:1]
@@ -269,18 +271,18 @@ def test_the_exported_generator_encodes_and_makes_the_same(pack, fit, tmp_path):
 def test_an_export_that_was_cut_off_is_made_anew_and_a_whole_one_is_not(
     pack, fit, tmp_path, monkeypatch
 ):
-    out = tmp_path / "model"
+    to = ModelTarget(out := tmp_path / "model", "phantoms")
     with monkeypatch.context() as cut:
         cut.setattr(export, "build_directions", Mock(side_effect=KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
-            export_anatomy(fit[0], out, "phantoms")
+            export_anatomy(fit[0], to)
     assert (out / "card.json").exists()
     assert not (out / "README.md").exists()
-    made = export_anatomy(fit[0], out, "phantoms")
+    made = export_anatomy(fit[0], to)
     assert "unfinished" not in made.card
     assert (out / "README.md").exists()
     with pytest.raises(OutputError, match="already contains a model"):
-        export_anatomy(fit[0], out, "phantoms")
+        export_anatomy(fit[0], to)
 
 
 def test_scaling_w_changes_no_volume_and_orders_the_components(pack, fit):

@@ -24,6 +24,7 @@ from stylegan3d.training.autoencoder import (
     people_latents,
     train_autoencoder,
 )
+from stylegan3d.training.export import ModelTarget
 from stylegan3d.training.options import AutoencoderSettings
 from stylegan3d.training.run import CHECKPOINT, Run
 
@@ -42,9 +43,8 @@ def run(autoencoder_run):
 @pytest.fixture(scope="module")
 def generator(run, even_pack, few_brains, tmp_path_factory):
     folder = tmp_path_factory.mktemp("vae") / "model"
-    return export_autoencoder(
-        run, even_pack, folder, "phantoms", labels=["core"], licence="CC0", attribution="us"
-    )
+    to = ModelTarget(folder, "phantoms", licence="CC0", attribution="us")
+    return export_autoencoder(run, even_pack, to, labels=["core"])
 
 
 def people(pack, split="validation"):

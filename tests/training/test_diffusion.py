@@ -29,6 +29,7 @@ from stylegan3d.training.diffusion import (
     people_of,
     train_diffusion,
 )
+from stylegan3d.training.export import ModelTarget
 from stylegan3d.training.options import DiffusionSettings
 from stylegan3d.training.run import CHECKPOINT, Run, load_run
 
@@ -48,9 +49,8 @@ def run(even_pack, stage, tmp_path_factory):
 @pytest.fixture(scope="module")
 def generator(run, stage, even_pack, few_brains, tmp_path_factory):
     folder = tmp_path_factory.mktemp("diffusion") / "model"
-    return export_diffusion(
-        run, even_pack, stage, folder, "diffused", labels=["core"], licence="CC0", attribution="us"
-    )
+    to = ModelTarget(folder, "diffused", licence="CC0", attribution="us")
+    return export_diffusion(run, even_pack, stage, to, labels=["core"])
 
 
 def people(pack, split="validation"):

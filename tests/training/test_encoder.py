@@ -10,7 +10,7 @@ from stylegan3d.base import ModelError
 from stylegan3d.model.generator import load
 from stylegan3d.recipe.model import seed_latents
 from stylegan3d.training.autoencoder import EncoderTask, export_encoder, train_encoder
-from stylegan3d.training.export import export_stylegan
+from stylegan3d.training.export import ModelTarget, export_stylegan
 from stylegan3d.training.options import EncoderSettings, tiny
 from stylegan3d.training.run import load_run
 from stylegan3d.training.stylegan import train_stylegan
@@ -24,7 +24,7 @@ def generator(pack, few_brains, tmp_path_factory):
     """A StyleGAN that has learned little, without an encoder."""
     folder = tmp_path_factory.mktemp("gan")
     run = train_stylegan(pack, folder / "run", replace(tiny(), steps=2))
-    return export_stylegan(run, pack, folder / "model", "phantoms")
+    return export_stylegan(run, pack, ModelTarget(folder / "model", "phantoms"))
 
 
 @pytest.fixture(scope="module")

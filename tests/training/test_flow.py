@@ -18,7 +18,7 @@ from stylegan3d.networks.flow import within
 from stylegan3d.networks.synthesis import MappingNetwork
 from stylegan3d.recipe.model import seed_latents
 from stylegan3d.training import flow_export, shape_matching
-from stylegan3d.training.export import export_stylegan
+from stylegan3d.training.export import ModelTarget, export_stylegan
 from stylegan3d.training.flow import (
     Cubes,
     FlowTask,
@@ -203,7 +203,7 @@ def test_a_models_flow_is_trained_on(with_flow, pairs, generator, pack, tmp_path
 
 def test_generators_without_details_are_refused(pack, tmp_path):
     run = train_stylegan(pack, tmp_path / "run", tiny(), should_stop=lambda: True)
-    plain = export_stylegan(run, pack, tmp_path / "plain", "plain")
+    plain = export_stylegan(run, pack, ModelTarget(tmp_path / "plain", "plain"))
     with pytest.raises(ModelError, match="cannot be given a flow"):
         make_pairs(plain, pack, tmp_path / "pairs")
 

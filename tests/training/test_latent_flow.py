@@ -28,6 +28,7 @@ from stylegan3d.scans import AlignedScan, Scan
 from stylegan3d.scans.headers import geometry_of
 from stylegan3d.training import flow_export, shape_matching
 from stylegan3d.training.diffusion import export_diffusion, train_diffusion
+from stylegan3d.training.export import ModelTarget
 from stylegan3d.training.flow import flow_of, make_pairs, start_of, train_flow
 from stylegan3d.training.flow_export import export_matched, export_with_flow
 from stylegan3d.training.options import DiffusionSettings, FlowSettings, MatchSettings
@@ -280,7 +281,7 @@ def test_a_diffusions_brains_are_varied_by_its_own_steps(stage, even_pack, tmp_p
     run = train_diffusion(
         even_pack, stage, tmp_path / "run", shape, DiffusionSettings(steps=5, people=4)
     )
-    model = export_diffusion(run, even_pack, stage, tmp_path / "model", "diffused")
+    model = export_diffusion(run, even_pack, stage, ModelTarget(tmp_path / "model", "diffused"))
     w, z = seed_latents(model, [0])[:, 0], torch.randn(1, model.z_dim)
     near, far = (float((model.mapping.varied(w, z, s) - w).norm()) for s in (0.3, 0.95))
     assert 0 < near < far

@@ -23,7 +23,7 @@ from stylegan3d.networks.synthesis import MappingNetwork, set_gaussian
 from stylegan3d.recipe.model import seed_latents
 from stylegan3d.training import stylegan as module
 from stylegan3d.training.data import Batches, fixed_volumes
-from stylegan3d.training.export import export_stylegan
+from stylegan3d.training.export import ModelTarget, export_stylegan
 from stylegan3d.training.options import (
     StyleGANSettings,
     brain_2mm,
@@ -263,9 +263,8 @@ def test_a_mapping_that_cannot_be_linear_is_refused():
 def test_export_gives_a_generator_with_a_card(packed, pack, tmp_path):
     judge = replace(tiny().discriminator, packed=packed)
     run = train_stylegan(pack, tmp_path / "run", short(discriminator=judge, steps=4))
-    generator = export_stylegan(
-        run, pack, tmp_path / "model", "phantoms", attribution="Thank the phantoms."
-    )
+    to = ModelTarget(tmp_path / "model", "phantoms", attribution="Thank the phantoms.")
+    generator = export_stylegan(run, pack, to)
     found = load(tmp_path / "model")
     assert found.hash == generator.hash
     assert found.family == found.card["architecture"]["family"] == "stylegan"
@@ -297,7 +296,7 @@ def test_export_gives_a_generator_with_a_card(packed, pack, tmp_path):
     assert "by the encoder" not in page
     assert "mean brain, for comparison" in page
     with pytest.raises(OutputError, match="already contains a model"):
-        export_stylegan(run, pack, tmp_path / "model", "phantoms")
+        export_stylegan(run, pack, to)
 
 
 def test_what_cannot_train_is_refused_in_words(pack, tmp_path):
@@ -366,6 +365,7 @@ def test_sessions_of_one_person_are_one_person_in_the_card(pack, tmp_path):
     rows = [{**r, "person": "sub-00", "licence": "", "row": i} for i, r in enumerate(pack.table)]
     write_pack(tmp_path / "p", rows, lambda r: pack.volumes[r["row"]], pack.space, {"refused": []})
     run = train_stylegan(pack, tmp_path / "run", short(steps=1))
-    card = export_stylegan(run, load_pack(tmp_path / "p"), tmp_path / "model", "one").card
+    to = ModelTarget(tmp_path / "model", "one")
+    card = export_stylegan(run, load_pack(tmp_path / "p"), to).card
     assert card["training_data"] == [{"source": "phantom", "people": 1, "licence": "not stated"}]
     assert card["licence"] == "not stated"

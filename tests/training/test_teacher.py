@@ -14,7 +14,7 @@ from stylegan3d.networks.anatomy import AnatomyNetwork
 from stylegan3d.networks.synthesis import TEXTURE_UNIT
 from stylegan3d.recipe.model import seed_latents
 from stylegan3d.training.data import as_input
-from stylegan3d.training.export import export_stylegan
+from stylegan3d.training.export import ModelTarget, export_stylegan
 from stylegan3d.training.options import tiny
 from stylegan3d.training.stylegan import train_stylegan
 
@@ -52,7 +52,7 @@ def test_it_draws_its_teachers_brains_and_people_who_were_set_aside(pack, teache
 
 
 def test_its_latents_are_its_teachers(pack, teacher, taught, tmp_path):
-    made = export_stylegan(taught, pack, tmp_path / "model", "pupil", teacher=teacher)
+    made = export_stylegan(taught, pack, ModelTarget(tmp_path / "model", "pupil"), teacher=teacher)
     shared = taught.extra["teacher"]
     scan = as_input(pack.volumes[:2]).transpose(0, 1)
     torch.testing.assert_close(
@@ -180,7 +180,7 @@ def test_what_cannot_be_taught_is_said(pack, teacher, tmp_path, change, words):
 
 
 def test_a_generator_without_an_encoder_does_not_teach(pack, taught, tmp_path):
-    made = export_stylegan(taught, pack, tmp_path / "model", "no encoder")
+    made = export_stylegan(taught, pack, ModelTarget(tmp_path / "model", "no encoder"))
     with pytest.raises(ModelError, match="encode"):
         train_stylegan(pack, tmp_path / "run", settings(), teacher=made)
 

@@ -56,6 +56,7 @@ from stylegan3d.training.options import (
 
 if TYPE_CHECKING:
     from stylegan3d.dataset.pack import Pack
+    from stylegan3d.training.export import ModelTarget
     from stylegan3d.training.run import How, Run
     from stylegan3d.training.segmentation import LabelledBrains
     from stylegan3d.training.synthetic import SyntheticBrains
@@ -212,15 +213,13 @@ class Named(Licensed):
         typer.Option("--attribution", help="Attribution required by the data's licences."),
     ] = None
 
-    def exporting(self) -> Json:
-        """Arguments of the export."""
-        return {
-            "out": self.target,
-            "name": self.name or self.target.name,
-            "licence": self.licence,
-            "attribution": self.attribution,
-            "overwrite": self.overwrite,
-        }
+    @property
+    def to(self) -> ModelTarget:
+        """The folder of the export, and what its card says."""
+        from stylegan3d.training.export import ModelTarget
+
+        name = self.name or self.target.name
+        return ModelTarget(self.target, name, self.licence, self.attribution, self.overwrite)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -236,10 +235,10 @@ class WithLabels(Named):
         ),
     ] = None
 
-    def exporting(self) -> Json:
-        """Arguments of the export."""
-        words = [word.strip() for word in (self.labels or "").split(",") if word.strip()]
-        return super().exporting() | {"labels": words}
+    @property
+    def columns(self) -> list[str]:
+        """The labels to learn."""
+        return [word.strip() for word in (self.labels or "").split(",") if word.strip()]
 
 
 MapsOption = typer.Option(
@@ -425,7 +424,7 @@ class FitAnatomy(Named):
         result: Json = {"run": str(self.out), "subjects": count, "export": None}
         if self.export is not None:
             with progress("Exporting"):
-                made = export_anatomy(found, **self.exporting())
+                made = export_anatomy(found, self.to)
             result |= {"export": str(self.export), "quality": made.card["quality"]}
             notes.append(f"{self.export}: the model '{made.name}'")
         return result, notes
@@ -487,7 +486,7 @@ class TrainStyleGAN(Named):
         more: Json = {"teacher": teacher, "tensorboard": self.tensorboard, "changes": changes}
         return PreparedTraining(
             partial(train_stylegan, pack, self.out, chosen, **more),
-            lambda run, _: export_stylegan(run, pack, teacher=teacher, **self.exporting()),
+            lambda run, _: export_stylegan(run, pack, self.to, teacher=teacher),
             lambda figures: [
                 f"  random brains differ {figures['diversity']:.2f} times as much as subjects"
             ],
@@ -539,7 +538,9 @@ class TrainAutoencoder(WithLabels):
         shape = None if self.resume else AutoencoderConfig((x, y, z), self.latent_channels)
         return PreparedTraining(
             partial(train_autoencoder, pack, self.out, shape, settings),
-            lambda run, bar: export_autoencoder(run, pack, **self.exporting(), progress=bar),
+            lambda run, bar: export_autoencoder(
+                run, pack, self.to, labels=self.columns, progress=bar
+            ),
         )
 
 
@@ -568,7 +569,9 @@ class TrainDiffusion(WithLabels):
         pack, stage = self.pack(), load(self.autoencoder, device="cpu")
         return PreparedTraining(
             partial(train_diffusion, pack, stage, self.out, settings=settings),
-            lambda run, bar: export_diffusion(run, pack, stage, **self.exporting(), progress=bar),
+            lambda run, bar: export_diffusion(
+                run, pack, stage, self.to, labels=self.columns, progress=bar
+            ),
             lambda figures: [
                 "  held-out subjects: error relative to a normal distribution, by noise: "
                 + ", ".join(f"{value:.3f} {name}" for name, value in figures.items())

@@ -26,7 +26,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from stylegan3d.base import SILENT, ModelError, Progress, followed
+from stylegan3d.base import SILENT, Json, ModelError, Progress, followed
 from stylegan3d.checkpoints.folder import check_target, read_folder
 from stylegan3d.dataset.pack import Pack
 from stylegan3d.devices import fast_dtype
@@ -40,7 +40,7 @@ from stylegan3d.networks.encoder import Encoder
 from stylegan3d.networks.resampling import haar
 from stylegan3d.recipe.model import seed_latents
 from stylegan3d.training.data import MANY, as_input, augment, check_fit, fixed_volumes, in_epoch
-from stylegan3d.training.export import TOES, card_anew, card_of, finish, halves, toed
+from stylegan3d.training.export import TOES, ModelTarget, card_anew, card_of, finish, halves, toed
 from stylegan3d.training.labels import check_columns, learn_labels
 from stylegan3d.training.options import WINDOW, AutoencoderSettings, EncoderSettings
 from stylegan3d.training.run import How, Run, TrainingTask, train
@@ -222,13 +222,9 @@ TOED = 24
 def export_autoencoder(
     run: AutoencoderRun,
     pack: Pack,
-    out: str | Path,
-    name: str,
+    to: ModelTarget,
     *,
     labels: Sequence[str] = (),
-    licence: str | None = None,
-    attribution: str | None = None,
-    overwrite: bool = False,
     progress: Progress = SILENT,
 ) -> Generator:
     """Export the averaged networks of a run to a model folder, and load it.
@@ -239,19 +235,11 @@ def export_autoencoder(
         Run of the autoencoder.
     pack : Pack
         The data set of the run.
-    out : path-like
-        Output folder.
-    name : str
-        Name of the model.
+    to : ModelTarget
+        The folder, and what its card says.
     labels : sequence of str
         Labels to learn: columns of the data set's table, such as "age" and "sex"; see
         `stylegan3d.training.labels`.
-    licence : str or None
-        Licence of the weights; by default the licences of the training data, joined.
-    attribution : str or None
-        Attribution required by the data's licences.
-    overwrite : bool
-        Replace an existing model.
     progress : callable or None
         Called with subjects encoded and total.
 
@@ -261,8 +249,7 @@ def export_autoencoder(
         If there are fewer than three subjects, a column is unusable, or the folder cannot be
         written.
     """
-    out = Path(out)
-    check_target(out, overwrite)
+    to.check()
     network = run.average
     rows = [pack.table[row] for row in pack.indices("train")]
     if len(rows) < 3:
@@ -312,22 +299,28 @@ def export_autoencoder(
             "the training subjects' latents, including mirrored ones."
         ),
     }
-    card = card_of(pack, name, licence, architecture, training, attribution)
+    card = card_of(pack, to, architecture, training)
     tensors, encoder = ({k: v.cpu() for k, v in part.items()} for part in (tensors, encoder))
-    follow = bool(labels)
-    generator = finish(out, card, tensors, encoder, pack, overwrite=overwrite, labels_follow=follow)
-    return with_labels(generator, out, pack, labels, latents)
+    return finish_labelled(to, card, tensors, encoder, pack, labels, latents)
 
 
-def with_labels(
-    generator: Generator, out: Path, pack: Pack, labels: Sequence[str], latents: Tensor
+def finish_labelled(
+    to: ModelTarget,
+    card: Json,
+    tensors: dict[str, Tensor],
+    encoder: dict[str, Tensor] | None,
+    pack: Pack,
+    labels: Sequence[str],
+    latents: Tensor,
 ) -> Generator:
-    """An exported generator after learning `labels`, if any, from the latents of `people_latents`.
+    """`finish` a generator, which then learns `labels`, if any, from those of `people_latents`.
 
     The latent of a subject is the mean over the original and its mirror image.
     """
+    out, wait = to.folder, bool(labels)
+    made = finish(out, card, tensors, encoder, pack, overwrite=to.overwrite, labels_follow=wait)
     if not labels:
-        return generator
+        return made
     people = latents.reshape(len(latents) // 2, 2, -1).mean(dim=1).cpu()
     return learn_labels(out, pack, labels, latents=people, overwrite=True)
 

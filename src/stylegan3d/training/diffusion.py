@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from stylegan3d.base import SILENT, ModelError, Progress, followed
-from stylegan3d.checkpoints.folder import check_target, read_folder
+from stylegan3d.checkpoints.folder import read_folder
 from stylegan3d.dataset.pack import Pack
 from stylegan3d.devices import fast_dtype
 from stylegan3d.geometry.space import unit
@@ -31,9 +31,9 @@ from stylegan3d.model.generator import Generator
 from stylegan3d.networks.autoencoder import LatentEncoder, LatentSynthesis
 from stylegan3d.networks.latent_diffusion import DiffusionConfig, LatentDiffusion, LatentGaussian
 from stylegan3d.storage.files import atomic_file
-from stylegan3d.training.autoencoder import people_latents, with_labels
+from stylegan3d.training.autoencoder import finish_labelled, people_latents
 from stylegan3d.training.data import as_input, augment, digest_of, in_epoch
-from stylegan3d.training.export import card_of, finish
+from stylegan3d.training.export import ModelTarget, card_of
 from stylegan3d.training.labels import check_columns
 from stylegan3d.training.options import DiffusionSettings, by
 from stylegan3d.training.run import How, Run, TrainingTask, device_of, train
@@ -369,13 +369,9 @@ def export_diffusion(
     run: DiffusionRun,
     pack: Pack,
     stage: Generator,
-    out: str | Path,
-    name: str,
+    to: ModelTarget,
     *,
     labels: Sequence[str] = (),
-    licence: str | None = None,
-    attribution: str | None = None,
-    overwrite: bool = False,
     progress: Progress = SILENT,
 ) -> Generator:
     """Export the averaged network of a run with its autoencoder to a model folder, and load it.
@@ -386,19 +382,11 @@ def export_diffusion(
         Run of the diffusion.
     pack, stage : Pack, Generator
         The data set and the autoencoder of the run.
-    out : path-like
-        Output folder.
-    name : str
-        Name of the model.
+    to : ModelTarget
+        The folder, and what its card says.
     labels : sequence of str
         Labels to learn: columns of the data set's table, such as "age" and "sex", or volumes; see
         `learn_labels`.
-    licence : str or None
-        Licence of the weights; by default the licences of the training data, joined.
-    attribution : str or None
-        Attribution required by the data's licences.
-    overwrite : bool
-        Replace an existing model.
     progress : callable or None
         Called with subjects encoded and total.
 
@@ -407,8 +395,7 @@ def export_diffusion(
     ModelError, OutputError
         If the autoencoder differs, a column is unusable, or the folder cannot be written.
     """
-    out = Path(out)
-    check_target(out, overwrite)
+    to.check()
     run.task.check_stage(stage, pack)
     encode = encoder_of(stage, pack)
     if labels:
@@ -424,14 +411,8 @@ def export_diffusion(
     for key, value in network.state_dict().items():
         tensors[f"diffusion.{key}"] = value if key in exact else value.half()
     tensors["deviations"] = deviations.half()
-    card = card_of(
-        pack, name, licence, _architecture(run, stage), _training(run, stage), attribution
-    )
-    follow = bool(labels)
-    generator = finish(
-        out, card, tensors, files.encoder, pack, overwrite=overwrite, labels_follow=follow
-    )
-    return with_labels(generator, out, pack, labels, latents)
+    card = card_of(pack, to, _architecture(run, stage), _training(run, stage))
+    return finish_labelled(to, card, tensors, files.encoder, pack, labels, latents)
 
 
 def _architecture(run: DiffusionRun, stage: Generator) -> dict[str, object]:

@@ -16,7 +16,7 @@ training brains are measured, and an anatomy model's output gets them without tr
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -229,16 +229,35 @@ INTENDED_USE = (
 )
 
 
+@dataclass(frozen=True)
+class ModelTarget:
+    """Where a new generator goes, and what its card says of the weights.
+
+    Attributes
+    ----------
+    folder : Path
+    name : str
+    licence : str or None
+        Licence of the weights; by default the licences of the training data, joined.
+    attribution : str or None
+        Attribution required by the data's licences.
+    overwrite : bool
+        Replace an existing model.
+    """
+
+    folder: Path
+    name: str
+    licence: str | None = None
+    attribution: str | None = None
+    overwrite: bool = False
+
+    def check(self) -> None:
+        """See `check_target`."""
+        check_target(self.folder, self.overwrite)
+
+
 def export_stylegan(
-    run: StyleGANRun,
-    pack: Pack,
-    out: str | Path,
-    name: str,
-    *,
-    teacher: Generator | None = None,
-    licence: str | None = None,
-    attribution: str | None = None,
-    overwrite: bool = False,
+    run: StyleGANRun, pack: Pack, to: ModelTarget, *, teacher: Generator | None = None
 ) -> Generator:
     """Export the averaged networks of a run to a model folder, and load it.
 
@@ -246,22 +265,17 @@ def export_stylegan(
     ----------
     pack : Pack
         The data set of the run, for grid, licences and validation.
+    to : ModelTarget
+        The folder, and what its card says.
     teacher : Generator or None
         That of the run, whose encoder the pupil is given.
-    licence : str or None
-        Licence of the weights; by default the licences of the training data, joined.
-    attribution : str or None
-        Attribution required by the data's licences.
-    overwrite : bool
-        Replace an existing model.
 
     Returns
     -------
     Generator
         The generator as loaded from the folder.
     """
-    out = Path(out)
-    check_target(out, overwrite)
+    to.check()
     settings = run.task.settings
     tensors = _tensors(run.averages["mapping"].state_dict(), run.averages["synthesis"].state_dict())
     lessons = min(run.steps, settings.teacher_steps) if run.task.teacher else 0
@@ -283,8 +297,8 @@ def export_stylegan(
         "steps_done": run.steps,
         "settings": {k: v for k, v in told.items() if k not in ("generator", "discriminator")},
     }
-    card = card_of(pack, name, licence, architecture, training, attribution, labels=run.task.labels)
-    return finish(out, card, tensors, encoder, pack, overwrite=overwrite)
+    card = card_of(pack, to, architecture, training, run.task.labels)
+    return finish(to.folder, card, tensors, encoder, pack, overwrite=to.overwrite)
 
 
 def taught_encoder(teacher: Generator, centre: Tensor, scale: Tensor) -> tuple[Json, State]:
@@ -306,18 +320,10 @@ def taught_encoder(teacher: Generator, centre: Tensor, scale: Tensor) -> tuple[J
     }
 
 
-def export_anatomy(
-    fit: FittedAnatomy,
-    out: str | Path,
-    name: str,
-    *,
-    licence: str | None = None,
-    attribution: str | None = None,
-    overwrite: bool = False,
-) -> Generator:
+def export_anatomy(fit: FittedAnatomy, to: ModelTarget) -> Generator:
     """Export an anatomy model to a model folder, and load it; see `export_stylegan`."""
-    out = Path(out)
-    check_target(out, overwrite)
+    to.check()
+    out, overwrite = to.folder, to.overwrite
     pack, settings, network = fit.pack, fit.settings, fit.settings.generator
     mapping, synthesis, encoder, w_avg = (
         fit.mapping.state_dict(),
@@ -341,9 +347,7 @@ def export_anatomy(
         "encoder": settings.encoder.to_dict(),
     }
     told = {k: v for k, v in settings.to_dict().items() if k not in architecture}
-    card = card_of(
-        pack, name, licence, architecture, {"settings": told}, attribution, labels=fit.schema
-    )
+    card = card_of(pack, to, architecture, {"settings": told}, fit.schema)
     if settings.calibrate and can_be_calibrated(network):
         extra = {TEMPLATE: pack.path / PACK_TEMPLATE}
         write_folder(out, card | {UNFINISHED: True}, tensors, encoding, extra, overwrite=overwrite)
@@ -436,13 +440,7 @@ def halves(state: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def card_of(
-    pack: Pack,
-    name: str,
-    licence: str | None,
-    architecture: Json,
-    training: Json,
-    attribution: str | None = None,
-    labels: Sequence[Json] = (),
+    pack: Pack, to: ModelTarget, architecture: Json, training: Json, labels: Sequence[Json] = ()
 ) -> Json:
     """The card of a generator of any family.
 
@@ -450,19 +448,15 @@ def card_of(
     ----------
     architecture, training : dict of str to object
         Entries about the network and its training.
-    licence : str or None
-        Licence of the weights; by default the licences of the data, joined.
-    attribution : str or None
-        Attribution required by the data's licences.
     labels : sequence of dict
         Labels of a conditional generator, see `stylegan3d.recipe.model`.
     """
     more: Json = {"labels": [*labels]} if labels else {}
-    if attribution:
-        more["attribution"] = attribution
+    if to.attribution:
+        more["attribution"] = to.attribution
     data, people, licences = learned_from(pack, pack.indices("train"))
     return {
-        "name": name,
+        "name": to.name,
         "version": "0.1",
         "modality": MODALITY,
         "architecture": architecture,
@@ -479,7 +473,7 @@ def card_of(
         },
         "training_data": data,
         "training": {"people": people} | training,
-        "licence": licence or licences,
+        "licence": to.licence or licences,
         "intended_use": INTENDED_USE,
     } | more
 
