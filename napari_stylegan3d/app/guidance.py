@@ -35,7 +35,6 @@ from qtpy.QtWidgets import (
     QMainWindow,
     QMenu,
     QTextBrowser,
-    QVBoxLayout,
     QWidget,
 )
 
@@ -417,9 +416,7 @@ class GuideWindow(QDialog):
         self.pages = controls.named(Pages(), "explorer.guide_pages")
         close = controls.push_button("explorer.guide_close")
         close.clicked.connect(self.close)
-        column = QVBoxLayout(self)
-        column.addWidget(self.pages)
-        column.addLayout(controls.row(QWidget(), close, stretch=0))
+        controls.dialog(self.pages, controls.row(QWidget(), close, stretch=0), on=self)
         self.resize(*(controls.scaled(length) for length in SIZE))
 
     def open_at(self, section: str) -> None:

@@ -312,7 +312,7 @@ class GalleryDialog(QDialog):
         for button, key in ((self.previous, "PgUp"), (self.following, "PgDown")):
             button.setFixedWidth(controls.scaled(36))
             button.setShortcut(key)
-        column = controls.stack(on=self, spacing=9, margins=(14, 12, 14, 12))
+        column = controls.dialog(on=self)
         buttons = self.previous, self.following, self.dice
         head = controls.row(self.numbers, self.progress, *buttons, stretch=0)
         column.addLayout(head)

@@ -584,14 +584,12 @@ class MapBox(QWidget):
         self._show_parts()
 
     def _lay_out(self) -> None:
-        column = controls.stack(on=self)
         self.axes = QWidget()
         axes = controls.row(QLabel("→"), self.x, QLabel("↑"), self.y, self.reset)
         axes.setStretch(1, 1)
         axes.setStretch(3, 1)
         self.axes.setLayout(axes)
-        for part in (self.axes, self.plot, self.legend, self.note):
-            column.addWidget(part)
+        controls.stack(self.axes, self.plot, self.legend, self.note, on=self)
 
     def _connect(self) -> None:
         session = self.session

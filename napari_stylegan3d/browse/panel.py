@@ -527,8 +527,7 @@ class BrowsePanel(ExplorerPanel):
         near = Fold("Privacy", "browse.privacy_fold", ABOUT)
         near.column.addWidget(self.privacy)
         self.about_fold = Fold("About this model", "browse.about_fold", "Size, data and licence.")
-        for part in (self.about, self.frame):
-            self.about_fold.column.addWidget(part)
+        controls.section(self.about_fold.column, "", self.about, self.frame)
         return where, way, texture, near, self.about_fold
 
     def _make_channels(self) -> QWidget:

@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -183,9 +183,10 @@ def end_work(*roots: QObject) -> None:
 class LatestWins(BackgroundWork):
     """Runs `function(request)` for the newest request; superseded requests never run.
 
-    One request is running and at most one is queued. Signals arrive on the GUI thread. Interactive
-    requests are `urgent`: while the window draws without a graphics card, a low-priority thread
-    would make hardly any progress, and the picture would be outdated.
+    One request is running and at most one is queued, or one of each `key(request)`, which are run
+    in the order they were submitted. Signals arrive on the GUI thread. Interactive requests are
+    `urgent`: while the window draws without a graphics card, a low-priority thread would make
+    hardly any progress, and the picture would be outdated.
     """
 
     #: (request, result) of each request that was run.
@@ -202,39 +203,44 @@ class LatestWins(BackgroundWork):
         failed: Callable[..., object] | None = None,
         *,
         urgent: bool = False,
+        key: Callable[[Any], Hashable] = lambda _: None,
     ) -> None:
         super().__init__(parent, "render", urgent, ready=ready, failed=failed)
-        self._function = function
+        self._function, self._key = function, key
         #: Whether a request is running.
         self.busy = False
-        self._waiting: tuple[Any] | None = None
+        self._waiting: dict[Hashable, Any] = {}
+        self._running: tuple[Hashable, ...] = ()
 
     @property
     def overtaken(self) -> bool:
         """Whether the running request is superseded or shut down."""
-        return self.closed or self._waiting is not None
+        return self.closed or bool(self._waiting)
+
+    def works_for(self, key: Hashable) -> bool:
+        """Whether a request of a key is running or queued."""
+        return key in self._waiting or key in self._running
 
     def submit(self, request: Any) -> None:
-        """Queue this request, replacing any queued one."""
+        """Queue this request, replacing any queued one of its key."""
         if self.closed:
             return
         if self.busy:
-            self._waiting = (request,)
+            self._waiting[self._key(request)] = request
             return
-        self.busy = True
+        self.busy, self._running = True, (self._key(request),)
         self.busyChanged.emit(True)
         self._executor.submit(self._run, request, self._function, request)
 
     def _discard(self) -> None:
-        self._waiting = None
+        self._waiting.clear()
 
     def _on_done(self, request: Any, result: Any, error: Exception | None) -> None:
         if self.closed:
             return
-        self.busy = False
-        if self._waiting is not None:
-            (following,), self._waiting = self._waiting, None
-            self.submit(following)
+        self.busy, self._running = False, ()
+        if self._waiting:
+            self.submit(self._waiting.pop(next(iter(self._waiting))))
         else:
             self.busyChanged.emit(False)
         if error is not None:

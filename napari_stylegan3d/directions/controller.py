@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from qtpy.QtCore import QEvent, QObject, QPoint, Qt, Signal
 from qtpy.QtGui import QEnterEvent, QHideEvent
-from qtpy.QtWidgets import QFrame, QHBoxLayout, QWidget
+from qtpy.QtWidgets import QFrame, QWidget
 
 from napari_stylegan3d.core.panel import Context
 from napari_stylegan3d.core.rendering import by_content
@@ -67,13 +67,11 @@ class Strip(QFrame):
             PictureButton(f"directions.strip.{k}", f"Set to {step:+d} sd.", SIDE)
             for k, step in enumerate(STEPS_SD)
         ]
-        pictures = QHBoxLayout()
-        pictures.setSpacing(3)
         for step, button in zip(STEPS_SD, self.buttons, strict=True):
             button.set_caption(f"{step:+d} sd" if step else "0")
             button.setCheckable(True)
             button.clicked.connect(lambda _=False, s=step: self.picked.emit(float(s)))
-            pictures.addWidget(button)
+        pictures = controls.row(*self.buttons, spacing=3)
         controls.stack(self.title, pictures, on=self, spacing=5, margins=(8, 6, 8, 8))
         controls.name_for_readers(self)
         self._anchor: QWidget | None = None

@@ -397,7 +397,7 @@ class PeopleDialog(QDialog):
         self._offer_start()
 
     def _lay_out(self) -> None:
-        controls.stack(
+        controls.dialog(
             controls.hint(ABOUT),
             controls.row(self.open, self.path, stretch=1),
             controls.form(
@@ -410,8 +410,6 @@ class PeopleDialog(QDialog):
             controls.row(QWidget(), self.show_it, self.keep, self.save, stretch=0),
             on=self,
             stretch=6,
-            spacing=9,
-            margins=(14, 12, 14, 12),
         )
         self.resize(controls.scaled(560), controls.scaled(660))
 
@@ -607,7 +605,7 @@ class NewDirection(QDialog):
         self._offer()
 
     def _lay_out(self) -> None:
-        controls.stack(
+        controls.dialog(
             controls.form(("Name", self.name)),
             controls.hint(ABOUT_GROUPS),
             self._area,
@@ -616,8 +614,6 @@ class NewDirection(QDialog):
             controls.row(QWidget(), self.find, self.keep, stretch=0),
             on=self,
             stretch=2,
-            spacing=9,
-            margins=(14, 12, 14, 12),
         )
         self.setMinimumSize(controls.scaled(460), controls.scaled(460))
 

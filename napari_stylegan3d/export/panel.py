@@ -379,15 +379,8 @@ class ExportPanel(ExplorerPanel):
 
     def footer(self) -> QWidget:
         """Progress and the last export; stays visible below the part that scrolls."""
-        footer = QWidget()
-        controls.stack(
-            controls.row(self.progress, self.cancel, stretch=0),
-            self.progress_text,
-            self.done,
-            on=footer,
-            spacing=-1,
-            margins=(14, 6, 14, 8),
-        )
+        bar = controls.row(self.progress, self.cancel, stretch=0)
+        footer = controls.footer(bar, self.progress_text, self.done)
         for widget in (self.progress, self.cancel, self.progress_text):
             widget.hide()
         return footer

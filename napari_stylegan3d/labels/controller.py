@@ -67,9 +67,8 @@ class LabelsBox(Fold):
         self._make_ends(inside)
         self.back = controls.push_button("labels.back")
         self.back.hide()
-        self.column.addLayout(controls.row(self.take, self.back, self.close_labels, stretch=0))
-        for widget in (self.tools, self.note):
-            self.column.addWidget(widget)
+        buttons = controls.row(self.take, self.back, self.close_labels, stretch=0)
+        controls.section(self.column, "", buttons, self.tools, self.note)
         self.show_base(False)
 
     @property
@@ -465,15 +464,18 @@ class LabelsController(QObject):
         self.drawing = LabelDrawing(self.comparison.stage.viewer, self)
         #: Of each subject, by key; the session keeps what they are made from.
         self._open: dict[str, Editing] = {}
-        #: Whose brains are to be segmented, in turn.
-        self._asked: dict[str, Base] = {}
         #: Edited labels that were closed or replaced, by subject; they can be restored.
         self._put_by: dict[str, Editing] = {}
         slot = self._slot
         self._reading = LatestWins(
-            lambda request: read_labels(request[1]), self, self._on_read, self._on_unread
+            lambda asked: read_labels(asked[1]),
+            self,
+            self._on_read,
+            self._on_unread,
+            key=lambda asked: asked[0],
         )
-        self._work = LatestWins(fit, self, self._on_fitted, slot("generating from labels"))
+        failed = slot("generating from labels")
+        self._work = LatestWins(fit, self, self._on_fitted, failed, key=lambda wish: id(wish.base))
         self.busyChanged = self._reading.busyChanged
         self._job = LongJob(
             self,
@@ -509,7 +511,7 @@ class LabelsController(QObject):
 
     def task_of(self, key: str) -> str:
         """What is being done for a patient, in words."""
-        return "segmenting…" if self._reading.busy and key in self._asked else ""
+        return "segmenting…" if self._reading.works_for(key) else ""
 
     @property
     def _now(self) -> Editing | None:
@@ -534,20 +536,15 @@ class LabelsController(QObject):
             return
         self.box.take.setEnabled(False)
         self.box.note.setText("Segmenting…")
-        self._asked[self.session.key] = base
-        if not self._reading.busy:
-            self._segment_next()
+        self._reading.submit((self.session.key, base))
 
-    def _segment_next(self, done: str | None = None) -> None:
-        if done is not None:
-            self._asked.pop(done)
-        self.box.take.setEnabled(self.session.key not in self._asked)
-        if self._asked:
-            self._reading.submit(next(iter(self._asked.items())))
+    def _offer(self) -> None:
+        """Offer to segment the brain on the screen, unless that is being done."""
+        self.box.take.setEnabled(not self._reading.works_for(self.session.key))
 
     def _on_unread(self, request: tuple[str, Base], error: Exception) -> None:
         doing, key = "segmenting the brain", request[0]
-        self._segment_next(key)
+        self._offer()
         if key == self.session.key:
             self._fail(error, doing)
         else:
@@ -564,7 +561,7 @@ class LabelsController(QObject):
 
     def _on_read(self, request: tuple[str, Base], base: Base) -> None:
         key = request[0]
-        self._segment_next(key)
+        self._offer()
         assert base.labels is not None
         fresh = Editing(base, EditedBrain(base.labels, base.volume), [base.labels])
         if key != self.session.key:
@@ -648,7 +645,7 @@ class LabelsController(QObject):
             self._remember(before, labels)
         there = self.session.histories
         self._open = {key: kept for key, kept in self._open.items() if key in there}
-        self.box.take.setEnabled(change.now.key not in self._asked)
+        self._offer()
         self.box.resize_row.set_value(0.0)
         self.drawing.remove()
         self._show_editing()
@@ -656,8 +653,6 @@ class LabelsController(QObject):
         now = self._now
         if now is None:
             return
-        if now.asked is not None:  # another subject's may have taken its turn
-            self._work.submit(now.asked)
         if now.due or change.now.what == VIEW:
             now.due = False
             self._show_fitted(now.base, now.fitted)
@@ -923,5 +918,5 @@ class LabelsController(QObject):
         return lambda *args: self._fail(args[-1], doing)
 
     def _fail(self, error: Exception, doing: str) -> None:
-        self.box.take.setEnabled(True)
+        self._offer()
         self.box.note.setText(self.session.messages.said(error, doing))

@@ -130,7 +130,7 @@ class VisitsDialog(QDialog):
         controls.add_row(fields, "Between them", self.years)
         controls.add_row(fields, "Person", self.person)
         controls.add_row(fields, "Error of", self.site)
-        controls.stack(
+        controls.dialog(
             controls.hint(ABOUT),
             fields,
             self.chooser,
@@ -141,8 +141,6 @@ class VisitsDialog(QDialog):
             controls.row(controls.form(("In the views", self.maps)), self.save, stretch=0),
             on=self,
             stretch=6,
-            spacing=9,
-            margins=(14, 12, 14, 12),
         )
         self.resize(controls.scaled(640), controls.scaled(660))
 

@@ -535,7 +535,7 @@ class Matrix(QDialog):
         return spin
 
     def _lay_out(self) -> None:
-        column = controls.stack(on=self, spacing=9, margins=(14, 12, 14, 12))
+        column = controls.dialog(on=self)
         by = QLabel("×")
         head = controls.row(self.group, self.sources, self.rows, by, self.columns, stretch=0)
         column.addLayout(head)

@@ -347,9 +347,11 @@ class ProjectController(QObject):
         case, loaded = self.session.case, self.rendering.loaded
         if case is None or case.scan is None or loaded is None:
             return None
-        if any(task.case.key == case.key for task in self._tasks):
-            return None
-        return case
+        return case if self._turn_of(case.key) is None else None
+
+    def _turn_of(self, key: str) -> int | None:
+        """Which of the tasks is a patient's: 0 for the first, None if none is."""
+        return next((k for k, task in enumerate(self._tasks) if task.case.key == key), None)
 
     def task_of(self, key: str) -> str:
         """What is being done for a patient, in words: such as "waiting", "projecting, 45 %"."""
@@ -358,7 +360,7 @@ class ProjectController(QObject):
                 return "waiting to be read" if place else "being read…"
         if self.second.reads_for(key):
             return "overlay being read…"
-        at = next((k for k, task in enumerate(self._tasks) if task.case.key == key), None)
+        at = self._turn_of(key)
         if at is None:
             return ""
         if at:
@@ -380,12 +382,9 @@ class ProjectController(QObject):
 
     def _show_task(self) -> None:
         """Show what runs or waits for the patient on the screen, and in the list."""
-        first = self._tasks[0].case if self._tasks else None
-        key = self.session.key
-        running = first is not None and first.key == key
-        mine = any(task.case.key == key for task in self._tasks)
-        waits = first.name if first is not None and mine and not running else ""
-        self.panel.show_task(running, waits, self._paused)
+        at = self._turn_of(self.session.key)
+        running = at == 0
+        self.panel.show_task(running, self._tasks[0].case.name if at else "", self._paused)
         if running and self._progress is not None:
             self.panel.show_progress(self._progress)
         self.progressed.emit()
@@ -507,8 +506,7 @@ class ProjectController(QObject):
 
     def _on_moved(self, request: tuple[Case, Pose], aligned: AlignedScan) -> None:
         case, now = request[0], self.session.case
-        busy = any(task.case.key == case.key for task in self._tasks)
-        if now is None or now.found is not case.found or busy:
+        if now is None or now.found is not case.found or self._turn_of(case.key) is not None:
             return
         self.session.messages.cleared.emit()
         assert case.found is not None

@@ -338,15 +338,12 @@ class PoseBox(QWidget):
         controls.stack(
             grid, controls.row(self.fit, self.reset, stretch=0), self.outline, on=self.hand
         )
-        column = controls.stack(
-            controls.row(self.align, self.by_hand, stretch=0), on=self, spacing=7
-        )
         self.record = Fold(
             "Preparation", "project.steps_fold", "What was done to the scan, step by step."
         )
         self.record.column.addWidget(self.steps)
-        for widget in (self.quality, self.hand, self.record):
-            column.addWidget(widget)
+        buttons = controls.row(self.align, self.by_hand, stretch=0)
+        controls.stack(buttons, self.quality, self.hand, self.record, on=self, spacing=7)
 
     @property
     def pose(self) -> Pose:
@@ -464,17 +461,8 @@ class ProjectPanel(ExplorerPanel):
 
     def footer(self) -> QWidget:
         """The button that starts, and the progress: visible wherever the panel is scrolled to."""
-        footer = QWidget()
-        controls.stack(
-            controls.row(self.start, self.pause, self.cancel, stretch=0),
-            self.waits,
-            self.bar,
-            self.estimate,
-            on=footer,
-            spacing=-1,
-            margins=(14, 6, 14, 8),
-        )
-        return footer
+        buttons = controls.row(self.start, self.pause, self.cancel, stretch=0)
+        return controls.footer(buttons, self.waits, self.bar, self.estimate)
 
     def _connect(self) -> None:
         self.pause.toggled.connect(self._on_pause)

@@ -658,6 +658,18 @@ def stack(
     return _put(QVBoxLayout(on), parts, stretch, spacing, margins)
 
 
+def footer(*parts: QWidget | QLayout) -> QWidget:
+    """Parts one above the other, below what scrolls."""
+    widget = QWidget()
+    stack(*parts, on=widget, spacing=-1, margins=(14, 6, 14, 8))
+    return widget
+
+
+def dialog(*parts: QWidget | QLayout, on: QWidget, stretch: int | None = None) -> QVBoxLayout:
+    """Parts of a dialog one above the other, see `stack`."""
+    return stack(*parts, on=on, stretch=stretch, spacing=9, margins=(14, 12, 14, 12))
+
+
 def _put(
     layout: AnyBox,
     parts: Iterable[QWidget | QLayout],

@@ -37,6 +37,19 @@ def test_overtaken_requests_never_run(qtbot):
     latest.shutdown()
 
 
+def test_one_request_of_each_key_waits_and_they_run_in_turn(qtbot):
+    gate, ran = threading.Event(), []
+    latest = LatestWins(lambda request: (gate.wait(5), ran.append(request)), key=lambda r: r[0])
+    for request in ("a1", "b1", "c1", "b2", "a2"):
+        latest.submit(request)
+    assert [latest.works_for(key) for key in "abcd"] == [True, True, True, False]
+    gate.set()
+    qtbot.waitUntil(lambda: not latest.busy, timeout=5000)
+    assert ran == ["a1", "b2", "c1", "a2"]
+    assert not latest.works_for("a")
+    latest.shutdown()
+
+
 def test_work_in_flight_learns_that_it_was_overtaken(qtbot):
     started, gave_up = threading.Event(), []
 
