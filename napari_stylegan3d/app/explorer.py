@@ -814,7 +814,7 @@ class Explorer(Docked):
         self.history.pinRequested.connect(self._pin)
         self.history.fold.toggled.connect(self.patients.fold)
         self.projecting.progressed.connect(self.patients.refresh)
-        overlay = self.projecting.second.job.runningChanged
+        overlay = self.projecting.second.reading.busyChanged
         for busy in (self.measuring.busyChanged, self.relabelling.busyChanged, overlay):
             busy.connect(self.patients.refresh, Qt.ConnectionType.QueuedConnection)
         self.context.links.connect(self.viewer.layers.events.inserted, self._on_layer)

@@ -210,16 +210,17 @@ class LatestWins(BackgroundWork):
         #: Whether a request is running.
         self.busy = False
         self._waiting: dict[Hashable, Any] = {}
-        self._running: tuple[Hashable, ...] = ()
+        self._running: tuple[Any, ...] = ()
 
     @property
     def overtaken(self) -> bool:
         """Whether the running request is superseded or shut down."""
         return self.closed or bool(self._waiting)
 
-    def works_for(self, key: Hashable) -> bool:
-        """Whether a request of a key is running or queued."""
-        return key in self._waiting or key in self._running
+    def request_of(self, key: Hashable) -> Any:
+        """The newest request of a key that is running or queued, else None."""
+        running = (request for request in self._running if self._key(request) == key)
+        return self._waiting.get(key, next(running, None))
 
     def submit(self, request: Any) -> None:
         """Queue this request, replacing any queued one of its key."""
@@ -228,7 +229,7 @@ class LatestWins(BackgroundWork):
         if self.busy:
             self._waiting[self._key(request)] = request
             return
-        self.busy, self._running = True, (self._key(request),)
+        self.busy, self._running = True, (request,)
         self.busyChanged.emit(True)
         self._executor.submit(self._run, request, self._function, request)
 

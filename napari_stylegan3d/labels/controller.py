@@ -511,7 +511,7 @@ class LabelsController(QObject):
 
     def task_of(self, key: str) -> str:
         """What is being done for a patient, in words."""
-        return "segmenting…" if self._reading.works_for(key) else ""
+        return "segmenting…" if self._reading.request_of(key) else ""
 
     @property
     def _now(self) -> Editing | None:
@@ -540,7 +540,7 @@ class LabelsController(QObject):
 
     def _offer(self) -> None:
         """Offer to segment the brain on the screen, unless that is being done."""
-        self.box.take.setEnabled(not self._reading.works_for(self.session.key))
+        self.box.take.setEnabled(self._reading.request_of(self.session.key) is None)
 
     def _on_unread(self, request: tuple[str, Base], error: Exception) -> None:
         doing, key = "segmenting the brain", request[0]

@@ -18,14 +18,14 @@ from qtpy.QtWidgets import QWidget
 
 from napari_stylegan3d.core.scans import Several, read_choice, scan_in
 from napari_stylegan3d.core.session import report_done, sentence
-from napari_stylegan3d.core.worker import LatestWins, LongJob
+from napari_stylegan3d.core.worker import LatestWins
 from napari_stylegan3d.views.display import KEY, DisplayArray, put, upright
 from napari_stylegan3d.views.layers import OverlayBar, OverlayLayer
 from napari_stylegan3d.views.slices import Pane
 from napari_stylegan3d.widgets import controls, dialogs
 from napari_stylegan3d.widgets.controls import Chooser, Links
 from napari_stylegan3d.widgets.elided import ElidedLabel
-from stylegan3d.base import Progress, ScanError, StyleGAN3DError, in_words
+from stylegan3d.base import ScanError, StyleGAN3DError, in_words
 from stylegan3d.geometry.space import Space, voxel_ml_of
 from stylegan3d.pages.shortening import shortened
 from stylegan3d.scans.headers import SIDES
@@ -332,17 +332,16 @@ class OverlayManager(QObject):
         #: Can show it beside the patient's picture; the window sets them.
         self.views: FourViews | None = None
         self._beside_picture: Image | None = None
-        #: Case key and request of the image that is being read.
-        self._reading: tuple[str, Overlay] | None = None
-        #: Other patients' requests, which it overtook.
-        self._waiting: dict[str, Overlay] = {}
         #: The image placed last, whether in the model's space, and its voxels.
         self._placed: tuple[SecondImage, bool, DisplayArray] | None = None
         #: Image, aligned scan and scan that were asked to be placed last.
         self._asked: tuple[object, ...] = ()
         #: The patient before the one that was opened last.
         self._before: Case | None = None
-        self.job = LongJob(self, self._on_read, self._on_unread, cancelled=self._read_next)
+        #: Reads one of each patient in turn.
+        self.reading = LatestWins(
+            _read, self, self._on_read, self._on_unread, key=lambda request: request[0]
+        )
         failed = self.session.messages.slot("placing the overlay")
         self.placing = LatestWins(_placed, self, self._on_placed, failed)
         box.openRequested.connect(self.open)
@@ -374,7 +373,7 @@ class OverlayManager(QObject):
 
     def reads_for(self, key: str) -> bool:
         """Whether an image is being read for the case with this key."""
-        return self._reading is not None and self._reading[0] == key
+        return self.reading.request_of(key) is not None
 
     def show_patient(self) -> None:
         """Show the patient's picture alone, so that something else can lie over it."""
@@ -409,64 +408,44 @@ class OverlayManager(QObject):
         self.refresh()
 
     def _begin(self, case: Case, wanted: Overlay) -> None:
-        self.session.annotate(case.key, refused="")
         side = None if case.choice is None else case.choice.orientation
-        if self._reading is not None and self._reading[0] != case.key:
-            self._waiting[self._reading[0]] = self._reading[1]
-        self._waiting.pop(case.key, None)
-        self._reading = case.key, dataclasses.replace(wanted, side=side)
-        if self.job.running:
-            self.job.cancel()  # and then the newest
-        else:
-            self.job.start(_read, case.scan, wanted)
+        self.reading.submit((case.key, case.scan, dataclasses.replace(wanted, side=side)))
+        self.session.annotate(case.key, refused="")
         self.refresh()
 
-    def _read_next(self) -> None:
-        """Read what was asked for meanwhile, or what an earlier session had."""
-        if self.job.running:
-            return
-        if self._reading is None and self._waiting:
-            self._reading = self._waiting.popitem()
-        if self._reading is not None:
-            key, wanted = self._reading
-            scan = self.session.scan_of(key)
-            if scan is not None:
-                self.job.start(_read, scan, wanted)
-                return
-            self._reading = None
-        case, now = self.session.case, self.current
-        waits = now is not None and now.image is None and not now.problem
-        if now is not None and waits and case is not None and case.scan is not None:
-            self._begin(case, now)
-
-    def _on_read(self, result: SecondImage | Several) -> None:
-        assert self._reading is not None
-        (key, wanted), self._reading = self._reading, None
+    def _on_read(self, request: tuple[str, Scan, Overlay], result: SecondImage | Several) -> None:
+        key, _, wanted = request
+        if self.reads_for(key):
+            return  # another one was asked for
         here = self.session.case is not None and self.session.case.key == key
         if isinstance(result, Several):
             if here:
                 self.box.chooser.ask(result.question, result.entries)
+            self._refuse(key, "")
         elif result.labels:
             self.labels.add(LabelMap.of(result.image, result.name), key)
         else:
             lies = dataclasses.replace(wanted, image=result, problem="", sha256=result.image.sha256)
             self.session.annotate(key, overlay=lies)
         self.refresh()
-        self._read_next()
 
-    def _on_unread(self, error: Exception) -> None:
-        assert self._reading is not None
-        key, self._reading = self._reading[0], None
-        problem = sentence(error, "opening the overlay")
-        kept = self.session.annotations_of(key).overlay
-        if kept is not None and kept.image is None:  # of an earlier session
-            self.session.annotate(key, overlay=dataclasses.replace(kept, problem=problem))
-        else:
-            self.session.annotate(key, refused=problem)
+    def _on_unread(self, request: tuple[str, Scan, Overlay], error: Exception) -> None:
+        key = request[0]
+        if self.reads_for(key):
+            return
+        self._refuse(key, sentence(error, "opening the overlay"))
         if not isinstance(error, StyleGAN3DError):
             self.session.messages.fail(error, "opening the overlay")
         self.refresh()
-        self._read_next()
+
+    def _refuse(self, key: str, problem: str) -> None:
+        """Say why nothing lies over a scan; what an earlier session had there is not read again."""
+        kept = self.session.annotations_of(key).overlay
+        if kept is not None and kept.image is None:
+            problem = problem or f"{kept.name} has several images now: choose one."
+            self.session.annotate(key, overlay=dataclasses.replace(kept, problem=problem))
+        else:
+            self.session.annotate(key, refused=problem)
 
     def _on_how(self, how: How) -> None:
         case, now = self.session.case, self.current
@@ -510,7 +489,8 @@ class OverlayManager(QObject):
             now = dataclasses.replace(now, image=None, problem="")
             self.session.annotate(case.key, overlay=now)
         self.box.setEnabled(case is not None and case.scan is not None)
-        self.box.chooser.setVisible(self.box.chooser.isVisible() and self._reading is None)
+        reading = self.reads_for(self.session.key)
+        self.box.chooser.setVisible(self.box.chooser.isVisible() and not reading)
         before, words = self._before, ""
         if before is not None and case is not None and case.key != before.key:
             words = f"Open as overlay of {shortened(before.name, JOINED_LENGTH)}"
@@ -520,10 +500,12 @@ class OverlayManager(QObject):
             self.box.show_choices(now.how, now.same)
             self.bar.show_look(now.look)
         self._place()
-        self._read_next()
+        restored = now is not None and now.image is None and not now.problem
+        if restored and now and case is not None and case.scan is not None and not reading:
+            self._begin(case, now)
 
     def _show_text(self, now: Overlay | None) -> None:
-        reading = self.reads_for(self.session.key)
+        reading = self.reading.request_of(self.session.key)
         labels = self.labels.newest
         name, note, bad = "", self.session.annotations.refused, True
         if now is not None:
@@ -535,9 +517,9 @@ class OverlayManager(QObject):
                 bad = bool(now.problem or doubts)
         elif labels is not None:
             name = labels.name
-        if reading and self._reading is not None:
-            words = "Reading {name} and aligning it to the scan…"
-            note, bad = words.format(name=self._reading[1].choice.path.name), False
+        if reading is not None:
+            file = reading[2].choice.path.name
+            note, bad = f"Reading {file} and aligning it to the scan…", False
         there = now is not None and now.image is not None
         map_name = "" if labels is None else labels.name
         self.box.show_second(name, note, moves=there, labels=map_name, bad=bad)
@@ -619,11 +601,11 @@ class OverlayManager(QObject):
         return self.session.result is not None and self.session.placed is not None
 
 
-def _read(report: Progress, scan: Scan, wanted: Overlay) -> SecondImage | Several:
+def _read(request: tuple[str, Scan, Overlay]) -> SecondImage | Several:
     """In a thread."""
     from stylegan3d.scans import second_image
 
-    report(0, 2, "Reading the overlay")
+    _, scan, wanted = request
     image = read_choice(wanted.choice)
     if isinstance(image, Several):
         return image
@@ -632,10 +614,7 @@ def _read(report: Progress, scan: Scan, wanted: Overlay) -> SecondImage | Severa
             f"{wanted.choice.path} is not the overlay that this session was saved with: put "
             "that one in its place, then open the session again."
         )
-    report(1, 2, "Aligning the overlay")
-    found = second_image(scan, image, wanted.how)
-    report(2, 2)
-    return found
+    return second_image(scan, image, wanted.how)
 
 
 def _placed(request: tuple[SecondImage, Space, np.ndarray | None]) -> DisplayArray:

@@ -42,11 +42,11 @@ def test_one_request_of_each_key_waits_and_they_run_in_turn(qtbot):
     latest = LatestWins(lambda request: (gate.wait(5), ran.append(request)), key=lambda r: r[0])
     for request in ("a1", "b1", "c1", "b2", "a2"):
         latest.submit(request)
-    assert [latest.works_for(key) for key in "abcd"] == [True, True, True, False]
+    assert [latest.request_of(key) for key in "abcd"] == ["a2", "b2", "c1", None]
     gate.set()
     qtbot.waitUntil(lambda: not latest.busy, timeout=5000)
     assert ran == ["a1", "b2", "c1", "a2"]
-    assert not latest.works_for("a")
+    assert latest.request_of("a") is None
     latest.shutdown()
 
 

@@ -43,7 +43,7 @@ def lay(window, path):
     seconds.open(Choice(path))
     told = window.explorer._task_of(window.session.key)
     assert told == "overlay being read…", "as the list of patients says"
-    done = lambda: not (seconds.job.running or seconds.placing.busy)  # noqa: E731
+    done = lambda: not (seconds.reading.busy or seconds.placing.busy)  # noqa: E731
     window.wait(lambda: done() and window.find("second.note").text()[:7] != "Reading")
     return seconds
 
@@ -134,6 +134,19 @@ def test_it_follows_its_patient_and_is_named_with_every_picture(
     window.wait(lambda: lain_over(window) is not None)
     assert window.find("second.name").text() == "sub-07_FLAIR"
     kept = dataclasses.replace(seconds.current, image=None)
+
+    # Those of two patients are read in turn, whoever is on the screen.
+    seconds.open(Choice(flair_file))
+    window.show("sub-08")
+    seconds.open(Choice(flair_file))
+    told = {window.explorer._task_of(case.key) for case in window.session.patients}
+    assert told == {"overlay being read…"}
+    window.wait(lambda: not seconds.reading.busy)
+    assert window.find("second.name").text() == "sub-07_FLAIR"
+    found = [window.session.annotations_of(case.key) for case in window.session.patients]
+    assert [lies.overlay.image is not None for lies in found] == [True, True]
+    window.click("second.remove")
+    window.show("sub-07")
 
     # A new patient's scan can be laid over the one before instead, and both are named.
     window.show("sub-08")
