@@ -82,7 +82,7 @@ from stylegan3d.pages.shortening import told_apart
 from stylegan3d.recipe.description import describe_recipe, from_text, read_recipe, to_link
 from stylegan3d.recipe.recipe import Recipe, Source
 from stylegan3d.session.case import Case, Choice
-from stylegan3d.session.provenance import NAME_LENGTH, brain_of
+from stylegan3d.session.provenance import NAME_LENGTH, brain_of, ground_of
 from stylegan3d.session.state import NOBODY
 from stylegan3d.session.workspace import StateChange
 from stylegan3d.storage.about import ORIGIN_NAMES
@@ -528,8 +528,8 @@ def _look(text: str) -> ViewLook | None:
 
 #: After the first brain, a layer for a second volume is made.
 RESERVE_MS = 1000
-#: Delay before the busy line appears.
-PATIENCE_MS = 300
+#: Delay before the busy line appears: of what is there sooner it would only take the processor.
+PATIENCE_MS = 600
 #: Interval of the animation. Every step repaints the whole window, which is expensive without a
 #: graphics card and keeps waiting whom it is to console.
 STEP_MS = 500
@@ -803,6 +803,8 @@ class Explorer(Docked):
         self.history.paste.clicked.connect(self.opening.paste)
         self.opening.modelDropped.connect(self.open_model)
         self.sessions.modelWanted.connect(self.open_model)
+        self.sessions.restored.connect(lambda: self.browsing.panel.walk.show_stops(()))
+        self.models.loading.failed.connect(lambda _: self.sessions.give_up())
         self.opening.sessionDropped.connect(self.sessions.open)
         self.opening.scanDropped.connect(self.open_scan)
         self.ready.connect(self.guidance.greet)
@@ -835,6 +837,8 @@ class Explorer(Docked):
         self.views.layout().addWidget(below)
         self.opening.begin(self.views, links)
         self.exporting.views = self.sessions.views = self.views
+        self.context.links.connect(self.session.closing, self.views.marks.drop)
+        self.context.links.connect(self.views.marks.changed, self.sessions.autosave.soon)
         self.comparing.begin(self.views)
         self.projecting.second.views = self.views
         self.guidance.begin(window, self.views)
@@ -889,7 +893,7 @@ class Explorer(Docked):
     def _on_view(self, _view: str) -> None:
         if self.views is not None and self.viewing is not None:
             self.viewing.show_title()
-            self.views.marks.set_whose(brain_of(self.session))
+            self.views.marks.set_whose(brain_of(self.session), ground_of(self.session))
             self.views.refresh()
             ours = self.comparison.is_picture
             preview = ours and self.comparison.is_preview
@@ -941,7 +945,8 @@ class Explorer(Docked):
 
     def _fail(self, error: Exception, doing: str) -> None:
         self.say(report_error(error, doing))
-        self.header.set_model(self.session.generator)
+        if not self.models.loading.running:
+            self.header.set_model(self.session.generator)
         self.header.set_busy(self.rendering.busy)
         if self.views is not None and self.comparison.picture is None:
             self.views.release()

@@ -619,6 +619,10 @@ class SessionController(QObject):
         )
         self.messages.fail(error, "restoring the session")
 
+    def give_up(self) -> None:
+        """The model could not be opened: the session that waits for it is not restored later."""
+        self._waiting = None
+
     def _look(self, *, offer: bool = True) -> None:
         """List stored sessions in the background.
 
@@ -710,6 +714,7 @@ class SessionController(QObject):
         if views is not None and len(views.viewer.dims.point) == 3:
             view["point_mm"] = [float(value) for value in views.viewer.dims.point]
             view["convention"] = views.convention
+            view["marks"] = views.marks.kept
         return view
 
     def _show_view(self, view: Any) -> None:
@@ -721,6 +726,7 @@ class SessionController(QObject):
             self.projecting.panel.search.show_wishes(view["search"])
         if views is None:
             return
+        views.marks.restore(view.get("marks"))
         if view.get("convention") in ("radiological", "neurological"):
             views.set_convention(view["convention"])
         point = view.get("point_mm")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -478,6 +478,10 @@ AS_LATENTS = (
     "These brains differ in truncation, labels or mixes, so the path interpolates their "
     "latents, which already include these."
 )
+OF_PATIENT = (
+    "On this path, {name} would become a brain that is nobody's: undo the edits and mix first, or "
+    "choose other key frames."
+)
 ONE_MORE = "Add another brain: choose one above, then add it."
 
 
@@ -547,6 +551,16 @@ class InterpolationBox(QWidget):
         session.recipeChanged.connect(self._on_recipe)
         session.modelChanged.connect(self._on_model)
         session.favourites.changed.connect(self._show_stops)
+        session.closing.connect(
+            lambda key: self.show_stops(s for s in self.stops if not session.is_of(key, s))
+        )
+
+    def show_stops(self, stops: Iterable[Recipe]) -> None:
+        """Show other key frames, whose neighbours can be joined."""
+        self.stop()
+        self.stops = tuple(stops)
+        self._show_stops()
+        self._want()
 
     def use(self, thumbnails: Thumbnails) -> None:
         """Show the key frames with these thumbnails."""
@@ -593,11 +607,14 @@ class InterpolationBox(QWidget):
             except StyleGAN3DError as error:
                 self.note.setText(str(error))
                 return
-            said = "" if kept == stops[:MOST_STOPS] else AS_LATENTS
+            changed = [a for a, b in zip(stops, kept, strict=False) if a != b]
+            if whose := next(filter(None, map(session.key_of, changed)), ""):
+                case = session.patient(whose)
+                self.note.setText(OF_PATIENT.format(name="the scan" if not case else case.name))
+                return
+            said = AS_LATENTS if changed else ""
             stops = kept
-        self.stops = stops
-        self._show_stops()
-        self._want()
+        self.show_stops(stops)
         self.note.setText(said or self._words())
 
     def _show_stops(self) -> None:

@@ -618,12 +618,11 @@ class CompareController(QObject):
 
     def pin(self, recipe: Recipe | None = None) -> None:
         """Make a recipe A; by default the one that is shown."""
-        recipe = recipe or self.session.state.drawn
-        if recipe is None:
-            if self.session.case is not None:
-                self.pin_scan(self.session.case)
-            return
-        self.session.compare(self.mode, recipe)
+        state, case = self.session.state, self.session.case
+        if recipe is None and case is not None and (state.drawn is None or state.what == "scan"):
+            self.pin_scan(case)
+        elif recipe or state.drawn:
+            self.session.compare(self.mode, recipe or state.drawn)
 
     def pin_scan(self, case: Case) -> None:
         """Make a case's scan A, in the model's space."""
@@ -638,8 +637,8 @@ class CompareController(QObject):
     def swap(self) -> None:
         """Show A, and pin what was shown."""
         if self.pinned is not None and self.pinned.recipe is not None:
-            shown, recipe = self.session.state.drawn, self.pinned.recipe
-            self.pin(shown)
+            recipe = self.pinned.recipe
+            self.pin()
             self.session.change(recipe)
 
     def set_mode(self, mode: How) -> None:
@@ -670,8 +669,9 @@ class CompareController(QObject):
         menu.clear()
         made_from = session.history.way[1:2]
         if made_from:
-            before = session.history.states[made_from[0]].recipe
-            if before is not None:
+            entry = session.history.states[made_from[0]]
+            before = entry.recipe
+            if before is not None and session.generator and entry.is_for(session.generator.hash):
                 words = f"Previous state: {describe_recipe(before)}"
                 menu.addAction(words, partial(self.pin, before))
         case = session.case
@@ -736,10 +736,11 @@ class CompareController(QObject):
             self._follow()
         else:  # there is none, or it is to be read again first
             self.pinned = None
+            self.hold(False)
             self.panel.show_pinned("", None)
             self._offer()
             if second is not None and (second.scan is not None or second.problem):
-                self._on_lost(second, SessionError(A_LOST.format(name=second.name)))
+                self._on_lost((None, second), SessionError(A_LOST.format(name=second.name)))
 
     def _render(self, recipe: Recipe) -> None:
         if self.session.awaited(recipe) is not None:
@@ -752,8 +753,10 @@ class CompareController(QObject):
         self.thumbnails.want(THUMBNAIL, [recipe])
         self._show_thumbnail(recipe)
 
-    def _on_lost(self, _request: object, error: Exception) -> None:
+    def _on_lost(self, request: tuple[Any, Recipe | Case], error: Exception) -> None:
         """A cannot be had."""
+        if not self._is_a(request):
+            return
         self.session.messages.fail(error, "rendering A")
         self.session.drop_second()
 
@@ -765,8 +768,13 @@ class CompareController(QObject):
         if self.mode not in ("off", "row"):
             self._show_b()
 
+    def _is_a(self, request: tuple[Any, Recipe | Case]) -> bool:
+        """Whether this model was asked for what is A by now."""
+        loaded, asked = request
+        return loaded in (None, self.rendering.loaded) and asked == self.session.state.second
+
     def _on_rendered(self, request: tuple[Any, Recipe], picture: DisplayVolume) -> None:
-        if self.pinned is not None and self.pinned.recipe == request[1]:
+        if self.pinned is not None and self._is_a(request):
             self.pinned = replace(self.pinned, volume=picture.rendered.volume, shown=picture.shown)
             self._follow()
 
@@ -863,7 +871,7 @@ class CompareController(QObject):
         session, second = self.session, self.session.state.second
         if isinstance(second, Recipe):
             second = session.find_projected(second.source)
-        other = () if second is None else (second.known_doubts, second.assessment)
+        other = () if second is None else (second.known_doubts, session.judged_of(second))
         return session.withheld or withheld(*other or ((),))
 
 

@@ -150,12 +150,18 @@ class RowController(QObject):
                 return
 
     def _on_made(self, request: tuple[Loaded, State], shown: DisplayArray) -> None:
-        column = request[1]
+        loaded, column = request
+        if loaded is not self.rendering.loaded:
+            self.follow()
+            return
         self._take(column, shown, provenance_of_state(self.session, column))
         self.follow()
 
     def _on_lost(self, request: tuple[Loaded, State], _error: Exception | None) -> None:
         """A column cannot be had."""
+        if request[0] is not self.rendering.loaded:
+            self.follow()
+            return
         lost, name = _made_from(request[1]), self._title(request[1])
         self.session.messages.fail(SessionError(COLUMN_LOST.format(name=name)), "showing a column")
         self.session.line_up(one for one in self.session.state.row if _made_from(one) != lost)

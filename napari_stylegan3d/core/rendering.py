@@ -293,8 +293,7 @@ class Rendering(QObject):
             self._submit_full()
 
     def _on_failed(self, request: RenderRequest, error: Exception) -> None:
-
-        if isinstance(error, Cancelled):
+        if isinstance(error, Cancelled) or request.recipe != self._wanted:
             return
         self._last = None
         if request.quality == "full" and is_out_of_memory(error):

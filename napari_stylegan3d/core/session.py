@@ -17,9 +17,9 @@ from napari_stylegan3d.widgets.controls import Links
 from stylegan3d.base import Doubt, OutputError, StyleGAN3DError
 from stylegan3d.memory import is_out_of_memory, out_of_memory_sentence
 from stylegan3d.model.layers import LayerGroup, layer_groups
-from stylegan3d.recipe.recipe import Recipe
+from stylegan3d.recipe.recipe import Recipe, Source
 from stylegan3d.session.file import Favourite
-from stylegan3d.session.workspace import StateChange, Workspace
+from stylegan3d.session.workspace import StateChange, Workspace, moving
 from stylegan3d.storage.files import new_temporary_folder
 
 if TYPE_CHECKING:
@@ -123,6 +123,15 @@ class Favourites(QObject):
         self._of = {model: tuple(items) for model, items in by_model.items()}
         self.changed.emit()
 
+    def map(self, change: Callable[[Recipe], Recipe]) -> None:
+        """Replace the recipes of all models."""
+        self.restore(
+            {
+                model: [replace(item, recipe=change(item.recipe)) for item in items]
+                for model, items in self._of.items()
+            }
+        )
+
     def _set(self, items: Sequence[Favourite]) -> None:
         self._of[self._model] = tuple(items)
         self.changed.emit()
@@ -146,6 +155,8 @@ class Session(QObject, Workspace):
     modelChanged = Signal(object)
     projectedChanged = Signal()
     filmChanged = Signal()
+    #: Key of a patient who is about to be closed.
+    closing = Signal(str)
 
     def __init__(self, parent: QObject | None = None) -> None:
         QObject.__init__(self, parent)
@@ -200,6 +211,18 @@ class Session(QObject, Workspace):
         if recipes != self.film:
             self.film = recipes
             self.filmChanged.emit()
+
+    def close_patient(self, key: str) -> None:
+        """See `Workspace`; key frames of the patient go, too."""
+        self.closing.emit(key)
+        self.keep_film(tuple(one for one in self.film if not self.is_of(key, one)))
+        super().close_patient(key)
+
+    def replace_source(self, old: Source, new: Source) -> None:
+        """See `Workspace`."""
+        super().replace_source(old, new)
+        self.favourites.map(moving(old, new))
+        self.keep_film(tuple(map(moving(old, new), self.film)))
 
     def layer_groups(self) -> list[LayerGroup]:
         """The generator's layers as coarse, middle and fine."""

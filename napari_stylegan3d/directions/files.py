@@ -30,7 +30,7 @@ from qtpy.QtWidgets import (
 from napari_stylegan3d.core.jobs import Loaded, latent_of, screen_dtype
 from napari_stylegan3d.core.panel import Context
 from napari_stylegan3d.core.scans import files_in
-from napari_stylegan3d.core.session import Session, report_error, sentence, telling
+from napari_stylegan3d.core.session import Session, report_done, report_error, sentence, telling
 from napari_stylegan3d.core.thumbnails import Gallery, PictureButton, Thumbnails
 from napari_stylegan3d.core.worker import JobStatus, LongJob, Newest, on_cores, step_back
 from napari_stylegan3d.widgets import controls, dialogs
@@ -877,5 +877,8 @@ class DirectionFiles(QObject):
             self.add(path)
 
     def _start(self, then: Callable[[Any], None], function: Callable[..., Any], *args: Any) -> None:
+        if self.job.running:
+            report_done("Other directions are being saved or made: try again when that is done.")
+            return
         self._then = then
         self.job.start(function, *args)

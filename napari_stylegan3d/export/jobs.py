@@ -367,7 +367,7 @@ def save_picture(
     ]
     told = replace(lasting[-1], columns=lasting[:-1]).sidecar(target.path.parent, loaded.generator)
     scans = [part for one in every for part in (one.scan, one.second) if isinstance(part, Case)]
-    told |= results.doubts_entry(*(recipe.scan() for recipe in recipes))
+    told |= results.doubts_entry(*recipes)
     if scans:
         told["Doubts"] = [*told.get("Doubts", ()), *(d for c in scans for d in c.known_doubts)]
     files |= {target.path: png, results.json_path(target.path): to_json(told).encode()}
@@ -387,7 +387,7 @@ def save_film(report: Progress, loaded: Loaded, target: ExportTarget, film: Film
     drawn = film_files(target.path, film, loaded.generator, renderer, report)
     lasting = replace(film, recipes=tuple(_lasting(r, moved) for r in film.recipes))
     told = film_sidecar(lasting, loaded.generator, target.path)
-    told |= results.doubts_entry(*(recipe.scan() for recipe in film.recipes))
+    told |= results.doubts_entry(*film.recipes)
     drawn[results.json_path(target.path)] = to_json(told).encode()
     return _write(target, files | drawn, moved)
 

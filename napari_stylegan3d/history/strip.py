@@ -151,6 +151,7 @@ class HistoryList(RecipeList):
         self._scans: dict[tuple[str, Choice | None], QImage | None] = {}
         session.historyChanged.connect(self.follow)
         session.favourites.changed.connect(self.refresh)
+        session.caseChanged.connect(self.refresh)
         session.modelChanged.connect(lambda _: self.refresh())
         self.follow()
 
@@ -694,8 +695,11 @@ class HistoryStrip(QWidget):
         menu = QMenu(self)
         recipe: Recipe | None = index.data(RECIPE)
         favourites = self.session.favourites
-        if recipe is None:
-            menu.addAction(UNPROJECTED).setEnabled(False)
+        model: Any = index.model()
+        shows = model.can_be_shown(index.row())
+        why_not = "" if shows else self.history.why_not(index.row())
+        if recipe is None or why_not:
+            menu.addAction(why_not or UNPROJECTED).setEnabled(False)
             return menu
         kept = favourites.index_of(recipe)
         menu.addAction("Compare (pin as A)", lambda: self.pinRequested.emit(recipe))

@@ -734,7 +734,7 @@ class MeasureController(QObject):
             self.box.show_measured(self.measured, self._numbers(self.measured))
 
     def _on_failed(self, subject: jobs.MeasureRequest, error: Exception) -> None:
-        if subject is self._asked:
+        if self._asked is not None and subject.made_of == self._asked.made_of:
             said = self.session.messages.said(error, "measuring the tissues")
             self.box.show_measured(None, None, said)
 

@@ -523,6 +523,7 @@ class Matrix(QDialog):
         thumbnails.ready.connect(lambda *_: self._show_progress())
         self.session.recipeChanged.connect(lambda recipe, _live: self._mark(recipe))
         self.session.modelChanged.connect(lambda _: self.hide())
+        self.session.projectedChanged.connect(lambda: self.refresh() if self.isVisible() else None)
 
     def _list(self, name: str, tip: str) -> QComboBox:
         box = controls.combo(name, tip)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -295,6 +296,7 @@ class ProjectController(QObject):
 
     def open(self, choice: Choice) -> None:
         """Read a scan, after any that are queued; it is shown unless something else was done."""
+        choice = dataclasses.replace(choice, path=Path(os.path.abspath(choice.path)))
         case = Case(choice.path.name, choice)
         self._to_open.append(Opening(case, self.session.state))
         self.session.expect(case)
@@ -444,6 +446,12 @@ class ProjectController(QObject):
         first = self._tasks[: self.job.running]
         rest = [task for task in self._tasks[len(first) :] if task.case.key in there]
         self._tasks = [*first, *rest]
+        reading = self._to_open[: self.opening.running]
+        self._to_open = [*reading, *filter(self._is_awaited, self._to_open[len(reading) :])]
+
+    def _is_awaited(self, opening: Opening) -> bool:
+        """Whether nobody closed a scan before it was read."""
+        return any(case.key == opening.case.key for case in self.session.arriving)
 
     def _offer_regions(self) -> None:
         """Offer the labels of the current patient as a region."""
@@ -537,8 +545,9 @@ class ProjectController(QObject):
 
     def _on_opened(self, opened: Case | Several | LabelMap) -> None:
         request = self._to_open.pop(0)
-        self.session.expect_no_longer(request.case)
-        self.take_opened(opened, request.asked)
+        if self._is_awaited(request):
+            self.session.expect_no_longer(request.case)
+            self.take_opened(opened, request.asked)
 
     def take_opened(self, opened: Case | Several | LabelMap, asked: State) -> None:
         """Handle a scan or label map that was read, or ask which scan to read.
@@ -579,8 +588,9 @@ class ProjectController(QObject):
 
     def _on_unread(self, error: Exception) -> None:
         doing, request = "opening the scan", self._to_open.pop(0)
-        self.session.messages.fail(error, doing)
-        self.session.expect_no_longer(request.case, sentence(error, doing))
+        if self._is_awaited(request):
+            self.session.messages.fail(error, doing)
+            self.session.expect_no_longer(request.case, sentence(error, doing))
 
     def _on_no_picture(self, _error: Exception) -> None:
         """Rendering failed: do not leave another patient's picture beside this name."""

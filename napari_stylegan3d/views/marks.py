@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from napari.components import ViewerModel
 from napari.layers import Image
+from pydantic import FiniteFloat, TypeAdapter, ValidationError
 from qtpy.QtCore import QObject, QPointF, QRectF, Qt, Signal
 from qtpy.QtGui import QColor, QPainter, QPaintEvent, QPen, QPolygonF
 from qtpy.QtWidgets import QApplication, QWidget
@@ -29,7 +30,7 @@ NAMES: dict[str, str] = {
     "rectangle": "Rectangle",
     "sphere": "Sphere",
 }
-Point = tuple[float, float, float]
+Point = tuple[FiniteFloat, FiniteFloat, FiniteFloat]
 
 
 @dataclass(frozen=True)
@@ -46,13 +47,13 @@ class Mark:
         RAS+ mm: the ends of a length or of both sides of an angle, opposite corners of the box
         around an ellipse or rectangle, or the centre of a sphere and a point on it.
     whose : str
-        The brain that it was drawn on.
+        What it was drawn on, see `ground_of`.
     corner : tuple of float or None
         Of an angle, where its sides meet.
     """
 
     kind: Kind
-    axis: int
+    axis: Literal[0, 1, 2]
     start: Point
     end: Point
     whose: str = ""
@@ -279,8 +280,8 @@ class Marks(QObject):
         self.viewer, self.looks = viewer, looks
         #: The kind that the next drag draws; empty for none.
         self.tool: Kind | str = ""
-        #: The brain that is shown.
-        self.whose = ""
+        #: The brain that is shown, and what measurements in its picture hold for.
+        self.whose = self.ground = ""
         self.chosen: Mark | None = None
         self._marks: list[Mark] = []
         self._known: dict[Mark, tuple[Any, RegionFigures | None]] = {}
@@ -288,17 +289,37 @@ class Marks(QObject):
     @property
     def shown(self) -> list[Mark]:
         """Those of the brain that is shown, in the order they were drawn."""
-        return [mark for mark in self._marks if mark.whose == self.whose]
+        return [mark for mark in self._marks if mark.whose == self.ground]
+
+    @property
+    def kept(self) -> list[dict[str, Any]]:
+        """Those of all brains, as plain data."""
+        return [asdict(mark) for mark in self._marks]
+
+    def restore(self, kept: Any) -> None:
+        """Replace those of all brains by what a session kept, or by none."""
+        try:
+            self._marks = TypeAdapter(list[Mark]).validate_python(kept or [])
+        except ValidationError:  # a file can be edited
+            self._marks = []
+        self.chosen = None
+        self.changed.emit()
+
+    def drop(self, key: str) -> None:
+        """Remove those of a patient."""
+        self._marks = [mark for mark in self._marks if not mark.whose.startswith(f"{key} ")]
+        self.changed.emit()
 
     def take(self, tool: Kind | str) -> None:
         """Choose what the next drag draws; the same again for none."""
         self.tool = "" if tool == self.tool else tool
         self.toolChanged.emit(self.tool)
 
-    def set_whose(self, whose: str) -> None:
+    def set_whose(self, whose: str, ground: str) -> None:
         """Another brain is shown: the measurements of the one before wait for it."""
-        if whose != self.whose:
-            self.whose, self.chosen = whose, None
+        self.whose = whose
+        if ground != self.ground:
+            self.ground, self.chosen = ground, None
         self.measure_again()
 
     def measure_again(self) -> None:
@@ -308,7 +329,7 @@ class Marks(QObject):
 
     def add(self, mark: Mark) -> None:
         """Add a measurement of the brain that is shown."""
-        self.chosen = replace(mark, whose=self.whose)
+        self.chosen = replace(mark, whose=self.ground)
         self._marks.append(self.chosen)
         self.changed.emit()
 
@@ -334,7 +355,7 @@ class Marks(QObject):
 
     def clear(self) -> None:
         """Remove those of the brain that is shown."""
-        self._marks = [mark for mark in self._marks if mark.whose != self.whose]
+        self._marks = [mark for mark in self._marks if mark.whose != self.ground]
         self.chosen = None
         self.changed.emit()
 
@@ -409,7 +430,7 @@ class Marks(QObject):
             event.handled = True
             new = mark.drawn_to(_point(event.position))
             if drawn and self.chosen is not None:
-                self.replace(self.chosen, replace(new, whose=self.whose))
+                self.replace(self.chosen, replace(new, whose=self.ground))
             elif new.length_mm * scale >= LEAST_PX:
                 self.add(new)
                 drawn = True
@@ -417,7 +438,7 @@ class Marks(QObject):
         event.handled = True
         if drawn and self.chosen is not None:  # moves may be dropped, the release is not
             new = mark.drawn_to(_point(event.position))
-            self.replace(self.chosen, replace(new, whose=self.whose))
+            self.replace(self.chosen, replace(new, whose=self.ground))
             self.take("")
 
     def _grabbed(

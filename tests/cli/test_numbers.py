@@ -24,7 +24,7 @@ def sentence(result):
     assert "Traceback" not in result.err
     *doubts, told = result.err.strip().splitlines()
     if told.startswith("stylegan3d: "):
-        assert all(" beyond how people differ" in doubt for doubt in doubts)
+        assert all(" more than people differ" in doubt for doubt in doubts)
         assert told.endswith((".", "…"))
     return told
 

@@ -44,7 +44,7 @@ def test_what_lies_beyond_the_people_is_told_whatever_is_made_of_it(run, model, 
     for verb, (seeds, name, *more) in made.items():
         words = ("--seeds", seeds, "--truncation", "3", "--model", model, "-o", tmp_path / name)
         told = run("render", verb, *words, *more)
-        assert "truncation 3 is outside 0 to 1.5, beyond how people differ" in told.err, (
+        assert "truncation 3 is outside 0 to 1.5, more than people differ" in told.err, (
             verb,
             told.err,
         )

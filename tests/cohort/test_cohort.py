@@ -94,6 +94,21 @@ def test_a_changed_scan_or_result_is_redone(bench):
     assert statuses(b.run()) == ["kept", "kept", "done"]
 
 
+def test_another_person_of_the_same_name_replaces_nobody_and_drops_no_row(bench, tmp_path):
+    b = bench(sub_1="one", sub_2="two")
+    b.run()
+    b.scans = b.scans.rename(tmp_path / "moved")
+    assert statuses(b.run()) == ["kept", "kept"]
+    (b.scans / "sub-2").rename(tmp_path / "sub-2")
+    (b.scans / "sub-1" / "sub-1_T1w.nii.gz").write_text("another person")
+    assert statuses(b.run()) == ["failed"]
+    assert b.result("sub-1") == "one"
+    assert "another scan of this name" in b.table()["sub-1"]["error"]
+    assert list(b.table()) == ["sub-2", "sub-1"]
+    assert statuses(b.run(overwrite=True)) == ["done"]
+    assert b.result("sub-1") == "another person"
+
+
 def test_results_of_other_settings_are_replaced_only_when_told(bench):
     b = bench(sub_1="one")
     b.run()
@@ -268,4 +283,4 @@ def test_records_are_plain_json(bench):
     b.run()
     record = json.loads(next((b.out / ".cohort").glob("*.json")).read_text())
     assert record["files"] == {"sub-1/result.txt": 3}
-    assert set(record["inputs"]) == {"scan"}
+    assert set(record["inputs"]) == {"scan", "person"}

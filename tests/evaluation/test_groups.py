@@ -8,7 +8,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from stylegan3d.base import OutputError, RecipeError
+from stylegan3d.base import RecipeError, StyleGAN3DError
 from stylegan3d.cli import main
 from stylegan3d.directions.people import latents_of, read_value_table
 from stylegan3d.evaluation import groups
@@ -120,7 +120,7 @@ def test_a_value_gives_a_direction(tiny_generator, tmp_path, monkeypatch):
     read = read_value_table(path)
     latents = latents_of(tiny_generator, read.sources(), Truncation(1.0))
     few = GroupSettings(99)
-    with pytest.raises(OutputError, match="permutations is 99, but must be 100"):
+    with pytest.raises(StyleGAN3DError, match="permutations is 99, but must be 100"):
         groups.compare_latents(tiny_generator, latents, read, "width", [], [], settings=few)
     found = groups.compare_latents(
         tiny_generator, latents, read, "width", [], list(read.brains), settings=GroupSettings(100)

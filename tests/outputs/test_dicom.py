@@ -17,7 +17,7 @@ from nibabel.orientations import apply_orientation, inv_ornt_aff, io_orientation
 from tolerances import DICOM_MM
 from typer.testing import CliRunner
 
-from stylegan3d.base import OutputError, ScanError
+from stylegan3d.base import OutputError, ScanError, StyleGAN3DError
 from stylegan3d.cli import app
 from stylegan3d.outputs.dicom import Reference, SavedFile, encoded, pdf_of, series_of
 from stylegan3d.outputs.dicom_files import dicom_files
@@ -124,7 +124,7 @@ def test_an_enhanced_image_holds_all_slices(tmp_path):
         np.testing.assert_allclose(found, data, atol=slope)
     with pytest.raises(OutputError, match="leave out --enhanced"):
         dicom_files([path], tmp_path / "out", None, DicomSettings(enhanced=True, burn_in=True))
-    with pytest.raises(OutputError, match="plane is 'oblique', but must be one of axial"):
+    with pytest.raises(StyleGAN3DError, match="plane is 'oblique', but must be one of axial"):
         dicom_files([path], tmp_path / "out", None, DicomSettings("oblique"))
 
 

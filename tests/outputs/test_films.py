@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageSequence
 
-from stylegan3d.base import OutputError
+from stylegan3d.base import OutputError, StyleGAN3DError
 from stylegan3d.outputs import films
 from stylegan3d.outputs.films import Film, draw_film, film_files, has_ffmpeg
 from stylegan3d.outputs.results import json_path
@@ -145,7 +145,7 @@ def test_without_ffmpeg_an_mp4_is_refused_before_any_work(monkeypatch, tmp_path)
     [({"fps": 0}, "1 to 60"), ({"seconds": 100.0}, "0.1 to 60"), ({"planes": ()}, "plane")],
 )
 def test_what_is_no_film_is_a_sentence(options, said):
-    with pytest.raises(OutputError, match=said):
+    with pytest.raises(StyleGAN3DError, match=said):
         small(**options)
     with pytest.raises(OutputError, match="must end in"):
         films.check_suffix(Path("way.avi"))

@@ -325,6 +325,8 @@ def test_the_same_file_is_the_same_patient_and_another_of_its_name_is_not(sessio
     other = session.open_case(scan_of("A", "of another file"))
     assert other.key != a.key
     assert other.name == "A (2)"
+    copy = dataclasses.replace(scan_of("A"), choice=Choice(Path("copy/A.nii")))
+    assert session.open_case(copy).name == "A (3)", "of the same content"
 
 
 def test_files_of_one_name_are_told_apart_by_their_contrast_before_a_number(
@@ -343,8 +345,10 @@ def test_a_scan_read_again_keeps_its_patient_and_its_projection(session: Watched
     session.add_projected(projected(a))
     again = scan_of("A")
     again = dataclasses.replace(again, choice=again.choice.oriented("LAS"))
+    session.compare("curtain", session.case)
     assert session.open_case(again).key == a.key
     assert session.recipe is None
+    assert session.state.second is None, "it had the other sides"
     session.undo()
     assert session.recipe is not None
 
@@ -353,8 +357,10 @@ def test_a_patient_that_is_closed_leaves_nothing(session: Watched) -> None:
     a = session.open_case(scan_of("A"))
     session.add_projected(projected(a))
     session.compare("curtain", session.case)
+    session.second = session.recipe.source
     session.close_patient(a.key)
     assert session.key == NOBODY
+    assert session.second.seed is not None
     assert session.state.second is None
     assert not session.projected
     assert not session.patients
@@ -717,5 +723,6 @@ def test_what_was_judged_of_a_scan_holds_before_it_was_projected_too(session: Wa
     session.undo()
     assert session.recipe is None
     assert session.withheld
+    assert session.judged_of(a) == session.judged, "wherever it is shown"
     session.open_case(scan_of("B"))
     assert session.withheld == ""

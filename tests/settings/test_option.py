@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from stylegan3d.base import OutputError
+from stylegan3d.base import StyleGAN3DError
 from stylegan3d.dataset.settings import PreparationSettings
 from stylegan3d.evaluation.settings import GroupSettings
 from stylegan3d.geometry.space import PLANES
@@ -50,7 +50,7 @@ def test_every_field_of_the_settings_is_described():
     ],
 )
 def test_what_an_option_does_not_allow_is_refused_in_a_sentence(change, sentence):
-    with pytest.raises(OutputError) as refused:
+    with pytest.raises(StyleGAN3DError) as refused:
         check_options(replace(FilmSettings(), **change))
     assert str(refused.value) == sentence
 

@@ -183,7 +183,7 @@ def group(items: Sequence[Item], out: Path) -> int:
     done = [row for row in rows if "page" in row]
     tell([row for row in rows if done or "seconds" in row])
     if not done:
-        raise StyleGAN3DError(f"{out} has no results of these scans: examine them first.")
+        raise StyleGAN3DError(f"{out} has no results of these: run the participant level first.")
     plots = [
         distributions(f"{title_of(key)}, ml", [], [row[key] for row in done if key in row])
         for key in (HEAD, *DRAWN)

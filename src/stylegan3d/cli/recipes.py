@@ -44,10 +44,14 @@ def chosen_recipes(
 
 def checked(recipes: Sequence[Recipe], generator: Generator) -> list[Doubt]:
     """What is in doubt about recipes, told; RecipeError if one does not fit the generator."""
+    from stylegan3d.scans.verdicts import doubts_of_scan
+
     doubts: list[Doubt] = []
     for recipe in recipes:
         recipe.check(generator)
-        doubts += [doubt for doubt in recipe.doubts(generator) if doubt not in doubts]
+        of_scans = (doubt for scan in recipe.scans() for doubt in doubts_of_scan(scan))
+        found = (*recipe.doubts(generator), *of_scans)
+        doubts += [doubt for doubt in dict.fromkeys(found) if doubt not in doubts]
     common.print_doubts(doubts)
     return doubts
 

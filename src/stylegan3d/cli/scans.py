@@ -503,13 +503,13 @@ def synthesize(
         int | None,
         typer.Option(
             min=0,
-            help="Seed of a random contrast, as scanners differ.",
+            help="Seed of a random contrast, within the range of scanners.",
             show_default="the mean contrast",
         ),
     ] = None,
     codes: Annotated[
         Literal["auto", "tissues", "regions", "structures"],
-        typer.Option(help="Meaning of the labels; auto decides by which there are."),
+        typer.Option(help="Meaning of the labels; auto infers it from the numbers."),
     ] = "auto",
     pose: Annotated[
         Literal["auto", "keep"],

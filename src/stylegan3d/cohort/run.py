@@ -26,6 +26,7 @@ from stylegan3d.base import SILENT, Doubt, Json, JsonView, OutputError, Progress
 from stylegan3d.measures.attributes import TOLD
 from stylegan3d.memory import is_out_of_memory
 from stylegan3d.pools import LOST, Here, open_pool
+from stylegan3d.scans.person import person_of_file
 from stylegan3d.scans.sources import find_sources
 from stylegan3d.scans.verdicts import VERDICTS
 from stylegan3d.storage.bids import place_of
@@ -279,12 +280,17 @@ def record_path(out: Path, item: Item, table: Table, ending: str = "json") -> Pa
 
 
 def inputs_of(item: Item) -> dict[str, str]:
-    """Hashes of the inputs; a folder (DICOM) by its files' names, sizes and times."""
+    """Hashes of the inputs; a folder (DICOM) by its files' names, sizes and times; and whose."""
     hashes = {"scan": _hash(item.path)}
     for name, path in (("mask", item.mask), ("original", item.original)):
         if path is not None:
             hashes[name] = _hash(path)
-    return hashes
+    return hashes | {"person": str(person_of_file(item.path))}
+
+
+def _place(item: Item) -> str:
+    """Where a scan lies, not legible: folders may have a patient's name."""
+    return hashlib.sha256(str(item.path.absolute()).encode()).hexdigest()
 
 
 def _hash(path: Path) -> str:
@@ -299,8 +305,12 @@ def _hash(path: Path) -> str:
 
 def read_record(out: Path, item: Item, table: Table) -> Json | None:
     """The record of a scan if all its results exist unchanged."""
+    return _read_record(out, record_path(out, item, table))
+
+
+def _read_record(out: Path, path: Path) -> Json | None:
     try:
-        record = read_json(record_path(out, item, table))
+        record = read_json(path)
         sizes = record["files"]
         if all((out / name).stat().st_size == size for name, size in sizes.items()):
             return record
@@ -329,7 +339,8 @@ def write_record(
 ) -> None:
     """Record that a scan is done; `files` are its results, below `out`."""
     sizes = {str(path.relative_to(out)): path.stat().st_size for path in files}
-    record = {"settings": settings, "inputs": inputs, "files": sizes, "row": row}
+    place = _place(item)
+    record = {"settings": settings, "inputs": inputs, "place": place, "files": sizes, "row": row}
     atomic_write_text(record_path(out, item, table), to_json(record), overwrite=True)
     with suppress(OSError):
         for ending in ("begun", "failed"):
@@ -456,7 +467,10 @@ def run_cohort(
             _refuse_other_settings(job, [item for item in items if item not in rows])
         waiting = [item for item in items if item not in rows]
         progress(len(rows), len(items))
-        write_table(out, table, [rows[item] for item in items if item in rows])
+        mine = {record_path(out, item, table) for item in items}
+        others = sorted({*(out / table.records).glob("*.json")} - mine)
+        before = [record["row"] for path in others if (record := _read_record(out, path))]
+        write_table(out, table, [*before, *(rows[item] for item in items if item in rows)])
 
         def begun() -> Iterator[Item]:
             for item in waiting:
@@ -471,7 +485,7 @@ def run_cohort(
                     path = record_path(out, item, table, "failed")
                     atomic_write_text(path, to_json(rows[item]), overwrite=True)
                 progress(len(rows), len(items), item.name)
-                write_table(out, table, [rows[i] for i in items if i in rows])
+                write_table(out, table, [*before, *(rows[i] for i in items if i in rows)])
     return Outcome([rows[item] for item in items], time.perf_counter() - started)
 
 
@@ -502,6 +516,13 @@ def do_one(job: CohortJob, item: Item) -> Json:
 def _do(job: CohortJob, item: Item, started: float) -> Json:
     begun = record_path(job.out, item, job.table, "begun")
     inputs = inputs_of(item)
+    known = read_record(job.out, item, job.table) or {}
+    another = known.get("place") not in (None, _place(item))
+    if another and known["inputs"]["scan"] != inputs["scan"] and not job.overwrite:
+        raise OutputError(
+            "There are results of another scan of this name here: write to another folder, or give "
+            "--overwrite to replace them."
+        )
     # Existing files are ours if a run has started to write them.
     ours = begun.exists() or record_path(job.out, item, job.table).exists()
     if not ours:

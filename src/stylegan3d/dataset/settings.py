@@ -16,7 +16,7 @@ class PreparationSettings:
         bool,
         Option(
             "Bias correction",
-            "The bias field of the coil is removed (N4).",
+            "Remove the coil's bias field (N4).",
             flag="--bias-correction/--no-bias-correction",
         ),
     ] = True

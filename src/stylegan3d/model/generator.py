@@ -270,11 +270,13 @@ class Generator(Shown):
 
     def can(self, feature: str) -> bool:
         """Whether it has a feature, see `cannot`."""
+        if feature not in LACKS:
+            raise ModelError(f"There is no feature {feature!r}: they are {', '.join(LACKS)}.")
         return feature not in self.cannot
 
     def require(self, feature: str) -> None:
         """Raise ModelError with the reason if a feature is not supported, see `cannot`."""
-        if feature in self.cannot:
+        if not self.can(feature):
             raise ModelError(self.cannot[feature])
 
     @cached_property

@@ -136,7 +136,7 @@ def film_files(
     suffix = path.suffix.lower()
     data = encode(pictures(), suffix, film.settings.fps, loop=film.settings.loop)
     data = with_source_type(data, suffix, source_type(*film.recipes))
-    told = film_sidecar(film, generator, path) | doubts_entry(*(r.scan() for r in film.recipes))
+    told = film_sidecar(film, generator, path) | doubts_entry(*film.recipes)
     return {path: data, json_path(path): to_json(told).encode()}
 
 

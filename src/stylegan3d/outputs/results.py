@@ -194,7 +194,7 @@ def sidecar(
 
     `scan` as in `rendered_files`.
     """
-    files, doubts = sources(recipe, folder), doubts_entry(scan or recipe.scan())
+    files, doubts = sources(recipe, folder), doubts_entry(recipe, scan=scan)
     recipe = recipe.with_paths(lambda part: part.relative_to(folder))
     what, about = "T1-weighted brain", {"SkullStripped": True}
     if recipe.is_edited_scan:
@@ -221,10 +221,14 @@ def sidecar(
     }
 
 
-def doubts_entry(*scans: JsonView | None) -> Json:
-    """What is in doubt about the scans that a picture or volume starts from, for its sidecar."""
-    doubts = [doubt for scan in scans if scan is not None for doubt in doubts_of_scan(scan)]
-    return {"Doubts": doubts} if any(scan is not None for scan in scans) else {}
+def doubts_entry(*recipes: Recipe, scan: JsonView | None = None) -> Json:
+    """What is in doubt about the scans that a picture or volume is made of, for its sidecar.
+
+    `scan` as in `rendered_files`.
+    """
+    scans = [one for recipe in recipes for one in recipe.scans(scan)]
+    doubts = dict.fromkeys(doubt for scan in scans for doubt in doubts_of_scan(scan))
+    return {"Doubts": list(doubts)} if scans else {}
 
 
 def model_of(generator: Generator, *recipes: Recipe) -> Json:
@@ -404,7 +408,7 @@ def picture_files(
     text = f"{marked(SYNTHETIC, recipe)}. {generator.name} {generator.hash[:8]}: {told.to_json()}"
     plain = png_bytes(image, dpi=pixels_per_mm * MM_PER_INCH, description=text)
     png = with_source_type(plain, ".png", source_type(recipe))
-    sidecar = picture_sidecar(recipe, generator, path.parent) | doubts_entry(recipe.scan())
+    sidecar = picture_sidecar(recipe, generator, path.parent) | doubts_entry(recipe)
     if second is not None:
         image_file = {"File": second.image.path.name, "SHA256": second.image.sha256}
         sidecar["Overlay"] = {**image_file, "Note": str(second.note), "Doubts": second.doubts}

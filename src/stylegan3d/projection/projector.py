@@ -57,7 +57,7 @@ from stylegan3d.render.recipes import EditedScan, edited_moment
 from stylegan3d.render.renderer import Renderer
 from stylegan3d.scans import Scan, read_scan
 from stylegan3d.scans.aligned import AlignedScan
-from stylegan3d.scans.pose import NO_POSE, Pose
+from stylegan3d.scans.pose import NO_POSE, Pose, parse_pose
 from stylegan3d.scans.verdicts import withheld
 from stylegan3d.settings.option import check_options
 from stylegan3d.storage.checked import answering
@@ -69,6 +69,10 @@ from stylegan3d.storage.encoding import short_repr
 FROM_AVERAGE = 3
 # Overhead besides steps: start and result are rendered and compared with the scan.
 AROUND = 6.0
+#: What a scan is read with.
+READING = ("volume", "series", "orientation")
+#: How far values of a volume may lie outside [0, 1]: vessels are brighter than tissue.
+OUTSIDE, MOST_ABOVE = 0.05, 4.0
 #: Volumes of a mask that differ by less are written as one.
 SAME_ML = 0.05
 
@@ -170,6 +174,12 @@ def check_scan(
         raise StyleGAN3DError(
             f"The volume has {volume.shape} voxels, but this generator makes {generator.shape}; "
             "align the scan to the generator first."
+        )
+    low, high = float(np.min(volume)), float(np.max(volume))
+    if low < -OUTSIDE or high > 1 + MOST_ABOVE:
+        raise StyleGAN3DError(
+            f"The volume has values from {low:.3g} to {high:.3g}: give it in [0, 1], such as "
+            "(G.synthesize(w) + 1) / 2."
         )
     if not np.isfinite(volume).all() or not mask.any():
         raise StyleGAN3DError("The volume to project is empty or not finite; check the scan.")
@@ -335,12 +345,19 @@ def project(
     StyleGAN3DError
         If the volume is on another grid, or budget, space or method are unknown or incompatible.
     """
-    run = SearchRun(progress)
+    run, choices = SearchRun(progress), choices.changed(changes)
+    done = {"uncertainty"} | ({*READING} if not isinstance(aligned, (str, Path)) else set())
+    done |= {"skull", "pose"} if not isinstance(aligned, (str, Path, Scan)) else set()
+    if idle := sorted(done & changes.keys()):
+        raise StyleGAN3DError(
+            f"{idle[0]} does nothing here: give volume, series and orientation with a path, skull "
+            "and pose with a path or a scan, and call `uncertainty` for repetitions."
+        )
     if isinstance(aligned, (str, Path)):
-        aligned = read_scan(aligned)
+        aligned = read_scan(aligned, choices.volume, choices.series, choices.orientation)
     if isinstance(aligned, Scan):
-        aligned = aligned.align(generator)
-    choices = choices.changed(changes)
+        how, move = parse_pose(choices.pose)
+        aligned = place(aligned.align(generator, skull=choices.skull, pose=how), move)
     space, budget = choices.space, choices.budget
     method, channel = choices.method, choices.channel
     original = method == "original"

@@ -210,7 +210,12 @@ def seed_latents(
 
     z is `numpy.random.RandomState(seed).randn(1, z_dim)`, so a seed gives the same latent as in
     every other StyleGAN program. `label` [1, label_dim] or by names applies to all; see
-    `Generator.map`.
+    `Generator.map`. Recipes, the window and the command line truncate to 0.7 by default.
+
+    Raises
+    ------
+    RecipeError
+        If there is no seed, or one is negative or too large.
     """
     import torch
 

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator
 
-from stylegan3d.base import Doubt, Json, RecipeError, ScanError
+from stylegan3d.base import Doubt, Json, JsonView, RecipeError, ScanError
 from stylegan3d.recipe.directions import move, split_direction
 from stylegan3d.recipe.latents import Delta, Latent, find_step, load_latent, mixed, read_latent
 from stylegan3d.recipe.model import (
@@ -357,7 +357,7 @@ class Recipe:
         found, psi = [], self.truncation.psi
         if not 0 <= psi <= MOST_TRUNCATION:
             sentence = (
-                f"The truncation {psi:g} is outside 0 to {MOST_TRUNCATION:g}, beyond how people "
+                f"The truncation {psi:g} is outside 0 to {MOST_TRUNCATION:g}, more than people "
                 "differ: expect artefacts."
             )
             found.append(Doubt("truncation", "tell", sentence, {"truncation": psi}))
@@ -501,6 +501,11 @@ class Recipe:
         if self.source.kind != "projected" or self.source.path is None:
             return None
         return load_latent(self.source.path).scan
+
+    def scans(self, own: JsonView | None = None) -> list[JsonView]:
+        """The descriptions of all projected scans that take part, `own` for that of its source."""
+        others = [s for s in dict.fromkeys(self.sources) if own is None or s != self.source]
+        return [scan for scan in (own, *(Recipe(s).scan() for s in others)) if scan is not None]
 
     def to_dict(self) -> Json:
         """Plain data, without unset parts."""

@@ -18,6 +18,7 @@ _UNIT = re.compile(r"(?:.*\bin )?(d|w|m|y)(?:ays?|eeks?|o|onths?|rs?|ears?)?\b.*
 HIGHEST = 4
 #: What each is called everywhere.
 SEXES = {"F": "female", "M": "male"}
+WORDS = {"f": "F", "female": "F", "woman": "F", "m": "M", "male": "M", "man": "M"}
 OLDEST = 120.0
 
 
@@ -129,5 +130,4 @@ def _age(text: str | None, unit: str = "y") -> float | None:
 
 
 def _sex(text: str | None) -> str | None:
-    first = (text or "").strip().upper()[:1]
-    return first if first in SEXES else None
+    return WORDS.get((text or "").strip().lower())

@@ -159,7 +159,7 @@ FOLDERS = {
 ABOUT = {
     TISSUES.name: "Labels the tissues of brains in T1-weighted MR.",
     REGIONS.name: "Labels the regions of brains in T1-weighted MR.",
-    LESIONS.name: "Finds what does not belong into a brain, such as lesions, in T1-weighted MR.",
+    LESIONS.name: "Finds what does not belong in a brain, such as lesions, in T1-weighted MR.",
     STRUCTURES.name: "Labels the structures of brains in images of any contrast.",
 }
 

@@ -360,6 +360,20 @@ def provenance_of_state(session: Workspace, state: State) -> Provenance:
     return provenance_of(session, drawn or session.synthetic)
 
 
+def ground_of(session: Workspace) -> str:
+    """What a measurement in the picture holds for: a brain of one model, or a scan where it lies.
+
+    For a scan it begins with the key of its patient, and depends on which side is said to be left.
+    """
+    case, shown = session.case, session.state
+    model = "" if session.generator is None else session.generator.hash
+    if case is None:
+        return f"{model} {describe_recipe(Recipe(session.synthetic.source))}"
+    side = None if case.choice is None else case.choice.orientation
+    acquired = shown.what == "scan" and session.placed is None
+    return f"{case.key} {side} {'' if acquired else model}"
+
+
 def brain_of(session: Workspace) -> str:
     """The brain that is on the screen, whatever was done to it: a patient, or a number.
 

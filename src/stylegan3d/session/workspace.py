@@ -361,7 +361,10 @@ class Workspace:
 
         What a projection has found holds for the scan before it, too.
         """
-        case = self.case
+        return self.judged_of(self.case)
+
+    def judged_of(self, case: Case | None) -> JsonView:
+        """The same of a patient."""
         if case is None:
             return {}
         known = [one for one in self.projected if one.key == case.key]
@@ -503,16 +506,24 @@ class Workspace:
             self._annotations.pop(key, None)
             self._ready.pop(key, None)
             self._left = {k: entry for k, entry in self._left.items() if k[0] != key}
-            if self._is_of(key, self._state.second):
-                self.drop_second()
-            row = [c for c in self._state.row if c.key != key and not self._is_of(key, c.recipe)]
-            self.line_up(row)
+            self._compare_without(key)
+            mine = [model for model, source in self._seconds.items() if self.is_of(key, source)]
+            for model in mine:
+                del self._seconds[model]
             self._projected = [case for case in self._projected if case.key != key]
             self._also("history", "projected")
 
-    def _is_of(self, key: str, shown: Recipe | Case | None) -> bool:
+    def _compare_without(self, key: str) -> None:
+        """Take the pictures of a patient out of what the current one is compared with."""
+        if self.is_of(key, self._state.second):
+            self.drop_second()
+        row = [c for c in self._state.row if c.key != key and not self.is_of(key, c.recipe)]
+        self.line_up(row)
+
+    def is_of(self, key: str, shown: Recipe | Source | Case | None) -> bool:
         """Whether a picture is that of a patient, or mixed with theirs, or wears their detail."""
         sources = shown.sources if isinstance(shown, Recipe) else ()
+        sources = (shown,) if isinstance(shown, Source) else sources
         cases = shown, *map(self.case_of, sources)
         return any(isinstance(case, Case) and case.key == key for case in cases)
 
@@ -572,6 +583,8 @@ class Workspace:
                 self._claim(case)
             else:
                 case = dataclasses.replace(case, key=known.key, name=known.name)
+                if known.scan is not None and known.choice != case.choice:
+                    self._compare_without(case.key)
                 if known.scan is None or known.choice != case.choice:
                     self._step(case)
                 else:
@@ -637,9 +650,7 @@ class Workspace:
     def replace_source(self, old: Source, new: Source) -> None:
         """Replace a source everywhere, after its latent was saved elsewhere."""
 
-        def moved(recipe: Recipe) -> Recipe:
-            return recipe.with_paths(lambda part: new if part == old else part)
-
+        moved = moving(old, new)
         with self.changing("projected", "history", "recipe"):
             for case in self.cases:
                 if case.source == old:
@@ -786,7 +797,7 @@ class Workspace:
 
     def _distinguished(self, case: Case) -> Case:
         """Tell two files of one name apart, by their contrast or by a number."""
-        others = [other for other in self.cases if other.sha256 != case.sha256]
+        others = [other for other in self.cases if other.key != case.key]
         known = {other.name: scan_suffix(str(other.path)) for other in others}
         name, contrast = case.name, scan_suffix(str(case.path))
         name += "" if known.get(name, contrast) == contrast else f" {contrast}"
@@ -876,6 +887,11 @@ class Workspace:
         self._ready = {key: changed(entry) for key, entry in self._ready.items()}
         self._left = {key: changed(entry) for key, entry in self._left.items()}
         self._state = change(self._state)
+
+
+def moving(old: Source, new: Source) -> Callable[[Recipe], Recipe]:
+    """What puts a recipe's latent elsewhere."""
+    return lambda recipe: recipe.with_paths(lambda part: new if part == old else part)
 
 
 def _with_recipe(state: State, change: Callable[[Recipe], Recipe]) -> State:

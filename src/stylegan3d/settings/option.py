@@ -12,9 +12,11 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, NewType, get_args, get_origin, get_type_hints
+from numbers import Integral, Real
+from types import UnionType
+from typing import Annotated, Any, NewType, Union, get_args, get_origin, get_type_hints
 
-from stylegan3d.base import OutputError
+from stylegan3d.base import StyleGAN3DError
 from stylegan3d.geometry.space import PLANES, Plane
 from stylegan3d.recipe.keyframes import Easing, How
 
@@ -85,6 +87,16 @@ class Described:
     option: Option
     default: Any
 
+    def misfit(self, value: Any) -> str:
+        """Why a value is of another type, such as "is 1.5, but must be a whole number"."""
+        several = get_origin(self.kind) in (Union, UnionType)
+        kinds = set(get_args(self.kind) if several else [self.kind])
+        if value is None:
+            return "" if type(None) in kinds else "is None, but must be given"
+        wanted = "a whole number" if int in kinds else "a number" if float in kinds else ""
+        fits = isinstance(value, Integral if int in kinds else Real)
+        return f"is {value!r}, but must be {wanted}" if wanted and not fits else ""
+
 
 def options_of(settings: type) -> Iterator[Described]:
     """The options of a settings class, in the order of its fields; others are left out."""
@@ -102,13 +114,14 @@ def check_options(settings: Any) -> None:
 
     Raises
     ------
-    OutputError
+    StyleGAN3DError
         One sentence with the option, its value and the allowed ones.
     """
     for described in options_of(type(settings)):
-        problem = described.option.problem(getattr(settings, described.name))
+        value = getattr(settings, described.name)
+        problem = described.misfit(value) or described.option.problem(value)
         if problem:
-            raise OutputError(f"{described.name} {problem}.")
+            raise StyleGAN3DError(f"{described.name} {problem}.")
 
 
 @dataclass(frozen=True)
@@ -200,7 +213,7 @@ class DicomSettings:
         str | None,
         Option(
             "Plane",
-            "Plane of the slices; without it across the longest voxel edge, else axial.",
+            "Plane of the slices; default: across the longest voxel edge, or axial.",
             choices={"axial": "axial", "coronal": "coronal", "sagittal": "sagittal"},
         ),
     ] = None

@@ -103,7 +103,7 @@ _LIKE: dict[str, tuple[Any, ...]] = {
 #: Those of which a value is an instance by its class's name. Of all others anything is taken.
 NAMED = {"str", "ndarray", "Tensor", "Generator", "Scan", "Recipe", "Latent", "Directions", "Space"}
 NAMED |= {"SpatialImage", "Pack", "Rendered", "Frame", "Delta", "AlignedScan", "Segmenter"}
-NAMED |= {"Operator", "ScanData"}
+NAMED |= {"Operator", "ScanData", "Choices", "Yardstick", "Progress"}
 
 
 def answering(function: Callable[..., T]) -> Callable[..., T]:

@@ -43,6 +43,7 @@ import socket
 import stat
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import cache
@@ -236,8 +237,11 @@ def check_output(paths: Sequence[str | Path], overwrite: bool = False) -> None:
     Raises
     ------
     OutputError
-        If one exists and `overwrite` is false, or its folder cannot be made or written to.
+        If one exists and `overwrite` is false, two are the same, or its folder cannot be made or
+        written to.
     """
+    if twice := [path for path, number in Counter(map(Path, paths)).items() if number > 1]:
+        raise OutputError(f"Two results would be called {twice[0]}: write them to two places.")
     for path in map(Path, paths):
         _check_free(path, overwrite)
         with output_errors(path):
@@ -574,8 +578,12 @@ def reason(error: Exception) -> str:
 PIECE = 2**20
 
 
+#: The two files of an image in the Analyze form.
+PAIRS = {".hdr": ".img", ".img": ".hdr"}
+
+
 def sha256_of(path: Path) -> str:
-    """Hexadecimal SHA-256 of a file's bytes, read in pieces.
+    """Hexadecimal SHA-256 of a file's bytes, read in pieces; of .hdr and .img beside it together.
 
     Reads no more than its stated size: some kernel files are endless.
 
@@ -586,13 +594,15 @@ def sha256_of(path: Path) -> str:
     OSError
         If it cannot be read.
     """
-    check_holes(path)
     digest = hashlib.sha256()
-    with path.open("rb") as stream:
-        left = os.fstat(stream.fileno()).st_size
-        while left > 0 and (piece := stream.read(min(left, PIECE))):
-            digest.update(piece)
-            left -= len(piece)
+    other = path.with_suffix(PAIRS.get(path.suffix, path.suffix))
+    for part in sorted({path, other} if other.is_file() else {path}):
+        check_holes(part)
+        with part.open("rb") as stream:
+            left = os.fstat(stream.fileno()).st_size
+            while left > 0 and (piece := stream.read(min(left, PIECE))):
+                digest.update(piece)
+                left -= len(piece)
     return digest.hexdigest()
 
 

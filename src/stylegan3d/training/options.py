@@ -269,7 +269,8 @@ class MatchSettings:
     """
 
     rounds: Annotated[
-        int, Option("Rounds", "Rounds of the search; more than it had continue it.", low=1)
+        int,
+        Option("Rounds", "Rounds of the search; more continue a finished one.", low=1),
     ] = 4
     share: Annotated[
         float,
@@ -413,8 +414,7 @@ FitOn = Annotated[
     int,
     Option(
         "Fit on",
-        "Fit to so many training subjects, chosen for spread; 0 is all of them, and 2000 of more "
-        "than that. New runs only.",
+        "Training subjects to fit to, chosen for spread; 0: all, but at most 2000. New runs only.",
         low=0,
     ),
 ]

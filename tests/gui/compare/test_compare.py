@@ -617,3 +617,6 @@ def test_a_column_has_no_letter_and_its_own_greys(pair, scan_file):
     assert column.contrast_limits == limits
     window.click("compare.mode.off")
     window.session.line_up(())
+    window.session.look("scan")
+    window.click("compare.pin")
+    assert window.session.state.second is window.session.case, "what B says is what is pinned"

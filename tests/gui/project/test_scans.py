@@ -17,6 +17,7 @@ from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication, QComboBox, QRubberBand
 
 from napari_stylegan3d.core.scans import SAMPLES, sample_path
+from napari_stylegan3d.project import controller
 from napari_stylegan3d.project.regions import mask_of
 from napari_stylegan3d.views.layers import OUTLINE_NAME
 from napari_stylegan3d.widgets.elided import InWords
@@ -64,6 +65,22 @@ def test_a_bad_file_is_one_sentence(window, scan_file, tmp_path, notifications, 
 def entries(window) -> list[str]:
     choice = window.find("project.choice")
     return [choice.item(row).text() for row in range(choice.count())]
+
+
+def test_a_scan_that_is_closed_while_it_is_read_is_not_opened(window, scan_file, monkeypatch):
+    gate, read = threading.Event(), controller.open_scan
+
+    def slowly(report, choice):
+        gate.wait(20)
+        return read(report, choice)
+
+    monkeypatch.setattr(controller, "open_scan", slowly)
+    window.explorer.open_scan(scan_file)
+    (arriving,) = window.session.arriving
+    window.session.close_patient(arriving.key)
+    gate.set()
+    window.wait(lambda: not window.explorer.projecting.opening.running)
+    assert not window.session.patients
 
 
 def test_of_several_series_one_is_chosen(window, tmp_path):

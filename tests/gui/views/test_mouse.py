@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 from qtpy.QtCore import Qt
@@ -136,7 +138,7 @@ def test_a_brush_keeps_its_buttons(four, stage):
 @pytest.fixture
 def marks(four):
     """No measurements yet, of Seed 0."""
-    four.marks.set_whose("Seed 0")
+    four.marks.set_whose("Seed 0", "m seed 0")
     four.marks.clear()
     yield four.marks
     four.marks.clear()
@@ -198,10 +200,19 @@ def test_a_measurement_belongs_to_the_brain_it_was_drawn_on(four, marks):
     marks.add(Mark("length", 2, (0, 0, 0), (10, 0, 0)))
     marks.copy()
     assert QApplication.clipboard().text().splitlines()[1].startswith("Seed 0\tlength\t")
-    marks.set_whose("sub-02")
+    marks.set_whose("sub-02", "k2 None m")
     assert marks.shown == []
-    marks.set_whose("Seed 0")
+    marks.add(Mark("sphere", 2, (0, 0, 0), (5, 0, 0)))
+    marks.set_whose("Seed 0", "m seed 0")
     assert len(marks.shown) == 1
+    kept = json.loads(json.dumps(marks.kept))
+    marks.drop("k2")
+    assert [one["kind"] for one in marks.kept] == ["length"]
+    marks.restore([{"kind": "length"}])
+    assert marks.kept == [], "not a measurement"
+    marks.restore(kept)
+    assert [mark.length_mm for mark in marks.shown] == [10]
+    assert len(marks.kept) == 2
 
 
 def test_slabs_show_the_maximum_of_their_thickness_and_say_so(four, stage):
