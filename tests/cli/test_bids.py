@@ -111,7 +111,7 @@ def test_participants_then_the_group(app, tmp_path, monkeypatch):
         (("raw",), "the following arguments are required: output_dir, analysis_level"),
         (("raw", "out", "group", "--participant-label", "9"), "participant 9, only of: 01, 02."),
         (("raw", "out", "group", "--session-label", "9"), "scan of session 9, only of: 1."),
-        (("raw", "out", "group"), "out has no results of these scans"),
+        (("raw", "out", "group"), "out has no results of these:"),
         (("raw", "out", "participant", "--mem", "2"), "--mem 3, or more"),
         (("raw", "out", "participant", "--nprocs", "0"), "--nprocs 1"),
         (

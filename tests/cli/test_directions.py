@@ -137,6 +137,7 @@ def test_a_direction_of_values_is_cross_validated(run, model, tmp_path):
         ),
         (["directions", "--between", "1,2,3"], "two groups"),
         (["directions", "--between", "1,2:3,4,5"], "2 brains"),
+        (["directions", "--between", "1,2,3:3,4,5"], "is in both groups"),
         (["directions", "--values", "nowhere.csv"], "does not exist"),
         (["directions", "--values", "x.csv", "--between", "1:2"], "Give one of"),
         (["directions", "--name", "Mine"], "--between or --values"),

@@ -171,3 +171,27 @@ def test_multiscale_error_is_the_definition():
         blocks = difference.reshape(n, factor, n, factor, n, factor).mean(axis=(1, 3, 5))
         expected.append((blocks**2).mean())
     assert multiscale_mse(a, b).item() == pytest.approx(np.mean(expected), rel=SUMS)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"volume": 1}, "volume does nothing here"),
+        ({"pose": "keep"}, "pose does nothing here"),
+        ({"uncertainty": 3}, "call `uncertainty` for repetitions"),
+        ({"steps": 1.5}, "steps is 1.5, but must be a whole number"),
+        ({"steps": "many"}, "steps is 'many', but must be a whole number"),
+        ({"budget": None}, "budget is None, but must be given"),
+    ],
+)
+def test_an_option_that_would_do_nothing_or_is_none_is_a_sentence(generator, known, options, said):
+    volume = known.volume
+    with pytest.raises(StyleGAN3DError, match=said):
+        project(generator, volume, **options)
+
+
+def test_a_volume_on_another_scale_is_refused(generator, known):
+    volume = known.volume
+    for wrong in (2 * volume - 1, 300 * volume):
+        with pytest.raises(StyleGAN3DError, match=r"give it in \[0, 1\]"):
+            project(generator, wrong)

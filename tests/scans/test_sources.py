@@ -138,3 +138,19 @@ def test_the_age_is_that_of_the_session(tmp_path):
     assert found == [Person(30.0, "F"), Person(30.0, "F")]
     table.write_text("session_id\tage\nses-1\t372\n")
     assert person_of_file(tmp_path / "sub-01/ses-1/anat/sub-01_ses-1_T1w.nii.gz").age == 31.0
+
+
+def test_two_different_rows_of_one_participant_are_refused(tmp_path):
+    table = tmp_path / "participants.tsv"
+    table.write_text("participant_id\tsplit\nsub-01\ttest\nsub-01\ttrain\n")
+    with pytest.raises(StyleGAN3DError, match="two different rows of sub-01"):
+        read_participants(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("word", "sex"),
+    [("F", "F"), ("male", "M"), ("Woman", "F"), ("missing", None), ("mujer", None), ("", None)],
+)
+def test_only_a_word_for_a_sex_is_one(word, sex, tmp_path):
+    (tmp_path / "participants.tsv").write_text(f"participant_id\tage\tsex\nsub-01\t30\t{word}\n")
+    assert person_of_file(tmp_path / "sub-01/anat/sub-01_T1w.nii.gz") == Person(30, sex)

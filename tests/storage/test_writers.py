@@ -38,8 +38,10 @@ from stylegan3d.storage import files
 from stylegan3d.storage.files import (
     atomic_file,
     atomic_write_bytes,
+    check_output,
     hidden_name,
     host_tag,
+    sha256_of,
     sweep,
     temporary_folder,
 )
@@ -431,3 +433,18 @@ def test_a_file_written_piece_by_piece_is_whole_or_not_there(tmp_path):
         interrupted()
     assert (path.read_bytes(), previous.read_bytes()) == (b"2", b"1")
     assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_two_results_of_one_name_are_refused(tmp_path):
+    with pytest.raises(OutputError, match="Two results would be called"):
+        check_output([tmp_path / "a.nii.gz", tmp_path / "a.nii.gz"])
+
+
+def test_a_pair_of_files_is_known_by_both(tmp_path):
+    header, image = tmp_path / "a.hdr", tmp_path / "a.img"
+    header.write_text("header")
+    image.write_text("one")
+    before = sha256_of(header)
+    image.write_text("another")
+    assert sha256_of(header) != before
+    assert sha256_of(header) == sha256_of(image)

@@ -17,7 +17,7 @@ from stylegan3d.base import Doubt, Json, JsonView, RecipeError, doubts_in, facts
 from stylegan3d.cli import common
 from stylegan3d.cli.many import edit_many
 from stylegan3d.model.random_latents import COMPONENTS, SAMPLES, pca_directions
-from stylegan3d.recipe.description import read_recipe
+from stylegan3d.recipe.description import describe_source, read_recipe
 from stylegan3d.recipe.model import TRUNCATION
 from stylegan3d.recipe.recipe import Detail, Edit, Mix, Recipe, Source, Truncation
 from stylegan3d.storage.encoding import read_bytes
@@ -522,6 +522,9 @@ def _find_own(
     psi = Truncation(truncation)
     if between is not None:
         both = [[brain_source(text, Path(), {}) for text in group] for group in _groups(between)]
+        if twice := [brain for brain in both[0] if brain in both[1]]:
+            name = describe_source(twice[0])
+            raise RecipeError(f"{name} is in both groups: leave it out of one of them.")
         less, more = (latents_of(generator, sources, psi) for sources in both)
         less_of, more_of = ([*map(subject_of, sources)] for sources in both)
         name = name or "From A to B"

@@ -634,7 +634,7 @@ def _files(
         "Contrast": contrast_entry(made["contrast"]),
         "AgreementWithLabels_Dice": made["agreement"],
         "Preparation": facts_in(placed.notes),
-        "Doubts": doubts_in(placed.notes),
+        "Doubts": [*doubts_in(placed.notes), *(() if reference is None else reference.doubts)],
     }
     sources = [source] + ([] if reference is None else [reference])
     files = painted_files(out, volume, space.affine, about, painter, sources)

@@ -14,8 +14,9 @@ Rows that may not change places (the scans of one subject) are permuted within t
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import compress
 from pathlib import Path
 
@@ -41,10 +42,11 @@ from stylegan3d.model.generator import Generator
 from stylegan3d.pages.page import page
 from stylegan3d.recipe.directions import Directions
 from stylegan3d.recipe.latents import Latent, latent_bytes, save_directions
-from stylegan3d.recipe.recipe import Source, Truncation
+from stylegan3d.recipe.recipe import Recipe, Source, Truncation
 from stylegan3d.render import figures
 from stylegan3d.render.movement import deformation_between
 from stylegan3d.render.renderer import Renderer
+from stylegan3d.scans.verdicts import doubts_of_scan
 from stylegan3d.segmentation.classes import title_of
 from stylegan3d.segmentation.numbers import HEAD, label_brain
 from stylegan3d.settings.option import check_options
@@ -863,16 +865,14 @@ def compare_table(
     """
     sources = table.sources(projected)
     latents = latents_of(generator, sources, Truncation(1.0))
-    return compare_latents(
-        generator,
-        latents,
-        table,
-        by,
-        hold_fixed,
-        table.subjects(sources),
-        settings=settings,
-        report=report,
+    subjects = table.subjects(sources)
+    found = compare_latents(
+        generator, latents, table, by, hold_fixed, subjects, settings=settings, report=report
     )
+    scans = [scan for source in dict.fromkeys(sources) for scan in Recipe(source).scans()]
+    doubts = Counter(doubt.sentence for scan in scans for doubt in doubts_of_scan(scan))
+    notes = [f"{n} of {len(scans)} scans: {sentence}" for sentence, n in doubts.items()]
+    return replace(found, notes=[*found.notes, *notes])
 
 
 def save_comparison(

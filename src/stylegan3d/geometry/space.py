@@ -55,6 +55,8 @@ class Space:
     def __post_init__(self) -> None:
         if np.shape(self.shape) != (3,) or np.shape(self.affine) != (4, 4):
             raise ModelError(f"A grid has three axes and an affine (4, 4), not {self.shape}.")
+        if min(self.shape) < 1 or not np.isfinite(self.affine).all():
+            raise ModelError(f"A grid has voxels and a finite affine, not {self.shape}.")
 
     def __repr__(self) -> str:
         grid, mm = ("x".join(f"{v:g}" for v in of) for of in (self.shape, self.voxel_size))

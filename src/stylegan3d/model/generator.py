@@ -308,6 +308,7 @@ class Generator(Shown):
         inner = getattr(self.mapping, "mapping", self.mapping)  # without later labels
         return isinstance(inner, HasInverse)
 
+    @answering
     def with_space(self, space: Space) -> Generator:
         """The same networks with another affine.
 
@@ -337,6 +338,7 @@ class Generator(Shown):
         card = {**self.card, "space": {**self.card.get("space", {}), **known}}
         return self._sharing(self.synthesis, space, card)
 
+    @answering
     def tuned(self, delta: Delta) -> Generator:
         """The generator with the tuning of a projection applied; see `tuned`.
 
@@ -451,8 +453,11 @@ class Generator(Shown):
             )
         return cast("HasInverse", self.mapping).invert(self._taken("w", w, 1, self.w_dim)[:, 0])
 
+    @answering
     @torch.no_grad()
-    def mix(self, first: Tensor, second: Tensor, strength: Sequence[float] | Tensor) -> Tensor:
+    def mix(
+        self, first: Tensor, second: Tensor, strength: float | Sequence[float] | Tensor
+    ) -> Tensor:
         """Mix two latents row by row so that the volume changes evenly with the strengths.
 
         Like `recipe.latents.mix`, unless the synthesis has a better way between its ends.
@@ -460,14 +465,14 @@ class Generator(Shown):
         Parameters
         ----------
         first, second : Tensor, shape (num_layers, w_dim)
-        strength : sequence of float or Tensor, shape (num_layers,)
-            From 0 (first) to 1 (second).
+        strength : float, sequence of float or Tensor, shape (num_layers,)
+            From 0 (first) to 1 (second), of all rows or of each.
 
         Returns
         -------
         Tensor, shape (num_layers, w_dim)
         """
-        shares = torch.as_tensor(strength).to(first)
+        shares = torch.as_tensor(strength).to(first).expand(first.shape[:1])
         mixed = mix(first, second, shares)
         if isinstance(self.synthesis, MixesEvenly):
             return self.synthesis.evened(mixed, first, second, shares)

@@ -30,7 +30,7 @@ from pydicom.sr.codedict import codes
 from pydicom.uid import UID, EncapsulatedPDFStorage, ExplicitVRLittleEndian, MRImageStorage
 from pydicom.valuerep import format_number_as_ds
 
-from stylegan3d.base import JsonView, OutputError, ScanError
+from stylegan3d.base import Doubt, JsonView, OutputError, ScanError
 from stylegan3d.geometry.space import RAS_TO_LPS
 from stylegan3d.outputs.results import json_path
 from stylegan3d.scans.checks import READ_ERRORS, check_content, open_image
@@ -269,6 +269,8 @@ def series_of(
         ds.InstanceNumber = index + 1
         ds.ImageType = ["DERIVED", "SECONDARY", "OTHER"]
         ds.DerivationDescription = common.derivation
+        if doubts := saved.text.get("Doubts"):
+            ds.ImageComments = " ".join(Doubt.read(told).sentence for told in doubts)
         ds.BurnedInAnnotation = "YES" if burn_in and saved.synthetic else "NO"
         ds.PatientPosition = "HFS"
         ds.BodyPartExamined = "BRAIN"

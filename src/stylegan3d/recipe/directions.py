@@ -11,6 +11,7 @@ import numpy as np
 
 from stylegan3d.base import Json, RecipeError
 from stylegan3d.geometry.space import Shown
+from stylegan3d.storage.checked import answering
 
 if TYPE_CHECKING:
     import torch
@@ -100,6 +101,7 @@ class Directions(Shown):
         """The description without the figures in brackets; empty where there is none."""
         return re.sub(r" ?\([^()]*\)", "", self.descriptions.get(name, ""))
 
+    @answering
     def called(self, name: str) -> str:
         """The name of a direction as it is written here, from one in any letter case.
 
@@ -125,6 +127,7 @@ class Directions(Shown):
         k = self.names.index(name)
         return self.vectors[k] * self.std[k]
 
+    @answering
     def position(self, name: str, w: np.ndarray) -> float:
         """Where w `(w_dim,)` is along a direction, in its units; only differences have a meaning.
 
@@ -134,6 +137,7 @@ class Directions(Shown):
         reading = self.readings.get(name, step / max(float(step @ step), 1e-30))
         return float(np.asarray(w, np.float64) @ reading)
 
+    @answering
     def edit(
         self, w: torch.Tensor, name: str, strength: float, layers: tuple[int, int] | None = None
     ) -> torch.Tensor:

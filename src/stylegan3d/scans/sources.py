@@ -154,12 +154,12 @@ def read_participants(folder: Path) -> dict[str, Json]:
     rows = rows_of(path)
     if rows and "participant_id" not in rows[0]:
         raise StyleGAN3DError(f"{path} has no column participant_id; add it or remove the file.")
-    people = {
-        (row["participant_id"] or "").strip(): {
-            key: _value(cell) for key, cell in row.items() if key and key != "participant_id"
-        }
-        for row in rows
-    }
+    people: dict[str, Json] = {}
+    for row in rows:
+        name = (row["participant_id"] or "").strip()
+        known = {k: _value(cell) for k, cell in row.items() if k and k != "participant_id"}
+        if people.setdefault(name, known) != known:
+            raise StyleGAN3DError(f"{path} has two different rows of {name}: keep one of them.")
     unit = unit_of_age(path)
     for known in people.values():
         if isinstance(known.get("age"), float):
