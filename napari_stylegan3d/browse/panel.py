@@ -693,6 +693,7 @@ class PrivacyCheck(QObject):
         self._work = LatestWins(Checker(), self, self._on_checked, self._on_failed)
         box.check.clicked.connect(self._ask)
         self.session.recipeChanged.connect(self._on_recipe)
+        self.session.lookChanged.connect(self._on_recipe)
         self.session.modelChanged.connect(self._on_model)
         context.render.shown.connect(self._on_picture)
 
@@ -702,7 +703,7 @@ class PrivacyCheck(QObject):
         self._index = path if path is not None and path.is_file() else None
         self.box.offer(self._index is not None)
 
-    def _on_recipe(self, _: Recipe, __: bool) -> None:
+    def _on_recipe(self, *_: object) -> None:
         if self._index is not None:
             self._forget()
             self.box.say(UNCHECKED)
