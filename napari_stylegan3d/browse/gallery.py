@@ -608,9 +608,9 @@ class InterpolationBox(QWidget):
                 self.note.setText(str(error))
                 return
             changed = [a for a, b in zip(stops, kept, strict=False) if a != b]
-            if whose := next(filter(None, map(session.key_of, changed)), ""):
-                case = session.patient(whose)
-                self.note.setText(OF_PATIENT.format(name="the scan" if not case else case.name))
+            cases = (session.case_of(stop.source) for stop in changed)
+            if case := next(filter(None, cases), None):
+                self.note.setText(OF_PATIENT.format(name=case.name))
                 return
             said = AS_LATENTS if changed else ""
             stops = kept

@@ -125,12 +125,9 @@ class Favourites(QObject):
 
     def map(self, change: Callable[[Recipe], Recipe]) -> None:
         """Replace the recipes of all models."""
-        self.restore(
-            {
-                model: [replace(item, recipe=change(item.recipe)) for item in items]
-                for model, items in self._of.items()
-            }
-        )
+        for model, items in self._of.items():
+            self._of[model] = tuple(replace(i, recipe=change(i.recipe)) for i in items)
+        self.changed.emit()
 
     def _set(self, items: Sequence[Favourite]) -> None:
         self._of[self._model] = tuple(items)

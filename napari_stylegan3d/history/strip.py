@@ -696,8 +696,7 @@ class HistoryStrip(QWidget):
         recipe: Recipe | None = index.data(RECIPE)
         favourites = self.session.favourites
         model: Any = index.model()
-        shows = model.can_be_shown(index.row())
-        why_not = "" if shows else self.history.why_not(index.row())
+        why_not = "" if model.can_be_shown(index.row()) else self.history.why_not(index.row())
         if recipe is None or why_not:
             menu.addAction(why_not or UNPROJECTED).setEnabled(False)
             return menu

@@ -500,8 +500,8 @@ class OverlayManager(QObject):
             self.box.show_choices(now.how, now.same)
             self.bar.show_look(now.look)
         self._place()
-        restored = now is not None and now.image is None and not now.problem
-        if restored and now and case is not None and case.scan is not None and not reading:
+        waits = now is not None and now.image is None and not (now.problem or reading)
+        if waits and now and case is not None and case.scan is not None:
             self._begin(case, now)
 
     def _show_text(self, now: Overlay | None) -> None:
