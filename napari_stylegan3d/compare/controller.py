@@ -669,8 +669,7 @@ class CompareController(QObject):
         menu.clear()
         made_from = session.history.way[1:2]
         if made_from:
-            entry = session.history.states[made_from[0]]
-            before = entry.recipe
+            before = (entry := session.history.states[made_from[0]]).recipe
             if before is not None and session.generator and entry.is_for(session.generator.hash):
                 words = f"Previous state: {describe_recipe(before)}"
                 menu.addAction(words, partial(self.pin, before))

@@ -248,9 +248,8 @@ class Rendering(QObject):
 
         A full volume that is being made waits: until it is there, the other slices are not edited.
         """
-        if self._last is None or self._last[0] != self._wanted:
-            return
-        if self._planes_only and self._through != self.sliced_at():
+        elsewhere = self._planes_only and self._through != self.sliced_at()
+        if elsewhere and self._last is not None and self._last[0] == self._wanted:
             self._last = None
             self._submit(self._wanted, "preview", True)
 

@@ -446,8 +446,8 @@ class ProjectController(QObject):
         first = self._tasks[: self.job.running]
         rest = [task for task in self._tasks[len(first) :] if task.case.key in there]
         self._tasks = [*first, *rest]
-        reading = self._to_open[: self.opening.running]
-        self._to_open = [*reading, *filter(self._is_awaited, self._to_open[len(reading) :])]
+        n = int(self.opening.running)
+        self._to_open = [*self._to_open[:n], *filter(self._is_awaited, self._to_open[n:])]
 
     def _is_awaited(self, opening: Opening) -> bool:
         """Whether nobody closed a scan before it was read."""

@@ -512,6 +512,11 @@ def test_the_same_edit_of_many_scans(run, brain_model, projected, scan, tmp_path
         row, failed = csv.DictReader(stream, delimiter="\t")
     assert float(row["least_jacobian"]) > 0
     assert float(row["moved_p99_mm"]) >= float(row["moved_median_mm"]) > 0
+    doubts = json.loads((out / "sub-01" / f"{PREFIX}_desc-editedScan_T1w.json").read_text())[
+        "Doubts"
+    ]
+    assert doubts
+    assert all(doubt["sentence"] in row["doubts"] for doubt in doubts)
     assert failed["status"] == "failed"
     listed = tmp_path / "list.txt"
     listed.write_text(f"{latents / 'sub-01' / FILES[3]}\t{scan}\n")

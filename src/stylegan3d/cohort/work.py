@@ -273,6 +273,7 @@ def edit_item(
             for key in TOLD
         },
         "volumes_measured": made.tissues["edited"].how,
+        "doubts": made.doubts,
         "edited": made.files[0],
     }
     return made.files, row

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from scipy.ndimage import distance_transform_edt
 
-from stylegan3d.base import Json, JsonView, LatentError, OutputError, ScanError, facts_in
+from stylegan3d.base import Doubt, Json, JsonView, LatentError, OutputError, ScanError, facts_in
 from stylegan3d.geometry.space import Space, filled_box
 from stylegan3d.measures.attributes import Tissues
 from stylegan3d.measures.similarity import similarity
@@ -264,11 +264,14 @@ class SavedEdit:
         How far tissue moved, as its sidecar says it.
     tissues : dict of str to Tissues
         Of "scan" and "edited", on the model's grid.
+    doubts : list of Doubt
+        About the scan.
     """
 
     files: list[Path]
     figures: dict[str, float]
     tissues: dict[str, Tissues]
+    doubts: list[Doubt]
 
 
 def save_edit(
@@ -320,7 +323,8 @@ def save_edit(
     known = recipe.scan()
     tissues = {what: results.tissues_shown(v, generator.space, known) for what, v in shown.items()}
     files.sort(key=lambda path: path != names["Scan"])
-    return SavedEdit(files, edited.movement.figures, tissues)
+    told = results.doubts_entry(recipe)["Doubts"]
+    return SavedEdit(files, edited.movement.figures, tissues, told)
 
 
 # Additional files of a projection through an operator: the scan with measured data kept.
