@@ -528,8 +528,8 @@ def _look(text: str) -> ViewLook | None:
 
 #: After the first brain, a layer for a second volume is made.
 RESERVE_MS = 1000
-#: Delay before the busy line appears: of what is there sooner it would only take the processor.
-PATIENCE_MS = 600
+#: Delay before the busy line appears.
+PATIENCE_MS = 300
 #: Interval of the animation. Every step repaints the whole window, which is expensive without a
 #: graphics card and keeps waiting whom it is to console.
 STEP_MS = 500
