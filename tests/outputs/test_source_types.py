@@ -92,7 +92,7 @@ def test_a_webp_of_any_length_is_whole(tmp_path, monkeypatch, size):
 
 
 def test_a_picture_of_a_scan_that_wears_an_edit(tiny_generator, tmp_path, monkeypatch):
-    monkeypatch.setattr(Recipe, "scan", lambda self: None)
+    monkeypatch.setattr(Source, "scan", lambda self: None)
     monkeypatch.setattr("stylegan3d.outputs.results.picture_sidecar", lambda *_: {})
     for recipe, kind in ((Recipe(SCAN, detail=Detail(SCAN)), COMPOSITE), (RECIPES[0], MADE)):
         path = tmp_path / "a.png"

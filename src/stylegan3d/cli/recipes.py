@@ -46,14 +46,13 @@ def checked(recipes: Sequence[Recipe], generator: Generator) -> list[Doubt]:
     """What is in doubt about recipes, told; RecipeError if one does not fit the generator."""
     from stylegan3d.scans.verdicts import doubts_of_scan
 
-    doubts: list[Doubt] = []
+    doubts: dict[Doubt, None] = {}
     for recipe in recipes:
         recipe.check(generator)
-        of_scans = (doubt for scan in recipe.scans() for doubt in doubts_of_scan(scan))
-        found = (*recipe.doubts(generator), *of_scans)
-        doubts += [doubt for doubt in dict.fromkeys(found) if doubt not in doubts]
+        found = (*recipe.doubts(generator), *doubts_of_scan(*recipe.scans()))
+        doubts |= dict.fromkeys(found)
     common.print_doubts(doubts)
-    return doubts
+    return list(doubts)
 
 
 def render_to_files(

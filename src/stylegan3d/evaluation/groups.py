@@ -42,7 +42,7 @@ from stylegan3d.model.generator import Generator
 from stylegan3d.pages.page import page
 from stylegan3d.recipe.directions import Directions
 from stylegan3d.recipe.latents import Latent, latent_bytes, save_directions
-from stylegan3d.recipe.recipe import Recipe, Source, Truncation
+from stylegan3d.recipe.recipe import Source, Truncation
 from stylegan3d.render import figures
 from stylegan3d.render.movement import deformation_between
 from stylegan3d.render.renderer import Renderer
@@ -869,8 +869,8 @@ def compare_table(
     found = compare_latents(
         generator, latents, table, by, hold_fixed, subjects, settings=settings, report=report
     )
-    scans = [scan for source in dict.fromkeys(sources) for scan in Recipe(source).scans()]
-    doubts = Counter(doubt.sentence for scan in scans for doubt in doubts_of_scan(scan))
+    scans = [scan for source in dict.fromkeys(sources) if (scan := source.scan()) is not None]
+    doubts = Counter(doubt.sentence for doubt in doubts_of_scan(*scans))
     notes = [f"{n} of {len(scans)} scans: {sentence}" for sentence, n in doubts.items()]
     return replace(found, notes=[*found.notes, *notes])
 

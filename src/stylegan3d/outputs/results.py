@@ -227,7 +227,7 @@ def doubts_entry(*recipes: Recipe, scan: JsonView | None = None) -> Json:
     `scan` as in `rendered_files`.
     """
     scans = [one for recipe in recipes for one in recipe.scans(scan)]
-    doubts = dict.fromkeys(doubt for scan in scans for doubt in doubts_of_scan(scan))
+    doubts = dict.fromkeys(doubts_of_scan(*scans))
     return {"Doubts": list(doubts)} if scans else {}
 
 

@@ -128,6 +128,10 @@ class Source(HasFile):
         latent, sha256 = read_latent(path)
         return cls("latent" if latent.scan is None else "projected", path=str(path), sha256=sha256)
 
+    def scan(self) -> Json | None:
+        """The description of the projected scan; None for other sources."""
+        return load_latent(self.path).scan if self.kind == "projected" and self.path else None
+
     def latent(self, generator: Model) -> Latent:
         """Read the latent file.
 
@@ -497,15 +501,13 @@ class Recipe:
         return "none" if plain else self.noise
 
     def scan(self) -> Json | None:
-        """The description of the projected scan; None for other sources."""
-        if self.source.kind != "projected" or self.source.path is None:
-            return None
-        return load_latent(self.source.path).scan
+        """The description of the projected scan that it starts from, see `Source.scan`."""
+        return self.source.scan()
 
     def scans(self, own: JsonView | None = None) -> list[JsonView]:
         """The descriptions of all projected scans that take part, `own` for that of its source."""
         others = [s for s in dict.fromkeys(self.sources) if own is None or s != self.source]
-        return [scan for scan in (own, *(Recipe(s).scan() for s in others)) if scan is not None]
+        return [scan for scan in (own, *(s.scan() for s in others)) if scan is not None]
 
     def to_dict(self) -> Json:
         """Plain data, without unset parts."""

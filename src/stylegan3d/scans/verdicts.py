@@ -47,9 +47,9 @@ def beside_verdicts(doubts: Iterable[Doubt], told: Container[str] = VERDICTS) ->
     return [doubt for doubt in dict.fromkeys(doubts) if doubt.kind not in told]
 
 
-def doubts_of_scan(described: JsonView) -> list[Doubt]:
-    """The doubts in what `AlignedScan.describe` told."""
-    return [Doubt.read(told) for told in described.get("doubts", ())]
+def doubts_of_scan(*described: JsonView) -> list[Doubt]:
+    """The doubts in what `AlignedScan.describe` told, of one scan after the other."""
+    return [Doubt.read(told) for scan in described for told in scan.get("doubts", ())]
 
 
 def withheld(doubts: Iterable[Doubt], assessment: JsonView | None = None) -> str:

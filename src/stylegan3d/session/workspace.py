@@ -507,9 +507,8 @@ class Workspace:
             self._ready.pop(key, None)
             self._left = {k: entry for k, entry in self._left.items() if k[0] != key}
             self._compare_without(key)
-            mine = [model for model, source in self._seconds.items() if self.is_of(key, source)]
-            for model in mine:
-                del self._seconds[model]
+            seconds = self._seconds.items()
+            self._seconds = {m: s for m, s in seconds if not self.is_of(key, Recipe(s))}
             self._projected = [case for case in self._projected if case.key != key]
             self._also("history", "projected")
 
@@ -520,10 +519,9 @@ class Workspace:
         row = [c for c in self._state.row if c.key != key and not self.is_of(key, c.recipe)]
         self.line_up(row)
 
-    def is_of(self, key: str, shown: Recipe | Source | Case | None) -> bool:
+    def is_of(self, key: str, shown: Recipe | Case | None) -> bool:
         """Whether a picture is that of a patient, or mixed with theirs, or wears their detail."""
         sources = shown.sources if isinstance(shown, Recipe) else ()
-        sources = (shown,) if isinstance(shown, Source) else sources
         cases = shown, *map(self.case_of, sources)
         return any(isinstance(case, Case) and case.key == key for case in cases)
 
@@ -583,9 +581,10 @@ class Workspace:
                 self._claim(case)
             else:
                 case = dataclasses.replace(case, key=known.key, name=known.name)
-                if known.scan is not None and known.choice != case.choice:
+                again = known.scan is not None and known.choice != case.choice
+                if again:
                     self._compare_without(case.key)
-                if known.scan is None or known.choice != case.choice:
+                if again or known.scan is None:
                     self._step(case)
                 else:
                     case = known
