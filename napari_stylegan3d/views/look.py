@@ -142,9 +142,9 @@ class ViewLook:
             },
         ),
     ] = "none"
-    slab_mm: Annotated[
-        float, Option("Thickness", "Thickness of the slab.", unit="mm", low=2, high=60, step=1)
-    ] = 10.0
+    slab_mm: Annotated[float, Option("Thickness", "Thickness of the slab.", (2, 60, 1), "mm")] = (
+        10.0
+    )
     rendering: Annotated[
         Rendering,
         Option(
@@ -164,11 +164,7 @@ class ViewLook:
     surface: Annotated[
         Sliding,
         Option(
-            "Threshold",
-            "Intensity of the surface, as a fraction of white.",
-            low=0.05,
-            high=0.95,
-            step=0.05,
+            "Threshold", "Intensity of the surface, as a fraction of white.", (0.05, 0.95, 0.05)
         ),
     ] = Sliding(0.35)
     #: Sides facing the viewer initially: left, anterior and superior.
@@ -177,7 +173,7 @@ class ViewLook:
         str, Option("Plane", "Plane of the slices.", choices=PLANE_TITLES)
     ] = AXIAL.name
     spacing_mm: Annotated[
-        float, Option("Spacing", "Distance between slices.", unit="mm", low=1, high=40, step=1)
+        float, Option("Spacing", "Distance between slices.", (1, 40, 1), "mm")
     ] = 8.0
 
     @property
@@ -230,7 +226,7 @@ def is_sensible(name: str, value: Any) -> bool:
         low, high = CUT_LIMITS
         return len(value) == 3 and all(low <= cut.position_mm <= high for cut in value)
     option = OPTIONS[name]
-    is_switch = option.choices is None and option.low is None
+    is_switch = option.choices is None and not option.span
     return isinstance(value, bool) if is_switch else value is not None and not option.problem(value)
 
 

@@ -144,9 +144,8 @@ def _field(described: Described, called: str) -> Any:
     field: Any
     tip = "\n".join(filter(None, (option.help, option.range)))
     if get_widget_class(annotation=described.kind)[0] is SliderField:
-        assert option.low is not None
-        assert option.high is not None
-        limits = (option.low, option.high, option.step or 1.0, float(default))
+        low, high, step = option.span
+        limits = (low, high, step, float(default))
         unit = f" {option.unit}" if option.unit else ""
         field = SliderField(partial(SliderRow, called, option.label, limits, unit))
     elif option.choices is not None:
@@ -171,11 +170,12 @@ def _limit(box: Any, described: Described) -> None:
     option = described.option
     if option.choices is not None or described.kind not in BOXES:
         return
+    step = option.span[2] if len(option.span) > 2 else 0.1 if described.kind is float else 1
     if described.kind is float:
-        step = option.step or 0.1
         box.setDecimals(0 if step >= 1 else 1 if step >= 0.1 else 2)
-    if option.low is not None and option.high is not None:
-        box.setRange(described.kind(option.low), described.kind(option.high))
-    box.setSingleStep(described.kind(option.step or 1))
+    if len(option.span) > 1:
+        low, high, *_ = map(described.kind, option.span)
+        box.setRange(low, high)
+    box.setSingleStep(described.kind(step))
     box.setSuffix(f" {option.unit}" if option.unit else "")
     box.setValue(described.default)

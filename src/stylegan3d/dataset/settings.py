@@ -26,8 +26,7 @@ class PreparationSettings:
             "Lowest quality",
             "Aligned brains that correlate less with the mean brain are refused; 0.93 to 0.965 is "
             "usual.",
-            low=0,
-            high=1,
+            (0, 1),
         ),
     ] = 0.85
     validation: Annotated[
@@ -35,7 +34,6 @@ class PreparationSettings:
         Option(
             "Validation fraction",
             "Share of the subjects that are kept back, if participants.tsv has no column 'split'.",
-            low=0,
-            high=0.9,
+            (0, 0.9),
         ),
     ] = 0.1

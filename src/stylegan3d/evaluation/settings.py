@@ -20,13 +20,13 @@ class EvaluationSettings:
     """
 
     parts: tuple[str, ...] = field(default_factory=usual)
-    samples: Annotated[
-        int, Option("Samples", "Random brains for all parts but privacy.", low=4)
-    ] = 200
+    samples: Annotated[int, Option("Samples", "Random brains for all parts but privacy.", (4,))] = (
+        200
+    )
     privacy_samples: Annotated[
-        int, Option("Privacy samples", "Random brains for privacy.", low=2)
+        int, Option("Privacy samples", "Random brains for privacy.", (2,))
     ] = 400
-    seed: Annotated[int, Option("Seed", "Seed of the first random brain.", low=0)] = 0
+    seed: Annotated[int, Option("Seed", "Seed of the first random brain.", (0,))] = 0
     truncation: Annotated[
         float,
         Option(
@@ -37,7 +37,7 @@ class EvaluationSettings:
     repeats: int = 50
     pairs: int = 200
     limit_validation: Annotated[
-        int | None, Option("Validation subjects", "Reconstruct at most this many.", low=1)
+        int | None, Option("Validation subjects", "Reconstruct at most this many.", (1,))
     ] = None
     budget: Annotated[
         str | None,
@@ -58,12 +58,10 @@ class GroupSettings:
             "Permutations",
             "Random permutations of the subjects that the result is compared with; more give finer "
             "p values and take longer.",
-            low=100,
-            high=100_000,
-            step=100,
+            (100, 100_000, 100),
         ),
     ] = 1000
-    seed: Annotated[int, Option("Seed", "Seed of the permutations.", low=0)] = 0
+    seed: Annotated[int, Option("Seed", "Seed of the permutations.", (0,))] = 0
 
 
 #: As it is if nothing else is chosen.

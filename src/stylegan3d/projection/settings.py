@@ -65,7 +65,7 @@ class Choices:
         ),
     ] = "standard"
     steps: Annotated[
-        int | None, Option("Steps", "Number of steps, instead of the budget's.", low=1)
+        int | None, Option("Steps", "Number of steps, instead of the budget's.", (1,))
     ] = None
     method: Annotated[
         Method,
@@ -100,7 +100,7 @@ class Choices:
         ),
     ] = None
     volume: Annotated[
-        int | None, Option("Volume", "Volume of a 4D series, counted from 0.", low=0)
+        int | None, Option("Volume", "Volume of a 4D series, counted from 0.", (0,))
     ] = None
     series: Annotated[
         str | None,
@@ -136,7 +136,7 @@ class Choices:
         Option(
             "Repetitions",
             "Repetitions of the search from other starting points, to map where results differ.",
-            low=2,
+            (2,),
         ),
     ] = None
 

@@ -4,7 +4,7 @@ A description is what a form, `--help` and a check need to know of an option.
 
 An option is declared in the type of a field of a frozen dataclass:
 
-    seconds: Annotated[float, Option("Transition", "From brain to brain.", unit="s", low=0.1)]
+    seconds: Annotated[float, Option("Transition", "From brain to brain.", (0.1,), "s")]
 """
 
 from __future__ import annotations
@@ -34,12 +34,10 @@ class Option:
         One to three words, for a form.
     help : str
         A sentence or two, for tooltips and `--help`.
+    span : tuple of float
+        Of a number: the least value, the greatest, and the step in a form, as far as there are any.
     unit : str
         Of a number; empty for none.
-    low, high : float or None
-        The range of a number, both ends included.
-    step : float or None
-        Of a number in a form.
     choices : mapping or None
         Values that are allowed, each with the words for it.
     flag : str or None
@@ -48,19 +46,18 @@ class Option:
 
     label: str
     help: str
+    span: tuple[float, ...] = ()
     unit: str = ""
-    low: float | None = None
-    high: float | None = None
-    step: float | None = None
     choices: Mapping[Any, str] | None = None
     flag: str | None = ""
 
     @property
     def range(self) -> str:
         """The range in words, such as "0.1 to 60 s" or "at least 1"; empty if there is none."""
-        if self.low is None:
+        if not self.span:
             return ""
-        ends = f"at least {self.low:g}" if self.high is None else f"{self.low:g} to {self.high:g}"
+        low, *more = self.span
+        ends = f"{low:g} to {more[0]:g}" if more else f"at least {low:g}"
         return f"{ends}{self.unit and ' '}{self.unit}"
 
     def problem(self, value: Any) -> str:
@@ -72,8 +69,9 @@ class Option:
             return ""
         if self.choices is not None and value not in self.choices:
             return f"is {value!r}, but must be one of {', '.join(map(str, self.choices))}"
-        low, high = self.low, self.high
-        if (low is not None and value < low) or (high is not None and value > high):
+        if any(value < low for low in self.span[:1]) or any(
+            value > high for high in self.span[1:2]
+        ):
             return f"is {value}, but must be {self.range}"
         return ""
 
@@ -133,26 +131,17 @@ class ComparisonSettings:
         Option(
             "Line position",
             "Position of the line, in % of the field of view from the left.",
-            unit="%",
-            low=0,
-            high=100,
-            step=1,
+            (0, 100, 1),
+            "%",
         ),
     ] = Sliding(50.0)
     rate: Annotated[
         Sliding,
-        Option("Rate", "Cycles of A and B per second.", unit="Hz", low=0.5, high=4, step=0.5),
+        Option("Rate", "Cycles of A and B per second.", (0.5, 4, 0.5), "Hz"),
     ] = Sliding(1.0)
     threshold: Annotated[
         Sliding,
-        Option(
-            "Threshold",
-            "Hide differences smaller than this, in % of white.",
-            unit="%",
-            low=0,
-            high=50,
-            step=1,
-        ),
+        Option("Threshold", "Hide differences smaller than this, in % of white.", (0, 50, 1), "%"),
     ] = Sliding(5.0)
 
 
@@ -162,7 +151,7 @@ class LabelTools:
 
     brush: Annotated[
         float,
-        Option("Brush", "Diameter of the spherical brush.", unit="mm", low=2, high=40, step=1),
+        Option("Brush", "Diameter of the spherical brush.", (2, 40, 1), "mm"),
     ] = 8.0
     resize: Annotated[
         Sliding,
@@ -170,10 +159,8 @@ class LabelTools:
             "Resize",
             "Move the border of the tissue inwards or outwards. Surrounding tissue is displaced, "
             "less with distance; the outline of the brain is unchanged.",
-            unit="mm",
-            low=-6,
-            high=8,
-            step=0.5,
+            (-6, 8, 0.5),
+            "mm",
         ),
     ] = Sliding(0.0)
 
@@ -239,9 +226,7 @@ class ReportSettings:
             "Mark z beyond ±",
             "Mark values whose z lies beyond this, in Measure and in reports. In any one measure "
             "5 % of healthy people lie beyond ±2.",
-            low=1,
-            high=5,
-            step=0.05,
+            (1, 5, 0.05),
             flag="--mark-z",
         ),
     ] = 2.0
@@ -316,15 +301,14 @@ class FigureSettings:
         Option(
             "Lightbox",
             "Number of slices of one plane through the whole brain; 0 for none.",
-            low=0,
-            high=200,
+            (0, 200),
             flag="--lightbox",
         ),
     ] = 0
-    columns: Annotated[int, Option("Columns", "Columns of the lightbox.", low=1)] = 5
+    columns: Annotated[int, Option("Columns", "Columns of the lightbox.", (1,))] = 5
     scale: Annotated[
         float,
-        Option("Scale", "11.8 is life size at 300 dpi.", unit="pixels per mm", low=0.5, high=12),
+        Option("Scale", "11.8 is life size at 300 dpi.", (0.5, 12), "pixels per mm"),
     ] = 2.0
     neurological: Annotated[
         bool, Option("Neurological", "Show the patient's left on the left.")
@@ -348,18 +332,15 @@ class FilmSettings:
 
     seconds: Annotated[
         float,
-        Option(
-            "Transition", "Time from one brain to the next.", unit="s", low=0.1, high=60, step=0.5
-        ),
+        Option("Transition", "Time from one brain to the next.", (0.1, 60, 0.5), "s"),
     ] = 2.0
     fps: Annotated[
         int,
         Option(
             "Frame rate",
             "Frames per second. More are smoother, and take longer to render.",
-            unit="per s",
-            low=1,
-            high=60,
+            (1, 60),
+            "per s",
         ),
     ] = 12
     easing: Annotated[

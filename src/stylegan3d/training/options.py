@@ -41,13 +41,13 @@ if TYPE_CHECKING:
 #: Edge in voxels of the window of the structural similarity.
 WINDOW = 7
 #: Options of all trainings.
-Steps = Annotated[int, Option("Steps", "Number of training steps; new runs only.", low=1)]
-Seed = Annotated[int, Option("Seed", "Seed of all randomness; new runs only.", low=0)]
+Steps = Annotated[int, Option("Steps", "Number of training steps; new runs only.", (1,))]
+Seed = Annotated[int, Option("Seed", "Seed of all randomness; new runs only.", (0,))]
 
 
 def _batch(what: str) -> Option:
     text = f"{what} in each step, of all processes together; new runs only."
-    return Option("Batch", text, low=1, flag="--batch")
+    return Option("Batch", text, (1,), flag="--batch")
 
 
 #: Steps and learning rate of a flow that is distilled from a teacher, whose weights it starts from.
@@ -270,15 +270,14 @@ class MatchSettings:
 
     rounds: Annotated[
         int,
-        Option("Rounds", "Rounds of the search; more continue a finished one.", low=1),
+        Option("Rounds", "Rounds of the search; more continue a finished one.", (1,)),
     ] = 4
     share: Annotated[
         float,
         Option(
             "Share",
             "How much of the change of the weights is exported; less spoils less.",
-            low=0.01,
-            high=1,
+            (0.01, 1),
         ),
     ] = 0.75
     brains: int = 100
@@ -393,7 +392,7 @@ class LabelSettings:
         Option(
             "Random brains",
             "Their tissue volumes are measured; with 0, only latents are used.",
-            low=0,
+            (0,),
         ),
     ] = 600
 
@@ -415,7 +414,7 @@ FitOn = Annotated[
     Option(
         "Fit on",
         "Training subjects to fit to, chosen for spread; 0: all, but at most 2000. New runs only.",
-        low=0,
+        (0,),
     ),
 ]
 
@@ -456,11 +455,11 @@ class StyleGANSettings(TrainingSettings):
     generator: GeneratorConfig = field(default_factory=GeneratorConfig)
     discriminator: DiscriminatorConfig = field(default_factory=DiscriminatorConfig)
     conditions: tuple[str, ...] = ()
-    steps: Annotated[int, Option("Steps", "Number of training steps.", low=1)] = 25_000
+    steps: Annotated[int, Option("Steps", "Number of training steps.", (1,))] = 25_000
     learning_rate: float = 2e-3
     batch: Annotated[int, _batch("Volumes")] = 16
     accumulate: Annotated[
-        int, Option("Microbatches", "Microbatches per process, to save memory.", low=1)
+        int, Option("Microbatches", "Microbatches per process, to save memory.", (1,))
     ] = 1
     average_steps: float = 125.0
     validate_every: int = 60
