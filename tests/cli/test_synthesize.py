@@ -118,6 +118,20 @@ def test_mistakes_are_told_in_a_sentence(run, brain, words, sentence, tmp_path, 
     assert not list(tmp_path.iterdir())
 
 
+def test_the_contrast_of_no_t1_is_not_copied(run, brain, tmp_path):
+    path, named, _ = brain
+    image = nib.load(path)
+    volume = image.get_fdata()
+    inverted = np.where(volume > 0, 1.1 - volume, 0).astype(np.float32)
+    other = tmp_path / "sub-01_T2w.nii.gz"
+    nib.Nifti1Image(inverted, image.affine).to_filename(other)
+    for option in ("--contrast-from", "--base"):
+        told = run("synthesize", named, option, other, "--out", tmp_path / "x.nii.gz")
+        assert told.status == 2
+        assert "sub-01_T2w.nii.gz is unsuitable (the contrast is not that of a T1" in said(told)
+        assert "give a T1-weighted scan" in said(told)
+
+
 @pytest.mark.parametrize(
     ("data", "sentence"),
     [

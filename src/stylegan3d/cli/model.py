@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from stylegan3d.base import Json, StyleGAN3DError, facts_in
+from stylegan3d.base import Json, ScanError, StyleGAN3DError, facts_in
 from stylegan3d.cli import common
 from stylegan3d.dataset.pack import load_pack
 from stylegan3d.recipe.latents import load_directions, read_latent
@@ -152,6 +152,7 @@ def site(
     from stylegan3d.cohort.run import find_items, people_of
     from stylegan3d.projection.calibration import LEAST, measure_scans, save_site
     from stylegan3d.scans.reading import read_scan
+    from stylegan3d.scans.verdicts import unsuitable
     from stylegan3d.segmentation import norms
     from stylegan3d.segmentation.visits import measures_of, visits_of_scans
 
@@ -172,6 +173,8 @@ def site(
         for done, (item, *_) in enumerate(subjects, 1):
             try:
                 aligned = read_scan(item.path).align(generator, cache=cache)
+                if why := unsuitable(aligned.doubts):
+                    raise ScanError(f"It is {why}.")
                 people += measure_scans(generator, [(aligned.volume, aligned.brain_mask)])
             except StyleGAN3DError as error:
                 left_out[item.path.name] = str(error)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from stylegan3d.base import JsonView, RecipeError, ScanError
+from stylegan3d.base import Json, JsonView, RecipeError, ScanError
 from stylegan3d.cli import common
 from stylegan3d.cli.recipes import checked, chosen_recipes
 from stylegan3d.geometry.space import PLANES, Upright
@@ -47,14 +47,17 @@ app = typer.Typer(
 
 def _opened(
     written: common.Result, recipes: list[Recipe], scans: list[Path] | None
-) -> tuple[Generator, Renderer]:
-    """The generator, for which the recipes are right, and its renderer with the scans."""
+) -> tuple[Generator, Renderer, Json]:
+    """The generator, for which the recipes are right, its renderer with the scans, and both told.
+
+    In the JSON object: what is in doubt about the recipes, and the model.
+    """
     generator = written.open()
-    checked(recipes, generator)
+    told: Json = {"doubts": checked(recipes, generator), "model": common.model_entry(generator)}
     from stylegan3d.outputs.projections import scans_at_hand
     from stylegan3d.render.renderer import Renderer
 
-    return generator, Renderer(generator, scans_at_hand(*scans or ()))
+    return generator, Renderer(generator, scans_at_hand(*scans or ())), told
 
 
 @app.command()
@@ -98,7 +101,7 @@ def picture(
     what = "lightbox" if slices else "planes"
     paths = [written.out / picture_name(r, what, scan=edited_file(r)) for r in chosen]
     check_output([*paths, *map(json_path, paths)], written.overwrite)
-    generator, renderer = _opened(written, chosen, scan)
+    generator, renderer, told = _opened(written, chosen, scan)
     from stylegan3d.outputs.projections import second_over
 
     with common.progress("Drawing") as report:
@@ -111,7 +114,9 @@ def picture(
             if overlay is not None:
                 second, laid = second_over(recipe, overlay, rendered.space, *scan or ())
                 over = Upright.of(laid, rendered.space)
-                common.print_doubts(second.doubts if number == 0 else (), second.name)
+                if number == 0:
+                    common.print_doubts(second.doubts, second.name)
+                    told["doubts"] += second.doubts
                 look = replace(look, caption=f"{look.caption} - overlay: {second.name}")
             if slices:
                 image = lightbox(volume, shown[0], look, slices=slices, columns=figure.columns)
@@ -121,7 +126,7 @@ def picture(
                 path, image, recipe, generator, pixels_per_mm=figure.scale, second=second
             )
             write_together(files, overwrite=written.overwrite)
-    result = {"pictures": [str(path) for path in paths], "model": common.model_entry(generator)}
+    result = {"pictures": list(map(str, paths)), **told}
     common.emit(result, map(str, paths), as_json=written.as_json)
 
 
@@ -155,14 +160,12 @@ def film(
     )
     check_suffix(out)
     check_output([out, json_path(out)], written.overwrite)
-    generator, renderer = _opened(written, frames, scan)
+    generator, renderer, told = _opened(written, frames, scan)
     with common.progress("Rendering") as report:
         files = film_files(out, planned, generator, renderer, report)
     write_together(files, overwrite=written.overwrite)
     result = {"path": str(out), "sidecar": str(json_path(out)), "frames": planned.frames}
-    common.emit(
-        {**result, "model": common.model_entry(generator)}, [str(out)], as_json=written.as_json
-    )
+    common.emit({**result, **told}, [str(out)], as_json=written.as_json)
 
 
 @app.command()
@@ -205,7 +208,7 @@ def report(
         [p for path in paths for p in planned_files(path, html=settings.html)], written.overwrite
     )
     local = None if norms is None else read_norms(norms)
-    generator, renderer = _opened(written, chosen, scan)
+    generator, renderer, told = _opened(written, chosen, scan)
     with common.progress("Measuring") as show:
         for number, (path, recipe) in enumerate(zip(paths, chosen, strict=True)):
             show(number, len(chosen), path.name)
@@ -223,7 +226,7 @@ def report(
             )
             files = report_files(path, case, generator, html=settings.html)
             write_together(files, overwrite=written.overwrite)
-    result = {"reports": [str(path) for path in paths], "model": common.model_entry(generator)}
+    result = {"reports": list(map(str, paths)), **told}
     common.emit(result, map(str, paths), as_json=written.as_json)
 
 

@@ -554,8 +554,7 @@ def synthesize(
         made = _made(placed, painter, edits, reference, base is not None, seed)
         files = _files(out, labels_out, placed, painter, made, source, reference, grid, edits)
     write_together(files, overwrite=overwrite)
-    dice = made["agreement"]
-    doubts = doubts_in([*placed.notes, *([] if reference is None else reference.notes)])
+    dice, doubts = made["agreement"], made["doubts"]
     common.print_doubts(doubts)
     lines = [
         *(f"stylegan3d: {note}" for note in facts_in(placed.notes)),
@@ -592,14 +591,16 @@ def _made(
 
     segmenter = bundled_segmenter()
     contrast = painter.usual if seed is None else painter.random_contrast(seed)
+    notes = list(placed.notes)
     if keep and reference is not None:
         check_onto(reference, placed, painter)
     if reference is not None:
         brain, read = brain_of(reference, painter, segmenter)
-        contrast = painter.contrast_of(brain, read)
+        contrast = painter.contrast_of(brain.volume, read)
+        notes += brain.steps
     if keep:
         tissues = edited(placed.tissues, edits, painter)
-        volume = painter.repaint(brain, read, tissues).volume
+        volume = painter.repaint(brain.volume, read, tissues).volume
     else:
         volume, tissues = painted(placed, painter, contrast, edits)
     agreement: dict[str, float] = {}
@@ -608,7 +609,8 @@ def _made(
         agreement = dice_scores(found, tissues)
         there = [score for i, score in enumerate(agreement.values(), 1) if (tissues == i).any()]
         agreement["mean"] = float(np.mean(there))
-    return {"volume": volume, "tissues": tissues, "contrast": contrast, "agreement": agreement}
+    made = {"volume": volume, "tissues": tissues, "contrast": contrast, "agreement": agreement}
+    return made | {"doubts": doubts_in(notes)}
 
 
 def _files(
@@ -634,7 +636,7 @@ def _files(
         "Contrast": contrast_entry(made["contrast"]),
         "AgreementWithLabels_Dice": made["agreement"],
         "Preparation": facts_in(placed.notes),
-        "Doubts": [*doubts_in(placed.notes), *(() if reference is None else reference.doubts)],
+        "Doubts": made["doubts"],
     }
     sources = [source] + ([] if reference is None else [reference])
     files = painted_files(out, volume, space.affine, about, painter, sources)

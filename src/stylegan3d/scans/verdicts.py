@@ -53,7 +53,13 @@ def doubts_of_scan(*described: JsonView) -> list[Doubt]:
 
 
 def withheld(doubts: Iterable[Doubt], assessment: JsonView | None = None) -> str:
-    """Why no figure of a scan is told, as words to follow "Volumes"; empty if they are.
+    """Why no figure of a scan is told, as words to follow "Volumes"; empty if they are."""
+    why = unsuitable(doubts, assessment)
+    return why and f"are withheld: the acquisition is {why}"
+
+
+def unsuitable(doubts: Iterable[Doubt], assessment: JsonView | None = None) -> str:
+    """Why nothing can be measured in a scan, or learned of it; empty if it can.
 
     This alone decides it, wherever figures are shown or written: one of the doubts, or of the
     verdicts of an assessment, refuses the scan.
@@ -61,7 +67,7 @@ def withheld(doubts: Iterable[Doubt], assessment: JsonView | None = None) -> str
     for doubt in [*doubts, *doubts_of((assessment or {}).get("verdicts", {}))]:
         if doubt.severity == "refuse" and doubt.kind not in OF_RECONSTRUCTION:
             why = doubt.sentence.partition(":")[0].rstrip(".")
-            return f"are withheld: the acquisition is unsuitable ({why[:1].lower()}{why[1:]})"
+            return f"unsuitable ({why[:1].lower()}{why[1:]})"
     return ""
 
 

@@ -19,19 +19,28 @@ from pathlib import Path
 import numpy as np
 from scipy import ndimage
 
-from stylegan3d.base import Json, Note, OutputError, ScanError, StyleGAN3DError
+from stylegan3d.base import (
+    SILENT,
+    Json,
+    Note,
+    OutputError,
+    ScanError,
+    StyleGAN3DError,
+    doubts_in,
+)
 from stylegan3d.geometry.space import Space
 from stylegan3d.render.editable import EditableScan, Original, edited_scan_files
 from stylegan3d.render.movement import Movement
 from stylegan3d.scans.aligned import EXPECTED_QUALITY, AlignedScan
 from stylegan3d.scans.alignment import align_rigid
-from stylegan3d.scans.intensity import correlation, to_unit
+from stylegan3d.scans.intensity import correlation
 from stylegan3d.scans.resampling import nearest, resample
 from stylegan3d.scans.scan import Scan
 from stylegan3d.scans.scan_data import ScanData
+from stylegan3d.scans.verdicts import unsuitable
 from stylegan3d.segmentation.classes import CLASSES, FREESURFER, STRUCTURES, TITLES
 from stylegan3d.segmentation.inference import Segmenter
-from stylegan3d.segmentation.scans import native_labels
+from stylegan3d.segmentation.scans import OnGrid, native_labels
 from stylegan3d.storage.about import INTENDED_USE, PROGRAM, version
 from stylegan3d.storage.bids import OWN_GRID, source_uri
 from stylegan3d.storage.encoding import from_json, read_json, to_json
@@ -346,19 +355,20 @@ def edited(tissues: np.ndarray, edits: Sequence[Resize], painter: Painter) -> np
     return tissues
 
 
-def brain_of(scan: Scan, painter: Painter, segmenter: Segmenter) -> tuple[np.ndarray, np.ndarray]:
-    """A brain on the painter's grid: the volume, float32 in [0, 1], and its tissues.
+def brain_of(scan: Scan, painter: Painter, segmenter: Segmenter) -> tuple[OnGrid, np.ndarray]:
+    """A brain on the painter's grid, and its tissues.
 
     A scan on another grid is prepared as for a projection.
 
     Raises
     ------
     ScanError
-        If no brain is found, or the intensities are not those of a brain volume.
+        If no brain is found, or the scan is unsuitable, such as for its contrast.
     """
-    same = scan.space.same_as(painter.space)
-    volume = to_unit(scan) if same else scan.align(painter).volume
-    return volume, segmenter.segment(volume, painter.space).labels
+    placed = OnGrid.of(scan, painter, "auto", SILENT)
+    if why := unsuitable(doubts_in(placed.steps)):
+        raise ScanError(f"{scan.path.name} is {why}: give a T1-weighted scan.")
+    return placed, segmenter.segment(placed.volume, painter.space).labels
 
 
 def painted(
