@@ -267,6 +267,27 @@ def test_a_comparison_comes_back_with_another_patients_scan(
     assert window.find("compare.mode.off").isChecked()
 
 
+def test_a_scan_lies_where_it_lay_though_a_model_of_another_grid_was_opened_meanwhile(
+    window, scan_file, sessions_folder, held, model
+):
+    window.open_scan(scan_file)
+    window.click("project.align")
+    window.wait(lambda: window.session.placed is not None)
+    window.set("project.shift.1", 4.0)
+    window.settle()
+    rigid = window.session.placed.rigid
+    restore(window, sessions_folder, window.explorer.sessions.state())
+    window.wait(lambda: window.explorer.sessions.scans.job.running)
+    window.open(tiny_generator(seed=3, channels=(12, 8, 8)))
+    assert window.explorer.rendering.loaded.generator.shape != model.shape
+    held.set()
+    window.settle()
+    window.open(model)
+    window.show("sub-07")
+    window.wait(lambda: window.session.placed is not None)
+    np.testing.assert_array_equal(window.session.placed.rigid, rigid)
+
+
 def test_the_views_of_a_patient_whose_scan_is_gone_do_not_wait_for_it(
     window, scan_file, sessions_folder, tmp_path
 ):
