@@ -803,6 +803,7 @@ class Explorer(Docked):
         self.history.paste.clicked.connect(self.opening.paste)
         self.opening.modelDropped.connect(self.open_model)
         self.sessions.modelWanted.connect(self.open_model)
+        self.sessions.normsWanted.connect(self.measuring.choose_norms)
         self.sessions.restored.connect(lambda: self.browsing.panel.walk.show_stops(()))
         self.models.loading.failed.connect(lambda _: self.sessions.give_up())
         self.opening.sessionDropped.connect(self.sessions.open)

@@ -512,6 +512,8 @@ class SessionController(QObject):
     restored = Signal()
     #: (path, frame) of the model that a session was made with.
     modelWanted = Signal(object, object)
+    #: File of the norms that a session compared with; empty for the bundled ones.
+    normsWanted = Signal(str)
 
     def __init__(
         self,
@@ -591,6 +593,7 @@ class SessionController(QObject):
         session.changed.connect(self._on_change)
         session.favourites.changed.connect(self.autosave.soon)
         session.filmChanged.connect(self.autosave.soon)
+        session.normsChanged.connect(self.autosave.soon)
         session.modelChanged.connect(self._on_model)
         self.context.comparison.viewChanged.connect(lambda _: self.autosave.soon())
         self.context.comparison.placedChanged.connect(self.autosave.soon)
@@ -711,6 +714,7 @@ class SessionController(QObject):
         views = self.views
         view: dict[str, Any] = {"tab": self.tabs.panels[self.tabs.currentIndex()].key}
         view["search"] = list(self.projecting.panel.search.wishes)
+        view["norms"] = self.session.norms_file
         if views is not None and len(views.viewer.dims.point) == 3:
             view["point_mm"] = [float(value) for value in views.viewer.dims.point]
             view["convention"] = views.convention
@@ -724,6 +728,7 @@ class SessionController(QObject):
             self.tabs.bring(view["tab"])
         if isinstance(view.get("search"), list):
             self.projecting.panel.search.show_wishes(view["search"])
+        self.normsWanted.emit(str(view.get("norms") or ""))
         if views is None:
             return
         views.marks.restore(view.get("marks"))

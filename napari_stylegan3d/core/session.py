@@ -152,6 +152,7 @@ class Session(QObject, Workspace):
     modelChanged = Signal(object)
     projectedChanged = Signal()
     filmChanged = Signal()
+    normsChanged = Signal()
     #: Key of a patient who is about to be closed.
     closing = Signal(str)
 
@@ -160,8 +161,9 @@ class Session(QObject, Workspace):
         Workspace.__init__(self)
         #: The key frames of a film.
         self.film: tuple[Recipe, ...] = ()
-        #: What z and percentiles are taken from; None for the bundled norms.
+        #: What z and percentiles are taken from, and their file; None for the bundled norms.
         self.norms: Norms | None = None
+        self.norms_file = ""
         self.favourites, self.messages = Favourites(self), Messages(self)
         #: Creates the folder for unsaved latents.
         self.make_folder: Callable[[], Path] | None = None
@@ -208,6 +210,11 @@ class Session(QObject, Workspace):
         if recipes != self.film:
             self.film = recipes
             self.filmChanged.emit()
+
+    def keep_norms(self, file: str, norms: Norms | None) -> None:
+        """Compare with these norms of a file from now on."""
+        self.norms_file, self.norms = file, norms
+        self.normsChanged.emit()
 
     def close_patient(self, key: str) -> None:
         """See `Workspace`; key frames of the patient go, too."""

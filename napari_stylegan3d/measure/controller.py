@@ -32,7 +32,7 @@ from stylegan3d.scans.person import SEXES
 from stylegan3d.scans.verdicts import NO_FIGURES
 from stylegan3d.segmentation.changes import cells_of, summary_of
 from stylegan3d.segmentation.classes import Person
-from stylegan3d.segmentation.norms import Norms, repeats_names
+from stylegan3d.segmentation.norms import repeats_names
 from stylegan3d.session.provenance import in_words, subject_of
 from stylegan3d.storage.about import ORIGIN_NAMES
 from stylegan3d.storage.formats import scan_stem
@@ -552,9 +552,10 @@ class MeasureController(QObject):
         self.box.copy.clicked.connect(self._copy)
         self.box.personChanged.connect(self._on_person)
         self.box.unusualChanged.connect(self._show_numbers)
-        self.box.normsChanged.connect(self._on_norms)
+        self.box.normsChanged.connect(self.choose_norms)
+        self.session.normsChanged.connect(self._show_norms)
         failed = self.session.messages.slot("opening norms")
-        self._norms = LongJob(self, self._take_norms, failed)
+        self._norms = LongJob(self, lambda read: self.session.keep_norms(*read), failed)
         self.session.changed.connect(self._on_change)
         self.comparison.viewChanged.connect(self._update)
         self.comparison.placedChanged.connect(self._update)
@@ -709,16 +710,17 @@ class MeasureController(QObject):
             self._show_numbers()
             self._show_labels()
 
-    def _on_norms(self, wanted: Norms | Path | None) -> None:
-        """Norms were chosen; those of a file are used once they are read."""
-        if isinstance(wanted, Path):
-            self._norms.start(jobs.open_norms, wanted)
-            wanted = self.session.norms
-        self._take_norms(wanted)
+    def choose_norms(self, file: str | None) -> None:
+        """Use the norms of a file once they are read, "" for the bundled ones; None: no others."""
+        if file:
+            self._norms.start(jobs.open_norms, file)
+        elif file is not None:
+            self._norms.cancel()
+            self.session.keep_norms("", None)
+        self._show_norms()
 
-    def _take_norms(self, norms: Norms | None) -> None:
-        self.session.norms = norms
-        self.box.show_norms(norms)
+    def _show_norms(self) -> None:
+        self.box.show_norms(self.session.norms_file, self.session.norms)
         self._show_numbers()
 
     def _numbers(self, measured: jobs.MeasuredBrain) -> Numbers:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,7 +18,6 @@ from stylegan3d.segmentation.classes import Person
 
 if TYPE_CHECKING:
     from collections.abc import Hashable
-    from pathlib import Path
 
     from stylegan3d.geometry.space import Space
     from stylegan3d.recipe.recipe import Recipe
@@ -203,12 +203,12 @@ class ComparedVisits:
     visits: Visits
 
 
-def open_norms(report: Progress, path: Path) -> Norms:
-    """Norms of the user's own."""
+def open_norms(report: Progress, file: str) -> tuple[str, Norms]:
+    """A file, and the norms in it."""
     from stylegan3d.segmentation.norms import read_norms
 
     report(0, 1, "Reading norms")
-    return read_norms(path)
+    return file, read_norms(Path(file))
 
 
 def compare_visits(report: Progress, pair: VisitPair) -> ComparedVisits:

@@ -104,7 +104,7 @@ class MeasureBox(Fold):
 
     personChanged = Signal()
     unusualChanged = Signal()
-    #: Norms, None for the bundled ones, or the path of a file to read.
+    #: File of the norms that were chosen, "" for the bundled ones; None if none were.
     normsChanged = Signal(object)
 
     def __init__(self) -> None:
@@ -221,8 +221,7 @@ class MeasureBox(Fold):
             entries=((NONE, None), *((name.capitalize(), sex) for sex, name in SEXES.items())),
         )
         self.norms = controls.combo("measure.norms")
-        self._norms: Norms | None = None
-        self.norms.addItem("Bundled norms", None)
+        self.norms.addItem("Bundled norms", "")
         self.norms.addItem("Open norms…", OPEN)
         self.norms.activated.connect(self._on_norms)
         fields = (("Age", self.age), ("Sex", self.sex), ("Norms", self.norms))
@@ -234,21 +233,19 @@ class MeasureBox(Fold):
         self.age.valueChanged.connect(self.personChanged)
         self.sex.currentIndexChanged.connect(self.personChanged)
 
-    def show_norms(self, norms: Norms | None) -> None:
-        """Select norms, which join the list if they are new."""
-        known = [self.norms.itemData(k) for k in range(self.norms.count())]
-        at = next((k for k, each in enumerate(known) if each is norms), len(known) - 1)
-        if norms is not None and at == len(known) - 1:
-            self.norms.insertItem(at, norms.name, norms)
+    def show_norms(self, file: str, norms: Norms | None) -> None:
+        """Select the norms of a file, which join the list if they are new."""
+        at = self.norms.findData(file)
+        if norms is not None and at < 0:
+            at = self.norms.count() - 1
+            self.norms.insertItem(at, norms.name, file)
         self.norms.setCurrentIndex(at)
-        self._norms = norms
 
     def _on_norms(self, index: int) -> None:
         wanted = self.norms.itemData(index)
         if wanted == OPEN:
-            wanted = dialogs.open_file(self, "Open norms", dialogs.NORMS)
-            if wanted is None:
-                wanted = self._norms
+            path = dialogs.open_file(self, "Open norms", dialogs.NORMS)
+            wanted = None if path is None else str(path)
         self.normsChanged.emit(wanted)
 
     def _make_unusual(self) -> QGridLayout:

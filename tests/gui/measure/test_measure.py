@@ -264,8 +264,14 @@ def test_scores_follow_age_and_sex_and_stay_with_the_person(window, box, tmp_pat
     assert box.box.cells["grey.z"].text() == ours.scores["grey_ml"].words[0]
     assert "ours.csv" in window.find("measure.among").text()
     assert window.session.norms.name == "60 people of ours.csv", "reports take these"
-    choice.setCurrentIndex(0)
-    choice.activated.emit(0)
+    sessions = window.explorer.sessions
+    kept = sessions.state().view["norms"]
+    assert kept == str(table)
+    for file in ("", kept, ""):
+        sessions._show_view({"norms": file})
+        window.wait(lambda: not box._norms.running)
+        assert (window.session.norms is None) == (file == ""), "a session has its own"
+        assert choice.currentIndex() == int(file != "")
     assert box.box.cells["grey.z"].text() == expected.scores["grey_ml"].words[0]
     window.set("measure.age", 90)
     assert "18 to 80 years" in window.find("measure.among").text()
