@@ -12,6 +12,7 @@ import pytest
 from stylegan3d.base import OutputError, Progress, StyleGAN3DError
 from stylegan3d.cohort import find_items, run_cohort
 from stylegan3d.cohort.run import PROJECTIONS, CohortJob, do_one, holds_scans, record_path
+from stylegan3d.scans.sources import NO_T1
 from stylegan3d.storage.files import only_run
 
 
@@ -227,7 +228,12 @@ def test_scans_of_a_bids_tree(tmp_path):
     names = ["sub-1/ses-1/anat/sub-1_ses-1_T1w.nii.gz", "sub-1/ses-2/anat/sub-1_ses-2_T1w.nii.gz"]
     for name in [*names, "sub-1/ses-1/anat/sub-1_ses-1_FLAIR.nii.gz", "derivatives/x_T1w.nii.gz"]:
         touch(tmp_path / name)
-    items = find_items([tmp_path])
+    told = []
+    items = find_items([tmp_path], told.append)
+    assert told == [
+        f"{tmp_path}: images left out: 1. It is in derivatives.",
+        f"{tmp_path}: images left out: 1. {NO_T1}",
+    ]
     assert [item.name for item in items] == names
     assert [item.folder for item in items] == ["sub-1/ses-1/anat", "sub-1/ses-2/anat"]
     assert items[0].path == tmp_path / names[0]

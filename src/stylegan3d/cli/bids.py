@@ -113,7 +113,7 @@ def scans_of(given: argparse.Namespace) -> tuple[list[Item], list[Item]]:
         raise StyleGAN3DError(f"{folder} is no BIDS data set: it has no {DESCRIPTION}.")
     if folder.resolve() == given.output_dir.resolve():
         raise StyleGAN3DError(f"Give another output folder than {folder}, such as its derivatives.")
-    every = found = find_items([folder])
+    every = found = find_items([folder], log.warning)
     for kind, key, labels in (
         ("participant", "sub", given.participant_label),
         ("session", "ses", given.session_label),

@@ -40,7 +40,7 @@ def project_many(
     from stylegan3d.cohort.run import PROJECTIONS
     from stylegan3d.cohort.work import project_item
 
-    items = _without_results(find_items(paths), written.out)
+    items = _without_results(find_items(paths, common.log.warning), written.out)
     generator = open_generator()
     work = partial(project_item, model=_absolute(written.model), cache=cache and cache.absolute())
     settings = {"choices": choices.to_dict(), "model": generator.hash, "frame": written.frame}
@@ -96,7 +96,17 @@ def segment_many(
     work = partial(segment_item, network=_absolute(reading.network), norms=norms)
     about = {"network": {"name": segmenter.name, "sha256": segmenter.hash}}
     words, table = ("Segmenting", "segmented"), STRUCTURE_TABLE if structures else SEGMENTATIONS
-    _run(words, find_items(paths), out, work, settings, table, about, reading, jobs)
+    _run(
+        words,
+        find_items(paths, common.log.warning),
+        out,
+        work,
+        settings,
+        table,
+        about,
+        reading,
+        jobs,
+    )
 
 
 def edit_many(

@@ -156,7 +156,7 @@ def site(
     from stylegan3d.segmentation import norms
     from stylegan3d.segmentation.visits import measures_of, visits_of_scans
 
-    subjects = people_of(find_items([folder]))
+    subjects = people_of(find_items([folder], common.log.warning))
     if len(subjects) < LEAST:
         raise StyleGAN3DError(
             f"A site needs scans of at least {LEAST} healthy people, and '{folder}' has "

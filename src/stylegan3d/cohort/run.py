@@ -49,6 +49,9 @@ from stylegan3d.storage.formats import result_stem, same_place, scan_stem, suffi
 LISTS = (".txt", ".tsv", ".csv", ".list")
 
 
+_log = logging.getLogger(__name__)
+
+
 @dataclass(frozen=True)
 class Item:
     """One scan of a cohort.
@@ -106,14 +109,15 @@ def holds_scans(path: Path) -> bool:
 
 
 @answering
-def find_items(paths: Sequence[Path]) -> list[Item]:
+def find_items(paths: Sequence[Path], tell: Callable[[str], object] = _log.info) -> list[Item]:
     """The scans of folders (BIDS trees or plain ones), lists and single files, in order.
 
     A list is a text file with one scan per line, relative to the list's folder, optionally followed
     by a tab and its mask. Lines that start with # are ignored. Results of a folder's scans are
     written to the same subfolders of the output folder, as for BIDS derivatives; those of a list or
     of single files, and of a folder without subfolders, where BIDS has scans of these names
-    (`sub-01/anat`), else to folders with their names.
+    (`sub-01/anat`), else to folders with their names. `tell` is told how many images of a folder
+    are left out, and why.
 
     Raises
     ------
@@ -123,7 +127,7 @@ def find_items(paths: Sequence[Path]) -> list[Item]:
     items: list[Item] = []
     for path in map(Path, paths):
         if path.is_dir():
-            items += _of_folder(path)
+            items += _of_folder(path, tell)
         elif path.suffix.lower() in LISTS:
             items += [Item("", scan, "", mask) for scan, mask in lines_of(path)]
         else:
@@ -142,8 +146,11 @@ def people_of(items: Sequence[Item]) -> list[list[Item]]:
     return [sorted(scans, key=lambda item: str(item.path)) for scans in people.values()]
 
 
-def _of_folder(folder: Path) -> list[Item]:
-    files = [Path(source.file) for source in find_sources(folder).sources]
+def _of_folder(folder: Path, tell: Callable[[str], object]) -> list[Item]:
+    found = find_sources(folder)
+    for why, many in Counter(why for _, why in found.left_out).items():
+        tell(f"{folder}: images left out: {many}. {why}")
+    files = [Path(source.file) for source in found.sources]
     # a.nii and a.mgz in one folder would write the same files; on Windows also A.nii and a.nii
     stems = Counter(same_place(str(file.parent / result_stem(file))) for file in files)
     names = Counter(same_place(str(file)) for file in files)
@@ -382,7 +389,6 @@ def only_worker(out: Path, item: Item, table: Table) -> Iterator[None]:
             unlock(file)
 
 
-_log = logging.getLogger(__name__)
 # Tuning changes a generator, so each process handles one scan at a time.
 _busy = threading.Lock()
 
