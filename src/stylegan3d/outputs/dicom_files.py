@@ -217,39 +217,28 @@ CODES = {
 }
 
 
-def segmentation_of(
-    saved: SavedFile,
-    images: Sequence[Dataset],
-    reference: Reference | None = None,
-    *,
-    when: datetime.datetime | None = None,
-) -> Dataset:
+def segmentation_of(common: Common, images: Sequence[Dataset]) -> Dataset:
     """A label map as a binary Segmentation, one segment for each label.
 
     Parameters
     ----------
-    saved : SavedFile
-        A label map of this program: its sidecar names the labels.
+    common : Common
+        Of a label map of this program: its sidecar names the labels.
     images : sequence of pydicom.Dataset
         The series that was labelled, on the same grid; pixels are not needed.
-    reference : Reference, optional
-        As of `series_of`.
-    when : datetime, optional
-        Date of the content; now.
 
     Raises
     ------
     OutputError
         If the sidecar names no labels, no voxel has one, or highdicom is missing.
     """
-    hd = _highdicom()
+    hd, saved = _highdicom(), common.saved
     names = saved.text.get("Labels")
     if not isinstance(names, Mapping):
         raise OutputError(f"{saved.stem} has no label names in its sidecar: give a label map.")
     values = [int(v) for v in names if int(v) > 0 and (saved.data == int(v)).any()]
     if not values:
         raise OutputError(f"{saved.stem} has no labelled voxel: there is nothing to write.")
-    common = Common(saved, reference, when)
     data, affine = turned(saved.data, saved.affine, SLICING[slicing_plane(saved.affine)])
     # highdicom's axes are slices, rows, columns.
     order = [2, 1, 0]
@@ -300,20 +289,14 @@ def segmentation_of(
     return common.marked(ds)
 
 
-def measures_of(
-    saved: SavedFile,
-    images: Sequence[Dataset],
-    reference: Reference | None = None,
-    *,
-    when: datetime.datetime | None = None,
-) -> Dataset:
+def measures_of(common: Common, images: Sequence[Dataset]) -> Dataset:
     """The tissue volumes in a volume's sidecar as a measurement report (TID 1500).
 
     Parameters
     ----------
-    saved : SavedFile
-        Its sidecar has `TissueVolumes` (a volume) or `Measures` (a label map).
-    images, reference, when : list of Dataset, Reference or None, datetime or None
+    common : Common
+        Of a file whose sidecar has `TissueVolumes` (a volume) or `Measures` (a label map).
+    images : sequence of pydicom.Dataset
         See `segmentation_of`.
 
     Raises
@@ -321,12 +304,11 @@ def measures_of(
     OutputError
         If the sidecar has no volumes, or highdicom is missing.
     """
-    hd = _highdicom()
+    hd, saved = _highdicom(), common.saved
 
     found = {key: value for key, value in known_volumes(saved).items() if np.isfinite(value)}
     if not found:
         raise OutputError(f"{saved.stem} has no tissue volumes in its sidecar: nothing to write.")
-    common = Common(saved, reference, when)
     groups = []
     for key, value in found.items():
         category, kind = _concepts(VOLUMES[key])
@@ -463,40 +445,32 @@ def dicom_files(
             stem, objects = path.stem, [pdf_of(path, reference, when=when, contents=contents)]
         else:
             saved = SavedFile.read(path, contents)
-            stem = saved.stem
+            stem, common = saved.stem, Common(saved, reference, when)
             if isinstance(saved.text.get("Labels"), Mapping):
-                objects = _labels(path, saved, reference, when)
+                images, written = _labelled(path, common)
+                objects = [*written, segmentation_of(common, images)]
             else:
-                objects = series_of(
+                images = series_of(
                     saved, reference, plane=settings.plane, burn_in=settings.burn_in, when=when
                 )
                 if settings.enhanced:
-                    contrast = contrast_of(saved.stem)
-                    objects = [enhanced_of(objects, reference, contrast=contrast)]
-                if known_volumes(saved):
-                    objects = [*objects, measures_of(saved, objects, reference, when=when)]
+                    images = [enhanced_of(images, reference, contrast=contrast_of(stem))]
+                objects = images
+            if known_volumes(saved):
+                objects = [*objects, measures_of(common, images)]
         files |= dict(encoded(objects, Path(out) / stem))
         progress(done, len(paths), path.name)
     return files
 
 
-def _labels(
-    path: Path, saved: SavedFile, reference: Reference | None, when: datetime.datetime
-) -> list[Dataset]:
-    """A label map's objects, with the scan that it labels where no reference holds it."""
-    images, written = _labelled(path, saved, reference, when)
-    objects = [*written, segmentation_of(saved, images, reference, when=when)]
-    if known_volumes(saved):
-        objects.append(measures_of(saved, images, reference, when=when))
-    return objects
+def _labelled(path: Path, common: Common) -> tuple[list[Dataset], list[Dataset]]:
+    """The images that a label map is about, and those of them that are to be written too.
 
-
-def _labelled(
-    path: Path, saved: SavedFile, reference: Reference | None, when: datetime.datetime
-) -> tuple[list[Dataset], list[Dataset]]:
-    """The images that a label map is about, and those of them that are to be written too."""
-    if reference is not None:
-        headers = reference.headers
+    These are the scan that it labels, where no reference holds it.
+    """
+    saved = common.saved
+    if common.reference is not None:
+        headers = common.reference.headers
         if not _same_grid(saved, headers):
             raise OutputError(
                 f"{path.name} is not on the grid of the reference series: give the series that "
@@ -510,7 +484,7 @@ def _labelled(
             f"The scan that {path.name} labels ({sources[0] or 'not named'}) is not beside it: "
             "put it there, or give its DICOM series with --reference."
         )
-    images = series_of(_image(source), when=when)
+    images = series_of(_image(source), when=common.when)
     return images, images
 
 
