@@ -285,49 +285,7 @@ TruncationOption = Annotated[
         help="Truncation psi of random brains: 0 is the average brain, 1 the full variety."
     ),
 ]
-NoiseOption = Annotated[
-    str, typer.Option(help="Layer noise: fixed, none, or a seed for random noise.")
-]
-LabelOption = Annotated[
-    str | None,
-    typer.Option(
-        help="Labels of random brains, for a conditional model: values such as age=70,sex=F, or "
-        "the label's numbers, such as 0,1."
-    ),
-]
-ChannelOption = Annotated[int, described(Choices, "channel")]
 SeedsOption = Annotated[str | None, typer.Option(help="Random brains by seed, such as 0-3,7.")]
-NativeOption = Annotated[
-    bool,
-    typer.Option(
-        "--native",
-        help="Write in the projected scan's native space: its grid, orientation and intensities.",
-    ),
-]
-ScanOption = Annotated[
-    Path | None,
-    typer.Option(
-        help="Edit this scan itself, the one that was projected: its own detail moves along. Also "
-        "writes what changed, the map of movement and the edited reconstruction, in native space."
-    ),
-]
-DetailOption = Annotated[
-    float | None,
-    typer.Option(
-        min=0.0,
-        max=1.0,
-        help="How much of the scan's own detail is shown: 0 is the model's brain, 1 the edited "
-        "scan.",
-        show_default="1 with --scan or --detail-of, else 0",
-    ),
-]
-DetailOfOption = Annotated[
-    Path | None,
-    typer.Option(
-        help="Latent file of a projected scan; the brain gets its detail. The scan lies beside "
-        "it, or is given with --scan."
-    ),
-]
 ScansOption = Annotated[
     list[Path] | None,
     typer.Option(
@@ -336,9 +294,7 @@ ScansOption = Annotated[
     ),
 ]
 SkullOption = Annotated[str, described(Choices, "skull")]
-VolumeOption = Annotated[int | None, described(Choices, "volume")]
 SeriesOption = Annotated[str | None, described(Choices, "series")]
-OrientationOption = Annotated[str | None, described(Choices, "orientation")]
 JobsOption = Annotated[
     int,
     typer.Option("--jobs", "-j", min=1, help="Scans processed in parallel, 3 GB of memory each."),
@@ -635,10 +591,39 @@ class Written(Result):
 class Volumes(Written):
     """Options for writing volumes."""
 
-    native: NativeOption = False
-    scan: ScanOption = None
-    detail: DetailOption = None
-    detail_of: DetailOfOption = None
+    native: Annotated[
+        bool,
+        typer.Option(
+            "--native",
+            help="Write in the projected scan's native space: its grid, orientation and "
+            "intensities.",
+        ),
+    ] = False
+    scan: Annotated[
+        Path | None,
+        typer.Option(
+            help="Edit this scan itself, the one that was projected: its own detail moves along. "
+            "Also writes what changed, the map of movement and the edited reconstruction, in "
+            "native space."
+        ),
+    ] = None
+    detail: Annotated[
+        float | None,
+        typer.Option(
+            min=0.0,
+            max=1.0,
+            help="How much of the scan's own detail is shown: 0 is the model's brain, 1 the edited "
+            "scan.",
+            show_default="1 with --scan or --detail-of, else 0",
+        ),
+    ] = None
+    detail_of: Annotated[
+        Path | None,
+        typer.Option(
+            help="Latent file of a projected scan; the brain gets its detail. The scan lies beside "
+            "it, or is given with --scan."
+        ),
+    ] = None
 
 
 @dataclass(frozen=True)
@@ -646,7 +631,9 @@ class Drawn:
     """Options of random brains."""
 
     truncation: TruncationOption = TRUNCATION
-    noise: NoiseOption = "fixed"
+    noise: Annotated[
+        str, typer.Option(help="Layer noise: fixed, none, or a seed for random noise.")
+    ] = "fixed"
 
     def recipe(self) -> Recipe:
         """A recipe of these options, with a placeholder source."""
@@ -657,8 +644,14 @@ class Drawn:
 class LabelledOptions(Drawn):
     """Options of random brains with label and image channel."""
 
-    label: LabelOption = None
-    channel: ChannelOption = 0
+    label: Annotated[
+        str | None,
+        typer.Option(
+            help="Labels of random brains, for a conditional model: values such as age=70,sex=F, "
+            "or the label's numbers, such as 0,1."
+        ),
+    ] = None
+    channel: Annotated[int, described(Choices, "channel")] = 0
 
     def recipe(self) -> Recipe:
         """See `Drawn.recipe`."""
@@ -672,8 +665,8 @@ class ReadingOptions:
     network: NetworkOption = None
     device: DeviceOption = "auto"
     skull: SkullOption = Choices.skull
-    index: VolumeOption = None
+    index: Annotated[int | None, described(Choices, "volume")] = None
     series: SeriesOption = None
-    orientation: OrientationOption = None
+    orientation: Annotated[str | None, described(Choices, "orientation")] = None
     overwrite: OverwriteOption = False
     as_json: JsonOption = False

@@ -64,7 +64,6 @@ if TYPE_CHECKING:
 
 NEW_ONLY = "is for new runs, not --resume"
 STOPPED = "stopped before its end; continue with --resume"
-RunOption = Annotated[Path, typer.Option("--out", "-o", help="Folder of the run.")]
 
 
 def _likeness(figures: dict[str, float]) -> list[str]:
@@ -128,7 +127,7 @@ class Kind:
     files: ClassVar[tuple[str, ...]] = ()
     healthy: ClassVar[str] = "The loss should fall, fast at first, and more slowly to the end."
     data: DataArgument
-    out: RunOption
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the run.")]
     device: DeviceOption = "auto"
     resume: Annotated[
         bool, typer.Option("--resume", help="Continue from the last checkpoint of the run.")
