@@ -198,10 +198,12 @@ def painter_folder(painter_run, people, tmp_path_factory):
     """The same, exported."""
     from painted_phantoms import Reader
 
+    from stylegan3d.training.export import ModelTarget
     from stylegan3d.training.translation import export_translation
 
     folder = tmp_path_factory.mktemp("exported") / "paint-tiny"
-    export_translation(painter_run, people, Reader(), folder, notes={"limits": ["phantoms only"]})
+    notes = {"limits": ["phantoms only"]}
+    export_translation(painter_run, people, Reader(), ModelTarget(folder), notes=notes)
     return folder
 
 

@@ -24,6 +24,7 @@ from stylegan3d.segmentation.classes import (
 from stylegan3d.segmentation.inference import FOLDER, load_regions, load_segmenter
 from stylegan3d.segmentation.network import TissueNetwork, to_blocks, to_voxels
 from stylegan3d.training import segmentation
+from stylegan3d.training.export import ModelTarget
 from stylegan3d.training.options import SegmentationSettings
 from stylegan3d.training.run import CHECKPOINT, Run, load_run
 from stylegan3d.training.segmentation import (
@@ -46,7 +47,8 @@ def trained(brains, tmp_path_factory):
 @pytest.fixture(scope="module")
 def exported(trained, brains, tmp_path_factory):
     folder = tmp_path_factory.mktemp("exported") / "tissue-tiny"
-    export_segmentation(trained, brains, folder, notes={"limits": ["phantoms only"]})
+    notes = {"limits": ["phantoms only"]}
+    export_segmentation(trained, brains, ModelTarget(folder), notes=notes)
     return folder
 
 
@@ -134,7 +136,7 @@ def test_the_card_tells_what_was_measured(exported, brains):
 
 def test_a_network_is_not_replaced_unasked_and_damage_is_noticed(exported, trained, brains):
     with pytest.raises(OutputError, match="exists already"):
-        export_segmentation(trained, brains, exported)
+        export_segmentation(trained, brains, ModelTarget(exported))
     weights = exported / "model.safetensors"
     before = weights.read_bytes()
     try:
@@ -160,7 +162,7 @@ def test_an_export_that_was_killed_before_its_card_is_begun_anew(
 ):
     cut = Path(shutil.copytree(exported, tmp_path / "cut"))
     (cut / "card.json").unlink()
-    export_segmentation(trained, brains, cut)
+    export_segmentation(trained, brains, ModelTarget(cut))
     assert load_segmenter(cut).hash == load_segmenter(exported).hash
 
 
@@ -202,7 +204,7 @@ def test_regions_are_learned_each_side_by_itself_and_no_side_is_favoured(labelle
     run = train_segmentation(brains, tmp_path / "run", settings, start)
     with pytest.raises(ModelError, match="--scheme"):
         train_segmentation(load_labelled(*labelled), tmp_path / "run", resume=True)
-    export_segmentation(run, brains, tmp_path / "regions")
+    export_segmentation(run, brains, ModelTarget(tmp_path / "regions"))
     page = (tmp_path / "regions" / "README.md").read_text()
     assert "Parietal cortex, left" in page
     segmenter = load_regions(tmp_path / "regions", device="cpu")

@@ -14,6 +14,7 @@ from stylegan3d.base import ModelError, OutputError, StyleGAN3DError
 from stylegan3d.measures.similarity import similarity
 from stylegan3d.segmentation.classes import dice_scores
 from stylegan3d.storage.places import MODEL, bundled_models
+from stylegan3d.training.export import ModelTarget
 from stylegan3d.training.options import TranslationSettings
 from stylegan3d.training.run import CHECKPOINT, load_run
 from stylegan3d.training.translation import (
@@ -176,9 +177,10 @@ def test_an_exported_painter_paints_as_the_run_does(painter_folder, painter_run,
 
 def test_damaged_folders_are_told_from_sound_ones(painter_folder, painter_run, people, tmp_path):
     with pytest.raises(OutputError):
-        export_translation(painter_run, people, Reader(), painter_folder)
+        export_translation(painter_run, people, Reader(), ModelTarget(painter_folder))
+    to = ModelTarget(tmp_path / "x")
     with pytest.raises(StyleGAN3DError, match="an entry of the card"):
-        export_translation(painter_run, people, Reader(), tmp_path / "x", notes={"space": {}})
+        export_translation(painter_run, people, Reader(), to, notes={"space": {}})
     with pytest.raises(ModelError, match="no translation network at"):
         load_painter(tmp_path / "nowhere")
     card, weights = (

@@ -198,6 +198,13 @@ class Licensed(Kind):
         typer.Option("--licence", help="Licence of the weights.", show_default="the data's"),
     ] = None
 
+    @property
+    def to(self) -> ModelTarget:
+        """The folder of the export, and what its card says."""
+        from stylegan3d.training.export import ModelTarget
+
+        return ModelTarget(self.target, licence=self.licence, overwrite=self.overwrite)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Named(Licensed):
@@ -214,11 +221,8 @@ class Named(Licensed):
 
     @property
     def to(self) -> ModelTarget:
-        """The folder of the export, and what its card says."""
-        from stylegan3d.training.export import ModelTarget
-
-        name = self.name or self.target.name
-        return ModelTarget(self.target, name, self.licence, self.attribution, self.overwrite)
+        """See `Licensed.to`."""
+        return replace(super().to, name=self.name or "", attribution=self.attribution)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -259,14 +263,10 @@ class FromMaps(Licensed):
         ),
     ] = None
 
-    def exporting(self) -> Json:
-        """Arguments of the export."""
-        return {
-            "folder": self.export,
-            "licence": self.licence,
-            "notes": None if self.about is None else read_object(self.about),
-            "overwrite": self.overwrite,
-        }
+    @property
+    def notes(self) -> Json | None:
+        """Further entries of the card."""
+        return None if self.about is None else read_object(self.about)
 
 
 def verb_of(kind: type[Kind]) -> Callable[..., None]:
@@ -774,14 +774,14 @@ class TrainSegmentation(FromMaps):
         from stylegan3d.segmentation.inference import read_network
         from stylegan3d.training.segmentation import export_segmentation, train_segmentation
 
-        writing = self.exporting()
+        notes = self.notes
         start = None if self.init_from is None else read_network(self.init_from)
         if start is not None:
             settings = replace(settings, widths=start.widths)
         brains = self._brains(settings.scheme)
         return PreparedTraining(
             partial(train_segmentation, brains, self.out, settings, start),
-            lambda run, bar: export_segmentation(run, brains, **writing, progress=bar),
+            lambda run, bar: export_segmentation(run, brains, self.to, notes=notes, progress=bar),
             lambda figures: [
                 f"  {brains.training} training subjects",
                 *(f"  Dice of {name}: {value:.3f}" for name, value in figures.items()),
@@ -836,13 +836,15 @@ class TrainTranslation(FromMaps):
             train_translation,
         )
 
-        writing, segmenter = self.exporting(), load_segmenter(self.network)
+        notes, segmenter = self.notes, load_segmenter(self.network)
         with progress("Reading the tissues") as bar:
             people = load_painted(self.pack(), self.maps, segmenter, bar)
         count = len(people.pack.indices("train"))
         return PreparedTraining(
             partial(train_translation, people, self.out, settings=settings),
-            lambda run, bar: export_translation(run, people, segmenter, **writing, progress=bar),
+            lambda run, bar: export_translation(
+                run, people, segmenter, self.to, notes=notes, progress=bar
+            ),
             lambda figures: [
                 f"  {count} training subjects",
                 *(f"  {name} of held-out subjects: {v:.3f}" for name, v in figures.items()),

@@ -231,12 +231,13 @@ INTENDED_USE = (
 
 @dataclass(frozen=True)
 class ModelTarget:
-    """Where a new generator goes, and what its card says of the weights.
+    """Where a new model goes, and what its card says of the weights.
 
     Attributes
     ----------
     folder : Path
     name : str
+        By default the folder's.
     licence : str or None
         Licence of the weights; by default the licences of the training data, joined.
     attribution : str or None
@@ -246,10 +247,13 @@ class ModelTarget:
     """
 
     folder: Path
-    name: str
+    name: str = ""
     licence: str | None = None
     attribution: str | None = None
     overwrite: bool = False
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "name", self.name or self.folder.name)
 
     def check(self) -> None:
         """See `check_target`."""
@@ -510,10 +514,9 @@ def about(
     run: Run[Any],
     pack: Pack,
     rows: Sequence[int] | np.ndarray,
-    *,
     licence: str | None,
     intended_use: str,
-    training: Json,
+    **training: object,
 ) -> Json:
     """Entries of the card on the data and the training.
 
@@ -529,7 +532,7 @@ def about(
         Licence of the weights; those of the data by default.
     intended_use : str
         A sentence or two.
-    training : dict of str to object
+    training : object
         Further facts of the training.
     """
     data, people, licences = learned_from(pack, rows)

@@ -48,7 +48,7 @@ from stylegan3d.segmentation.inference import Segmenter, write_model
 from stylegan3d.segmentation.network import TissueNetwork, likeliest, padded, to_blocks
 from stylegan3d.storage.formats import label_map_of
 from stylegan3d.training.data import in_epoch, rotation
-from stylegan3d.training.export import about, noted, rounded
+from stylegan3d.training.export import ModelTarget, about, noted, rounded
 from stylegan3d.training.options import SegmentationSettings
 from stylegan3d.training.run import How, Run, TrainingTask, device_of, train
 
@@ -300,10 +300,7 @@ class LabelledBrains:
         """See `DescribedBrains.card`."""
         rows = self.rows[: self.training]
         space = {"voxel_mm": list(self.pack.space.voxel_size), "axes": "RAS"}
-        of_data = about(
-            run, self.pack, rows, licence=licence, intended_use=self.intended_use, training={}
-        )
-        return {"space": space} | of_data
+        return {"space": space} | about(run, self.pack, rows, licence, self.intended_use)
 
 
 def draw(
@@ -630,12 +627,9 @@ def train_segmentation(
 def export_segmentation(
     run: SegmentationRun,
     brains: DescribedBrains,
-    folder: Path,
+    to: ModelTarget,
     *,
-    name: str | None = None,
-    licence: str | None = None,
     notes: Json | None = None,
-    overwrite: bool = False,
     progress: Progress = SILENT,
 ) -> Segmenter:
     """Write the averaged network and its card, and measure the card's figures.
@@ -646,8 +640,8 @@ def export_segmentation(
         The run; the weights are rounded to float16 before anything is measured.
     brains : DescribedBrains
         What it learned from and is validated on.
-    licence : str or None
-        Licence of the weights; those of the labelled data by default.
+    to : ModelTarget
+        The folder, and what its card says.
     notes : dict of str to object or None
         Further entries of the card, such as "labels" (where they come from) and "limits".
 
@@ -656,13 +650,13 @@ def export_segmentation(
     StyleGAN3DError
         If an entry of `notes` is one the program writes itself.
     OutputError
-        If the folder holds such files and `overwrite` is false, or cannot be written.
+        If the folder holds such files that are not to be replaced, or cannot be written.
     """
     network = rounded(run)
-    card: Json = {"name": name or folder.name, "version": "0.1"} | brains.card(run, licence)
+    card: Json = {"name": to.name, "version": "0.1"} | brains.card(run, to.licence)
     segmenter = Segmenter(network, card, "", run.device, brains.scheme)
     card |= brains.measured(segmenter, progress)
-    write_model(folder, network, noted(card, notes), brains.scheme, overwrite=overwrite)
+    write_model(to.folder, network, noted(card, notes), brains.scheme, overwrite=to.overwrite)
     return segmenter
 
 

@@ -33,7 +33,7 @@ from stylegan3d.segmentation.inference import Segmenter
 from stylegan3d.storage.formats import label_map_of
 from stylegan3d.training.autoencoder import Place, crop_around, mean_ssim
 from stylegan3d.training.data import in_epoch
-from stylegan3d.training.export import about, noted, rounded
+from stylegan3d.training.export import ModelTarget, about, noted, rounded
 from stylegan3d.training.options import TranslationSettings
 from stylegan3d.training.run import How, Run, TrainingTask, train
 from stylegan3d.training.segmentation import check_both, read_map
@@ -410,12 +410,9 @@ def export_translation(
     run: TranslationRun,
     people: PaintedPeople,
     segmenter: Segmenter,
-    folder: Path,
+    to: ModelTarget,
     *,
-    name: str | None = None,
-    licence: str | None = None,
     notes: Json | None = None,
-    overwrite: bool = False,
     progress: Progress = SILENT,
 ) -> Painter:
     """Write the averaged network and its card, and measure the card's figures.
@@ -428,8 +425,8 @@ def export_translation(
         What it learned from and is measured on.
     segmenter : Segmenter
         Segments the generated brains.
-    licence : str or None
-        Licence of the weights; those of the data by default.
+    to : ModelTarget
+        The folder, and what its card says.
     notes : dict of str to object or None
         Further entries of the card, such as "labels" (where they come from) and "limits".
 
@@ -438,17 +435,25 @@ def export_translation(
     StyleGAN3DError
         If an entry of `notes` is one the program writes itself.
     OutputError
-        If the folder holds such files and `overwrite` is false, or cannot be written.
+        If the folder holds such files that are not to be replaced, or cannot be written.
     """
-    network = rounded(run)
-    card: Json = {"name": name or folder.name, "version": "0.1"}
-    card |= _grid_and_contrast(people) | _about(run, people, licence)
+    network, pack = rounded(run), people.pack
+    card: Json = {"name": to.name, "version": "0.1"} | _grid_and_contrast(people)
+    card |= about(
+        run,
+        pack,
+        pack.indices("train"),
+        to.licence,
+        INTENDED_USE,
+        with_label_maps=len(people.labelled("train")),
+        seconds=round(run.seconds),
+        torch=torch.__version__,
+    )
     painter = Painter(network, card, "", run.device)
     card["validation"] = evaluate(painter, people, segmenter, progress)
     card["validation"]["reads_tissues"] = {"name": segmenter.name, "sha256": segmenter.hash}
-    card = noted(card, notes)
-    picture = montage(painter, people)
-    write_model(folder, network, card, picture, overwrite=overwrite)
+    card, picture = noted(card, notes), montage(painter, people)
+    write_model(to.folder, network, card, picture, overwrite=to.overwrite)
     return painter
 
 
@@ -487,15 +492,3 @@ def _grid_and_contrast(people: PaintedPeople) -> Json:
         },
         "regions": people.regions.to_list(),
     }
-
-
-def _about(run: TranslationRun, people: PaintedPeople, licence: str | None) -> Json:
-    training = {
-        "with_label_maps": len(people.labelled("train")),
-        "seconds": round(run.seconds),
-        "torch": torch.__version__,
-    }
-    rows = people.pack.indices("train")
-    return about(
-        run, people.pack, rows, licence=licence, intended_use=INTENDED_USE, training=training
-    )
