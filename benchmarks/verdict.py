@@ -417,7 +417,7 @@ def known() -> None:
     pack = load_pack(args.pack)
     generator = stylegan3d.load(args.model, device="cpu")
     ruler = Ruler(generator)
-    entry = calibrate(generator, pack).entry
+    entry, _ = calibrate(generator, pack)
     volumes = [unit(np.array(pack.volumes[i])) for i in pack.indices("validation")]
     people = left_out_scores([[ruler.measure(v, v > FOREGROUND).signs] for v in volumes])
     print(

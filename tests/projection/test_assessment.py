@@ -52,11 +52,11 @@ def pack(generator, tmp_path_factory):
 @pytest.fixture(scope="module")
 def calibrated(generator, pack, tmp_path_factory):
     generator.__dict__["template"] = pack.template
-    calibration = calibrate(generator, pack)
+    entry, maps = calibrate(generator, pack)
     folder = tmp_path_factory.mktemp("model")
-    (folder / FILE).write_bytes(calibration.maps)
+    (folder / FILE).write_bytes(maps)
     generator.folder = folder
-    generator.card = {**generator.card, "trust": calibration.entry}
+    generator.card = {**generator.card, "trust": entry}
     return generator
 
 
@@ -65,7 +65,7 @@ def trust_of(generator, volume, made):
     w = generator.w_avg.expand(generator.num_layers, -1)
     mask = volume > 0.05
     average = generator.template
-    return assess(prior, w, made, average, volume, mask, generator=generator).assessment
+    return assess(prior, w, made, average, volume, mask, generator=generator)[0]
 
 
 def test_people_are_told_from_what_is_made_of_them(calibrated, pack):
@@ -180,7 +180,7 @@ def test_the_latent_has_a_percentile_where_there_is_an_encoder(generator, pack):
         return average + 5 * volume.mean() * (1 + average)
 
     seen.encoder = encoder
-    entry = calibrate(seen, pack).entry
+    entry, _ = calibrate(seen, pack)
     seen.card = {"trust": {key: value for key, value in entry.items() if key != "residual"}}
     quantiles = seen.card["trust"]["latent_distance"]
     assert quantiles == sorted(quantiles)

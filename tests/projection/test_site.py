@@ -26,10 +26,10 @@ def generator(tmp_path_factory):
     folder = tmp_path_factory.mktemp("model")
     pack = write_people(folder / "people", generator.space, count=36)
     generator.__dict__["template"] = pack.template
-    calibration = calibrate(generator, pack)
-    (folder / FILE).write_bytes(calibration.maps)
+    entry, maps = calibrate(generator, pack)
+    (folder / FILE).write_bytes(maps)
     generator.folder = folder
-    generator.card = {**generator.card, "trust": calibration.entry}
+    generator.card = {**generator.card, "trust": entry}
     return generator
 
 

@@ -109,12 +109,9 @@ def calibrate_model(
     if not dry_run:
         check_page(generator)
     with common.progress("Calibrating") as report:
-        calibration = calibrate(generator, pack, progress=report)
-    entry = calibration.entry
+        entry, maps = calibrate(generator, pack, progress=report)
     if not dry_run:
-        add_to_card(
-            generator.needed_folder(), {"trust": entry}, card_text, {FILE: calibration.maps}
-        )
+        add_to_card(generator.needed_folder(), {"trust": entry}, card_text, {FILE: maps})
     check = entry["check"]
     lines = [
         f"{entry['people']} subjects; close up to a strangeness of {entry['close']:.2f}, outside "
@@ -349,19 +346,21 @@ def info(
 def _describe(path: Path | None, frame: str | None) -> Json:
     from stylegan3d.storage.encoding import kind_of
 
-    saved = path is not None and path.name.endswith((".json", ".nii.gz"))
-    if path is not None and saved and not path.name.endswith(".json"):
+    if path is None:
+        return _describe_model(common.open_model(path, frame))
+    if path.name.endswith(".nii.gz"):
         from stylegan3d.scans.checks import check_there
 
         check_there(path)
-    if path is not None and saved and path.name != "card.json" and not _is_raw(path):
+    saved = path.name.endswith((".json", ".nii.gz")) and path.name != "card.json"
+    if saved and not _is_raw(path):
         return _describe_recipe(path)
-    if path is not None and is_scan(path) and not (path / "card.json").is_file():
+    if is_scan(path) and not (path / "card.json").is_file():
         return _describe_scan(path)
-    kind = kind_of(path) if path is not None else None
-    if path is not None and kind == "latent":
+    kind = kind_of(path)
+    if kind == "latent":
         return _describe_latent(path)
-    if path is not None and kind == "directions":
+    if kind == "directions":
         return _describe_directions(path)
     return _describe_model(common.open_model(path, frame))
 

@@ -16,7 +16,7 @@ import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Literal, TypeVar, cast
 
 import numpy as np
 import torch
@@ -340,7 +340,7 @@ class Generator(Shown):
 
     @answering
     def tuned(self, delta: Delta) -> Generator:
-        """The generator with the tuning of a projection applied; see `tuned`.
+        """The generator with the tuning of a projection applied; all other tensors are shared.
 
         Hash and name stay the same: latents, directions and labels remain valid.
 
@@ -350,11 +350,19 @@ class Generator(Shown):
             If the delta belongs to another generator.
         """
         delta.check(self)
-        return self._sharing(tuned(network_of(self), delta), self.space, self.card)
+        network = network_of(self)
+        state = tunable(network)
+        changed = {
+            name: state[name].detach() + torch.from_numpy(values.astype(np.float32)).to(state[name])
+            for name, values in delta.tensors.items()
+        }
+        return self._sharing(with_state(network, changed), self.space, self.card)
 
     def tunable_shapes(self) -> dict[str, tuple[int, ...]]:
         """Shapes of the tensors that tuning may change, by name; empty if it cannot be tuned."""
-        return tunable_shapes(self.synthesis)
+        if not isinstance(self.synthesis, LeveledSynthesis):
+            return {}
+        return {k: tuple(v.shape) for k, v in tunable(self.synthesis).items()}
 
     def rows_of(self, name: str) -> range:
         """The rows of w that control a tensor's layer, see `rows_of`."""
@@ -596,23 +604,6 @@ def network_of(generator: HasSynthesis) -> LeveledSynthesis:
     return generator.synthesis
 
 
-def tuned(synthesis: LeveledSynthesis, delta: Delta) -> LeveledSynthesis:
-    """`synthesis` with a delta applied; all other tensors are shared."""
-    state = tunable(synthesis)
-    changed = {
-        name: state[name].detach() + torch.from_numpy(values.astype(np.float32)).to(state[name])
-        for name, values in delta.tensors.items()
-    }
-    return with_state(synthesis, changed)
-
-
-def tunable_shapes(synthesis: object) -> dict[str, tuple[int, ...]]:
-    """Shapes of the tensors that a delta may change, by name; empty if it cannot be tuned."""
-    if not isinstance(synthesis, LeveledSynthesis):
-        return {}
-    return {k: tuple(v.shape) for k, v in tunable(synthesis).items()}
-
-
 def tunable(synthesis: nn.Module) -> dict[str, Tensor]:
     """Tensors that a delta may change: parameters and stored noise maps, by name."""
     noise = {k: v for k, v in synthesis.named_buffers() if k.endswith((NOISE, OPENED))}
@@ -637,13 +628,14 @@ def rows_of(name: str, config: GeneratorConfig) -> range:
     return range(max(2 * last - 1, 0), 2 * last + 2)
 
 
-def with_state(module: LeveledSynthesis, changed: Mapping[str, Tensor]) -> LeveledSynthesis:
-    """A network with these tensors replaced and all others shared."""
-    return _copy(module, changed)  # type: ignore[return-value]
+M = TypeVar("M", bound=nn.Module)
 
 
-def _copy(module: nn.Module, changed: Mapping[str, Tensor]) -> nn.Module:
-    """Copy only the modules that contain a changed tensor."""
+def with_state(module: M, changed: Mapping[str, Tensor]) -> M:
+    """A network with these tensors replaced and all others shared.
+
+    Only the modules that contain a changed tensor are copied.
+    """
     new: Any = copy.copy(module)
     new._parameters, new._buffers = dict(module._parameters), dict(module._buffers)
     new._modules = dict(module._modules)
@@ -660,7 +652,7 @@ def _copy(module: nn.Module, changed: Mapping[str, Tensor]) -> nn.Module:
     for child, inner in below.items():
         original = new._modules[child]
         assert original is not None
-        new._modules[child] = _copy(original, inner)
+        new._modules[child] = with_state(original, inner)
     if hasattr(new, "_prepared"):
         new._prepared = None  # of the other weight
     return new

@@ -166,6 +166,11 @@ EMBEDDING = 64
 FREQUENCIES = 16
 
 
+def embedding_of(numbers: int, width: int) -> nn.Sequential:
+    """Two dense layers that make a vector of so many numbers, such as a time's frequencies."""
+    return nn.Sequential(nn.Linear(numbers, width), nn.SiLU(), nn.Linear(width, width), nn.SiLU())
+
+
 class FlowBlock(nn.Module):
     """A residual block of two 3x3x3 convolutions; the time modulates the features in between."""
 
@@ -202,12 +207,7 @@ class BandUNet(nn.Module):
         super().__init__()
         self.channels = channels
         a, b, c = channels
-        self.embedding = nn.Sequential(
-            nn.Linear(2 * FREQUENCIES, EMBEDDING),
-            nn.SiLU(),
-            nn.Linear(EMBEDDING, EMBEDDING),
-            nn.SiLU(),
-        )
+        self.embedding = embedding_of(2 * FREQUENCIES, EMBEDDING)
         self.stem = nn.Conv3d(inputs, a, 3, padding=1)
         self.down = nn.ModuleList([FlowBlock(a, a), FlowBlock(b, b), FlowBlock(c, c)])
         self.halve = nn.ModuleList([FlowBlock(a, b, stride=2), FlowBlock(b, c, stride=2)])

@@ -24,6 +24,7 @@ from stylegan3d.base import ModelError, current_effort
 from stylegan3d.devices import measured_dtype
 from stylegan3d.networks.autoencoder import Convolution
 from stylegan3d.networks.config import Config
+from stylegan3d.networks.flow import embedding_of
 from stylegan3d.networks.memo import Check
 from stylegan3d.networks.resampling import conv3d
 
@@ -124,12 +125,7 @@ class Correction(nn.Module):
         super().__init__()
         a, b = config.channels
         c, *grid = config.latent
-        self.embedding = nn.Sequential(
-            nn.Linear(2 * FREQUENCIES, EMBEDDING),
-            nn.SiLU(),
-            nn.Linear(EMBEDDING, EMBEDDING),
-            nn.SiLU(),
-        )
+        self.embedding = embedding_of(2 * FREQUENCIES, EMBEDDING)
         self.stem = Convolution(2 * c, a)
         # Brains are aligned: every place has its own meaning.
         self.places = nn.Parameter(torch.zeros(1, a, *grid))

@@ -623,14 +623,6 @@ def residuals_by_region(
     return found
 
 
-@dataclass(frozen=True, eq=False)
-class Assessed:
-    """The assessment of a projection, and the residual z (X, Y, Z) of its scan; None if unknown."""
-
-    assessment: Assessment
-    z: np.ndarray | None
-
-
 def assess(
     prior: LatentPrior,
     w: Tensor,
@@ -644,8 +636,8 @@ def assess(
     is_complete: bool = True,
     without_noise: np.ndarray | None = None,
     of_scan: Sequence[Doubt] = (),
-) -> Assessed:
-    """Assess a projection.
+) -> tuple[Assessment, np.ndarray | None]:
+    """Assess a projection; and the residual z (X, Y, Z) of its scan, None if unknown.
 
     Parameters
     ----------
@@ -718,7 +710,7 @@ def assess(
         **own,
         "doubts": doubts,
     }
-    return Assessed(assessment, z)
+    return assessment, z
 
 
 def judge_scan(

@@ -66,16 +66,10 @@ ALIKE_SHARE = 0.95
 FOREGROUND = 0.05
 
 
-@dataclass(frozen=True, eq=False)
-class Calibration:
-    """The entry "trust" of a model's card, and the file of the maps that it names."""
-
-    entry: Json
-    maps: bytes
-
-
-def calibrate(generator: Generator, pack: Pack, *, progress: Progress = SILENT) -> Calibration:
-    """The entry "trust" of a model's card, and the maps of the usual residual.
+def calibrate(
+    generator: Generator, pack: Pack, *, progress: Progress = SILENT
+) -> tuple[Json, bytes]:
+    """The entry "trust" of a model's card, and the file of the maps that it names.
 
     Parameters
     ----------
@@ -89,7 +83,7 @@ def calibrate(generator: Generator, pack: Pack, *, progress: Progress = SILENT) 
 
     Returns
     -------
-    Calibration
+    tuple of dict and bytes
         The entry has "signs" and "regions" (each with "middle" and "spread"), "scanner" and
         "quantities" ("middle", "below", "above"), "latent_distance" (quantiles from 0 to 100 %),
         "close" and "outside" (thresholds of the strangeness), "least_ssim", "residual" (hash of the
@@ -146,7 +140,7 @@ def calibrate(generator: Generator, pack: Pack, *, progress: Progress = SILENT) 
             "median_strangeness": {k: _rounded(np.median(v)) for k, v in scores.items()},
         },
     }
-    return Calibration(entry, maps)
+    return entry, maps
 
 
 @dataclass(frozen=True, eq=False)

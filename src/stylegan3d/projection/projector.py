@@ -399,7 +399,7 @@ def project(
     mean_brain = problem.mean_brain()
     seen_made, seen_mean = problem.simulate(made), problem.simulate(mean_brain)
     known = seen.known(mask)
-    assessed = assess(
+    assessment, residual_z = assess(
         problem.prior,
         w,
         seen_made,
@@ -420,7 +420,7 @@ def project(
     return ProjectionResult(
         w,
         made,
-        assessed.assessment,
+        assessment,
         run.history,
         run.finished,
         run.seconds,
@@ -428,7 +428,7 @@ def project(
         delta,
         generator,
         placed,
-        assessed.z,
+        residual_z,
     )
 
 

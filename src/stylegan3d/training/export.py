@@ -418,10 +418,9 @@ def finish(
     card["quality"] = measure(generator, pack)
     card["directions"] = list(directions.checks)
     if len(pack.indices("validation")) >= LEAST_PEOPLE:
-        calibration = calibrate_trust(generator, pack)
-        card["trust"] = calibration.entry
+        card["trust"], maps = calibrate_trust(generator, pack)
         extra[RESIDUAL] = out / RESIDUAL
-        atomic_write_bytes(out / RESIDUAL, calibration.maps, overwrite=True)
+        atomic_write_bytes(out / RESIDUAL, maps, overwrite=True)
     extra[DIRECTIONS] = out / DIRECTIONS
     atomic_write_text(out / PAGE, card_text(card), overwrite=True)
     card = begun | card if labels_follow else card
