@@ -59,8 +59,6 @@ class AutoencoderTask(TrainingTask[Autoencoder, Pack]):
     shape: AutoencoderConfig
     settings: AutoencoderSettings
     kind = "vae"
-    options = AutoencoderSettings
-    shapes = AutoencoderConfig
     batch_of = "people"
 
     def network(self) -> Autoencoder:
@@ -397,8 +395,6 @@ class EncoderTask(TrainingTask[Encoder, EncoderData]):
     settings: EncoderSettings
     model: str
     kind = "encoder"
-    options = EncoderSettings
-    shapes = EncoderConfig
     kept = ("model",)
 
     def network(self) -> Encoder:

@@ -207,8 +207,6 @@ class DiffusionTask(TrainingTask[LatentDiffusion, Latents]):
     settings: DiffusionSettings
     stage: str
     kind = "diffusion"
-    options = DiffusionSettings
-    shapes = DiffusionConfig
     kept = ("stage",)
     batch_of = "people"
 

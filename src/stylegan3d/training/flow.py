@@ -24,6 +24,7 @@ import json
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Self, Unpack, cast
 
@@ -423,7 +424,6 @@ class FlowTask(TrainingTask[Flow, Cubes]):
     begun_with: Json = field(default_factory=dict)
     state: dict[str, Tensor] | None = None
     kind = "flow"
-    options = FlowSettings
     fused = False
     batch_of = "cubes"
     kept = ("grid", "begun_with")
@@ -582,10 +582,7 @@ def train_flow(
     how : Unpack
         See `stylegan3d.training.run.train`, also for what is raised.
     """
-
-    def begin() -> FlowTask:
-        return FlowTask.of(pairs, settings or FlowSettings(), start)
-
+    begin = partial(FlowTask.of, pairs, settings or FlowSettings(), start)
     return train(FlowTask, begin, pairs, folder, **how)
 
 

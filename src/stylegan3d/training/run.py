@@ -18,7 +18,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar, Generic, Self, TypedDict, TypeVar, Unpack
+from typing import Any, ClassVar, Generic, Self, TypedDict, TypeVar, Unpack, get_type_hints
 
 import torch
 from torch import Tensor, nn
@@ -180,7 +180,8 @@ class TrainingTask(ABC, Generic[N, D]):
     kind : str
         Name of the kind on the command line.
     settings : TrainingSettings
-        Settings of the run.
+        Settings of the run; like `shape`, that of the network if it has one, of the class by which
+        a kind annotates it.
     averaged : tuple of str
         Networks whose averaged weights are kept.
     batch_of, singly : str, bool
@@ -195,9 +196,6 @@ class TrainingTask(ABC, Generic[N, D]):
     clip: ClassVar[float] = 1.0
     betas: ClassVar[tuple[float, float]] = (0.9, 0.99)
     fused: ClassVar[bool] = True
-    #: Classes of the settings and, if the network has one, of its shape.
-    options: ClassVar[type[TrainingSettings]] = RunSettings
-    shapes: ClassVar[Any] = None
     #: What else of it a checkpoint holds, by name.
     kept: ClassVar[tuple[str, ...]] = ()
     averaged: ClassVar[tuple[str, ...]] = (NETWORK,)
@@ -300,16 +298,18 @@ class TrainingTask(ABC, Generic[N, D]):
 
     def to_dict(self) -> Json:
         """Entries for a checkpoint: the settings and, of networks that have one, the shape."""
-        shape = {} if self.shapes is None else {"shape": vars(self)["shape"].to_dict()}
+        shape = {"shape": vars(self)["shape"].to_dict()} if "shape" in vars(self) else {}
         kept = {name: getattr(self, name) for name in self.kept}
         return shape | kept | {"config": asdict(self.settings)}
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Self:
         """Inverse of `to_dict`."""
-        shape = {} if cls.shapes is None else {"shape": cls.shapes.from_dict(data["shape"])}
-        kept = {name: data[name] for name in cls.kept if name in data}
-        return cls(**(shape | kept | {"settings": cls.options.from_dict(data["config"])}))
+        classes = get_type_hints(cls)
+        parts = {"settings": classes["settings"].from_dict(data["config"])}
+        if "shape" in classes:
+            parts["shape"] = classes["shape"].from_dict(data["shape"])
+        return cls(**parts, **{name: data[name] for name in cls.kept if name in data})
 
 
 class Run(Generic[R]):

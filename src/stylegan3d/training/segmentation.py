@@ -14,6 +14,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Protocol, Unpack
 
@@ -474,7 +475,6 @@ class SegmentationTask(TrainingTask[TissueNetwork, TrainingBrains]):
     settings: SegmentationSettings
     begin_with: TissueNetwork | None = None
     kind = "segmentation"
-    options = SegmentationSettings
     clip = 5.0
     betas = (0.9, 0.999)
     fused = False
@@ -617,10 +617,7 @@ def train_segmentation(
     how : Unpack
         See `stylegan3d.training.run.train`, also for what is raised.
     """
-
-    def begin() -> SegmentationTask:
-        return SegmentationTask(settings or SegmentationSettings(), begin_with)
-
+    begin = partial(SegmentationTask, settings or SegmentationSettings(), begin_with)
     return train(SegmentationTask, begin, brains, folder, **how)
 
 

@@ -161,7 +161,6 @@ class StyleGANTask(TrainingTask[SynthesisNetwork, Subjects]):
     labels: list[Json]
     teacher: str = ""
     kind = "stylegan"
-    options = StyleGANSettings
     kept = ("labels", "teacher")
     averaged = ("mapping", "synthesis")
 

@@ -214,8 +214,6 @@ class TranslationTask(TrainingTask[TranslationNetwork, PaintedPeople]):
     shape: TranslationConfig
     settings: TranslationSettings
     kind = "translation"
-    options = TranslationSettings
-    shapes = TranslationConfig
     batch_of = "people"
 
     def __post_init__(self) -> None:
