@@ -159,9 +159,7 @@ class Ladder:
             "spread": spread,
         }
         found = {
-            name: float(
-                compare_with_halves(measure, made, self.features, repeats=20).synthetic.mean()
-            )
+            name: compare_with_halves(measure, made, self.features, repeats=20)["synthetic"]
             for name, measure in measures.items()
         }
         return found | {"twins": collapse(made, self.features, 1.0, 1.0)["twins_share"]}

@@ -65,7 +65,7 @@ def test_random_halves_hold_the_distance_of_the_whole() -> None:
     for i in range(60):
         rng = np.random.default_rng(i)
         made, real = rng.normal(0.4, 1, (60, 3)), rng.normal(0, 1, (44, 3))
-        part = compare_with_halves(kernel_distance, made, real, repeats=30).to_dict()
+        part = compare_with_halves(kernel_distance, made, real, repeats=30)
         found.append(part["synthetic_interval"])
         means.append(part["synthetic"])
     assert share_that_hold(found, float(np.mean(means))) > 0.85
@@ -77,7 +77,7 @@ def test_two_seeds_agree_within_their_intervals_and_damage_does_not() -> None:
 
     def run(seed: int, mean: float) -> dict:
         made = np.random.default_rng(seed).normal(mean, 1, (100, 6))
-        return compare_with_halves(frechet_distance, made, real, seed=seed).to_dict()
+        return compare_with_halves(frechet_distance, made, real, seed=seed)
 
     one, other, damaged = run(1, 0.3), run(2, 0.3), run(3, 1.2)
     low, high = one["synthetic_interval"]

@@ -40,7 +40,7 @@ def tissue_volumes(material: Material) -> Json:
         "real_mean", "real_sd"; "shift", the difference of the means in standard deviations of the
         subjects, and "spread", the ratio of the standard deviations, each with a 95 % "_interval"
         (bootstrap over brains); "distance", the Wasserstein distance over the subjects' standard
-        deviation, in the form of `Comparison.to_dict`, compared with halves of the subjects.
+        deviation, in the form of `compare_with_halves`, compared with halves of the subjects.
         "mean_distance" : mean of these distances over the volumes, in the same form. Only
         "left_out", a sentence, on a grid the network does not support. "values" : for each of
         `MEASURES` those of every "synthetic" and "real" brain. "unsegmentable" : of "synthetic"
@@ -111,7 +111,7 @@ def _compare(made: np.ndarray, people: np.ndarray, drawn: dict[str, int]) -> Jso
     }
     for name, figure in (("shift", shift), ("spread", spread)):
         found |= estimated(name, figure, made, people, draws=DRAWS, seed=drawn["seed"])
-    found["distance"] = compare_with_halves(distance, made, people, **drawn).to_dict()
+    found["distance"] = compare_with_halves(distance, made, people, **drawn)
     return found
 
 
@@ -127,7 +127,7 @@ def _mean_distance(
         pairs = zip(x.T, y.T, sd, strict=True)
         return float(np.mean([scaled_distance(*pair) for pair in pairs]))
 
-    return compare_with_halves(distance, a, b, **drawn).to_dict()
+    return compare_with_halves(distance, a, b, **drawn)
 
 
 class SegmentationLimits(Limits):

@@ -209,10 +209,9 @@ def fidelity(material: Material) -> Json:
     result: Json = {"network": f"encoder of deepbet's LinkNet3d at {FEATURE_MM:g} mm"}
     measures = {"fid": frechet_distance, "fid_diagonal": diagonal_distance, "kid": kernel_distance}
     for name, measure in measures.items():
-        halves = compare_with_halves(measure, synthetic, real, **drawn)
+        result[name] = compare_with_halves(measure, synthetic, real, **drawn)
         held_out = compare_with_validation(measure, synthetic, real[:known], real[known:], **drawn)
-        result[name] = halves.to_dict()
-        result[f"{name}_validation"] = held_out.to_dict()
+        result[f"{name}_validation"] = held_out
     # Unbiased at any size: all random brains are used at once.
     value, interval = discrepancy_interval(synthetic, real[known:])
     figure = result["kid_validation"]
@@ -331,7 +330,7 @@ def _spreads(kind: str, material: Material, made: np.ndarray, real: np.ndarray) 
     drawn = {"repeats": material.settings.repeats, "seed": material.settings.seed}
     measures: dict[str, Measure] = {"spread": spread, "dimensions": dimensions}
     return {
-        f"{kind}_{name}": compare_with_halves(measure, made, real, **drawn).to_dict()
+        f"{kind}_{name}": compare_with_halves(measure, made, real, **drawn)
         for name, measure in measures.items()
     }
 
@@ -356,7 +355,7 @@ def _shares(material: Material, measures: dict[str, Measure]) -> Json:
     drawn = {"repeats": material.settings.repeats, "seed": material.settings.seed}
     found = {}
     for name, measure in measures.items():
-        found[name] = compare_with_halves(measure, synthetic, real, **drawn).to_dict()
+        found[name] = compare_with_halves(measure, synthetic, real, **drawn)
         low, high = found[name]["synthetic_interval"]
         if name != "density":  # has no upper bound
             found[name]["synthetic_interval"] = (max(low, 0.0), min(high, 1.0))

@@ -17,7 +17,6 @@ The method depends on the figure:
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from scipy.stats import binomtest
@@ -158,41 +157,26 @@ REPEATS = 50
 Measure = Callable[[np.ndarray, np.ndarray], float]
 
 
-@dataclass
-class Comparison:
-    """A figure between synthetic and real brains, and the same between real brains.
+def _compared(figures: Sequence[tuple[float, float]], n: int) -> Json:
+    """A figure between synthetic and real brains and the same between real ones, of each repeat.
 
-    Attributes
-    ----------
-    synthetic, real : ndarray, shape (repeats,)
-        Values of each repeat.
-    n : int
-        Volumes on each side.
+    Means, their ratio, and intervals: "synthetic_interval" is the 95 % confidence interval of
+    "synthetic", "ratio_interval" the same divided by the mean of real to real. "real_interval"
+    contains 95 % of the comparisons between real subjects, the values expected without any
+    synthetic brains. "n" is the number of volumes on each side.
     """
-
-    synthetic: np.ndarray
-    real: np.ndarray
-    n: int
-
-    def to_dict(self) -> Json:
-        """Means, their ratio, and intervals.
-
-        "synthetic_interval" is the 95 % confidence interval of "synthetic", "ratio_interval" the
-        same divided by the mean of real to real. "real_interval" contains 95 % of the comparisons
-        between real subjects, the values expected without any synthetic brains.
-        """
-        synthetic, real = float(self.synthetic.mean()), float(self.real.mean())
-        return {
-            **beside_real(synthetic, halves_interval(self.synthetic), real),
-            "synthetic_sd": float(self.synthetic.std()),
-            "real": real,
-            "real_interval": quantiles(self.real),
-            "real_sd": float(self.real.std()),
-            "real_q05": float(np.quantile(self.real, 0.05)),
-            "real_q95": float(np.quantile(self.real, 0.95)),
-            "n": self.n,
-            "repeats": len(self.real),
-        }
+    made, real = np.array(figures).T
+    return {
+        **beside_real(float(made.mean()), halves_interval(made), float(real.mean())),
+        "synthetic_sd": float(made.std()),
+        "real": float(real.mean()),
+        "real_interval": quantiles(real),
+        "real_sd": float(real.std()),
+        "real_q05": float(np.quantile(real, 0.05)),
+        "real_q95": float(np.quantile(real, 0.95)),
+        "n": n,
+        "repeats": len(real),
+    }
 
 
 def side_by_side(made: tuple[float, Interval], real: tuple[float, Interval]) -> Json:
@@ -218,7 +202,7 @@ def compare_with_halves(
     *,
     repeats: int = REPEATS,
     seed: int = 0,
-) -> Comparison:
+) -> Json:
     """Compare synthetic with real and real with real at equal n, over random halves of both sets.
 
     Each repeat takes a random half of the synthetic brains and splits the real subjects in two.
@@ -241,8 +225,7 @@ def compare_with_halves(
         drawn = rng.permutation(len(synthetic))[: len(synthetic) // 2]
         figures.append((_mean(measure, _groups(synthetic[drawn], n), half),
                         _mean(measure, other, half)))  # fmt: skip
-    values = np.array(figures)
-    return Comparison(values[:, 0], values[:, 1], n)
+    return _compared(figures, n)
 
 
 def group_size(synthetic: int, real: int) -> int:
@@ -264,7 +247,7 @@ def compare_with_validation(
     *,
     repeats: int = REPEATS,
     seed: int = 0,
-) -> Comparison:
+) -> Json:
     """Compare synthetic brains and training subjects with validation subjects, at their number.
 
     The generator has not seen the validation subjects, so memorisation does not help. The interval
@@ -283,8 +266,7 @@ def compare_with_validation(
         people = rng.permutation(len(training))[: len(training) // 2]
         figures.append((_mean(measure, _groups(synthetic[drawn], n), target),
                         _mean(measure, _groups(training[people], n), target)))  # fmt: skip
-    values = np.array(figures)
-    return Comparison(values[:, 0], values[:, 1], n)
+    return _compared(figures, n)
 
 
 def _groups(rows: np.ndarray, n: int) -> list[np.ndarray]:
