@@ -386,6 +386,12 @@ def _readings(
     return readings
 
 
+def rows_alike(latents: Any) -> np.ndarray:
+    """float64 `(n, w_dim)`: mean over layers of `(n, num_layers, w_dim)`, or `(n, w_dim)` as is."""
+    w = np.asarray(latents, dtype=np.float64)
+    return w.mean(axis=1) if w.ndim == 3 else w
+
+
 #: Attributes that may move the contour: it is the size of the head, and differs between the sexes.
 MOVING = frozenset({HEAD_SIZE, SEX})
 #: Subjects about whom the contour is looked at.
@@ -446,8 +452,7 @@ def attribute_directions(
     ----------
     Shen et al. 2020, arXiv:1907.10786; Haufe et al. 2014, doi:10.1016/j.neuroimage.2013.10.067.
     """
-    w = np.asarray(latents, dtype=np.float64)
-    w = w.mean(axis=1) if w.ndim == 3 else w
+    w = rows_alike(latents)
     held_out = np.asarray(held_out, dtype=bool)
     wanted = tuple(attributes) if wanted is None else tuple(wanted)
     place = group_numbers(groups, ~held_out)
@@ -593,7 +598,8 @@ def build_directions(
     found = describe_components(found, measured_brains(generator), people)
     if fitted is not None:
         progress(3, 4, "checking edits")
-        found = join(checked(generator, fitted, drop_failures=attributes is None), found)
+        fitted = check_edits(generator, fitted)
+        found = join(without_failures(fitted) if attributes is None else fitted, found)
     return found if people is None else seen_in_people(found, people)
 
 
@@ -603,7 +609,9 @@ def fit_people(
     attributes: Sequence[str] | None = None,
     hold_fixed: Sequence[str] | None = None,
 ) -> Directions | None:
-    """Directions of attributes of people, with what is known of ageing; None if there are none.
+    """Directions of attributes, as long as in people, with what is known of ageing.
+
+    None if there are none.
 
     Parameters are those of `build_directions`, as are errors.
     """
@@ -616,23 +624,10 @@ def fit_people(
     if fixed is None:
         fixed = [HEAD_SIZE] if _usable(HEAD_SIZE, people) else []
         fixed += [CONTOUR] if deforms(generator) else []
-    return _fitted(generator, people, wanted, fixed)
-
-
-def checked(generator: Generator, fitted: Directions, *, drop_failures: bool) -> Directions:
-    """Directions of attributes with what edited brains measure, without those that fail."""
-    fitted = check_edits(generator, fitted)
-    return without_failures(fitted) if drop_failures else fitted
-
-
-def _fitted(
-    generator: Generator, people: People, wanted: Sequence[str], fixed: Sequence[str]
-) -> Directions:
-    """Directions of the attributes, as long as in people, and what is known of ageing."""
     rows = None
     if CONTOUR in fixed:
-        fit = people.w[~people.held_out]
-        rows = contour_rows(generator, fit[:: max(1, len(fit) // _CONTOURS)][:_CONTOURS])
+        seen = people.w[~people.held_out]
+        rows = contour_rows(generator, seen[:: max(1, len(seen) // _CONTOURS)][:_CONTOURS])
         if rows is None:
             raise RecipeError(
                 f"The model {generator.name} has no deformation, so the outer contour cannot be "

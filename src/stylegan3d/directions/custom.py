@@ -15,7 +15,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from stylegan3d.base import Json, RecipeError
-from stylegan3d.directions.attributes import attribute_directions
+from stylegan3d.directions.attributes import attribute_directions, rows_alike
 from stylegan3d.directions.people import check, describe, regress, scaled
 from stylegan3d.model.random_latents import Spread, diagonal, is_long, random_w
 from stylegan3d.recipe.directions import Directions
@@ -31,12 +31,6 @@ FOLDS, FEWEST_WITH_VALUES = 10, 24
 LEAST_LEFT = 0.1
 _POPULATION = 5000
 _ORDERS = 500
-
-
-def rows_alike(latents: Any) -> np.ndarray:
-    """float64 `(n, w_dim)`: mean over layers of `(n, num_layers, w_dim)`, or `(n, w_dim)` as is."""
-    w = np.asarray(latents, dtype=np.float64)
-    return w.mean(axis=1) if w.ndim == 3 else w
 
 
 def direction_between(

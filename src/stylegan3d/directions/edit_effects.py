@@ -214,7 +214,9 @@ def way_back(
 
 def effect_lines(effect: EditEffect, back: WayBack | None = None) -> list[str]:
     """The results in sentences."""
-    lines = [_differ(effect)]
+    ml = effect.changed_mm3 / 1000
+    size = f"{ml:.1f}" if ml < 100 else f"{ml:.0f}"
+    lines = [f"{size} ml differ by more than {100 * effect.threshold:.0f} %."]
     if effect.outside is not None:
         lines[0] = lines[0][:-1] + (
             f"; {100 * effect.outside:.0f} % of the total change is outside the {effect.region}."
@@ -226,12 +228,6 @@ def effect_lines(effect: EditEffect, back: WayBack | None = None) -> list[str]:
     if back is not None:
         lines.append(_way_in_words(back))
     return lines
-
-
-def _differ(effect: EditEffect) -> str:
-    ml = effect.changed_mm3 / 1000
-    size = f"{ml:.1f}" if ml < 100 else f"{ml:.0f}"
-    return f"{size} ml differ by more than {100 * effect.threshold:.0f} %."
 
 
 def _way_in_words(back: WayBack) -> str:
