@@ -19,7 +19,7 @@ import torch
 
 from stylegan3d.base import OutputError
 from stylegan3d.checkpoints.folder import write_folder
-from stylegan3d.cohort.run import PROJECTIONS, Item, write_record, write_table
+from stylegan3d.cohort.run import PROJECTIONS, CohortJob, Item, write_record, write_table
 from stylegan3d.dataset.pack import write_pack
 from stylegan3d.directions.catalogue import DirectionNotes, write_notes
 from stylegan3d.evaluation.material import Store
@@ -148,7 +148,7 @@ def writers(tiny_generator, tmp_path_factory):
         "model": lambda f: write_folder(f / "m", generator.card, tensors, overwrite=True),
         "tissue network": lambda f: write_model(f, network, {"name": "n"}, overwrite=True),
         "privacy index": lambda f: write_index(f, index, overwrite=True),
-        "cohort record": lambda f: write_record(f, item, PROJECTIONS, {}, {}, [], {}),
+        "cohort record": lambda f: write_record(CohortJob(print, {}, f), item, {}, [], {}),
         "cohort table": lambda f: write_table(f, PROJECTIONS, [{"name": "sub-01"}]),
         "evaluation": store,
         "checkpoint": lambda f: save_checkpoint(f, {"a": torch.ones(1000)}),

@@ -457,21 +457,16 @@ def directions(
             listed = _find_own(generator, between, values, column, hold_fixed, name, truncation)
     elif fit is not None:
         listed = _fit(generator, fit, attributes, hold_fixed, components, samples)
+    elif components is not None:
+        with common.progress("Finding directions"):
+            listed = pca_directions(generator, components, samples)
     else:
-        listed = _find(generator, components, samples)
+        listed = generator.directions
     if save is not None:
         from stylegan3d.recipe.latents import save_directions
 
         save_directions(save, listed, written.overwrite)
     _list(listed, generator, save, as_json=written.as_json)
-
-
-def _find(generator: Generator, components: int | None, samples: int) -> Directions:
-    if components is None:
-        return generator.directions
-
-    with common.progress("Finding directions"):
-        return pca_directions(generator, components, samples)
 
 
 def _fit(
@@ -488,10 +483,8 @@ def _fit(
 
     wanted, fixed = (
         None if text is None else [key_of(part) for part in text.split(",") if part.strip()]
-        for text in (attributes, None if hold_fixed == "none" else hold_fixed)
+        for text in (attributes, "" if hold_fixed == "none" else hold_fixed)
     )
-    if hold_fixed == "none":
-        fixed = []
     pack = load_pack(path)
     with common.progress("Finding directions") as report:
         return build_directions(

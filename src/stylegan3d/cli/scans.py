@@ -68,6 +68,7 @@ def project(
     parse_pose(choices.pose)
     if choices.operator is not None:
         parse(choices.operator)
+    opened = partial(_open, written, choices)
     if len(scans) == 1 and not holds_scans(scans[0]):
         if scheduler is not None or jobs > 1:
             raise typer.BadParameter("--jobs and --scheduler are for many scans: give a folder.")
@@ -75,7 +76,7 @@ def project(
             result = project_file(
                 scans[0],
                 written.out,
-                partial(_open, written, choices),
+                opened,
                 choices,
                 mask=mask,
                 cache=cache,
@@ -86,15 +87,7 @@ def project(
         return
     if mask is not None:
         raise typer.BadParameter("--mask is for one scan: name masks in a list, after a tab.")
-    project_many(
-        scans,
-        written,
-        choices,
-        partial(_open, written, choices),
-        cache,
-        jobs=jobs,
-        scheduler=scheduler,
-    )
+    project_many(scans, written, choices, opened, cache, jobs=jobs, scheduler=scheduler)
 
 
 def _open(model: common.ModelChoice, choices: Choices) -> Any:

@@ -336,22 +336,16 @@ def row_of(out: Path, item: Item, table: Table) -> Json:
 
 
 def write_record(
-    out: Path,
-    item: Item,
-    table: Table,
-    settings: JsonView,
-    inputs: Mapping[str, str],
-    files: Sequence[Path],
-    row: JsonView,
+    job: CohortJob, item: Item, inputs: Mapping[str, str], files: Sequence[Path], row: JsonView
 ) -> None:
-    """Record that a scan is done; `files` are its results, below `out`."""
-    sizes = {str(path.relative_to(out)): path.stat().st_size for path in files}
-    place = _place(item)
-    record = {"settings": settings, "inputs": inputs, "place": place, "files": sizes, "row": row}
-    atomic_write_text(record_path(out, item, table), to_json(record), overwrite=True)
+    """Record that a scan is done; `files` are its results, below the output folder."""
+    sizes = {str(path.relative_to(job.out)): path.stat().st_size for path in files}
+    record = {"settings": job.settings, "inputs": inputs, "place": _place(item)}
+    text = to_json(record | {"files": sizes, "row": row})
+    atomic_write_text(record_path(job.out, item, job.table), text, overwrite=True)
     with suppress(OSError):
         for ending in ("begun", "failed"):
-            record_path(out, item, table, ending).unlink(missing_ok=True)
+            record_path(job.out, item, job.table, ending).unlink(missing_ok=True)
 
 
 def write_table(out: Path, table: Table, rows: Sequence[JsonView]) -> None:
@@ -546,7 +540,7 @@ def _do(job: CohortJob, item: Item, started: float) -> Json:
         for key, value in record.items()
     }
     row = {**_named(item, DONE), **without_folders(record, _places(item)), "seconds": seconds}
-    write_record(job.out, item, job.table, job.settings, inputs, files, row)
+    write_record(job, item, inputs, files, row)
     return row
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 
 from stylegan3d.base import SILENT, Doubt, Json, JsonView, ModelError, Progress, StyleGAN3DError
@@ -121,16 +121,11 @@ def project_item(
 
     `model` is the generator's path; for `cache` see `project_file`.
     """
-    choices = Choices(**settings["choices"])
-
-    def opened() -> Generator:
-        return opened_generator(model, settings["frame"], settings["model"])
-
     report = project_file(
         item.path,
         folder,
-        opened,
-        choices,
+        partial(opened_generator, model, settings["frame"], settings["model"]),
+        Choices(**settings["choices"]),
         mask=item.mask,
         cache=cache,
         overwrite=overwrite,
