@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from stylegan3d.base import JsonView, ModelError
-from stylegan3d.model.families.stylegan import build_parts, check_networks, fill
+from stylegan3d.model.families.stylegan import StyleGAN, build_parts, fill
 from stylegan3d.model.family import ANATOMY, Family, Parts, Tensors
 from stylegan3d.networks.anatomy import AnatomyNetwork
 from stylegan3d.networks.config import AnatomyConfig, config_of
@@ -22,14 +22,10 @@ SYNTHESIS = "synthesis."
 UNREAD = ("const", "base_dense.", "levels.", "to_rgb.")
 
 
-class AnatomyModel:
-    """The family; see `family.Family`."""
+class AnatomyModel(StyleGAN):
+    """The family, checked as a StyleGAN; see `family.Family`."""
 
     name, title = ANATOMY, "anatomy model"
-
-    def check(self, card: JsonView, tensors: Tensors, encoder: Tensors | None) -> None:
-        """Check that all settings are plausible and no network is larger than its weights."""
-        check_networks(card, tensors, encoder)
 
     def build(self, card: JsonView, tensors: Tensors, encoder: Tensors | None) -> Parts:
         """Build mapping, synthesis and, if saved, discriminator and encoder."""
