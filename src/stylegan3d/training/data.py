@@ -288,22 +288,19 @@ class Purpose(IntEnum):
 CPU = torch.device("cpu")
 
 
-def generator_for(
-    seed: int, step: int, purpose: Purpose, sample: int, device: torch.device = CPU
-) -> torch.Generator:
-    """A random generator. On the CPU its numbers are independent of the device that uses them.
-
-    For whole volumes of noise the CPU is too slow compared with a GPU, hence `device`.
-    """
-    words = np.random.SeedSequence((seed, step, int(purpose), sample)).generate_state(2)
-    return torch.Generator(device).manual_seed(int(words[0]) << 32 | int(words[1]))
-
-
 def generators_for(
     seed: int, step: int, purpose: Purpose, samples: Iterable[int], device: torch.device = CPU
 ) -> list[torch.Generator]:
-    """One generator per sample of the global batch."""
-    return [generator_for(seed, step, purpose, int(sample), device) for sample in samples]
+    """One random generator per sample of the global batch.
+
+    On the CPU their numbers are independent of the device that uses them. For whole volumes of
+    noise the CPU is too slow compared with a GPU, hence `device`.
+    """
+    found = []
+    for sample in samples:
+        words = np.random.SeedSequence((seed, step, int(purpose), int(sample))).generate_state(2)
+        found.append(torch.Generator(device).manual_seed(int(words[0]) << 32 | int(words[1])))
+    return found
 
 
 def digest_of(arrays: Iterable[np.ndarray]) -> str:
@@ -365,8 +362,8 @@ class Batches:
         """[samples, 1, X, Y, Z] in [-1, 1]"""
         settings = self.settings
         volumes = []
-        for sample, row in zip(self.samples, self.indices(step), strict=True):
-            generator = generator_for(settings.seed, step, Purpose.DATA, int(sample))
+        generators = generators_for(settings.seed, step, Purpose.DATA, self.samples)
+        for generator, row in zip(generators, self.indices(step), strict=True):
             volume = torch.from_numpy(unit(self.pack.volumes[row]))[None]
             volumes.append(
                 augment(volume, generator, mirror=settings.mirror, stretch=STRETCH, gamma=GAMMA)
