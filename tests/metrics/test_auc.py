@@ -13,8 +13,8 @@ def test_one_stratum_is_the_usual_area() -> None:
     found = stratified_auc(a, b, ["x"] * 40, ["x"] * 25)
     assert found is not None
     truth = roc_auc_score([1] * 40 + [0] * 25, np.concatenate([a, b]))
-    assert found.value == pytest.approx(truth)
-    assert (found.members, found.others) == (40, 25)
+    assert found["auc"] == pytest.approx(truth)
+    assert (found["members"], found["others"]) == (40, 25)
 
 
 def test_areas_of_several_scores_are_the_usual_ones() -> None:
@@ -35,9 +35,9 @@ def test_what_tells_scanners_apart_tells_no_members() -> None:
     within = stratified_auc(members, others, *strata)
     assert plain is not None
     assert within is not None
-    assert plain.value < 0.2
-    assert 0.25 < within.value < 0.75
-    assert not within.to_dict()["tells_apart"]
+    assert plain["auc"] < 0.2
+    assert 0.25 < within["auc"] < 0.75
+    assert not within["tells_apart"]
 
 
 def test_the_interval_covers_the_truth() -> None:
@@ -48,19 +48,19 @@ def test_the_interval_covers_the_truth() -> None:
         a, b = rng.normal(1, 1, 60), rng.normal(0, 1, 25)
         found = stratified_auc(a, b, ["x"] * 60, ["x"] * 25)
         assert found is not None
-        hits += found.interval[0] <= 0.7602 <= found.interval[1]
+        hits += found["interval"][0] <= 0.7602 <= found["interval"][1]
     assert 0.92 <= hits / 400 <= 0.98
 
 
 def test_a_perfect_score_is_not_certain() -> None:
     found = stratified_auc(np.arange(10.0) + 20, np.arange(5.0), ["x"] * 10, ["x"] * 5)
     assert found is not None
-    assert found.value == 1
-    assert 0.6 < found.interval[0] < 0.99
-    assert found.interval[1] == 1
+    assert found["auc"] == 1
+    assert 0.6 < found["interval"][0] < 0.99
+    assert found["interval"][1] == 1
     turned = stratified_auc(np.arange(5.0), np.arange(10.0) + 20, ["x"] * 5, ["x"] * 10)
     assert turned is not None
-    assert turned.interval == pytest.approx((0, 1 - found.interval[0]))
+    assert turned["interval"] == pytest.approx((0, 1 - found["interval"][0]))
 
 
 def test_nothing_to_compare() -> None:

@@ -26,7 +26,7 @@ the same number of steps: only the data differ.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -235,19 +235,10 @@ def utility(material: Material) -> Json:
         "age": see `age_utility`. "tissues": see `tissue_utility`. "missing": task
         to the reason why it was omitted.
     """
-    found: Json = {}
-    missing: dict[str, str] = {}
-    tasks: dict[str, Callable[[Material], Json | str]] = {
-        "age": age_utility,
-        "tissues": tissue_utility,
-    }
-    for name, task in tasks.items():
-        result = task(material)
-        if isinstance(result, str):
-            missing[name] = result
-        else:
-            found[name] = result
-    return found | {"missing": missing}
+    results = {"age": age_utility(material), "tissues": tissue_utility(material)}
+    missing = {name: result for name, result in results.items() if isinstance(result, str)}
+    found = {name: result for name, result in results.items() if name not in missing}
+    return {**found, "missing": missing}
 
 
 def age_utility(material: Material) -> Json | str:

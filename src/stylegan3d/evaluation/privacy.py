@@ -756,7 +756,7 @@ def _compared(
         "median_member": float(np.median(scores[member])),
         "median_other": float(np.median(scores[~member])),
     }
-    return area.to_dict() | medians
+    return area | medians
 
 
 def _psnr(made: np.ndarray, truth: np.ndarray) -> float:

@@ -88,19 +88,17 @@ def tissue_shape(volume: np.ndarray, labels: np.ndarray, space: Space) -> dict[s
     """
     mm, sideways = np.array(space.voxel_size), space.axcodes.index("R")
     regions = region_masks(labels > 0, space)
-    names = {"cerebellum": ("cerebellum",), "deep": ("deep structures", "brain stem")}
-    masks = {key: in_regions(regions, labels.shape, *ends) for key, ends in names.items()}
     box = box_of_brain(labels > 0, sideways)
+    cerebellum = in_regions(regions, labels.shape, "cerebellum")[box]
+    deep = in_regions(regions, labels.shape, "deep structures", "brain stem")[box]
     image, labels = unit(volume)[box].astype(np.float32), labels[box]
-    cerebellum, deep = masks["cerebellum"][box], masks["deep"][box]
     tissue = np.isin(labels, (GREY, WHITE, OTHER))
     cerebrum = ~cerebellum & (labels != OTHER)
-    nothing = dict.fromkeys(TISSUE_SHAPE, float("nan"))
     # Of grey matter the cortex: nuclei have other intensities.
     whole = _Tissues.of(image, labels, cerebrum & ~(deep & (labels == GREY)), space)
     small = _Tissues.of(image, labels, cerebellum, space)
     if whole is None or small is None:
-        return nothing
+        return dict.fromkeys(TISSUE_SHAPE, float("nan"))
     found = whole.figures() | {f"cerebellar_{k}": v for k, v in small.figures().items()}
     cortex = whole.grey & ~deep
     found["fold_strength"] = whole.fold_strength()

@@ -27,36 +27,6 @@ from stylegan3d.devices import eager, workers
 from stylegan3d.metrics.comparison import Interval, Z, bootstrap, wilson
 
 
-@dataclass(frozen=True)
-class Auc:
-    """How well a score separates members from others.
-
-    Attributes
-    ----------
-    value : float
-        Share of pairs of a member and another in which the member scores higher; 0.5 is chance.
-    interval : Interval
-        Interval of 95 %.
-    members, others : int
-        Numbers compared.
-    """
-
-    value: float
-    interval: Interval
-    members: int
-    others: int
-
-    def to_dict(self) -> Json:
-        """Plain data: "auc", "interval", "members", "others", "tells_apart"."""
-        return {
-            "auc": self.value,
-            "interval": self.interval,
-            "members": self.members,
-            "others": self.others,
-            "tells_apart": not self.interval[0] <= 0.5 <= self.interval[1],
-        }
-
-
 def areas(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     """Area under the curve of each of k scores, [n, k] of the first set and [m, k] of the second.
 
@@ -78,7 +48,7 @@ def stratified_auc(
     others: np.ndarray,
     member_strata: Sequence[str],
     other_strata: Sequence[str],
-) -> Auc | None:
+) -> Json | None:
     """Compare members with others of the same stratum, such as the same scanner.
 
     The area of each stratum has the variance of DeLong et al. 1988 (Biometrics 44, eq. 4); areas
@@ -97,8 +67,10 @@ def stratified_auc(
 
     Returns
     -------
-    Auc or None
-        None if no stratum has two of each kind.
+    dict or None
+        None if no stratum has two of each kind. "auc": share of pairs of a member and another in
+        which the member scores higher; 0.5 is chance. "interval" of 95 %. "members" and "others"
+        are the numbers compared. "tells_apart": whether the interval leaves out chance.
     """
     areas, variances, pairs, counts = [], [], [], []
     for stratum in sorted(set(member_strata)):
@@ -117,7 +89,14 @@ def stratified_auc(
     value = float(weights @ np.array(areas))
     variance = float(weights**2 @ np.array(variances))
     n, m = (int(count) for count in np.sum(counts, axis=0))
-    return Auc(value, _logit_interval(value, variance, n, m), n, m)
+    low, high = _logit_interval(value, variance, n, m)
+    return {
+        "auc": value,
+        "interval": (low, high),
+        "members": n,
+        "others": m,
+        "tells_apart": not low <= 0.5 <= high,
+    }
 
 
 def _delong(a: np.ndarray, b: np.ndarray) -> tuple[float, float]:

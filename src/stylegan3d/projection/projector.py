@@ -152,12 +152,10 @@ class Aligned(Protocol):
     @property
     def volume(self) -> np.ndarray:
         """(X, Y, Z) in [0, 1]."""
-        ...
 
     @property
     def brain_mask(self) -> np.ndarray:
         """(X, Y, Z) bool."""
-        ...
 
 
 def check_scan(
