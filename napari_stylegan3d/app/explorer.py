@@ -30,7 +30,6 @@ from qtpy.QtGui import (
 from qtpy.QtWidgets import (
     QApplication,
     QDockWidget,
-    QLabel,
     QLineEdit,
     QListWidget,
     QListWidgetItem,
@@ -159,8 +158,7 @@ class PatientList(QWidget):
             self, self._show_identity, session.messages.slot("reading the patient's name")
         )
         self.fold(False)
-        title = QLabel("Patients")
-        title.setProperty("role", "hint")
+        title = controls.label("Patients", "hint")
         controls.stack(title, self.list, on=self, spacing=0, margins=(6, 2, 0, 2))
         self.list.itemClicked.connect(lambda item: self._show(item.data(KEY)))
         self.list.itemActivated.connect(lambda item: self._show(item.data(KEY)))
@@ -305,31 +303,24 @@ class OpenController(QObject):
     def drop(self, files: list[str]) -> None:
         """Open what was dropped, or say that it cannot be opened."""
         dropped = what_are(files)
-        if dropped is None:
-            self._refuse(", ".join(Path(file).name for file in files))
-        else:
+        if dropped is not None:
             self.open(dropped)
-
-    def open(self, dropped: Dropped) -> None:
-        """Open a dropped item."""
-        path = dropped.path
-        if dropped.kind == "model":
-            self.modelDropped.emit(path)
-        elif dropped.kind == "session":
-            self.sessionDropped.emit(path)
-        elif dropped.kind == "recipe":
-            self.open_recipe(path)
-        elif dropped.kind == "latent":
-            self.open_latent(path)
-        else:
-            self.scanDropped.emit(path)
-
-    def _refuse(self, names: str) -> None:
+            return
         problem = (
             "{names} cannot be opened here: drop a T1-weighted scan (NIfTI, MGH or a DICOM "
             "folder), a model, a latent, a recipe or a session. File > Open shows other images."
-        )
-        self.messages.fail(StyleGAN3DError(problem.format(names=names)), "opening the file")
+        ).format(names=", ".join(Path(file).name for file in files))
+        self.messages.fail(StyleGAN3DError(problem), "opening the file")
+
+    def open(self, dropped: Dropped) -> None:
+        """Open a dropped item."""
+        take: dict[str, Callable[[Path], object]] = {
+            "model": self.modelDropped.emit,
+            "session": self.sessionDropped.emit,
+            "recipe": self.open_recipe,
+            "latent": self.open_latent,
+        }
+        take.get(dropped.kind, self.scanDropped.emit)(dropped.path)
 
     def open_recipe(self, path: Path) -> None:
         """Open the recipe in a file or sidecar."""
@@ -611,7 +602,7 @@ class Header(QWidget):
         self.model.setText("Loading…")
         self.model.setToolTip(name)
         self.open.setEnabled(False)
-        self.set_busy(True)
+        self.busy.set_busy(True)
 
     def set_model(self, generator: Generator | None) -> None:
         """Show the model's name."""
@@ -620,10 +611,6 @@ class Header(QWidget):
         if generator is not None:
             size = " × ".join(str(n) for n in generator.shape)
             self.model.setToolTip(f"{size} voxels, on {generator.device}")
-
-    def set_busy(self, busy: bool) -> None:
-        """Set whether something is running."""
-        self.busy.set_busy(busy)
 
 
 MIN_WIDTH = 376
@@ -753,7 +740,7 @@ class Explorer(Docked):
         self.memory.save()
         self.sessions.autosave.shutdown()
         end_work(self, *([] if self.views is None else [self.views]))
-        self.header.set_busy(False)
+        self.header.busy.set_busy(False)
         self.context.links.close()
         self.viewing = self.views = self.exporting.views = self.sessions.views = None
         self.let_go()
@@ -790,7 +777,7 @@ class Explorer(Docked):
         self.header.undo.clicked.connect(self._undo)
         self.relabelling.changed.connect(self._show_history)
         self.header.redo.clicked.connect(session.redo)
-        self.rendering.busyChanged.connect(self.header.set_busy)
+        self.rendering.busyChanged.connect(self.header.busy.set_busy)
         self.rendering.shown.connect(self._on_picture)
         self.rendering.failed.connect(self.messages.slot("rendering"))
         self.rendering.cramped.connect(self.say)
@@ -852,7 +839,7 @@ class Explorer(Docked):
 
     def _on_picture(self, recipe: Any, picture: Any) -> None:
         self.comparison.set_picture(recipe, picture)
-        self.header.set_busy(self.rendering.busy)
+        self.header.busy.set_busy(self.rendering.busy)
         if self._seen_of is not self.rendering.renders:
             self._seen_of = self.rendering.renders
             QTimer.singleShot(0, self._on_first_brain)
@@ -948,7 +935,7 @@ class Explorer(Docked):
         self.say(report_error(error, doing))
         if not self.models.loading.running:
             self.header.set_model(self.session.generator)
-        self.header.set_busy(self.rendering.busy)
+        self.header.busy.set_busy(self.rendering.busy)
         if self.views is not None and self.comparison.picture is None:
             self.views.release()
             self.views.set_message("No model" if self.session.generator is None else "No picture")

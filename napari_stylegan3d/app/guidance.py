@@ -33,7 +33,6 @@ from qtpy.QtWidgets import (
     QDialog,
     QLabel,
     QMainWindow,
-    QMenu,
     QTextBrowser,
     QWidget,
 )
@@ -117,82 +116,31 @@ def _step(
         change()
 
 
-def remember(viewer: napari.viewer.ViewerModel, named: Commands) -> None:
-    """Register the commands of this viewer's explorer."""
-    _OPEN[id(viewer)] = named
+def _command(name: str) -> Callable[[napari.viewer.Viewer], None]:
+    """What an entry of the manifest runs: a command of the explorer that is open in a viewer."""
+
+    def run(viewer: napari.viewer.Viewer) -> None:
+        named = _OPEN.get(id(getattr(viewer, "__wrapped__", viewer)))
+        if named is None:
+            show_info("Open the explorer first: Plugins > StyleGAN 3D > Explorer.")
+            return
+        named[name]()
+
+    return run
 
 
-def forget(viewer: napari.viewer.ViewerModel) -> None:
-    """Unregister the commands."""
-    _OPEN.pop(id(viewer), None)
-
-
-def undo(viewer: napari.viewer.Viewer) -> None:
-    """Undo the last change."""
-    _run(viewer, "undo")
-
-
-def redo(viewer: napari.viewer.Viewer) -> None:
-    """Redo the last undone change."""
-    _run(viewer, "redo")
-
-
-def next_brain(viewer: napari.viewer.Viewer) -> None:
-    """Show the brain of the next seed."""
-    _run(viewer, "next")
-
-
-def previous_brain(viewer: napari.viewer.Viewer) -> None:
-    """Show the brain of the previous seed."""
-    _run(viewer, "previous")
-
-
-def random_brain(viewer: napari.viewer.Viewer) -> None:
-    """Show a random brain."""
-    _run(viewer, "dice")
-
-
-def keep_favourite(viewer: napari.viewer.Viewer) -> None:
-    """Add the brain to the favourites."""
-    _run(viewer, "favourite")
-
-
-def compare(viewer: napari.viewer.Viewer) -> None:
-    """Bring the Compare tab to the front."""
-    _run(viewer, "tab_4")
-
-
-def save(viewer: napari.viewer.Viewer) -> None:
-    """Save the volume."""
-    _run(viewer, "save")
-
-
-def reset_views(viewer: napari.viewer.Viewer) -> None:
-    """Centre the crosshair and fit the head into every view."""
-    _run(viewer, "reset_views")
-
-
-def show_help(viewer: napari.viewer.Viewer) -> None:
-    """List keys and mouse gestures."""
-    _run(viewer, "help")
-
-
-def show_welcome(viewer: napari.viewer.Viewer) -> None:
-    """Show the first steps again."""
-    _run(viewer, "welcome")
-
-
-def show_case(viewer: napari.viewer.Viewer) -> None:
-    """Follow a guided example."""
-    _run(viewer, "case")
-
-
-def _run(viewer: Any, name: str) -> None:
-    named = _OPEN.get(id(getattr(viewer, "__wrapped__", viewer)))
-    if named is None:
-        show_info("Open the explorer first: Plugins > StyleGAN 3D > Explorer.")
-        return
-    named[name]()
+undo = _command("undo")
+redo = _command("redo")
+next_brain = _command("next")
+previous_brain = _command("previous")
+random_brain = _command("dice")
+keep_favourite = _command("favourite")
+compare = _command("tab_4")
+save = _command("save")
+reset_views = _command("reset_views")
+show_help = _command("help")
+show_welcome = _command("welcome")
+show_case = _command("case")
 
 
 def _press_next(roots: Callable[[], Sequence[QWidget]], names: Sequence[str]) -> None:
@@ -253,12 +201,6 @@ def _rows() -> Iterator[Row]:
 TABLE = tuple(_rows())
 #: Keys of the tabs by position.
 TAB_KEYS = tuple(f"Alt+{number}" for number in range(1, 7))
-
-
-def groups() -> Iterator[tuple[str, list[Row]]]:
-    """The table by headings, in order."""
-    for name, rows in groupby(TABLE, lambda row: row.group):
-        yield name, list(rows)
 
 
 def install(parent: QWidget, commands: Mapping[str, Callable[[], object]]) -> list[QShortcut]:
@@ -493,9 +435,10 @@ class Guidance(QObject):
         links = self.context.links
         links.callback(setattr, self, "views", None)
         links.callback(self._end_card)
-        remember(self.viewer, named)
-        links.callback(forget, self.viewer)
-        menu = _help_menu(window)
+        _OPEN[id(self.viewer)] = named
+        links.callback(_OPEN.pop, id(self.viewer), None)
+        entries = window.menuBar().actions()
+        menu = next((e.menu() for e in entries if e.text().replace("&", "") == "Help"), None)
         if menu is not None:
             for text, command in (
                 ("Explorer: keys and mouse", self.show_help),
@@ -580,7 +523,7 @@ def help_dialog(parent: QWidget) -> QDialog:
     dialog = controls.named(QDialog(parent), "explorer.keys")
     dialog.setWindowTitle(HELP_TITLE)
     columns = controls.stack(), controls.stack()
-    for name, rows in groups():
+    for name, rows in groupby(TABLE, lambda row: row.group):
         column = columns[0 if name in LEFT else 1]
         column.addWidget(controls.heading(name))
         grid = controls.grid(across=18, down=5, wide=(1,))
@@ -602,11 +545,3 @@ def help_dialog(parent: QWidget) -> QDialog:
         margins=(20, 18, 20, 14),
     )
     return dialog
-
-
-def _help_menu(window: QMainWindow) -> QMenu | None:
-    """napari's own Help menu."""
-    for action in window.menuBar().actions():
-        if action.text().replace("&", "") == "Help":
-            return action.menu()
-    return None

@@ -85,11 +85,13 @@ class ModelController(QObject):
         return menu
 
     def _fill(self, menu: QMenu) -> None:
+        from stylegan3d.storage.places import bundled_model_path, bundled_models
+
         menu.clear()
-        menu.addAction("Model folder…", lambda: self._ask_for_folder(menu))
-        menu.addAction("Official checkpoint (.pkl)…", lambda: self._ask_for_checkpoint(menu))
+        menu.addAction("Model folder…", lambda: self._ask(menu, folder=True))
+        menu.addAction("Official checkpoint (.pkl)…", lambda: self._ask(menu, folder=False))
         menu.addAction("Bundled model", partial(self.open, None))
-        for path in other_bundled_models():
+        for path in map(bundled_model_path, bundled_models()[1:]):
             menu.addAction(path.name, partial(self.open, path)).setToolTip(str(path))
         recent = [path for path in recent_models() if path.exists()]
         if recent:
@@ -97,13 +99,11 @@ class ModelController(QObject):
         for path in recent:
             menu.addAction(path.name, partial(self.open, path)).setToolTip(str(path))
 
-    def _ask_for_folder(self, parent: QWidget) -> None:
-        folder = dialogs.choose_folder(parent, "Open a model folder", Path.home())
-        if folder is not None:
-            self.open(folder)
-
-    def _ask_for_checkpoint(self, parent: QWidget) -> None:
-        path = dialogs.open_file(parent, "Open an official checkpoint", dialogs.checkpoints())
+    def _ask(self, parent: QWidget, *, folder: bool) -> None:
+        if folder:
+            path = dialogs.choose_folder(parent, "Open a model folder", Path.home())
+        else:
+            path = dialogs.open_file(parent, "Open an official checkpoint", dialogs.checkpoints())
         if path is not None:
             self.open(path)
 
@@ -162,13 +162,6 @@ class ModelController(QObject):
 def name_of(model: Path | Generator | None) -> str:
     """Name of a model before it is loaded."""
     return "the bundled model" if model is None else model.name
-
-
-def other_bundled_models() -> list[Path]:
-    """Folders of the other bundled generators."""
-    from stylegan3d.storage.places import bundled_model_path, bundled_models
-
-    return [bundled_model_path(name) for name in bundled_models()[1:]]
 
 
 def recent_models() -> list[Path]:

@@ -68,7 +68,7 @@ LIGHT = Palette(
 )
 
 #: For what is painted on black, whatever the theme.
-ACCENT, HINT, CAUTION, LINE = DARK.accent, DARK.hint, DARK.caution, DARK.line
+CAUTION, LINE = DARK.caution, DARK.line
 
 
 class ThemedWidgets:
