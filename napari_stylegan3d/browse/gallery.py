@@ -328,12 +328,13 @@ class GalleryDialog(QDialog):
         self.grid.picked.connect(lambda index: self._take(self.first + index))
         self.grid.moved.connect(self._go_on)
         self.grid.accepted.connect(self.accept)
-        self.grid.starred.connect(self._star)
+        favourites = self.session.favourites
+        self.grid.starred.connect(lambda index: favourites.toggle(self.grid.cells[index].recipe))
         self.thumbnails.ready.connect(self._on_ready)
         self.thumbnails.prepared.connect(self._show_progress)
         self.session.recipeChanged.connect(self._on_recipe)
         self.session.modelChanged.connect(lambda _: self.refresh())
-        self.session.favourites.changed.connect(self._show_cells)
+        favourites.changed.connect(self._show_cells)
 
     def open_beside(self, widget: QWidget) -> None:
         """Open left of a widget, over the views, at the page with the current number."""
@@ -365,10 +366,7 @@ class GalleryDialog(QDialog):
     def recipes(self) -> list[Recipe]:
         """What the page shows."""
         seeds = range(self.first, min(self.first + PAGE, LARGEST_SEED + 1))
-        return [self._recipe(seed) for seed in seeds]
-
-    def _recipe(self, seed: int) -> Recipe:
-        return self.session.numbered(seed)
+        return [self.session.numbered(seed) for seed in seeds]
 
     def _show_cells(self) -> None:
         starred = {favourite.recipe for favourite in self.session.favourites.items}
@@ -430,7 +428,7 @@ class GalleryDialog(QDialog):
             self.refresh()
 
     def _take(self, seed: int) -> None:
-        self.session.change(self._recipe(seed), gesture="browse.seed")
+        self.session.change(self.session.numbered(seed), gesture="browse.seed")
 
     def _go_on(self, by: int) -> None:
         """The brain `by` numbers after the current one, on another page if need be."""
@@ -441,15 +439,6 @@ class GalleryDialog(QDialog):
         self._take(seed)
         if not self.first <= seed < self.first + PAGE:
             self.turn_to(seed)
-
-    def _star(self, index: int) -> None:
-        """Add a brain to the favourites, or remove it."""
-        recipe, favourites = self.grid.cells[index].recipe, self.session.favourites
-        known = favourites.index_of(recipe)
-        if known is None:
-            favourites.add(recipe)
-        else:
-            favourites.remove(known)
 
 
 def common_to_all(recipe: Recipe) -> str:

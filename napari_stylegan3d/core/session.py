@@ -112,6 +112,14 @@ class Favourites(QObject):
         gone = self.items[index]
         self._set([item for item in self.items if item is not gone])
 
+    def toggle(self, recipe: Recipe) -> None:
+        """Add a recipe, or remove it if it is a favourite."""
+        known = self.index_of(recipe)
+        if known is None:
+            self.add(recipe)
+        else:
+            self.remove(known)
+
     def set_note(self, index: int, text: str) -> None:
         """Set the note of one; IndexError if there is none at `index`."""
         changed = replace(self.items[index], note=text)

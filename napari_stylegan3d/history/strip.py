@@ -599,11 +599,9 @@ class HistoryStrip(QWidget):
         )
         buttons.addWidget(self._more)
         buttons.addStretch(1)
-        row = QHBoxLayout(self)
+        row = controls.row(buttons, self._stack, stretch=1, spacing=8)
         row.setContentsMargins(6, 2, 8, 2)
-        row.setSpacing(8)
-        row.addLayout(buttons)
-        row.addWidget(self._stack, stretch=1)
+        self.setLayout(row)
 
     def _connect(self) -> None:
         session = self.session
@@ -619,8 +617,8 @@ class HistoryStrip(QWidget):
         self.fold.toggled.connect(self._on_fold)
         self._which.buttonClicked.connect(lambda _: self._on_which())
         self.star.clicked.connect(self._toggle_star)
-        self.note.clicked.connect(self._edit_note)
-        self.remove.clicked.connect(self._remove)
+        self.note.clicked.connect(lambda: self._with_favourite(self.edit_note))
+        self.remove.clicked.connect(lambda: self._with_favourite(session.favourites.remove))
 
     def _go_to(self, row: int) -> None:
         """Return to a state, or report why the model cannot show it."""
@@ -661,28 +659,20 @@ class HistoryStrip(QWidget):
         controls.enable(favourite is not None, self.note, self.remove)
 
     def _toggle_star(self) -> None:
-        favourites, recipe = self.session.favourites, self.session.recipe
-        index = favourites.index_of(recipe)
-        if index is not None:
-            favourites.remove(index)
-        elif recipe is not None:
-            favourites.add(recipe)
+        if self.session.recipe is not None:
+            self.session.favourites.toggle(self.session.recipe)
 
-    def _edit_note(self) -> None:
+    def _with_favourite(self, act: Callable[[int], object]) -> None:
+        """Do something with the favourite that is shown, if one is."""
         index = self.session.favourites.index_of(self.session.recipe)
         if index is not None:
-            self.edit_note(index)
+            act(index)
 
     def edit_note(self, row: int) -> None:
         """Open the field for the note of a favourite."""
         self.show_favourites.setChecked(True)
         self._on_which()
         self.favourites.edit(self.kept.index(row))
-
-    def _remove(self) -> None:
-        index = self.session.favourites.index_of(self.session.recipe)
-        if index is not None:
-            self.session.favourites.remove(index)
 
     def _show_menu(self, row: int, where: Any) -> None:
         model: RecipeList = self.kept if self.sender() is self.favourites else self.history
