@@ -107,17 +107,6 @@ class FilmPart(QWidget):
         """The key frames."""
         return tuple(self._recipe_of(self.frames.item(row)) for row in range(self.frames.count()))
 
-    @property
-    def settings(self) -> FilmSettings:
-        """Settings of the controls."""
-        return self.form.value
-
-    @property
-    def frame_count(self) -> int:
-        """Frames of the film in all."""
-        settings = self.settings
-        return count_stills(len(self.recipes), settings.frames_per_leg, settings.loop)
-
     def clear(self) -> None:
         """Another model: its brains are others."""
         self.session.keep_film(())
@@ -211,11 +200,11 @@ class FilmPart(QWidget):
         self.changed.emit()
 
     def _estimate(self) -> str:
-        frames = self.frame_count
-        text = f"{frames} frames, {frames / self.settings.fps:.1f} s long"
+        settings: FilmSettings = self.form.value
+        frames = count_stills(len(self.recipes), settings.frames_per_leg, settings.loop)
+        text = f"{frames} frames, {frames / settings.fps:.1f} s long"
         if self._seconds_each:
-            took = duration(frames * self._seconds_each)
-            text += f"; rendering takes about {took}"
+            text += f"; rendering takes about {duration(frames * self._seconds_each)}"
         return text + "."
 
     def _on_thumbnail(self, recipe: Recipe, image: QImage) -> None:
@@ -247,11 +236,6 @@ class PicturePart(QWidget):
         controls.stack(
             controls.heading("Picture"), self.form.layout(), self.save, on=self, spacing=9
         )
-
-    @property
-    def settings(self) -> PictureSettings:
-        """Settings of the controls."""
-        return self.form.value
 
 
 class RecipePart(QWidget):
@@ -381,8 +365,7 @@ class ExportPanel(ExplorerPanel):
         """Progress and the last export; stays visible below the part that scrolls."""
         bar = controls.row(self.progress, self.cancel, stretch=0)
         footer = controls.footer(bar, self.progress_text, self.done)
-        for widget in (self.progress, self.cancel, self.progress_text):
-            widget.hide()
+        controls.reveal(False, self.progress, self.cancel, self.progress_text)
         return footer
 
     def _connect(self) -> None:
@@ -399,15 +382,13 @@ class ExportPanel(ExplorerPanel):
         """Suggest a name, and offer the scan's own space where there is one."""
         recipe, shown = self.session.recipe, self.session.state.drawn
         self._enable()
+        self._show_study()
         if recipe is None or shown is None:
             self.name.setPlaceholderText("Project this scan to save volumes of it")
-            self._show_study()
-            for widget in (self.save_edited, self.edited_name, self.unlabelled):
-                widget.hide()
+            controls.reveal(False, self.save_edited, self.edited_name, self.unlabelled)
             return
         self.name.setPlaceholderText(self.volume_name(shown))
         edited = shown.is_edited_scan
-        self._show_study()
         native = recipe.source.kind == "projected" and not edited
         self.native.setVisible(not edited)
         self.native.setEnabled(native)
@@ -451,8 +432,8 @@ class ExportPanel(ExplorerPanel):
         projected = ready and self.session.recipe is not None
         self.picture.save.setEnabled(ready)
         self.recipe.setEnabled(self.session.recipe is not None)
-        for widget in (self.save, self.save_edited, self.save_latent, self.report, self.film.add):
-            widget.setEnabled(projected)
+        buttons = self.save, self.save_edited, self.save_latent, self.report, self.film.add
+        controls.enable(projected, *buttons)
         self.film.save.setEnabled(ready and self.film.can_save)
 
     def show_saved(self, saved: SavedFiles) -> None:
@@ -489,17 +470,13 @@ class ExportPanel(ExplorerPanel):
         joined = "" if found is None else f"joins the patient and study of {found[0]}"
         self.joins.setText(f"DICOM: {joined or 'a new study without a patient'}")
 
-    def _as_dicom(self) -> AsDicom | None:
-        """Whether files are to be written as DICOM too."""
-        if not self.form.value.dicom:
-            return None
-        found = self._series()
-        return AsDicom() if found is None else found[1]
-
     def target(self, name: str) -> ExportTarget:
         """A name in the chosen folder, and how files are to be written there."""
-        overwrite = self.form.value.overwrite
-        return ExportTarget(self.path_of(name), overwrite, self.session.folder, self._as_dicom())
+        settings, dicom = self.form.value, None
+        if settings.dicom:
+            found = self._series()
+            dicom = AsDicom() if found is None else found[1]
+        return ExportTarget(self.path_of(name), settings.overwrite, self.session.folder, dicom)
 
     def volume_name(self, recipe: Recipe, *, native: bool = False) -> str:
         """The name that the command line proposes too, before there is a latent file."""
@@ -593,7 +570,7 @@ class ExportController(QObject):
 
         if self.views is None or self.render.loaded is None:
             return
-        settings = self.panel.picture.settings
+        settings: PictureSettings = self.panel.picture.form.value
         try:
             shown = pictured(self.comparison, alone=settings.plane is not None)
             picture = self._picture(settings)
@@ -645,7 +622,7 @@ class ExportController(QObject):
         from stylegan3d.outputs.films import Film
 
         views, session = self.views, self.session
-        recipes, settings = self.panel.film.recipes, self.panel.film.settings
+        recipes, settings = self.panel.film.recipes, self.panel.film.form.value
         look = Look(SCREEN_SCALE, convention="radiological" if not views else views.convention)
         with self.messages.during("preparing the film"):
             film = Film(recipes, settings, settings.planes, self._crosshair(), look)

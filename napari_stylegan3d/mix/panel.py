@@ -61,7 +61,8 @@ class DetailBox(QWidget):
         """Show whose detail a recipe has."""
         detail = recipe.detail
         sources = [case.source for case in self.session.projected if case.source is not None]
-        current = None if detail is None else self._known(detail.source, sources)
+        current = None if detail is None else detail.source
+        current = next((known for known in sources if current and known.is_same(current)), current)
         if current is not None and current not in sources:
             sources.append(current)
         entries = [(self._name(source), source) for source in sources]
@@ -84,11 +85,6 @@ class DetailBox(QWidget):
     def _name(self, source: Source) -> str:
         case = self.session.case_of(source)
         return "" if case is None else self.session.projection_name(case)
-
-    @staticmethod
-    def _known(source: Source, sources: list[Source]) -> Source:
-        """A source as the list has it."""
-        return next((known for known in sources if known.is_same(source)), source)
 
     def _on_source(self, index: int) -> None:
         source = self.source.itemData(index)
@@ -119,19 +115,16 @@ class GroupRow(QWidget):
         super().__init__()
         key = f"mix.group.{group.key}"
         self.group, whole = group, group.key == WHOLE[0]
+        about = group.meaning if whole else f"{group.size_in_words}: {group.meaning}"
+        named = (
+            about if whole else f"{group.name} structures ({group.size_in_words}): {group.meaning}"
+        )
         self.all = controls.SliderRow(
             key,
             group.name,
             PERCENT,
             " %",
-            (
-                "{meaning}.\n0 %: first brain, 100 %: second brain."
-                if whole
-                else (
-                    "{name} structures ({sizes}): {meaning}.\n"
-                    "0 %: first brain, 100 %: second brain."
-                )
-            ).format(name=group.name, sizes=group.size_in_words, meaning=group.meaning),
+            f"{named}.\n0 %: first brain, 100 %: second brain.",
             label_width=48,
         )
         self.details = QWidget()
@@ -157,7 +150,7 @@ class GroupRow(QWidget):
             for index, size in zip(group.layers, group.sizes_mm, strict=True)
             if index not in group.silent
         }
-        self._lay_out(group.meaning if whole else f"{group.size_in_words}: {group.meaning}")
+        self._lay_out(about)
         controls.reveal(not whole, self.more, self.solo)
         for index, slider in self.layers.items():
             slider.valueChanged.connect(partial(set_layers, (index,), f"mix.layer.{index}"))
@@ -402,35 +395,23 @@ TEXT = QColor("#e8eaed")
 
 @dataclass(frozen=True)
 class MixTable:
-    """What the matrix holds: names and recipes of rows, columns and cells."""
+    """What the matrix holds: brains of the rows and columns with their names, and the cells."""
 
-    rows: tuple[str, ...]
-    columns: tuple[str, ...]
+    down: list[tuple[Recipe, str]]
+    across: list[tuple[Recipe, str]]
     cells: list[list[Recipe]]
-    row_recipes: list[Recipe]
-    column_recipes: list[Recipe]
     group: str
-
-    @property
-    def down(self) -> list[tuple[Recipe, str]]:
-        """The rows' brains."""
-        return list(zip(self.row_recipes, self.rows, strict=True))
-
-    @property
-    def across(self) -> list[tuple[Recipe, str]]:
-        """The columns' brains."""
-        return list(zip(self.column_recipes, self.columns, strict=True))
 
     def name_of(self, row: int, column: int) -> str:
         """What a cell is."""
-        return f"{self.rows[row]} with structures of {self.columns[column]}"
+        return f"{self.down[row][1]} with structures of {self.across[column][1]}"
 
 
 def draw_matrix(table: MixTable, image: Callable[[Recipe], QImage | None]) -> QImage:
     """The brains of rows at the left, of columns above, the mixes between; captions below."""
     step = CELL + GAP
-    width = (len(table.columns) + 1) * step + GAP
-    height = (len(table.rows) + 1) * step + GAP + 3 * LINE
+    width = (len(table.across) + 1) * step + GAP
+    height = (len(table.down) + 1) * step + GAP + 3 * LINE
     picture = QImage(width, height, QImage.Format.Format_RGB32)
     picture.fill(Qt.GlobalColor.black)
     with painting(picture, smooth=False) as painter:
@@ -459,7 +440,7 @@ def draw_matrix(table: MixTable, image: Callable[[Recipe], QImage | None]) -> QI
         painter.drawText(corner, wrap, "rows: A\ncolumns: B")
         lines = (f"{table.group} of B, everything else of A.", SYNTHETIC)
         for number, text in enumerate(lines):
-            top = (len(table.rows) + 1) * step + GAP + number * 1.2 * LINE
+            top = (len(table.down) + 1) * step + GAP + number * 1.2 * LINE
             place = QRectF(GAP, top, width - 2 * GAP, LINE)
             painter.drawText(place, Qt.AlignmentFlag.AlignVCenter, text)
     return picture
@@ -568,15 +549,17 @@ class Matrix(QDialog):
         others = self._others()
         rows = around(recipe.source, self.rows.value(), others, [mix.source])
         columns = around(mix.source, self.columns.value(), others, rows)
+        down, across = (
+            [(self.session.with_source(s).replace(mix=None), self.panel.name_of(s)) for s in heads]
+            for heads in (rows, columns)
+        )
         self._table = MixTable(
-            tuple(map(self.panel.name_of, rows)),
-            tuple(map(self.panel.name_of, columns)),
+            down,
+            across,
             [
                 [self.session.with_source(cell.source).replace(mix=cell.mix) for cell in row]
                 for row in mixing_matrix(recipe, rows, columns, strength)
             ],
-            [self.session.with_source(source).replace(mix=None) for source in rows],
-            [self.session.with_source(source).replace(mix=None) for source in columns],
             self.group.currentText(),
         )
         self._build(self._table)
@@ -630,7 +613,6 @@ class Matrix(QDialog):
         layout.setAlignment(self._grid_box, Qt.AlignmentFlag.AlignHCenter)
         old.hide()
         old.deleteLater()
-        shown: dict[PictureButton, Recipe] = {}
         across, down = (
             [self._button(f"{kind}.{k}", r, n, caption=True) for k, (r, n) in enumerate(heads)]
             for kind, heads in (("column", table.across), ("row", table.down))
@@ -647,10 +629,8 @@ class Matrix(QDialog):
                 grid.addWidget(cell, i + 1, k + 1)
                 row.append(cell)
             self.cells.append(row)
-        for button in self.heads + [cell for row in self.cells for cell in row]:
-            assert button.recipe is not None
-            shown[button] = button.recipe
-        self.gallery.show(shown)
+        buttons = self.heads + [cell for row in self.cells for cell in row]
+        self.gallery.show({one: one.recipe for one in buttons if one.recipe is not None})
         controls.fit_window(self)
 
     def _button(
