@@ -72,14 +72,9 @@ class LabelsBox(Fold):
         self.show_base(False)
 
     @property
-    def tissue(self) -> str:
-        """Which one is painted and resized."""
-        return str(self.which.currentData())
-
-    @property
-    def brush_mm(self) -> float:
-        """Diameter of the brush."""
-        return float(self.brush.value())
+    def tissue(self) -> int:
+        """The label of the one that is painted and resized."""
+        return index_of(str(self.which.currentData()))
 
     def show_base(self, taken: bool) -> None:
         """Offer the tools once there are labels; none of them is at work then."""
@@ -104,10 +99,6 @@ class LabelsBox(Fold):
         of = f"{self.which.currentText()} of {title}"
         words = f"{of}: {before:.1f} ml before, {now:.1f} ml now, in the labels."
         self.note.setText(words if now == before else f"{words} {READ_ANEW}")
-
-    def show_undo(self, possible: bool) -> None:
-        """Whether there is an edit to undo."""
-        self.undo.setEnabled(possible)
 
     def _make_brush(self, inside: QVBoxLayout) -> None:
         tissues = ((text, tissue) for tissue, text, _tip in ROWS if tissue in COLORS)
@@ -134,7 +125,7 @@ class LabelsBox(Fold):
         self.save = controls.push_button("labels.save")
         self.close_labels = controls.push_button("labels.close")
         inside.addLayout(controls.row(self.outlines, self.undo, self.save, stretch=0))
-        self.show_undo(False)
+        self.undo.setEnabled(False)
 
 
 EDITED_LABELS = "edited labels"
@@ -178,11 +169,6 @@ class Base:
         if told == GENERATED:
             return GENERATED
         return Provenance(kind, told.name, ", ".join(filter(None, (told.what, EDITED_LABELS))))
-
-    @property
-    def title_edited(self) -> str:
-        """Description of the brain with edited labels."""
-        return f"{self.title}, edited labels"
 
     @cached_property
     def fading(self) -> Fading | None:
@@ -252,8 +238,9 @@ class EditedBrain:
 
     def made(self, base: Base) -> DerivedVolume:
         """The brain with edited labels, to be shown and measured."""
-        scan, before = self.scan(base), base.made
-        return DerivedVolume(base.title_edited, base.edited, self.volume, before.of, before, scan)
+        title, before = f"{base.title}, {EDITED_LABELS}", base.made
+        scan = self.scan(base)
+        return DerivedVolume(title, base.edited, self.volume, before.of, before, scan)
 
     def scan(self, base: Base) -> SharpenRequest | None:
         """The scan that it shows, and what was done to that; None for a model's brain."""
@@ -359,9 +346,8 @@ def relabelled(base: Base, fitted: EditedBrain) -> Base:
     if origin is not None and base.labels is not None:
         edits = (*origin.edits, (base.labels, fitted.labels))
         origin = dataclasses.replace(origin, edits=edits)
-    scan = fitted.scan(base)
-    volume = fitted.volume
-    return Base(base.title_edited, volume, base.space, base.edited, origin=origin, scan=scan)
+    made = fitted.made(base)
+    return Base(made.title, made.volume, base.space, made.provenance, origin=origin, scan=made.scan)
 
 
 NAME = "Labels to edit"
@@ -402,11 +388,6 @@ class LabelDrawing(QObject, OwnLayer):
         self.layer.selected_label = tissue
         self.layer.brush_size = max(1.0, diameter_mm / float(min(self.layer.scale)))
         self.layer.mode = "paint"
-
-    def put_brush_down(self) -> None:
-        """The mouse moves the crosshair again."""
-        if self.layer is not None:
-            self.layer.mode = "pan_zoom"
 
     def remove(self) -> None:
         """Remove the labels."""
@@ -596,7 +577,7 @@ class LabelsController(QObject):
         now = self._now
         self.box.show_base(now is not None)
         if now is not None:
-            self.box.show_undo(len(now.steps) > 1)
+            self.box.undo.setEnabled(len(now.steps) > 1)
             self._draw(now.steps[-1])
         self._show_back()
 
@@ -707,13 +688,13 @@ class LabelsController(QObject):
     def _step(self, labels: np.ndarray) -> None:
         if self._now is not None:
             self._remember(self._now, labels)
-            self.box.show_undo(len(self._now.steps) > 1)
+            self.box.undo.setEnabled(len(self._now.steps) > 1)
             self._tell(self.session.key)
 
     def _resize(self, mm: float, live: bool) -> None:
         """The slider starts from the labels of the last step; releasing it makes a new step."""
         if self._now is not None:
-            self._ask(Wish(self._now.base, self._now.steps[-1], self._tissue, mm))
+            self._ask(Wish(self._now.base, self._now.steps[-1], self.box.tissue, mm))
 
     def _settle(self) -> None:
         """Make the slider's change a step, and reset the slider to 0."""
@@ -721,10 +702,6 @@ class LabelsController(QObject):
         labels = self.drawing.labels
         if labels is not None:
             self._step(labels)
-
-    @property
-    def _tissue(self) -> int:
-        return index_of(self.box.tissue)
 
     def _generate(self) -> None:
         """Generate the brain, unless the slider's, with its labels, is about to be there."""
@@ -765,7 +742,7 @@ class LabelsController(QObject):
             return
         if wish.resizes:  # the labels have moved, too
             self._draw(fitted.labels)
-            self.box.show_undo(True)
+            self.box.undo.setEnabled(True)
             self._tell(key)
         if self.box.look != "movement":
             self.box.show_look("after")
@@ -804,7 +781,7 @@ class LabelsController(QObject):
             now.steps.pop()
         self.box.resize_row.set_value(0.0)
         self._draw(now.steps[-1])
-        self.box.show_undo(len(now.steps) > 1)
+        self.box.undo.setEnabled(len(now.steps) > 1)
         self._tell(self.session.key)
         self._fit()
 
@@ -813,7 +790,7 @@ class LabelsController(QObject):
             self._settle()
             self._show_ours()
             self.box.outlines.setChecked(True)
-            self.drawing.take_brush(self._tissue, self.box.brush_mm)
+            self.drawing.take_brush(self.box.tissue, self.box.brush.value())
         else:
             self.drawing.put_brush_down()
 
@@ -821,7 +798,7 @@ class LabelsController(QObject):
         """Another tissue, or another brush."""
         self._settle()
         if self.box.paint.isChecked():
-            self.drawing.take_brush(self._tissue, self.box.brush_mm)
+            self.drawing.take_brush(self.box.tissue, self.box.brush.value())
         self._show_size()
 
     def _wait(self) -> None:
@@ -875,7 +852,7 @@ class LabelsController(QObject):
         if self._mapped is not None:
             return
         if self.base is not None and self.base.labels is not None and labels is not None:
-            tissue, space = self._tissue, self.base.space
+            tissue, space = self.box.tissue, self.base.space
             before, now = (size_ml(m, tissue, space) for m in (self.base.labels, labels))
             self.box.say_size(self.base.title, before, now)
 

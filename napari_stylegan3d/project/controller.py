@@ -327,7 +327,7 @@ class ProjectController(QObject):
             self.session.folder,
             site,
         )
-        self.painting.end()
+        self.painting.put_brush_down()
         self._queue(case, project_scan, self.rendering.loaded, request)
 
     def align(self, pose: str = "auto") -> None:
@@ -470,7 +470,7 @@ class ProjectController(QObject):
         if on:
             self._on_region()
         else:
-            self.painting.end()
+            self.painting.put_brush_down()
 
     def _show_region(self, view: str) -> None:
         """The painted region belongs to the scan; no region covers the filled scan."""
@@ -484,7 +484,7 @@ class ProjectController(QObject):
         if not paint.fill.isChecked() or placed is None:
             return
         if isinstance(paint.choice, LayerChoice):
-            self.painting.end()
+            self.painting.put_brush_down()
             self.painting.set_visible(False)
             region = paint.choice.region()
             paint.show_painted(region.millilitres if region else 0.0)

@@ -165,11 +165,6 @@ class RegionPainter(QObject, OwnLayer):
         self.layer.n_edit_dimensions = 3
         self.set_erasing(False)
 
-    def end(self) -> None:
-        """Stop painting: the mouse moves the crosshair again. The region is kept."""
-        if self.layer is not None:
-            self.layer.mode = "pan_zoom"
-
     def forget(self) -> None:
         """Remove the region."""
         self.remove()
@@ -210,7 +205,7 @@ class RegionPainter(QObject, OwnLayer):
             return  # of another model
         self._add(space, region.data.astype(np.uint8))
         self.emit_volume()
-        self.layer.mode = "pan_zoom"
+        self.put_brush_down()
         self.layer.visible = False
 
     def _add(self, space: Space, data: np.ndarray) -> None:

@@ -199,6 +199,11 @@ class OwnLayer:
         if self.there and self.layer.visible != visible:
             self.layer.visible = visible
 
+    def put_brush_down(self) -> None:
+        """The mouse moves the crosshair again."""
+        if self.layer is not None:
+            self.layer.mode = "pan_zoom"
+
     def remove(self) -> None:
         """Take it away; the crosshair stays, on a grid of any size."""
         if self.there:
