@@ -24,12 +24,8 @@ from qtpy.QtGui import (
 from qtpy.QtWidgets import (
     QAbstractButton,
     QAbstractItemView,
-    QAbstractSpinBox,
     QApplication,
     QComboBox,
-    QLineEdit,
-    QPlainTextEdit,
-    QTextEdit,
     QWidget,
 )
 
@@ -40,6 +36,7 @@ from napari_stylegan3d.views.canvases import View
 from napari_stylegan3d.views.display import KEY, OVERLAY, DisplayArray, place, set_limits, upright
 from napari_stylegan3d.views.glass import Glass
 from napari_stylegan3d.views.layers import OwnLayer, overlaid
+from napari_stylegan3d.views.navigation import TEXT_FIELDS
 from napari_stylegan3d.views.slices import Pane
 from napari_stylegan3d.widgets.controls import Links, allow, painting, reveal, scaled, set_letters
 from napari_stylegan3d.widgets.theme import is_outlined
@@ -250,7 +247,6 @@ def left_part(volume: DisplayArray, axis: int, position_mm: float, mirrored: boo
 #: The keys, in words; they do something while they are held.
 HELD, HELD_IN_VIEWS = "B", "Space"
 HOLD_KEY, KEY_IN_VIEWS = (QKeySequence(one)[0].key() for one in (HELD, HELD_IN_VIEWS))
-TEXT_FIELDS = (QLineEdit, QAbstractSpinBox, QTextEdit, QPlainTextEdit, QAbstractItemView)
 
 
 class HoldKey(QObject):
@@ -318,7 +314,7 @@ class HoldKey(QObject):
 
     def _counts(self, key: int) -> bool:
         focus = QApplication.focusWidget()
-        typing = isinstance(focus, TEXT_FIELDS) or (
+        typing = isinstance(focus, (*TEXT_FIELDS, QAbstractItemView)) or (
             isinstance(focus, QComboBox) and focus.isEditable()
         )
         if typing or not self._wanted():
@@ -359,11 +355,6 @@ class Pinned:
         """What it is, in words."""
         side = self.side
         return f"{side.scan_words}: {side.name}" if side.kind == "scan" else side.title
-
-    @classmethod
-    def of_recipe(cls, recipe: Recipe, provenance: Provenance) -> Pinned:
-        """A brain that has not been rendered yet, and its provenance."""
-        return cls(side_of(recipe, "A", provenance), recipe)
 
     @classmethod
     def of_scan(cls, name: str, aligned: AlignedScan) -> Pinned:
@@ -444,8 +435,9 @@ class ComparedViews(QObject):
             self.set_rate(self._rate_hz)
         elif mode == "difference" and a.shown.data.shape == b_shown.data.shape:
             changed = DisplayArray(b_shown.data - a.shown.data, b_shown.scale, b_shown.translate)
-            overlay = self.stage.overlay
-            overlay.show(changed, DIFFERENCE_LABEL, "fraction of white", self._limit())
+            overlay, (low, high) = self.stage.overlay, self.stage.limits
+            # The colours end at the same for every pair, so that pairs can be compared.
+            overlay.show(changed, DIFFERENCE_LABEL, "fraction of white", (high - low) / 2)
             overlay.set_threshold(self.threshold)
             if overlay.layer is not None:  # the 3D view has no colours, and says B alone
                 pair = ComparedPair.of(a.side, b, ("", "colours show B − A"))
@@ -548,11 +540,6 @@ class ComparedViews(QObject):
         layer = self.veil.layer
         if layer is not None and self.views.isVisible() and not window.isMinimized():
             self.veil.set_visible(not layer.visible)
-
-    def _limit(self) -> float:
-        """Where the colours end: the same for every pair, so that pairs can be compared."""
-        low, high = self.stage.limits
-        return (high - low) / 2
 
     def _follow_levels(self) -> None:
         if self.mode in VEILED:
@@ -728,7 +715,7 @@ class CompareController(QObject):
             return
         self.thumbnails.drop(THUMBNAIL)
         if isinstance(second, Recipe):
-            self._set(Pinned.of_recipe(second, provenance_of(self.session, second)))
+            self._set(Pinned(side_of(second, "A", provenance_of(self.session, second)), second))
             self._render(second)
         elif second is not None and second.aligned is not None:
             self._set(Pinned.of_scan(second.name, second.aligned))
@@ -754,10 +741,9 @@ class CompareController(QObject):
 
     def _on_lost(self, request: tuple[Any, Recipe | Case], error: Exception) -> None:
         """A cannot be had."""
-        if not self._is_a(request):
-            return
-        self.session.messages.fail(error, "rendering A")
-        self.session.drop_second()
+        if self._is_a(request):
+            self.session.messages.fail(error, "rendering A")
+            self.session.drop_second()
 
     def _set(self, pinned: Pinned) -> None:
         self.pinned = pinned

@@ -151,10 +151,8 @@ class RowController(QObject):
 
     def _on_made(self, request: tuple[Loaded, State], shown: DisplayArray) -> None:
         loaded, column = request
-        if loaded is not self.rendering.loaded:
-            self.follow()
-            return
-        self._take(column, shown, provenance_of_state(self.session, column))
+        if loaded is self.rendering.loaded:
+            self._take(column, shown, provenance_of_state(self.session, column))
         self.follow()
 
     def _on_lost(self, request: tuple[Loaded, State], _error: Exception | None) -> None:
