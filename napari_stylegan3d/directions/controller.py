@@ -31,8 +31,6 @@ from napari_stylegan3d.widgets.controls import single_shot
 if TYPE_CHECKING:
     from napari_stylegan3d.directions.list import DirectionRow, Range
     from napari_stylegan3d.directions.panel import DirectionsPanel
-    from stylegan3d.directions.catalogue import CatalogueEntry
-    from stylegan3d.model.generator import Generator
     from stylegan3d.recipe.recipe import Recipe
     from stylegan3d.session.workspace import StateChange
 
@@ -177,7 +175,7 @@ class DirectionsController(QObject):
         self.locating = LatestWins(
             seen_from, self, self._on_located, lambda asked, _: self._on_located(asked, {})
         )
-        self._located: tuple[Recipe, Generator, tuple[CatalogueEntry, ...]] | None = None
+        self._located: SeenRequest | None = None
         #: What was measured, by what it was measured of.
         self._kept: Newest[Hashable, MeasuredEffect] = Newest(KEPT)
         self.measured: MeasuredEffect | None = None
@@ -218,14 +216,14 @@ class DirectionsController(QObject):
         generator, entries = self.session.generator, tuple(self.panel.entries.values())
         if generator is None or not entries or not self.panel.isVisible() or self.locating.closed:
             return
-        wanted = (self.session.brain.replace(edits=()), generator, entries)
+        wanted = SeenRequest(self.session.brain.replace(edits=()), generator, entries)
         if wanted != self._located:
             self._located = wanted
             self.panel.show_seen({})
-            self.locating.submit(SeenRequest(*wanted))
+            self.locating.submit(wanted)
 
     def _on_located(self, request: SeenRequest, seen: dict[str, Range]) -> None:
-        if (request.recipe, request.generator, request.entries) == self._located:
+        if request == self._located:
             self.panel.show_seen(seen)
 
     def _on_entries(self) -> None:

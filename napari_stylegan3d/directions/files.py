@@ -105,7 +105,7 @@ class MeasuredEffect:
     change: np.ndarray
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class SeenRequest:
     """A brain without its edits, and the directions along which to look for it."""
 
@@ -528,16 +528,15 @@ class PeopleDialog(QDialog):
     def _show_result(self, compared: Compared | None) -> None:
         """Write what was found; None empties the table."""
         self.compared = compared
-        words = compared.told if compared is not None else ""
-        self.told.setText(words)
+        names = compared.contrasts if compared is not None else []
+        self.told.setText(compared.told if compared is not None else "")
         self.contrast.clear()
-        self.contrast.addItems(compared.contrasts if compared is not None else [])
+        self.contrast.addItems(names)
         direction = compared is not None and compared.found.direction is not None
         controls.enable(compared is not None, self.show_it, self.save)
         self.keep.setEnabled(direction)
         self.cancel.setEnabled(self.job.running)
         rows = compared.found.regions if compared is not None else []
-        names = compared.contrasts if compared is not None else []
         heads = ["difference, %"] if len(names) == 1 else [f"{name}, %" for name in names]
         columns = [(head, "") for head in ("Region", "ml", *heads, "p", "q")]
         self.regions.show_rows(columns, [(_cells(row), row["q"] <= RATE) for row in rows])
@@ -758,7 +757,7 @@ class DirectionFiles(QObject):
         menus.opened.connect(self._open)
         menus.saved.connect(self._save)
         menus.freed.connect(self._free)
-        menus.dropped.connect(self._drop)
+        menus.dropped.connect(self._forget)
         panel.missing.findRequested.connect(self._find)
         panel.missing.forgetRequested.connect(self._forget)
         panel.noted.connect(self._note)
@@ -830,12 +829,8 @@ class DirectionFiles(QObject):
             with telling(report_error, "opening a directions file"):
                 self.add(path)
 
-    def _drop(self, entry: CatalogueEntry) -> None:
-        """Take a file off the list; edits along its directions stay in the recipe."""
-        if entry.file is not None:
-            self._forget(entry.file)
-
     def _forget(self, file: str) -> None:
+        """Take a file off the list; edits along its directions stay in the recipe."""
         self._note(self.panel.notes.without_file(file))
 
     def _find(self, file: str) -> None:

@@ -179,8 +179,8 @@ class DirectionMenus(QObject):
     opened = Signal()
     #: Groups of people should be compared.
     compared = Signal()
-    #: Entry whose file should leave the list.
-    dropped = Signal(object)
+    #: File that should leave the list.
+    dropped = Signal(str)
 
     #: DirectionNotes: the user pinned or renamed a direction.
     noted = Signal(object)
@@ -210,7 +210,7 @@ class DirectionMenus(QObject):
         menu.addAction("Rename…", partial(self._rename, entry))
         pinned = entry.reference in self.notes.pinned
         text = "Unpin" if pinned else "Pin to the top"
-        menu.addAction(text, partial(self._pin, entry, not pinned))
+        menu.addAction(text, lambda: self.noted.emit(self.notes.pin(entry.reference, not pinned)))
         if len(self.limits.spans()) > 1:
             self._add_layers(menu, entry)
         menu.addSeparator()
@@ -221,7 +221,7 @@ class DirectionMenus(QObject):
         )
         menu.addAction("Save to a file…", partial(self.saved.emit, [entry]))
         if entry.file is not None:
-            menu.addAction("Remove its file from the list", partial(self.dropped.emit, entry))
+            menu.addAction("Remove its file from the list", partial(self.dropped.emit, entry.file))
         return menu
 
     def common(self) -> QMenu:
@@ -281,9 +281,6 @@ class DirectionMenus(QObject):
         label = ask_label(self._parent, entry.name, notes.labels.get(entry.reference, ""))
         if label is not None:
             self.noted.emit(notes.labelled(entry.reference, label))
-
-    def _pin(self, entry: CatalogueEntry, pinned: bool) -> None:
-        self.noted.emit(self.notes.pin(entry.reference, pinned))
 
 
 class MissingFiles(QWidget):
@@ -480,10 +477,12 @@ class DirectionsPanel(ExplorerPanel):
         self._own: list[CatalogueEntry] = []
         self._of_files: list[CatalogueEntry] = []
         self._seen: Mapping[str, Range] = {}
-        self.find_field = QLineEdit()
+        self.find_field = controls.named(
+            QLineEdit(), "directions.filter", "Search names and descriptions of directions."
+        )
         self.layers = controls.combo("directions.layers")
         self.limits = EditLayers(session, self.layers.currentData)
-        self.used = controls.push_button("directions.used")
+        self.used = controls.push_button("directions.used", checkable=True)
         self.new = controls.push_button("directions.new")
         self.reset = controls.push_button("directions.reset")
         self.more = controls.tool_button("directions.more")
@@ -504,11 +503,8 @@ class DirectionsPanel(ExplorerPanel):
         return self.list.rows
 
     def _lay_out(self) -> None:
-        self.find_field.setObjectName("directions.filter")
         self.find_field.setPlaceholderText("Search directions")
         self.find_field.setClearButtonEnabled(True)
-        self.find_field.setToolTip("Search names and descriptions of directions.")
-        self.used.setCheckable(True)
         self.column.setContentsMargins(0, 12, 0, 0)
         self.column.setSpacing(7)
         top = controls.row(self.find_field, self.used, self.new, self.more, stretch=0)

@@ -385,7 +385,7 @@ def test_directions_are_saved_opened_and_used_by_file(window, panel, tmp_path, m
     assert edit.sha256
     same = window.recipe.replace(edits=(Edit("PC 3", 2.0),)).latent(window.session.generator)
     np.testing.assert_allclose(window.recipe.latent(window.session.generator), same, atol=FLOAT32)
-    panel.menus.dropped.emit(panel.entries[reference])
+    panel.menus.dropped.emit(panel.entries[reference].file)
     assert headings(window) == ["Principal components"]
     assert window.recipe.edits == (edit,)
 
