@@ -53,10 +53,9 @@ class Parking(QObject):
 
     def _look(self) -> None:
         """Park the next patient, if there is one."""
-        now = self.session.case
         if self.job.running:
             return
-        here = None if now is None else now.scan
+        here = None if self.session.case is None else self.session.case.scan
         others = [c for c in self.session.cases if c.scan is not None and c.scan is not here]
         waiting = [case for case in others if case not in self._done]
         if waiting:
@@ -146,9 +145,6 @@ def _replaced(cases: list[Case], replace: Callable[[np.ndarray], np.ndarray]) ->
             scan=scan(old.scan),
         )
 
-    def filled(old: Any) -> Any:
-        return dataclasses.replace(old, volume=array(old.volume))
-
     return [
         dataclasses.replace(
             case,
@@ -186,7 +182,8 @@ def what_is(path: str | Path) -> Dropped | None:
     """Identify a path; None if it cannot be opened."""
     path = Path(path)
     if path.is_dir():
-        return Dropped("model" if is_model(path) else "dicom", path)
+        is_model = is_kind(path, "checkpoint") or (path / CARD).is_file()
+        return Dropped("model" if is_model else "dicom", path)
     if not path.is_file():
         return None
     form = format_of(path)
@@ -227,12 +224,6 @@ def files_in(event: QDropEvent) -> list[str]:
     urls = event.mimeData().urls()
     files = [url.toLocalFile() for url in urls if url.isLocalFile()]
     return files if len(files) == len(urls) else []
-
-
-def is_model(path: str | Path) -> bool:
-    """Whether a path looks like a model: an official checkpoint, or a folder with a card."""
-    path = Path(path)
-    return is_kind(path, "checkpoint") or (path / CARD).is_file()
 
 
 def _tensors(path: Path) -> Dropped | None:

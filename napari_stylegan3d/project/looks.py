@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from qtpy.QtCore import QObject, QSize, Qt, Signal
 from qtpy.QtGui import QResizeEvent
-from qtpy.QtWidgets import QBoxLayout, QButtonGroup, QHBoxLayout, QPushButton, QWidget
+from qtpy.QtWidgets import QBoxLayout, QHBoxLayout, QWidget
 
 from napari_stylegan3d.core.change_maps import show_movement
 from napari_stylegan3d.core.panel import UNPROJECTED, Context
@@ -36,11 +36,9 @@ class LookBar(QWidget):
         super().__init__()
         self.setObjectName("project.looks")
         self.session = session
-        self.segments: dict[str, QPushButton] = {}
-        self._group = QButtonGroup(self)
-        self.told = controls.hint(name="project.movement")
-        self.told.setToolTip(
-            "Volume that tissue gains and loses by the edits, and how far it moves."
+        self.told = controls.hint(
+            name="project.movement",
+            tip="Volume that tissue gains and loses by the edits, and how far it moves.",
         )
         controls.stack(
             self._make_segments(),
@@ -77,26 +75,22 @@ class LookBar(QWidget):
             row.setSpacing(1)
             self._segments.addLayout(row, stretch)
         brains, maps = self._rows
-        for key, text, tip, keys in SEGMENTS:
-            hint = f"{tip}\n{keys}" if keys else tip
-            button = controls.push_button(
-                f"project.show.{key}", text, hint, role="segment", checkable=True
-            )
+        entries = ((key, text, f"{tip}\n{keys}".strip()) for key, text, tip, keys in SEGMENTS)
+        self.segments = controls.segments("project.show", entries, self.viewRequested.emit)
+        for key, button in self.segments.items():
             button.setMinimumWidth(0)
-            button.clicked.connect(lambda _=False, k=key: self.viewRequested.emit(k))
-            self._group.addButton(button)
             (maps if key in MAPS else brains).addWidget(button)
-            self.segments[key] = button
         for row in self._rows:
             row.setAlignment(Qt.AlignmentFlag.AlignLeft)
         return self._segments
 
     def show_view(self, view: str) -> None:
         """Mark which of them is shown; none if it is something else."""
-        self._group.setExclusive(view in self.segments)
+        group = self.segments["scan"].group()
+        group.setExclusive(view in self.segments)
         for key, button in self.segments.items():
             button.setChecked(key == view)
-        self._group.setExclusive(True)
+        group.setExclusive(True)
 
     def show_movement(self, words: str | None) -> None:
         """Say what moves; None while something else is looked at."""

@@ -151,7 +151,8 @@ class LabelMaps(QObject):
         if key and key not in self.session.histories:
             return
         point = self.viewer.dims.point
-        labels = self._beside(labels, key)
+        scan = self.session.scan_of(key)
+        labels = labels if scan is None else labels.beside(scan)
         layer = labels.layer()
         for edited in (layer.events.labels_update, layer.events.paint):
             self._links.connect(edited, self._on_edited)
@@ -194,11 +195,6 @@ class LabelMaps(QObject):
             layer.visible = False
             report_done(f"{layer.name} was painted on and is hidden, as the scan was read again.")
         self._place()
-
-    def _beside(self, labels: LabelMap, key: str) -> LabelMap:
-        """The labels where they lie beside the scan of the case with this key, if it has one."""
-        scan = self.session.scan_of(key)
-        return labels if scan is None else labels.beside(scan)
 
     @property
     def newest(self) -> Labels | None:
@@ -494,10 +490,11 @@ class OverlayManager(QObject):
         before, words = self._before, ""
         if before is not None and case is not None and case.key != before.key:
             words = f"Open as overlay of {shortened(before.name, JOINED_LENGTH)}"
-        self.box.offer_joining(words)
+        controls.show_text(self.box.join, words)
         self._show_text(now)
         if now is not None:
-            self.box.show_choices(now.how, now.same)
+            controls.show_value(self.box.same, now.same)
+            controls.show_value(self.box.how, now.how)
             self.bar.show_look(now.look)
         self._place()
         waits = now is not None and now.image is None and not (now.problem or reading)
@@ -557,7 +554,9 @@ class OverlayManager(QObject):
             or placed is None
             or not self._of_patient
             or now.look.way == "patient"
-            or not self._lies(now, placed)
+            # It was placed in another space than the picture's, or is of an earlier image.
+            or placed[0] is not now.image
+            or placed[1] != (self.session.placed is not None)
         ):
             self.layer.remove()
             self._hide_beside()
@@ -588,10 +587,6 @@ class OverlayManager(QObject):
             self._beside_picture = None
             if self.session.state.comparison not in COLUMNS:
                 self.views.show_row([])
-
-    def _lies(self, now: Overlay, placed: tuple[SecondImage, bool, DisplayArray]) -> bool:
-        """Whether it was placed in the space of the picture, and not an earlier image."""
-        return placed[0] is now.image and placed[1] == (self.session.placed is not None)
 
     @property
     def _of_patient(self) -> bool:
@@ -662,7 +657,7 @@ class OverlayBox(QWidget):
         self.chooser = Chooser("second")
         self._lay_out()
         self.chooser.chosen.connect(self.openRequested)
-        self.offer_joining("")
+        controls.show_text(self.join, "")
 
     def _lay_out(self) -> None:
         controls.stack(
@@ -701,12 +696,3 @@ class OverlayBox(QWidget):
         controls.reveal(moves, self.same, self.how, self.visits)
         self.mask.setText(f"Use {shortened(labels, NAME_LENGTH)} as lesion mask")
         self.mask.setVisible(bool(labels))
-
-    def show_choices(self, how: str, same: bool) -> None:
-        """Show what the user chose, without emitting signals."""
-        controls.show_value(self.same, same)
-        controls.show_value(self.how, how)
-
-    def offer_joining(self, words: str) -> None:
-        """Offer to make the newest scan a second image; nothing for empty words."""
-        controls.show_text(self.join, words)

@@ -14,7 +14,6 @@ from qtpy.QtWidgets import (
     QComboBox,
     QDoubleSpinBox,
     QFrame,
-    QGridLayout,
     QLabel,
     QMenu,
     QProgressBar,
@@ -288,10 +287,8 @@ class PoseBox(QWidget):
         self.align = controls.push_button("project.align")
         self.by_hand = controls.push_button("project.by_hand")
         self.fit = controls.push_button("project.fit")
-        self.quality = controls.hint(name="project.quality", role="")
-        self.quality.setToolTip(
-            "Correlation of the aligned scan with the model's mean brain, and what it means."
-        )
+        tip = "Correlation of the aligned scan with the model's mean brain, and what it means."
+        self.quality = controls.hint("", "project.quality", tip, "")
         self.steps = controls.hint(
             "", "project.steps", "Preparation steps of the scan, with their duration."
         )
@@ -326,15 +323,12 @@ class PoseBox(QWidget):
         return spin
 
     def _lay_out(self) -> None:
-        grid = QGridLayout()
-        grid.setHorizontalSpacing(6)
-        grid.setVerticalSpacing(3)
+        grid = controls.grid(across=6, down=3, wide=(1, 2, 3))
         for row, (text, spins) in enumerate((("Move, mm", self.shifts), ("Rotate", self.turns))):
             grid.addWidget(QLabel(text), 2 * row + 1, 0)
             for column, (spin, word) in enumerate(zip(spins, COLUMNS[row], strict=True), 1):
                 grid.addWidget(controls.hint(word), 2 * row, column)
                 grid.addWidget(spin, 2 * row + 1, column)
-                grid.setColumnStretch(column, 1)
         controls.stack(
             grid, controls.row(self.fit, self.reset, stretch=0), self.outline, on=self.hand
         )
@@ -443,8 +437,7 @@ class ProjectPanel(ExplorerPanel):
         self.pause = controls.push_button("project.pause", checkable=True)
         self.bar = controls.named(QProgressBar(), "project.progress")
         self.estimate = controls.hint(name="project.estimate")
-        self.waits = controls.hint(name="project.waits")
-        self.waits.setProperty("role", "caution")
+        self.waits = controls.hint(name="project.waits", role="caution")
         self.result = ResultBox()
         self.result_line, self.result_title = controls.line(), controls.heading("Result")
         self._lay_out()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from qtpy.QtCore import QObject, Qt, Signal
-from qtpy.QtWidgets import QGridLayout, QLabel, QPushButton, QWidget
+from qtpy.QtWidgets import QLabel, QPushButton, QWidget
 
 from napari_stylegan3d.core.worker import LatestWins, LongJob
 from napari_stylegan3d.project.regions import mask_of
@@ -56,15 +56,15 @@ class ResultBox(QWidget):
         self.patient = ElidedLabel(name="project.patient", role="figure")
         self.patient.setToolTip("The patient whose scan was projected.")
         self.lights = VerdictRows(self.findingPicked)
-        self.regions = controls.hint(name="project.regions")
-        self.regions.setToolTip(
-            "Root mean square of scan minus reconstruction in a region, in % of the "
-            "brightest tissue, beside the usual value in held-out subjects."
+        self.regions = controls.hint(
+            name="project.regions",
+            tip="Root mean square of scan minus reconstruction in a region, in % of the "
+            "brightest tissue, beside the usual value in held-out subjects.",
         )
-        self.place = controls.hint(name="project.place")
-        self.place.setToolTip(
-            "How unusual this brain is for the model: percentage of held-out subjects "
-            "closer to the average brain. It does not measure health."
+        self.place = controls.hint(
+            name="project.place",
+            tip="How unusual this brain is for the model: percentage of held-out subjects "
+            "closer to the average brain. It does not measure health.",
         )
         self.notes = controls.hint(name="project.notes")
         self.save_filled = controls.push_button("project.save_filled")
@@ -111,11 +111,7 @@ class ResultBox(QWidget):
 
     def _make_figures(self) -> QWidget:
         table = QWidget()
-        grid = QGridLayout(table)
-        grid.setContentsMargins(0, 0, 0, 0)
-        grid.setHorizontalSpacing(12)
-        grid.setVerticalSpacing(4)
-        grid.setColumnStretch(0, 1)
+        grid = controls.grid(table, 12, 4)
         for column, text in enumerate(("Similarity", "Reconstruction", "Mean brain")):
             grid.addWidget(controls.hint(text), 0, column)
         for row, (key, (text, _, tip)) in enumerate(SIMILARITY.items(), start=1):
@@ -190,8 +186,7 @@ class VerdictRow(QWidget):
             "and the model does not know. Reconstruction: how far it can be trusted. "
             "Not a diagnosis.",
         )
-        self.reason = controls.hint(name=f"project.verdict.{name}.reason")
-        self.reason.setToolTip(self.title.toolTip())
+        self.reason = controls.hint("", f"project.verdict.{name}.reason", self.title.toolTip())
         controls.stack(self.title, self.reason, on=self, spacing=1)
 
     def show_verdict(self, verdict: Mapping[str, str]) -> None:
