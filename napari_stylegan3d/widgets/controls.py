@@ -880,12 +880,9 @@ class _Scrolled(QScrollArea):
         layout = None if content is None else content.layout()
         if layout is None:
             return 0
-        width = self.viewport().width()
-        return (
-            layout.totalHeightForWidth(width)
-            if layout.hasHeightForWidth()
-            else (layout.totalSizeHint().height())
-        )
+        if layout.hasHeightForWidth():
+            return layout.totalHeightForWidth(self.viewport().width())
+        return layout.totalSizeHint().height()
 
 
 class ResultTable(QTableWidget):

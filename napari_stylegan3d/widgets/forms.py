@@ -17,7 +17,7 @@ from magicgui.type_map import get_widget_class
 from magicgui.widgets import CheckBox, ComboBox
 from magicgui.widgets.bases import ValueWidget
 from qtpy.QtCore import QObject, Signal
-from qtpy.QtWidgets import QCheckBox, QGridLayout, QSpinBox
+from qtpy.QtWidgets import QCheckBox, QGridLayout, QSpinBox, QWidget
 
 from napari_stylegan3d.widgets import controls
 from napari_stylegan3d.widgets.controls import DecimalBox, SliderRow
@@ -27,14 +27,9 @@ from stylegan3d.settings.option import Described, Sliding, options_of
 TIP_WIDTH = 92
 
 
-class _Decimals(QBaseValueWidget):
-    def __init__(self, **kwargs: Any) -> None:
-        super().__init__(DecimalBox, "value", "setValue", "valueChanged", **kwargs)
-
-
-class _Integers(QBaseValueWidget):
-    def __init__(self, **kwargs: Any) -> None:
-        super().__init__(QSpinBox, "value", "setValue", "valueChanged", **kwargs)
+class _Box(QBaseValueWidget):
+    def __init__(self, box: type[QWidget], **kwargs: Any) -> None:
+        super().__init__(box, "value", "setValue", "valueChanged", **kwargs)
 
 
 class _Slide(QBaseValueWidget):
@@ -69,7 +64,7 @@ class SliderField(ValueWidget):
 register_type(Sliding, widget_type=SliderField)
 
 #: Boxes for numbers: with a unit, and with a comma or a point. magicgui's own have neither.
-BOXES = {float: _Decimals, int: _Integers}
+BOXES: dict[type, type[QWidget]] = {float: DecimalBox, int: QSpinBox}
 
 
 class Form(QObject):
@@ -154,7 +149,8 @@ def _field(described: Described, called: str) -> Any:
     elif described.kind is bool:
         field = CheckBox(value=default, text=option.label)
     else:
-        field = ValueWidget(widget_type=BOXES[described.kind], name=described.name)
+        box = {"box": BOXES[described.kind]}
+        field = ValueWidget(widget_type=_Box, backend_kwargs=box, name=described.name)
     _limit(field.native, described)
     field.native.setToolTip(folded(tip))
     return field

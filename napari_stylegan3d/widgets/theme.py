@@ -12,9 +12,9 @@ from napari.components import ViewerModel
 from napari.utils.theme import get_system_theme, get_theme
 from qtpy.QtCore import QEvent, QObject, QRectF, Qt
 from qtpy.QtGui import QColor, QGuiApplication, QKeyEvent, QPaintEvent, QPen, QWindow
-from qtpy.QtWidgets import QApplication, QHBoxLayout, QSlider, QStyle, QStyleOptionSlider, QWidget
+from qtpy.QtWidgets import QApplication, QSlider, QStyle, QStyleOptionSlider, QWidget
 
-from napari_stylegan3d.widgets.controls import Links, SliderRow, painting, scaled
+from napari_stylegan3d.widgets.controls import Links, SliderRow, painting, scaled, stack
 
 
 @dataclass(frozen=True)
@@ -249,9 +249,7 @@ class SliderRange(QWidget):
     def __init__(self, row: SliderRow, mark: float | None = None) -> None:
         super().__init__(row.slider)
         self.setAttribute(Qt.WidgetAttribute.WA_TransparentForMouseEvents)
-        layout = QHBoxLayout(row.slider)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.addWidget(self)
+        stack(self, on=row.slider)
         self._row, self._mark = row, mark
         self.known = row.ends
 
