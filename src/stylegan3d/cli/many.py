@@ -96,17 +96,8 @@ def segment_many(
     work = partial(segment_item, network=_absolute(reading.network), norms=norms)
     about = {"network": {"name": segmenter.name, "sha256": segmenter.hash}}
     words, table = ("Segmenting", "segmented"), STRUCTURE_TABLE if structures else SEGMENTATIONS
-    _run(
-        words,
-        find_items(paths, common.log.warning),
-        out,
-        work,
-        settings,
-        table,
-        about,
-        reading,
-        jobs,
-    )
+    items = find_items(paths, common.log.warning)
+    _run(words, items, out, work, settings, table, about, reading, jobs)
 
 
 def edit_many(
