@@ -84,6 +84,7 @@ def test_maps_of_another_program_are_compared(tmp_path, capsys):
         volume[2:5, 2:5, 2:5] += 4 * (k % 2)
         nib.save(nib.Nifti1Image(volume, affine), tmp_path / f"sub-{k:02d}_map.nii.gz")
         rows.append([f"sub-{k:02d}_map.nii.gz", "ab"[k % 2], 30 + k])
+    rows.append(["sub-23_map.nii.gz", "a", "n/a"])
     out = tmp_path / "out"
     path = table(tmp_path, rows)
     with pytest.raises(SystemExit) as ended:
@@ -99,6 +100,7 @@ def test_maps_of_another_program_are_compared(tmp_path, capsys):
     told = json.loads(capsys.readouterr().out)
     assert told["groups"] == {"a": 12, "b": 12}
     assert told["smallest_corrected_p"] <= 0.01
+    assert "Left out, for a value is missing: sub-23_map.nii.gz." in told["notes"]
     effect, q = (
         np.asarray(nib.load(out / f"stat-{name}_statmap.nii.gz").dataobj)
         for name in ("effect", "q")

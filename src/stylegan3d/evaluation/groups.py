@@ -474,7 +474,7 @@ def compare_latents(
         means,
         average,
         direction,
-        notes + _remarks(design),
+        notes + _remarks(design, table),
         mean=mean.numpy(),
     )
 
@@ -498,9 +498,8 @@ def compare_maps(
     design = design_of(table, by, hold_fixed, subjects)
     inside = (maps != 0).any(axis=0)
     tested = design.compared(maps[:, inside].astype(np.float64), settings)
-    return GroupComparison(
-        design, space, inside, tested, [], notes=_remarks(design), relative=False
-    )
+    notes = _remarks(design, table)
+    return GroupComparison(design, space, inside, tested, [], notes=notes, relative=False)
 
 
 def _cells(table: ValueTable, name: str, kept: np.ndarray) -> np.ndarray:
@@ -595,8 +594,11 @@ def _in_latents(
     return means, found, []
 
 
-def _remarks(design: Design) -> list[str]:
+def _remarks(design: Design, table: ValueTable) -> list[str]:
     notes = []
+    used = {place for row in design.rows for place in row}
+    if unused := [name for place, name in enumerate(table.brains) if place not in used]:
+        notes.append(f"Left out, for a value is missing: {', '.join(unused)}.")
     if design.blocks is not None:
         notes.append(
             f"{design.by} differs between scans of one subject: they are compared within subjects."
