@@ -177,3 +177,14 @@ def test_a_truncation_beyond_people_is_told(tiny_generator, psi):
     assert told[0].filename == __file__
     with pytest.warns(UserWarning, match=says):
         recipe.latent(tiny_generator)
+
+
+def test_an_edit_beyond_people_is_told(tiny_generator):
+    near, far = (
+        stylegan3d.Recipe(edits=(stylegan3d.Edit("PC 1", sd),)).doubts(tiny_generator)
+        for sd in (-4, 12)
+    )
+    assert not near
+    assert [doubt.sentence for doubt in far] == [
+        "The edit of PC 1 by +12 sd is outside -4 to 4, more than people differ: expect artefacts."
+    ]

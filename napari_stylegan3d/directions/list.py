@@ -13,9 +13,10 @@ from napari_stylegan3d.widgets import controls
 from napari_stylegan3d.widgets.elided import ElidedLabel
 from napari_stylegan3d.widgets.theme import SliderRange
 from stylegan3d.directions.catalogue import ATTRIBUTES, COMPONENTS, CatalogueEntry, DirectionNotes
+from stylegan3d.recipe.recipe import MOST_EDIT
 
 #: Of the slider where it is not known how far the training subjects reach.
-LIMITS_SD = (-4.0, 4.0, 0.1, 0.0)
+LIMITS_SD = (-MOST_EDIT, MOST_EDIT, 0.1, 0.0)
 #: The largest number that can be typed.
 MOST_SD = 10.0
 Range = tuple[float, float]

@@ -44,6 +44,8 @@ if TYPE_CHECKING:
 
 #: Above this random brains are unlike people's; 1 is how people differ.
 MOST_TRUNCATION = 1.5
+#: Standard deviations by which an edit moves people no farther than people differ.
+MOST_EDIT = 4.0
 #: In so many folders beside a recipe's a file that it names is looked for.
 MOST_FOLDERS = 500
 
@@ -365,6 +367,14 @@ class Recipe:
                 "differ: expect artefacts."
             )
             found.append(Doubt("truncation", "tell", sentence, {"truncation": psi}))
+        for edit in self.edits:
+            name, sd = split_direction(edit.direction)[1], edit.strength
+            if abs(sd) > MOST_EDIT:
+                sentence = (
+                    f"The edit of {name} by {sd:+g} sd is outside {-MOST_EDIT:g} to {MOST_EDIT:g}, "
+                    "more than people differ: expect artefacts."
+                )
+                found.append(Doubt("edit", "tell", sentence, {name: sd}))
         schema = {entry["name"]: entry for entry in generator.card.get("labels", [])}
         for name, value in self.label.values if self.label else ():
             low, high = schema[name].get("range", (-math.inf, math.inf))
