@@ -82,8 +82,8 @@ class ReadoutBar(QWidget):
 
     presetChosen = Signal(str)
 
-    def __init__(self, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
+    def __init__(self) -> None:
+        super().__init__()
         self.setObjectName("views.readout")
         self.position = [QLabel() for _ in range(3)]
         self._words: tuple[str, ...] = ("", "", "")

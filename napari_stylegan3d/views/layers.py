@@ -227,8 +227,8 @@ class DifferenceOverlay(QObject, OwnLayer):
     #: It was shown or hidden, or its colours mean something else now.
     changed = Signal()
 
-    def __init__(self, viewer: ViewerModel, parent: QObject | None = None) -> None:
-        super().__init__(parent)
+    def __init__(self, viewer: ViewerModel) -> None:
+        super().__init__()
         self.viewer = viewer
         self._legend: ColorScale | None = None
         #: Movement of tissue, drawn as arrows in the planes.

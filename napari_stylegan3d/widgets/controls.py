@@ -449,10 +449,10 @@ def number(
 
 
 def whole_number(
-    name: str, tip: str, limits: tuple[int, int], *, value: int | None = None, width: int = 0
+    name: str, tip: str, limits: tuple[int, int], *, value: int | None = None
 ) -> QSpinBox:
     """A box for a whole number; see `number`."""
-    return limited(named(QSpinBox(), name, tip), *limits, 1, "", value, width)
+    return limited(named(QSpinBox(), name, tip), *limits, 1, "", value)
 
 
 def limited(

@@ -256,10 +256,9 @@ BRIGHTEST = 1.5
 class NotFinite(ModelError):
     """A network's output contains NaN or infinity."""
 
-    def __init__(self, message: str = "") -> None:
+    def __init__(self) -> None:
         super().__init__(
-            message
-            or "The network made numbers that are not finite of this latent, so there is nothing "
+            "The network made numbers that are not finite of this latent, so there is nothing "
             "to show: bring truncation and edits nearer to 0, or choose another model if every "
             "brain fails."
         )

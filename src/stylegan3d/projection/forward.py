@@ -74,7 +74,7 @@ class Operator(ABC):
     # Whether it has parameters to be estimated from the data first (`adapt`).
     adapts = False
     # Share of the generator's own detail that brings a restored brain closest to the true one:
-    # detail # of the right kind in the wrong place does harm. Measured on training subjects.
+    # detail of the right kind in the wrong place does harm. Measured on training subjects.
     faith = 1.0
 
     def on(self, space: Space, aligned: AlignedScan | None = None) -> Self:

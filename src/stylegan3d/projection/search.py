@@ -78,8 +78,8 @@ class SearchStep:
         Objective before the step.
     level : int
         Image level that was matched; -1 is full resolution.
-        made : Tensor, shape (1, 1, X, Y, Z)
-            The image before the step, detached.
+    made : Tensor, shape (1, 1, X, Y, Z)
+        The image before the step, detached.
     cost : float
         Work done, in full-resolution steps.
     left : float
@@ -307,7 +307,7 @@ class ProjectionState:
         The image compared at this step, values in [-1, 1].
     seconds : float
         Since the start, without pauses.
-        work : float
+    work : float
         Share of the total work that is done, 0 to 1; coarse steps are less work than fine ones.
     """
 

@@ -58,7 +58,7 @@ class RecordedSynthesis:
         torch.cuda.current_stream().wait_stream(stream)
         self._graph = torch.cuda.CUDAGraph()
         # Other threads may use the GPU meanwhile (a projection while the window renders): by
-        # default # one of their allocations would break the recording and fail itself.
+        # default one of their allocations would break the recording and fail itself.
         with torch.cuda.graph(self._graph, capture_error_mode="thread_local"):
             self._image = synthesize(self._w)
 

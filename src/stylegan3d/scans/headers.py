@@ -42,8 +42,8 @@ PHASE = re.compile(r"_part-(phase|real|imag)(?![a-z0-9])", re.IGNORECASE)
 _PLAIN = rf"(?<![a-z])(no|non|not|without|w/o|pre|ohne|sans)[ _-]*{_AGENT}"
 # Milliseconds: least echo time of T2 weighting; least inversion time that nulls CSF.
 LONG_ECHO_MS, NULLING_MS, SHORT_ECHO_MS = 60.0, 1500.0, 30.0
-# Hounsfield units: air is -1000; bone and fillings are the brightest parts of a head.
-AIR_HU, BRIGHTEST_HU = (-1100.0, -900.0), 32767.0
+# Hounsfield units of air, which is about -1000.
+AIR_HU = (-1100.0, -900.0)
 
 
 def contrast_by_name(name: str) -> str:

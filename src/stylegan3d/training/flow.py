@@ -430,7 +430,7 @@ class FlowTask(TrainingTask[Flow, Cubes]):
 
     @classmethod
     def of(cls, pairs: FlowSource, settings: FlowSettings, start: Start | None = None) -> Self:
-        """TrainingTask of a new run on pairs, optionally from a trained flow.
+        """The task of a new run on pairs, optionally from a trained flow.
 
         Raises
         ------

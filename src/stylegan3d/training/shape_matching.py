@@ -74,7 +74,7 @@ LEAST = 1e-6
 
 
 def soft_tissue_shape(image: Tensor, labels: np.ndarray, chances: Tensor, space: Space) -> Tensor:
-    """BrainMeasure one brain.
+    """Measure one brain.
 
     Parameters
     ----------
