@@ -46,9 +46,9 @@ def test_detail_goes_through_json_links_and_paths():
         (lambda: Detail(Source("seed", 1)), "Detail comes from a scan"),
         (lambda: Detail(SCAN, 1.5), "between 0 and 1"),
         (lambda: Detail(SCAN, float("nan")), "finite number"),
-        (lambda: Recipe(SCAN, detail="all"), "JSON object"),
+        (lambda: Recipe(SCAN, detail="all"), "JSON an object"),
         (lambda: Recipe.from_dict({"source": {"seed": 1}, "detail": {"strength": 1}}), "lacks"),
-        (lambda: Recipe.from_dict({"source": {"seed": 1}, "detail": 3}), "JSON object"),
+        (lambda: Recipe.from_dict({"source": {"seed": 1}, "detail": 3}), "JSON an object"),
     ],
 )
 def test_what_cannot_be_a_detail_is_refused(make, sentence):

@@ -196,7 +196,7 @@ class Frame:
                 "and one of S/I in the order of the array's axes, such as LIA."
             )
         low, high = VOXEL_MM
-        if len(self.voxel_size) != 3 or not all(low <= v <= high for v in self.voxel_size):
+        if np.shape(self.voxel_size) != (3,) or not all(low <= v <= high for v in self.voxel_size):
             raise ModelError(
                 f"The frame's voxels must have edges of {low:g} to {high:g} mm, such as LIA:2."
             )

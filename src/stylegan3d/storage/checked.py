@@ -98,6 +98,7 @@ _LIKE: dict[str, tuple[Any, ...]] = {
     "bool": (bool, np.bool_),
     "Path": (PathLike,),
     "Sequence": (list, tuple, range, np.ndarray),
+    "tuple": (list, tuple, np.ndarray),
     "Mapping": (Mapping,),
 }
 #: Those of which a value is an instance by its class's name. Of all others anything is taken.
@@ -194,7 +195,8 @@ def _sentence(reason: ValidationError, called: str) -> str:
         return f"{owner} has no field {short_repr(name)}: correct its name, or leave it out."
     given = short_repr(errors[0]["input"])
     if what == "dataclass_type":
-        return f"{_named(where, called)} must be a JSON object in braces, not {given}."
+        kind = errors[0]["ctx"]["class_name"]
+        return f"{_named(where, called)} must be a {kind}, in JSON an object in braces, not {given}."
     if what == "tuple_type":
         must = "must be a list"
     elif what in ("missing", "too_long"):
