@@ -248,9 +248,9 @@ _BROKEN = (
 def pack(state: SessionState, folder: Path) -> bytes:
     """Pack the session in `folder`, with all latents and directions it needs, as a zip file.
 
-    A session file is handed on: of scans, label maps and the model it has the names alone, not the
-    folders, which may name patients and users; of DICOM series the hash of the UID, which may hold
-    a date.
+    A session file is handed on: of scans, label maps, norms and the model it has the names alone,
+    not the folders, which may name patients and users; of DICOM series the hash of the UID, which
+    may hold a date.
 
     Raises
     ------
@@ -286,7 +286,7 @@ def pack(state: SessionState, folder: Path) -> bytes:
 def unpack(path: Path, folder: Path) -> tuple[SessionState, dict[Path, bytes]]:
     """The session in a file made by `pack`, and its latents, not yet written to `folder`.
 
-    Scans, label maps and the model are looked for beside the file, and nowhere else.
+    Scans, label maps, norms and the model are looked for beside the file, and nowhere else.
 
     Raises
     ------
@@ -337,7 +337,9 @@ def _beside(state: SessionState, place: Path) -> SessionState:
         labels = case.get("labels")
         case["labels"] = [there(text) for text in labels] if isinstance(labels, list) else []
     scan, model = (t if t is None else there(t) for t in (state.scan, state.model_path))
-    return dataclasses.replace(state, scan=scan, model_path=model)
+    norms = {"norms": there(state.view["norms"])} if state.view.get("norms") else {}
+    view = {**state.view, **norms}
+    return dataclasses.replace(state, scan=scan, model_path=model, view=view)
 
 
 def _files(view: JsonView) -> Iterator[tuple[Json, Json]]:
