@@ -195,8 +195,8 @@ def _sentence(reason: ValidationError, called: str) -> str:
         return f"{owner} has no field {short_repr(name)}: correct its name, or leave it out."
     given = short_repr(errors[0]["input"])
     if what == "dataclass_type":
-        kind = errors[0]["ctx"]["class_name"]
-        return f"{_named(where, called)} must be a {kind}, in JSON an object in braces, not {given}."
+        kind = f"a {errors[0]['ctx']['class_name']}, in JSON an object in braces"
+        return f"{_named(where, called)} must be {kind}, not {given}."
     if what == "tuple_type":
         must = "must be a list"
     elif what in ("missing", "too_long"):
