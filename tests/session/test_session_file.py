@@ -99,7 +99,7 @@ def test_a_session_file_holds_its_latents(tmp_path, latent, tiny_generator):
         Recipe(Source("latent", path=str(twin), sha256=sha256)),
         Recipe(),
         film=(Recipe(latent), Recipe()),
-        view={"tab": "Mix", "norms": "/home/jane/clinic/ours.csv"},
+        view={"tab": "Mix", "norms": "/clinic/jane/ours.csv"},
     )
     file = tmp_path / f"handed-on{SUFFIX}"
     file.write_bytes(pack(state, folder))
