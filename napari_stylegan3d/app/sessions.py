@@ -728,6 +728,7 @@ class SessionController(QObject):
             self.tabs.bring(view["tab"])
         if isinstance(view.get("search"), list):
             self.projecting.panel.search.show_wishes(view["search"])
+        self.session.keep_norms("", None)  # should the file of its own not be readable any more
         self.normsWanted.emit(str(view.get("norms") or ""))
         if views is None:
             return

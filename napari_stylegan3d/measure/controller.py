@@ -555,7 +555,9 @@ class MeasureController(QObject):
         self.box.normsChanged.connect(self.choose_norms)
         self.session.normsChanged.connect(self._show_norms)
         failed = self.session.messages.slot("opening norms")
-        self._norms = LongJob(self, lambda read: self.session.keep_norms(*read), failed)
+        self._norms = LatestWins(
+            jobs.open_norms, self, self.session.keep_norms, lambda _, error: failed(error)
+        )
         self.session.changed.connect(self._on_change)
         self.comparison.viewChanged.connect(self._update)
         self.comparison.placedChanged.connect(self._update)
@@ -712,11 +714,8 @@ class MeasureController(QObject):
 
     def choose_norms(self, file: str | None) -> None:
         """Use the norms of a file once they are read, "" for the bundled ones; None: no others."""
-        if file:
-            self._norms.start(jobs.open_norms, file)
-        elif file is not None:
-            self._norms.cancel()
-            self.session.keep_norms("", None)
+        if file is not None:
+            self._norms.submit(file)
         self._show_norms()
 
     def _show_norms(self) -> None:

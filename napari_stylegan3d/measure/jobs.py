@@ -203,12 +203,11 @@ class ComparedVisits:
     visits: Visits
 
 
-def open_norms(report: Progress, file: str) -> tuple[str, Norms]:
-    """A file, and the norms in it."""
+def open_norms(file: str) -> Norms | None:
+    """The norms in a file; None, for the bundled ones, without one."""
     from stylegan3d.segmentation.norms import read_norms
 
-    report(0, 1, "Reading norms")
-    return file, read_norms(Path(file))
+    return read_norms(Path(file)) if file else None
 
 
 def compare_visits(report: Progress, pair: VisitPair) -> ComparedVisits:

@@ -257,7 +257,7 @@ def test_scores_follow_age_and_sex_and_stay_with_the_person(window, box, tmp_pat
         monkeypatch.setattr(dialogs, "open_file", lambda *_, path=path: path)
         choice.setCurrentIndex(choice.count() - 1)
         choice.activated.emit(choice.count() - 1)
-        window.wait(lambda: not box._norms.running)
+        window.wait(lambda: not box._norms.busy)
         assert told in window.find("explorer.message").text()
     assert choice.currentText() == "60 people of ours.csv"
     ours = numbers_of(box.measured.measures, Person(50, "F"), norms.read_norms(table))
@@ -269,9 +269,15 @@ def test_scores_follow_age_and_sex_and_stay_with_the_person(window, box, tmp_pat
     assert kept == str(table)
     for file in ("", kept, ""):
         sessions._show_view({"norms": file})
-        window.wait(lambda: not box._norms.running)
+        window.wait(lambda: not box._norms.busy)
         assert (window.session.norms is None) == (file == ""), "a session has its own"
         assert choice.currentIndex() == int(file != "")
+        box.choose_norms(kept)
+        window.wait(lambda: not box._norms.busy)
+    sessions._show_view({"norms": str(tmp_path / "gone.csv")})
+    window.wait(lambda: not box._norms.busy)
+    assert window.session.norms is None, "nor does it take those of the session before"
+    assert "gone.csv" in window.find("explorer.message").text()
     assert box.box.cells["grey.z"].text() == expected.scores["grey_ml"].words[0]
     window.set("measure.age", 90)
     assert "18 to 80 years" in window.find("measure.among").text()
