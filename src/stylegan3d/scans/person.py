@@ -6,8 +6,10 @@ import csv
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
+from stylegan3d.base import Json
 from stylegan3d.scans.origin import sidecar_record
 from stylegan3d.storage.files import read_rows
 
@@ -114,10 +116,18 @@ def _of_sidecar(path: Path) -> Person:
 def _row(path: Path, column: str, name: str) -> Mapping[str, str] | None:
     """The row of a table that is named in a column, with or without its key; None without."""
     try:
-        names = (name, name.partition("-")[2])
-        return next((row for row in read_rows(path) if row.get(column) in names), None)
+        known = path.stat()
+        rows = _rows_by_name(path, column, (known.st_mtime_ns, known.st_size))
     except (OSError, UnicodeDecodeError, csv.Error):
         return None
+    return rows.get(name.partition("-")[2])
+
+
+@lru_cache(maxsize=4)
+def _rows_by_name(path: Path, column: str, _stamp: tuple[int, int]) -> Mapping[str, Json]:
+    """The rows of a table by label, the first of each; every scan of a data set asks for one."""
+    rows = reversed(read_rows(path))
+    return {re.sub("^(sub|ses)-", "", row.get(column) or ""): row for row in rows}
 
 
 def _age(text: str | None, unit: str = "y") -> float | None:
