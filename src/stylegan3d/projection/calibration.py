@@ -49,7 +49,7 @@ from stylegan3d.projection.assessment import (
     usual_residual,
 )
 from stylegan3d.projection.problem import LatentPrior
-from stylegan3d.projection.scanner import match_sharpness, simulate_scanner, usual_range
+from stylegan3d.projection.scanner import match_sharpness, on_scanners, usual_range
 from stylegan3d.projection.signs import SIGNS, Usual, measure_signs
 from stylegan3d.storage.encoding import from_json, pack, read_bytes, to_json, unpack
 from stylegan3d.storage.files import atomic_write_bytes
@@ -108,11 +108,7 @@ def calibrate(
     for done, row in enumerate(rows, 1):
         volume = unit(np.array(pack.volumes[row]))
         mask = volume > FOREGROUND
-        views = [(volume, mask)]
-        views += [
-            simulate_scanner(volume, mask, generator.voxel_size, row + 7919 * k)
-            for k in range(1, SCANNERS + 1)
-        ]
+        views = on_scanners(volume, mask, generator.voxel_size, row, SCANNERS)
         people.append([ruler.measure(*view) for view in views])
         kinds = list(strange_kinds(volume, mask, seed=row))
         # Each subject gives one of the kinds, in turn.

@@ -437,6 +437,14 @@ def simulate_scanner(
     return seen.astype(np.float32), mask
 
 
+def on_scanners(
+    volume: np.ndarray, mask: np.ndarray, voxel_mm: tuple[float, float, float], seed: int, more: int
+) -> list[tuple[np.ndarray, np.ndarray]]:
+    """One brain as it is, and on so many more, simulated scanners; see `simulate_scanner`."""
+    seeds = (seed + 7919 * k for k in range(1, more + 1))
+    return [(volume, mask), *(simulate_scanner(volume, mask, voxel_mm, one) for one in seeds)]
+
+
 def _extraction(image: np.ndarray, mask: np.ndarray, draw: np.random.RandomState) -> np.ndarray:
     """As other programs extract a brain: a voxel tighter, without the fluid around it, or both."""
     tight = ndimage.binary_erosion(mask) if draw.rand() < 0.3 else mask

@@ -338,8 +338,7 @@ def _beside(state: SessionState, place: Path) -> SessionState:
         case["labels"] = [there(text) for text in labels] if isinstance(labels, list) else []
     scan, model = (t if t is None else there(t) for t in (state.scan, state.model_path))
     norms = {"norms": there(state.view["norms"])} if state.view.get("norms") else {}
-    view = {**state.view, **norms}
-    return dataclasses.replace(state, scan=scan, model_path=model, view=view)
+    return dataclasses.replace(state, scan=scan, model_path=model, view={**state.view, **norms})
 
 
 def _files(view: JsonView) -> Iterator[tuple[Json, Json]]:

@@ -22,7 +22,7 @@ from stylegan3d.dataset.pack import Pack
 from stylegan3d.geometry.space import Space
 from stylegan3d.measures.lesions import LEAST, lesion_clusters, lesion_probability
 from stylegan3d.measures.regions import TOUCHING, Cluster
-from stylegan3d.projection.scanner import simulate_scanner
+from stylegan3d.projection.scanner import on_scanners
 from stylegan3d.scans.intensity import normalise
 from stylegan3d.segmentation.classes import CLASSES, LESION, LESIONS, Scheme
 from stylegan3d.segmentation.inference import Segmenter
@@ -312,12 +312,8 @@ def measure_finding(
     found: list[tuple[float, float]] = []
     for index in followed(brains.validation, progress):
         healthy = brains.volume(index)
-        mask = healthy > 0
-        views = [(healthy, mask)]
-        views += [
-            simulate_scanner(healthy, mask, space.voxel_size, int(brains.rows[index]) + 7919 * k)
-            for k in range(1, SCANNERS + 1)
-        ]
+        seed = int(brains.rows[index])
+        views = on_scanners(healthy, healthy > 0, space.voxel_size, seed, SCANNERS)
         for volume, inside in views:
             probability = lesion_probability(segmenter, volume, inside, space)
             clusters = lesion_clusters(probability, space)
