@@ -44,6 +44,7 @@ from stylegan3d.geometry.space import unit
 from stylegan3d.measures.lesions import suspect_lesions
 from stylegan3d.measures.regions import Finding, region_masks
 from stylegan3d.measures.similarity import similarity
+from stylegan3d.metrics.two_sample import areas
 from stylegan3d.model.generator import Generator
 from stylegan3d.projection import project
 from stylegan3d.projection.assessment import (
@@ -59,7 +60,6 @@ from stylegan3d.projection.calibration import (
     FOREGROUND,
     MeasuredSubject,
     Ruler,
-    area_under_curve,
     calibrate,
     learn_site,
     left_out_scores,
@@ -438,7 +438,8 @@ def known() -> None:
             others += [score] if title == "outside" else []
     if others:
         called = np.mean(np.array(others) > entry["outside"])
-        print(f"area under the curve, people and outside: {area_under_curve(people, others):.3f}")
+        area = areas(np.array(others), np.array(people))
+        print(f"area under the curve, people and outside: {area:.3f}")
         print(
             f"called outside: {called:.0%} of those outside, "
             f"{np.mean(np.array(people) > entry['outside']):.0%} of the people"

@@ -25,7 +25,7 @@ def copy(settings, item, folder, overwrite):
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "result.txt").write_text("half")
         os.kill(os.getpid(), signal.SIGKILL)
-    time.sleep(settings.get("sleep", 0))
+    time.sleep(30 if text == "slow" else settings.get("sleep", 0))
     result = folder / "result.txt"
     write_together({result: text.encode()}, overwrite=overwrite)
     with log.open("a") as stream:

@@ -50,6 +50,7 @@ class _Processes:
 
     def each(self, function: Function, job: Any, items: Iterable[Any]) -> Iterator[tuple[Any, Any]]:
         waiting, tried = deque(items), Counter[Any]()
+        others = set(multiprocessing.active_children())
         # One executor per process, so that a broken one does not affect the others.
         free = [self._process() for _ in range(self.jobs)]
         flying: dict[Future, tuple[Any, ProcessPoolExecutor]] = {}
@@ -72,6 +73,10 @@ class _Processes:
                         waiting.append(item)
                     else:
                         yield item, result
+        except BaseException:  # interrupted, or told to stop: nobody waits for what is running
+            for worker in set(multiprocessing.active_children()) - others:
+                worker.terminate()
+            raise
         finally:
             for process in [*free, *(process for _, process in flying.values())]:
                 process.shutdown(cancel_futures=True)

@@ -191,6 +191,17 @@ def test_processes_survive_that_one_of_them_is_killed(bench):
     assert b.result("sub-2") == "killed once"
 
 
+def test_who_stops_a_run_does_not_wait_for_the_scans_that_are_running(bench):
+    def stop(done, *_):
+        if done:
+            raise KeyboardInterrupt
+
+    b = bench(sub_1="one", sub_2="slow")
+    with pytest.raises(KeyboardInterrupt):
+        b.run(jobs=2, progress=Progress(stop))
+    assert b.done() == {"sub-1": 1}
+
+
 def test_on_a_cluster_a_killed_worker_costs_no_scan(bench):
     """Two workers, one of which is killed while it writes: no scan lost, none done twice."""
     distributed = pytest.importorskip("distributed")

@@ -24,7 +24,6 @@ from stylegan3d.projection.assessment import (
     residuals_by_region,
 )
 from stylegan3d.projection.calibration import (
-    area_under_curve,
     calibrate,
     left_out_scores,
     strange_kinds,
@@ -226,12 +225,6 @@ def test_a_person_is_judged_by_the_others():
     scores = left_out_scores(people)
     assert max(scores[:-1]) < 3
     assert scores[-1] > 50
-
-
-def test_area_under_the_curve_is_the_definition():
-    assert area_under_curve([0, 1, 2], [3, 4]) == 1
-    assert area_under_curve([0, 1], [1, 0]) == 0.5
-    assert area_under_curve([1, 3], [2]) == 0.5
 
 
 def test_strange_kinds_keep_outline_and_range(generator):

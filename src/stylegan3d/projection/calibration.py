@@ -22,6 +22,7 @@ from typing import Any
 
 import numpy as np
 from scipy import ndimage
+from scipy.stats import mannwhitneyu
 
 from stylegan3d.base import SILENT, Json, JsonView, Progress, StyleGAN3DError
 from stylegan3d.dataset.pack import Pack
@@ -117,12 +118,13 @@ def calibrate(
         progress(done, len(rows))
     entry = _entry(people)
     maps, entry["residual"] = _residual(people, generator)
-    scores = {"people": left_out_scores([[view.signs for view in own] for own in people])}
+    normal = left_out_scores([[view.signs for view in own] for own in people])
+    scores: dict[str, list[float]] = {}
     for kind, signs in strange:
         scores.setdefault(kind, []).append(_strangeness(signs, entry))
-    entry["close"] = _rounded(np.quantile(scores["people"], CLOSE_SHARE))
+    entry["close"] = _rounded(np.quantile(normal, CLOSE_SHARE))
     entry["outside"] = _rounded(OUTSIDE_TIMES * entry["close"])
-    others = [score for kind, found in scores.items() if kind != "people" for score in found]
+    others = [score for found in scores.values() for score in found]
     entry = {
         "version": VERSION,
         "people": len(people),
@@ -130,10 +132,12 @@ def calibrate(
         "data": pack.path.name,
         **entry,
         "check": {
-            "auc": _rounded(area_under_curve(scores["people"], others)),
-            "people_outside": _rounded(np.mean(np.array(scores["people"]) > entry["outside"])),
+            "auc": _rounded(mannwhitneyu(others, normal).statistic / (len(others) * len(normal))),
+            "people_outside": _rounded(np.mean(np.array(normal) > entry["outside"])),
             "others_outside": _rounded(np.mean(np.array(others) > entry["outside"])),
-            "median_strangeness": {k: _rounded(np.median(v)) for k, v in scores.items()},
+            "median_strangeness": {
+                kind: _rounded(np.median(v)) for kind, v in {"people": normal, **scores}.items()
+            },
         },
     }
     return entry, maps
@@ -216,12 +220,6 @@ def left_out_scores(signs: Sequence[Sequence[Mapping[str, float]]]) -> list[floa
         others = [view for views in (*signs[:i], *signs[i + 1 :]) for view in views]
         scores.append(_strangeness(own[0], {"signs": _usual_signs(others)}))
     return scores
-
-
-def area_under_curve(people: Sequence[float], others: Sequence[float]) -> float:
-    """AUC: probability that one of `others` scores higher than one of `people`."""
-    a, b = np.asarray(people)[:, None], np.asarray(others)[None]
-    return float(np.mean((b > a) + 0.5 * (b == a)))
 
 
 def strange_kinds(
