@@ -17,12 +17,16 @@ from stylegan3d.directions.people import read_value_table
 from stylegan3d.evaluation.evaluation import evaluate
 from stylegan3d.evaluation.groups import compare_table
 from stylegan3d.evaluation.settings import EvaluationSettings
-from stylegan3d.projection import uncertainty
+from stylegan3d.projection import Uncertainty, uncertainty
 from stylegan3d.projection.operators import ThickSlices
 from stylegan3d.recipe.latents import Latent
 from stylegan3d.recipe.model import Label
-from stylegan3d.scans.scan import second_image
+from stylegan3d.render.movement import Movement
+from stylegan3d.render.recipes import EditedScan
+from stylegan3d.scans.scan import Scan, second_image
+from stylegan3d.segmentation.inference import Segmentation
 from stylegan3d.segmentation.scans import segment_scan
+from stylegan3d.segmentation.visits import Visits
 
 
 def zeros(generator):
@@ -154,6 +158,10 @@ def test_printed_results_are_short(tiny_generator):
     rendered = stylegan3d.Renderer(tiny_generator).render(w)
     assert f"space={tiny_generator.space!r}," in repr(rendered)
     assert f"{'x'.join(map(str, tiny_generator.shape))} voxels of " in repr(rendered)
+    for kind in (Scan, EditedScan, Movement, Uncertainty, Segmentation, Visits):
+        assert kind.__repr__ is brief_repr, kind
+    nothing = Movement(np.zeros((3, 4, 4, 4)), np.zeros((4, 4, 4)), tiny_generator.space)
+    assert "<th>change</th><td>float64 (4, 4, 4)</td>" in nothing._repr_html_()
     around = make_dataclass("Around", ["generator"])(tiny_generator)
     assert brief_repr(around) == f"<Around generator={tiny_generator!r}>"
 

@@ -551,11 +551,11 @@ class Shown:
         rows = (f"<tr><th>{escape(k)}</th><td>{escape(v)}</td></tr>" for k, v in pairs)
         table = f"<table>{''.join(rows)}</table>"
         space = space or getattr(of("generator", None), "space", None)
-        if listed or space is None:
+        own, volume = of("data", None), of("volume", None)
+        if listed or space is None or (own is None and volume is None):
             return table
         is_scan = hasattr(self, "scan") or of("origin", "") == "acquired"
         title = "scan" if is_scan else "synthetic - not for diagnosis"
-        own = of("data", None)
-        drawn = as_packed(of("volume")) if own is None else as_drawn(own)
+        drawn = as_packed(volume) if own is None else as_drawn(own)
         png = base64.b64encode(draw_montage({title: [drawn]}, space)).decode()
         return f'<img alt="{title}" src="data:image/png;base64,{png}">{table}'

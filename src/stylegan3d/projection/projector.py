@@ -465,8 +465,8 @@ AUXILIARY = Choices(budget=QUICK)
 AWAY = 0.5
 
 
-@dataclass(frozen=True, eq=False)
-class Uncertainty:
+@dataclass(frozen=True, eq=False, repr=False)
+class Uncertainty(Shown):
     """Summary of several searches.
 
     Attributes

@@ -27,7 +27,7 @@ import torch.nn.functional as F
 from scipy.ndimage import distance_transform_edt, gaussian_filter1d
 from torch import Tensor
 
-from stylegan3d.geometry.space import Space, filled_box
+from stylegan3d.geometry.space import Shown, Space, filled_box
 from stylegan3d.networks.anatomy import AnatomyNetwork
 from stylegan3d.networks.deformation import add_identity, determinant, exponential, read_at, resize
 from stylegan3d.networks.registration import Demons, register
@@ -62,8 +62,8 @@ OUTSIDE = 0.05
 QUICK = Demons(coarse_steps=10, fine_steps=5)
 
 
-@dataclass(frozen=True, eq=False)
-class Movement:
+@dataclass(frozen=True, eq=False, repr=False)
+class Movement(Shown):
     """What an edit does to a scan, on a grid of its own.
 
     Attributes

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from stylegan3d.base import SILENT, Progress, RecipeError, ScanError, effort
+from stylegan3d.geometry.space import Shown
 from stylegan3d.recipe.keyframes import Moment
 from stylegan3d.storage.formats import last_part
 
@@ -25,8 +26,8 @@ if TYPE_CHECKING:
     from stylegan3d.render.renderer import Quality, Rendered, Renderer
 
 
-@dataclass(frozen=True, eq=False)
-class EditedScan:
+@dataclass(frozen=True, eq=False, repr=False)
+class EditedScan(Shown):
     """A scan that was edited, on its own grid.
 
     Attributes

@@ -414,7 +414,7 @@ def _posed(brain: np.ndarray, space: Space, target: Target) -> tuple[np.ndarray,
     return rigid, [doubt, *facts_in(steps)]
 
 
-class Scan(ScanData, Shown):
+class Scan(Shown, ScanData):
     """One 3D scan on its own grid; see `ScanData` for its attributes."""
 
     @answering

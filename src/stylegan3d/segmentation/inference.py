@@ -24,7 +24,7 @@ from stylegan3d.base import SILENT, Json, ModelError, Progress, StyleGAN3DError
 from stylegan3d.checkpoints.folder import LARGEST_NUMBER, MOST_LEVELS, AtPrecisions, NetworkFolder
 from stylegan3d.checkpoints.folder import page_of as page_with
 from stylegan3d.devices import choose_device, computed
-from stylegan3d.geometry.space import Space, unit
+from stylegan3d.geometry.space import Shown, Space, unit
 from stylegan3d.segmentation.classes import (
     ASYMMETRIES,
     LESIONS,
@@ -170,8 +170,8 @@ SLAB = 4
 SIZE_TOLERANCE = 0.05
 
 
-@dataclass(frozen=True, eq=False)
-class Segmentation:
+@dataclass(frozen=True, eq=False, repr=False)
+class Segmentation(Shown):
     """Labels of one brain.
 
     Attributes

@@ -19,7 +19,7 @@ import numpy as np
 import torch
 
 from stylegan3d.base import SILENT, Doubt, Json, Note, Progress, ScanError, doubts_in, facts_in
-from stylegan3d.geometry.space import Space
+from stylegan3d.geometry.space import Shown, Space
 from stylegan3d.networks.deformation import determinant, exponential, resize, warp
 from stylegan3d.networks.registration import SQUARINGS, Demons, register
 from stylegan3d.scans.aligned import AlignedScan, Halfway, halfway
@@ -51,8 +51,8 @@ FULL_PERCENT, DRAWN_PERCENT, BRIGHT = 30.0, 10.0, 0.05
 SAME_HEAD = 2.0
 
 
-@dataclass(frozen=True, eq=False)
-class Visits:
+@dataclass(frozen=True, eq=False, repr=False)
+class Visits(Shown):
     """What changed between two scans.
 
     Attributes
