@@ -111,8 +111,11 @@ class Provenance:
     @property
     def caption(self) -> str:
         """Caption on every view: the patient and the edits, what lies over it, then a warning."""
-        name = self.short or shortened(self.name, NAME_LENGTH)
-        return self._text(name, shortened(self.what, WHAT_LENGTH))
+        return self._text(self._brief, shortened(self.what, WHAT_LENGTH))
+
+    @property
+    def _brief(self) -> str:
+        return self.short or shortened(self.name, NAME_LENGTH)
 
     @property
     def whole(self) -> str:
@@ -204,10 +207,9 @@ class Side(Provenance):
     @property
     def line(self) -> str:
         """Such as "A: Seed 12"; real scans are marked as such."""
-        name = self._named
-        if self.kind == "scan" and len(name) > NAME_LENGTH:  # the scan is named in the panel
-            name = self.scan_words
-        return f"{self.letter}: {distinct_title(name, self.other)}"
+        if self.kind == "scan":  # whose it is stays, however long the name
+            return f"{self.letter}: {self.scan_words}: {self._brief}"
+        return f"{self.letter}: {distinct_title(self.title, self.other)}"
 
     @property
     def _named(self) -> str:
@@ -222,8 +224,7 @@ class Side(Provenance):
     def caption(self) -> str:
         """Caption with the letter and the warning."""
         if self.kind == "scan":  # in two lines, beside the scale bar of a narrow view
-            name = self.short or shortened(self.name, NAME_LENGTH)
-            line = f"{self.letter}: {self.scan_words}\n{name}"
+            line = f"{self.letter}: {self.scan_words}\n{self._brief}"
             return "\n".join(filter(None, (line, self.warning)))
         return f"{self.line}\n{self.warning}"
 

@@ -466,7 +466,7 @@ def test_captions_tell_which_is_which():
     assert both[0] == "A (left): Scan: sub-07"
     export = Side("scan", "IM-0001-0042 sag T1 MPRAGE iso", letter="A")
     both = ComparedPair.of(export, b, ("left", "right")).caption.splitlines()
-    assert both[0] == "A (left): Scan"
+    assert both[0] == "A (left): Scan: IM-0001-0042 sag … iso"
     assert both[1].startswith("B (right): ")
     assert both[-1] == "Synthetic – not for diagnosis"
     edited = Side("edited", "sub-07", letter="A", title="sub-07, larger")
