@@ -61,6 +61,7 @@ COLUMNS = (
     ("Error", "95 % of repeated scans of an unchanged brain differ by less."),
     ("Expected", "By how much the norms change in the same time at this age, sex and head size."),
 )
+OTHERWISE = "What is compared is no longer what was: press Compare visits again."
 #: Maps that can lie over the patient's scan.
 MAPS = (
     ("", "Nothing"),
@@ -220,7 +221,7 @@ class VisitsController(QObject):
         self._others: list[Scan] = []
         self._key = ""
         #: Case keys of the running jobs.
-        self._reading = self._comparing = ""
+        self._reading = self._comparing = self._saving = ""
         self._map: tuple[jobs.MapRequest, DisplayArray] | None = None
         self._asked: jobs.MapRequest | None = None
         self._overlaid = False
@@ -234,7 +235,7 @@ class VisitsController(QObject):
         self.saving = LongJob(
             self,
             lambda told: self._say(told[0], f"Saved: {told[1]}"),
-            lambda error: self._say(self._key, sentence(error, "saving what changed")),
+            lambda error: self._say(self._saving, sentence(error, "saving what changed")),
         )
         self.placing = LatestWins(
             jobs.map_in_views,
@@ -261,6 +262,14 @@ class VisitsController(QObject):
             job.runningChanged.connect(lambda _running: self._enable())
         self.session.caseChanged.connect(self._on_case)
         self.session.personChanged.connect(self.show_person)
+        for changed in (
+            dialog.order.currentIndexChanged,
+            dialog.years.valueChanged,
+            dialog.site.currentIndexChanged,
+            self.session.personChanged,
+            self.session.normsChanged,
+        ):
+            changed.connect(lambda *_: self._show_found())
         self.comparison.viewChanged.connect(lambda _view: self._overlay())
         self.comparison.placedChanged.connect(self._overlay)
         self._on_case()
@@ -293,10 +302,18 @@ class VisitsController(QObject):
         dialog.show_pair(name, file_names(scan.path for scan in self._others), at)
         self._choose(at)
         self.show_person()
+
+    def _show_found(self) -> None:
+        """Write what changed, beside what it was compared with alone."""
+        dialog, found = self.dialog, self._compared
         dialog.told.setText("")
-        dialog.show_result(self._compared)
-        if self._key in self._written:
+        dialog.show_result(found)
+        if found is None and self._key in self.found:
+            dialog.told.setText(OTHERWISE)
+        elif self._key in self._written:
             dialog.told.setText(self._written[self._key])
+        self._enable()
+        self._overlay()
 
     def show_person(self) -> None:
         """Write age and sex of the person, as Measure has them of the open scan."""
@@ -330,23 +347,22 @@ class VisitsController(QObject):
         """Another scan is to be compared: take order and years from the ages in both files."""
         case = self.session.case
         if not 0 <= at < len(self._others) or case is None or case.scan is None:
-            self._enable()
+            self._show_found()
             return
         other = self._others[at]
         again = self._chosen.get(self._key) == other.sha256
         self._chosen[self._key] = other.sha256
-        pair = None if self._compared is None else self._compared.pair
-        dialog, mine = self.dialog, case.scan.person.age
-        if pair is not None and pair.other.sha256 == other.sha256:
-            dialog.years.setValue(pair.years or 0)
-            dialog.order.setCurrentIndex(dialog.order.findData(pair.earlier))
+        found, dialog, mine = self.found.get(self._key), self.dialog, case.scan.person.age
+        if found is not None and found.pair.other.sha256 == other.sha256:
+            controls.show_value(dialog.years, found.pair.years or 0)
+            controls.show_value(dialog.order, found.pair.earlier)
+            controls.show_value(dialog.site, found.pair.site)
         elif not again or not dialog.isVisible():
             age = other.person.age
             known = mine is not None and age is not None and mine != age
-            dialog.years.setValue(abs((mine or 0) - (age or 0)) if known else 0)
-            earlier = not known or (age or 0) < (mine or 0)
-            dialog.order.setCurrentIndex(dialog.order.findData(earlier))
-        self._enable()
+            controls.show_value(dialog.years, abs((mine or 0) - (age or 0)) if known else 0)
+            controls.show_value(dialog.order, not known or (age or 0) < (mine or 0))
+        self._show_found()
 
     def _open_other(self, choice: Any) -> None:
         if self._key and not self.reading.running:
@@ -372,15 +388,22 @@ class VisitsController(QObject):
         self._say(self._reading, sentence(error, "opening the scan"))
 
     def _start(self) -> None:
+        pair = self._pair
+        if pair is not None:
+            self.dialog.show_map("")
+            self.found.pop(self._key, None)
+            self._comparing = self._key
+            self._say(self._key, "")
+            self.job.start(jobs.compare_visits, pair)
+            self._show_found()
+
+    @property
+    def _pair(self) -> jobs.VisitPair | None:
+        """What is to be compared, as the fields have it."""
         case, at = self.session.case, self.dialog.other.currentIndex()
         if case is None or case.scan is None or not 0 <= at < len(self._others):
-            return
-        self.dialog.show_map("")
-        self.found.pop(self._key, None)
-        self.dialog.show_result(None)
-        self._overlay()
-        self._comparing = self._key
-        pair = jobs.VisitPair(
+            return None
+        return jobs.VisitPair(
             self._key,
             case.name,
             case.scan,
@@ -392,7 +415,6 @@ class VisitsController(QObject):
             self.session.norms,
             self.session.folder / STEPS_FOLDER,
         )
-        self.job.start(jobs.compare_visits, pair)
 
     def _on_progress(self, progress: JobStatus) -> None:
         self._say(self._comparing, f"{progress.text}: {round(100 * progress.fraction)} %")
@@ -401,21 +423,19 @@ class VisitsController(QObject):
         key = compared.pair.key
         self.found[key] = compared
         self._written.pop(key, None)
-        if key == self._key:
-            self.dialog.show_result(compared)
-            self._enable()
+        self._show_found()
 
     @property
     def _compared(self) -> jobs.ComparedVisits | None:
-        """What changed in the patient on the screen, if the scan still lies as it did."""
-        found, scan = self.found.get(self._key), self.session.scan_of(self._key)
-        same = found is None or scan is None or np.array_equal(found.pair.scan.affine, scan.affine)
-        return found if same else None
+        """What changed in the patient on the screen, if the fields and the scan are as then."""
+        found, pair = self.found.get(self._key), self._pair
+        return found if found is not None and pair is not None and found.pair.is_as(pair) else None
 
     def _save(self) -> None:
         compared = self._compared
         folder = dialogs.choose_folder(self.dialog, "Save what changed to a folder", Path.home())
         if compared is not None and folder is not None:
+            self._saving = compared.pair.key
             self.saving.start(_save, compared, folder)
 
     def _say(self, key: str, words: str) -> None:

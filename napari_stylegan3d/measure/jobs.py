@@ -184,6 +184,14 @@ class VisitPair:
     norms: Norms | None
     cache: Path
 
+    def is_as(self, other: VisitPair) -> bool:
+        """Whether the same would be compared: the same scans where they lay, and settings."""
+        asked, told = (
+            (one.other.sha256, one.earlier, one.years, one.person, one.site, one.norms)
+            for one in (self, other)
+        )
+        return asked == told and np.array_equal(self.scan.affine, other.scan.affine)
+
     @property
     def at_first(self) -> Person:
         """The person at the first visit, as far as that was typed."""

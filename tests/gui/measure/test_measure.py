@@ -605,10 +605,15 @@ def test_what_changed_is_shown_for_its_patient_alone(
     assert dialog.table.item(0, 0).font().bold()
     assert "Look at the borders" in dialog.told.text()
     assert visiting._compared is compared
-    with pytest.MonkeyPatch.context() as patch:  # read again, its sides swapped
-        turned = SimpleNamespace(affine=-compared.pair.scan.affine)
-        patch.setattr(window.session, "scan_of", lambda key: turned)
-        assert visiting._compared is None
+    turned = SimpleNamespace(affine=-compared.pair.scan.affine)  # read again, its sides swapped
+    assert not compared.pair.is_as(dataclasses.replace(visiting._pair, scan=turned))
+    for name, other, was in (("measure.visits_years", 3, 2), ("measure.age", 80, 62)):
+        window.set(name, other)
+        assert dialog.table.rowCount() == 0, "it was of another age or time"
+        assert "press Compare visits again" in dialog.told.text()
+        assert not dialog.save.isEnabled()
+        window.set(name, was)
+        assert dialog.table.rowCount() == 1
     files = f"Baseline: {earlier.name}\nFollow-up: {scan_file.name}"
     assert window.find("measure.visits_files").text() == files
     for kind, unit in (("volume", "%"), ("intensity", "")):
