@@ -272,7 +272,6 @@ class ProjectController(QObject):
         self.labels = LabelMaps(comparison, self, context.links)
         self.second = OverlayManager(comparison, self.labels, panel.second, self, context.links)
         self.second.maskRequested.connect(panel.paint.use)
-        self.second.joined.connect(self._join)
         self.labels.added.connect(lambda *_: self.second.refresh())
         self.regions = LayerRegions(
             viewer, lambda: self.painting.layer, self.labels.is_of_case, self, context.links
@@ -418,6 +417,8 @@ class ProjectController(QObject):
 
     def forget_model(self) -> None:
         """Stop running jobs after a change of model or affine."""
+        if names := ", ".join(dict.fromkeys(task.case.name for task in self._tasks)):
+            report_done(f"Stopped, as the model changed: {names}. Start it again with this model.")
         self._tasks = self._tasks[: self.job.running]
         self.job.cancel()
         self._estimated = None
@@ -577,14 +578,6 @@ class ProjectController(QObject):
             self.labels.add(opened, asked.key or None)
         else:
             self.panel.scan.chooser.ask(opened.question, opened.entries)
-
-    def _join(self, before: Case, choice: Choice) -> None:
-        """Go back to a patient, and lay the scan that was opened over that one's."""
-        opened = self.session.key
-        self.session.show(before.key)
-        if self.session.key == before.key:
-            self.session.close_patient(opened)
-            self.second.open(choice)
 
     def _on_unread(self, error: Exception) -> None:
         doing, request = "opening the scan", self._to_open.pop(0)

@@ -310,8 +310,6 @@ class OverlayManager(QObject):
     drawn = Signal()
     #: Labels layer to use as a mask.
     maskRequested = Signal(object)
-    #: (case before, choice): open that beside this.
-    joined = Signal(object, object)
 
     def __init__(
         self,
@@ -332,8 +330,10 @@ class OverlayManager(QObject):
         self._placed: tuple[SecondImage, bool, DisplayArray] | None = None
         #: Image, aligned scan and scan that were asked to be placed last.
         self._asked: tuple[object, ...] = ()
-        #: The patient before the one that was opened last.
-        self._before: Case | None = None
+        #: The patient that was opened last, and the one before.
+        self._joinable: tuple[Case, Case] | None = None
+        #: By keys of patients, that of one whose scan is becoming their overlay.
+        self._joining: dict[str, str] = {}
         #: Reads one of each patient in turn.
         self.reading = LatestWins(
             _read, self, self._on_read, self._on_unread, key=lambda request: request[0]
@@ -397,10 +397,10 @@ class OverlayManager(QObject):
 
     def opened(self, before: Case | None) -> None:
         """A new patient's scan was opened while another one's was there: offer to join them."""
-        now, self._before = self.session.case, None
+        now, self._joinable = self.session.case, None
         if before is not None and before.scan is not None and now is not None:
             another = before.key != now.key and not now.is_same_scan_as(before)
-            self._before = before if another else None
+            self._joinable = (now, before) if another else None
         self.refresh()
 
     def _begin(self, case: Case, wanted: Overlay) -> None:
@@ -413,22 +413,26 @@ class OverlayManager(QObject):
         key, _, wanted = request
         if self.reads_for(key):
             return  # another one was asked for
-        here = self.session.case is not None and self.session.case.key == key
+        joined = self.session.patient(self._joining.pop(key, ""))
         if isinstance(result, Several):
-            if here:
+            if self.session.key == key:
                 self.box.chooser.ask(result.question, result.entries)
             self._refuse(key, "")
+            joined = None
         elif result.labels:
             self.labels.add(LabelMap.of(result.image, result.name), key)
         else:
             lies = dataclasses.replace(wanted, image=result, problem="", sha256=result.image.sha256)
             self.session.annotate(key, overlay=lies)
+        if joined is not None and joined.aligned is None and self.session.key != joined.key:
+            self.session.close_patient(joined.key)
         self.refresh()
 
     def _on_unread(self, request: tuple[str, Scan, Overlay], error: Exception) -> None:
         key = request[0]
         if self.reads_for(key):
             return
+        self._joining.pop(key, None)
         self._refuse(key, sentence(error, "opening the overlay"))
         if not isinstance(error, StyleGAN3DError):
             self.session.messages.fail(error, "opening the overlay")
@@ -453,10 +457,13 @@ class OverlayManager(QObject):
             self.maskRequested.emit(self.labels.newest)
 
     def _on_join(self) -> None:
-        case, before = self.session.case, self._before
-        if case is not None and case.choice is not None and before is not None:
-            self._before = None
-            self.joined.emit(before, case.choice)
+        """Go back to the patient before, and lay the scan that was opened over that one's."""
+        if self._joinable is not None:
+            opened, before = self._joinable
+            self.session.show(before.key)
+            if self.session.key == before.key and opened.choice is not None:
+                self._joining[before.key] = opened.key
+                self.open(opened.choice)
 
     def _on_removed(self, event: Any) -> None:
         """The user removed a layer from napari's list."""
@@ -470,14 +477,13 @@ class OverlayManager(QObject):
             self.session.annotate(self.session.key, overlay=changed)
 
     def _on_change(self, change: StateChange) -> None:
+        if change.another_subject:
+            self.box.chooser.hide()  # what was asked was of the one before
         if change.parts & {"case", "annotations"}:
             self.refresh()
 
     def refresh(self) -> None:
         """Show the current case's second image in the panel and the views."""
-        there = self.session.histories
-        if self._before is not None and self._before.key not in there:
-            self._before = None
         case, now = self.session.case, self.current
         choice = None if case is None else case.choice
         if case and choice and now and now.image and now.side != choice.orientation:
@@ -487,9 +493,11 @@ class OverlayManager(QObject):
         self.box.setEnabled(case is not None and case.scan is not None)
         reading = self.reads_for(self.session.key)
         self.box.chooser.setVisible(self.box.chooser.isVisible() and not reading)
-        before, words = self._before, ""
-        if before is not None and case is not None and case.key != before.key:
-            words = f"Open as overlay of {shortened(before.name, JOINED_LENGTH)}"
+        words = ""
+        if self._joinable is not None and case is not None and case.aligned is None:
+            opened, before = self._joinable
+            if case.key == opened.key and before.key in self.session.histories:
+                words = f"Open as overlay of {shortened(before.name, JOINED_LENGTH)}"
         controls.show_text(self.box.join, words)
         self._show_text(now)
         if now is not None:

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from napari_stylegan3d.views.display import MADE_COLOR, OVER, RECORDED_COLOR, color_of
+from stylegan3d.base import ScanError
 from stylegan3d.session.case import Choice
 from stylegan3d.session.provenance import UNCONFIRMED
 
@@ -48,13 +49,17 @@ def lay(window, path):
     return seconds
 
 
+def refusing(choice):
+    raise ScanError(f"{choice.path.name} cannot be read.")
+
+
 def lain_over(window):
     """The layer of the second image in the main viewer; None if there is none."""
     return next((layer for layer in window.viewer.layers if OVER in layer.metadata), None)
 
 
 def test_it_follows_its_patient_and_is_named_with_every_picture(
-    window, scan_file, second_file, flair_file, lesion_file, tmp_path
+    window, scan_file, second_file, flair_file, lesion_file, tmp_path, monkeypatch
 ):
     window.open_scan(scan_file)
     seconds = lay(window, flair_file)
@@ -148,9 +153,17 @@ def test_it_follows_its_patient_and_is_named_with_every_picture(
     window.click("second.remove")
     window.show("sub-07")
 
-    # A new patient's scan can be laid over the one before instead, and both are named.
+    # A new patient's scan can be laid over the one before instead, and both are named; where it
+    # is refused it stays a patient. No other patient is asked.
+    assert not window.find("second.join").isVisible(), "sub-08 was opened, not sub-07"
     window.show("sub-08")
     assert window.find("project.name").text() == "sub-08"
+    with monkeypatch.context() as broken:
+        broken.setattr("napari_stylegan3d.project.overlay.read_choice", refusing)
+        window.click("second.join")
+        window.wait(lambda: "cannot be read" in window.find("second.note").text())
+    assert list(window.patients()) == ["sub-07", "sub-08"]
+    window.show("sub-08")
     window.click("second.join")
     window.wait(lambda: window.find("second.name").text() == "sub-08_T1w")
     window.wait(lambda: lain_over(window) is not None)
