@@ -212,7 +212,7 @@ class PatientList(QWidget):
             return "another projection is ready: show"
         if case.problem:
             return case.problem
-        done = "aligned" if case.aligned is not None else ""
+        done = "aligned" if self.session.fits(case) else ""
         if any(one.key == case.key for one in self.session.projected):
             done = "projected"
         elif case.scan is None and case.choice is not None:

@@ -199,7 +199,7 @@ def check(session: Workspace) -> None:
     of = session.case_of(state.recipe.source)
     assert of is not None
     assert of.key == state.key
-    assert state.recipe.label is None
+    assert state.recipe.label is None or state.recipe.has_seed
     assert session.result is None or session.result.key == state.key
     if not (state.recipe.mix and any(state.recipe.mix.strength)) and session.case.scan:
         assert session.person_of(state.recipe)[1] == session.case.scan.sha256
@@ -402,6 +402,17 @@ def test_a_column_goes_with_the_patient_whose_detail_or_mix_it_shows(
     session.line_up(columns)
     session.close_patient(a.key)
     assert session.state.row == columns[1:]
+
+
+def test_the_age_of_a_brain_mixed_in_is_not_left_in_the_patient(session: Watched) -> None:
+    case = session.open_case(scan_of(PATIENTS[0]))
+    session.add_projected(projected(case))
+    old = Label((("age", 75.0),))
+    mix = Mix(Source("seed", 5), (0.5,) * LAYERS)
+    session.edit(lambda recipe: recipe.replace(mix=mix, label=old))
+    assert session.brain.label == old
+    session.edit(lambda recipe: recipe.replace(mix=None))
+    assert session.brain.label is None
 
 
 def test_columns_of_patients_and_seeds_come_back_as_they_were(session: Watched) -> None:

@@ -176,14 +176,14 @@ class Workspace:
             return None
         if not self._is_mine(case.model):
             return None
-        there = bool(case.assessment) if case.aligned is None else self._fits(case)
+        there = bool(case.assessment) if case.aligned is None else self.fits(case)
         return case if there else None
 
     @property
     def placed(self) -> AlignedScan | None:
         """The case's scan on the model's grid; None if not aligned to this model."""
         case = self.case
-        return case.aligned if case and self._fits(case) else None
+        return case.aligned if case and self.fits(case) else None
 
     @property
     def patients(self) -> list[Case]:
@@ -275,7 +275,7 @@ class Workspace:
     def find_projected(self, source: Source) -> Case | None:
         """The projection of a source, if made in this session with the same affine."""
         found = next((case for case in self.projected if case.is_of(source)), None)
-        return found if found is not None and self._fits(found) else None
+        return found if found is not None and self.fits(found) else None
 
     def projection_name(self, case: Case) -> str:
         """Name of a projection, with its number if its scan was projected more than once."""
@@ -435,6 +435,8 @@ class Workspace:
             By default the case of the recipe's projection.
         """
         case = case or self.case_of(recipe.source)
+        if case is not None and recipe.label is not None and not recipe.has_seed:
+            recipe = recipe.replace(label=None)  # that of a random brain, mixed in before
         subject: Subject = Synthetic(recipe) if case is None else Patient(case, recipe)
         # As `changing` does: a slider that is dragged comes this way, so it is kept short.
         before, self._told = self._state, {"recipe"}
@@ -784,7 +786,7 @@ class Workspace:
         """Whether something was made with the current model."""
         return not (model and self._hash) or model == self._hash
 
-    def _fits(self, case: Case) -> bool:
+    def fits(self, case: Case) -> bool:
         """Whether a case is in the space of the current model."""
         if case.aligned is None or self.generator is None:
             return case.aligned is not None

@@ -325,7 +325,9 @@ def test_a_person_may_look_at_another_patient_while_one_is_projected(
     assert text(window, "project.name") == "sub-08"
 
 
-def test_a_scan_opened_during_a_projection_is_shown_and_its_work_waits(window, patients):
+def test_a_scan_opened_during_a_projection_is_shown_and_its_work_waits(
+    window, patients, notifications, monkeypatch
+):
     projecting = window.explorer.projecting
     open_patient(window, patients[0])
     window.choose("project.budget", "thorough")
@@ -354,6 +356,14 @@ def test_a_scan_opened_during_a_projection_is_shown_and_its_work_waits(window, p
     window.show("sub-08")
     assert window.session.placed is not None
     assert window.captions == {"Scan: sub-08"}
+    # Another model ends the work, says so, and knows no place of theirs.
+    window.click("project.start")
+    projecting.forget_model()
+    assert notifications[-1].startswith("Stopped, as the model changed: sub-08.")
+    monkeypatch.setattr(window.session, "fits", lambda case: False)
+    window.wait(lambda: not projecting.job.running)
+    window.explorer.patients.refresh()
+    assert window.patients() == {"sub-07": "scan", "sub-08": "scan"}
 
 
 def test_closing_a_patient_ends_its_work_and_takes_all_of_it_away(window, patients, lesion):
