@@ -294,7 +294,7 @@ def intensity_in_words(model: ViewerModel, point_mm: tuple[float, ...], roomy: b
 
 def value_at(model: ViewerModel, point_mm: tuple[float, ...]) -> float | None:
     """Intensity of the topmost visible image at a point in mm; None outside."""
-    values = (voxel_at(layer, point_mm) for layer in navigation.visible_pictures(model))
+    values = (voxel_at(layer, point_mm) for layer in navigation.visible_pictures(model, over=True))
     return next((value for value in values if value is not None), None)
 
 

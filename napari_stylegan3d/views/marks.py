@@ -15,9 +15,10 @@ from qtpy.QtGui import QColor, QPainter, QPaintEvent, QPen, QPolygonF
 from qtpy.QtWidgets import QApplication, QWidget
 
 from napari_stylegan3d.views import navigation
-from napari_stylegan3d.views.display import PLANES, planes_of, position_in_letters, projected
+from napari_stylegan3d.views.display import KEY, PLANES, planes_of, position_in_letters, projected
 from napari_stylegan3d.views.glass import Glass
 from napari_stylegan3d.widgets.controls import painting, scaled, set_letters
+from stylegan3d.session.provenance import Provenance
 
 if TYPE_CHECKING:
     from napari_stylegan3d.views.look import LookModel
@@ -129,6 +130,8 @@ class RegionFigures:
         Size as drawn; a region in a slice has no volume, a sphere no area.
     voxels : int
         How many centres of voxels it contains.
+    picture : str
+        What was measured, as captions have it.
     """
 
     mean: float
@@ -136,6 +139,7 @@ class RegionFigures:
     area_mm2: float
     volume_ml: float
     voxels: int
+    picture: str
 
 
 def figures_of(
@@ -162,7 +166,9 @@ def figures_of(
         volume = 0.0
     if values is None or not values.size:
         return None
-    return RegionFigures(float(values.mean()), float(values.std()), area, volume, int(values.size))
+    told, mean, sd = layer.metadata.get(KEY), float(values.mean()), float(values.std())
+    picture = told.one_line if isinstance(told, Provenance) else layer.name
+    return RegionFigures(mean, sd, area, volume, int(values.size), picture)
 
 
 def text_of(mark: Mark, figures: RegionFigures | None) -> str:
@@ -174,7 +180,8 @@ def text_of(mark: Mark, figures: RegionFigures | None) -> str:
     if figures is None:
         return "outside the picture"
     size = f"{figures.volume_ml:.2f} ml" if mark.kind == "sphere" else f"{figures.area_mm2:.0f} mm²"
-    return f"{figures.mean:.3g} ± {figures.sd:.2g}, {size}"
+    digits = sum(abs(figures.mean) < limit for limit in (10, 100))
+    return f"{figures.mean:.{digits}f} ± {figures.sd:.{digits}f}, {size}"
 
 
 def place_of(mark: Mark) -> str:
@@ -257,7 +264,7 @@ HANDLE_PX, TEXT_PX = 3, 13
 #: Of the table that is copied.
 COLUMNS = (
     *("brain", "kind", "slice", "start_mm", "end_mm", "length_mm", "angle_deg", "mean", "sd"),
-    *("area_mm2", "volume_ml"),
+    *("area_mm2", "volume_ml", "picture", "slab"),
 )
 
 
@@ -361,7 +368,8 @@ class Marks(QObject):
 
     def copy(self) -> None:
         """Copy those of the brain that is shown as a table, one a line, named after the brain."""
-        rows = ["\t".join(COLUMNS)]
+        look, rows = self.looks.look, ["\t".join(COLUMNS)]
+        slab = "" if look.slab == "none" else f"{look.slab} {look.slab_mm:g} mm"
         for mark in self.shown:
             figures = self.figures(mark)
             numbers = (
@@ -374,6 +382,7 @@ class Marks(QObject):
             )
             places = [" ".join(f"{value:.1f}" for value in p) for p in (mark.start, mark.end)]
             written = ["" if not number else f"{number:.4g}" for number in numbers]
+            written += [figures.picture, slab] if figures else ["", ""]
             rows.append("\t".join((self.whose, mark.kind, place_of(mark), *places, *written)))
         QApplication.clipboard().setText("\n".join(rows))
 
@@ -383,13 +392,12 @@ class Marks(QObject):
 
     def figures(self, mark: Mark) -> RegionFigures | None:
         """Figures of a region in what is shown."""
-        layer, look = next(navigation.visible_pictures(self.viewer), None), self.looks.look
-        if layer is None:
-            return None
-        key = (id(layer.data), look.slab, look.slab_mm)
+        layers, look = [*navigation.visible_pictures(self.viewer, over=True)], self.looks.look
+        key = (*(id(layer.data) for layer in layers), look.slab, look.slab_mm)
         known = self._known.get(mark)
         if known is None or known[0] != key:
-            known = key, figures_of(mark, layer, look.slab, look.slab_mm)
+            every = (figures_of(mark, layer, look.slab, look.slab_mm) for layer in layers)
+            known = key, next(filter(None, every), None)
             self._known[mark] = known
         return known[1]
 

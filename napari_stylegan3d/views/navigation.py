@@ -26,7 +26,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_stylegan3d.views.display import OVERLAY
+from napari_stylegan3d.views.display import KEY, OVERLAY
 
 if TYPE_CHECKING:
     from napari_stylegan3d.views.stage import Stage
@@ -49,11 +49,16 @@ def is_free(model: ViewerModel) -> bool:
     return model.dims.ndisplay == 2 and (active is None or str(active.mode) == "pan_zoom")
 
 
-def visible_pictures(model: ViewerModel) -> Iterator[Image]:
-    """The volumes in sight, the topmost first; overlays are none."""
+def visible_pictures(model: ViewerModel, *, over: bool = False) -> Iterator[Image]:
+    """The volumes in sight, the topmost first; overlays are none.
+
+    With `over`, those are that hide what is below, as an overlay alone, or A in a comparison.
+    """
     for layer in reversed(model.layers):
-        picture = isinstance(layer, Image) and OVERLAY not in layer.metadata
-        if picture and layer.visible and layer.ndim == 3:
+        if not isinstance(layer, Image) or not layer.visible or layer.ndim != 3:
+            continue
+        hides = over and KEY in layer.metadata and layer.contrast_limits[0] >= 0
+        if hides or OVERLAY not in layer.metadata:
             yield layer
 
 

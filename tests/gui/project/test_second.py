@@ -6,7 +6,9 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from napari_stylegan3d.views.display import MADE_COLOR, OVER, RECORDED_COLOR, color_of
+from napari_stylegan3d.views.display import KEY, MADE_COLOR, OVER, RECORDED_COLOR, color_of
+from napari_stylegan3d.views.four import value_at, voxel_at
+from napari_stylegan3d.views.marks import Mark
 from stylegan3d.base import ScanError
 from stylegan3d.session.case import Choice
 from stylegan3d.session.provenance import UNCONFIRMED
@@ -53,9 +55,10 @@ def refusing(choice):
     raise ScanError(f"{choice.path.name} cannot be read.")
 
 
-def lain_over(window):
+def lain_over(window, mark=OVER):
     """The layer of the second image in the main viewer; None if there is none."""
-    return next((layer for layer in window.viewer.layers if OVER in layer.metadata), None)
+    layers = reversed(window.viewer.layers)
+    return next((layer for layer in layers if mark in layer.metadata and layer.visible), None)
 
 
 def test_it_follows_its_patient_and_is_named_with_every_picture(
@@ -76,6 +79,17 @@ def test_it_follows_its_patient_and_is_named_with_every_picture(
     assert {color_of(view.labels.provenance) for view in window.views.views} == {RECORDED_COLOR}
     window.click("second.show.second")
     assert window.views.views[0].labels.caption == "Overlay only: sub-07_FLAIR\nPatient: sub-07"
+
+    # What is measured in it is its own, and is named so when it is copied.
+    marks, middle_mm = window.views.marks, tuple(window.viewer.dims.point)
+    ball = Mark("sphere", 2, middle_mm, (middle_mm[0], middle_mm[1] + 12.0, middle_mm[2]))
+    alone = marks.figures(ball)
+    assert alone.picture == "Overlay only: sub-07_FLAIR · Patient: sub-07"
+    assert value_at(window.viewer, middle_mm) == voxel_at(lain_over(window, KEY), middle_mm)
+    window.click("second.show.overlay")
+    assert marks.figures(ball).picture.startswith("Scan: sub-07")
+    assert marks.figures(ball).mean != pytest.approx(alone.mean, rel=0.01)
+    window.click("second.show.second")
 
     # Beside the scan, with its own window; what lies over it is not there then.
     window.click("second.show.side")
