@@ -55,7 +55,7 @@ from napari_stylegan3d.compare.panel import ComparePanel
 from napari_stylegan3d.core.jobs import latent_of
 from napari_stylegan3d.core.panel import Context, ExplorerPanel, Tabs
 from napari_stylegan3d.core.rendering import DisplayController, Rendering, SharpenController
-from napari_stylegan3d.core.scans import Dropped, Parking, files_in, what_are
+from napari_stylegan3d.core.scans import Dropped, Parking, files_in, what_are, what_is
 from napari_stylegan3d.core.session import Session, report_done, report_error
 from napari_stylegan3d.core.thumbnails import Thumbnails
 from napari_stylegan3d.core.worker import LongJob, end_work
@@ -218,7 +218,8 @@ class PatientList(QWidget):
         elif case.scan is None and case.choice is not None:
             done = "read when it is shown"
         made = "" if case.origin == "acquired" else ORIGIN_NAMES[case.origin].lower()
-        return ", ".join(filter(None, (made, done))) or "scan"
+        told = "scan" if case.choice is not None else "latent file"
+        return ", ".join(filter(None, (made, done))) or told
 
     def menu(self, key: str) -> QMenu:
         """What can be done with a patient."""
@@ -303,8 +304,11 @@ class OpenController(QObject):
     def drop(self, files: list[str]) -> None:
         """Open what was dropped, or say that it cannot be opened."""
         dropped = what_are(files)
-        if dropped is not None:
-            self.open(dropped)
+        every = [what_is(file) for file in files] if dropped is None else [dropped]
+        found = [one for one in every if one is not None]
+        if found == every and (len(found) == 1 or {one.kind for one in found} == {"scan"}):
+            for one in found:
+                self.open(one)
             return
         problem = (
             "{names} cannot be opened here: drop a T1-weighted scan (NIfTI, MGH or a DICOM "

@@ -139,8 +139,11 @@ class Case:
 
     @classmethod
     def of_latent(cls, source: Source) -> Case:
-        """The case behind a projection whose scan is not known in this session."""
-        name = scan_stem(str(source.path)).partition("_desc-")[0]
+        """The case behind a projection whose scan is not known in this session.
+
+        The name of one that was edited keeps saying so.
+        """
+        name = scan_stem(str(source.path)).partition("_desc-projected")[0]
         return cls(name, source=source, key=f"latent {source.sha256 or source.path}")
 
     @property

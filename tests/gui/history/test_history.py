@@ -308,6 +308,11 @@ def test_a_latent_that_is_dropped_is_shown(window, tmp_path):
     drop(window.views, path)
     assert window.recipe.source.path == str(path)
     np.testing.assert_array_equal(window.recipe.latent(generator).numpy(), w.numpy())
+    about = {"path": "sub-09_T1w.nii.gz", "sha256": "0" * 64}
+    path = tmp_path / "sub-09_desc-edited_latent.safetensors"
+    save_latent(path, Latent.of(generator, w, scan=about))
+    drop(window.views, path)
+    assert window.patients() == {"sub-09_desc-edited": "latent file"}
 
 
 def test_a_latent_of_another_model_is_refused_in_a_sentence(window, tmp_path):

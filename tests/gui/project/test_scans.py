@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import threading
 from pathlib import Path
 
@@ -344,6 +345,14 @@ def test_a_dropped_dicom_folder_or_its_slices_are_opened(window, tmp_path, where
         drop(window.views.view("Coronal").canvas, tmp_path)
     window.wait(lambda: window.find("project.name").text().startswith(name))
     assert "26 x 24 x 22" in window.find("project.details").text()
+
+
+def test_scans_that_are_dropped_together_are_opened_in_turn(window, scan_file, tmp_path):
+    other = tmp_path / "sub-09_T1w.nii.gz"
+    shutil.copy(scan_file, other)
+    drop(window.views.view("Axial").canvas, scan_file, other)
+    window.wait(lambda: list(window.patients().values()) == ["scan", "scan"])
+    assert window.find("project.name").text() == "sub-09"
 
 
 def test_what_is_dropped_while_a_scan_is_read_comes_after_it(
