@@ -783,6 +783,7 @@ class LabelsController(QObject):
         self._draw(now.steps[-1])
         self.box.undo.setEnabled(len(now.steps) > 1)
         self._tell(self.session.key)
+        self._show_size()
         self._fit()
 
     def _tool(self, on: bool) -> None:

@@ -229,8 +229,10 @@ def test_a_stroke_shows_the_brain_that_fits_at_once_and_can_be_undone(window, pa
     stroke(window, place)
     window.wait(lambda: is_shown(window, part))
     assert count(window) > few
-    painted = window.volume
+    painted, told = window.volume, window.find("labels.note").text()
+    assert "ml now, in the labels" in told
     window.click("labels.undo")
+    assert window.find("labels.note").text() != told, "it is of the labels, not of their brain"
     window.wait(lambda: is_shown(window, part))
     window.wait(lambda: not np.array_equal(window.volume, painted))
     assert count(window) == few
