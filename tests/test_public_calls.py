@@ -60,6 +60,8 @@ def brain(generator):
         (lambda G: stylegan3d.project("model", np.zeros(3)), "generator must be Generator"),
         (lambda G: stylegan3d.measure_volume(torch.zeros(3, 3, 3), G.space), "must be ndarray"),
         (lambda G: stylegan3d.measure_volume(np.zeros((3, 3, 3))), "argument: 'space'"),
+        (lambda G: stylegan3d.picture(brain(G), G.space, limits=(1,)), "must be 2 finite numbers"),
+        (lambda G: stylegan3d.picture(brain(G), G.space, at_mm=("a", 1, 2)), "3 finite numbers"),
         (lambda G: stylegan3d.read_scan(np.zeros(3)), "path must be str or Path"),
         (lambda G: stylegan3d.seed_latents(G, 5), "seeds must be Sequence"),
         (lambda G: stylegan3d.seed_latents(G, [0.5]), "seed must be a whole number"),

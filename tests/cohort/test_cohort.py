@@ -11,7 +11,14 @@ import pytest
 
 from stylegan3d.base import OutputError, Progress, StyleGAN3DError
 from stylegan3d.cohort import find_items, run_cohort
-from stylegan3d.cohort.run import PROJECTIONS, CohortJob, do_one, holds_scans, record_path
+from stylegan3d.cohort.run import (
+    PROJECTIONS,
+    CohortJob,
+    do_one,
+    holds_scans,
+    lines_of,
+    record_path,
+)
 from stylegan3d.scans.sources import NO_T1
 from stylegan3d.storage.files import only_run
 
@@ -285,6 +292,14 @@ def test_lists_that_cannot_be_read_are_said_in_words(tmp_path):
     (tmp_path / "empty.txt").write_text("# nothing\n")
     with pytest.raises(StyleGAN3DError, match="no scan to project"):
         find_items([tmp_path / "empty.txt"])
+
+
+def test_a_list_is_read_as_spreadsheets_and_shells_write_it(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "list.csv").write_text('"a b.nii.gz","mask.nii.gz"\n~/c.nii.gz,\n')
+    (tmp_path / "list.txt").write_text("'a b.nii.gz'\tmask.nii.gz\n\n# no\n~/c.nii.gz\n")
+    wanted = [(tmp_path / "a b.nii.gz", tmp_path / "mask.nii.gz"), (tmp_path / "c.nii.gz", None)]
+    assert lines_of(tmp_path / "list.csv") == lines_of(tmp_path / "list.txt") == wanted
 
 
 def test_a_folder_without_nifti_is_a_dicom_series(tmp_path):

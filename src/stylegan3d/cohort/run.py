@@ -168,7 +168,7 @@ def _of_folder(folder: Path, tell: Callable[[str], object]) -> list[Item]:
 
 
 def lines_of(path: Path) -> list[tuple[Path, Path | None]]:
-    """The files that a list names, absolute, each with the one that a tab sets off.
+    """The files that a list names, absolute, each with the one that a tab sets off (.csv: a comma).
 
     Raises
     ------
@@ -183,12 +183,14 @@ def lines_of(path: Path) -> list[tuple[Path, Path | None]]:
             "one path a line."
         ) from error
     found: list[tuple[Path, Path | None]] = []
+    separator = "," if path.suffix == ".csv" else "\t"
     for line in lines:
-        first, _, second = line.partition("\t")
-        if not first.strip() or first.lstrip().startswith("#"):
-            continue
-        other = (path.parent / second.strip()).absolute() if second.strip() else None
-        found.append(((path.parent / first.strip()).absolute(), other))
+        cells = (cell.strip().strip("\"'") for cell in line.partition(separator)[::2])
+        first, other = (
+            (path.parent / Path(cell).expanduser()).absolute() if cell else None for cell in cells
+        )
+        if first is not None and not line.lstrip().startswith("#"):
+            found.append((first, other))
     return found
 
 

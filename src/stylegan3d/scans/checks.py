@@ -75,7 +75,8 @@ def check_there(path: Path) -> None:
     if there:
         return
     if re.match(r"(https?|s3|ftp|file):/", str(path)):
-        raise ScanError(f"{path} is an address; download the file and give its path.")
+        address = str(path).replace(":/", "://", 1)
+        raise ScanError(f"{address} is an address; download the file and give its path.")
     if path.is_symlink():
         raise ScanError(f"{path} is a link to {path.readlink()}, which does not exist.")
     raise ScanError(f"{path} does not exist; check the path.")

@@ -736,6 +736,7 @@ def list_series(path: str | Path) -> list[Series]:
         If there is no DICOM image, or the folder holds more than 20,000 files.
     """
     path, search = Path(path), DicomSearch()
+    checks.check_there(path)
     own = slices_of(path, search) if path.is_file() else None
     if own == []:
         raise ScanError(

@@ -7,6 +7,7 @@ one sentence of this program's errors.
 from __future__ import annotations
 
 import inspect
+import math
 import numbers
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -107,6 +108,9 @@ NAMED |= {"SpatialImage", "Pack", "Rendered", "Frame", "Delta", "AlignedScan", "
 NAMED |= {"Operator", "ScanData", "Choices", "Yardstick", "Progress"}
 
 
+_NUMBERS = re.compile(r"(?:^|\| )tuple\[((?:float|int)(?:, (?:float|int))*)\]")
+
+
 def answering(function: Callable[..., T]) -> Callable[..., T]:
     """`function`, answering what it cannot take in a sentence instead of failing inside.
 
@@ -120,7 +124,10 @@ def answering(function: Callable[..., T]) -> Callable[..., T]:
     """
     signature, title = inspect.signature(function), function.__qualname__.removesuffix(".__init__")
     names, wanted = inspect.unwrap(function).__globals__, dict[str, list[str]]()
+    counts: dict[str, int] = {}
     for name, one in signature.parameters.items():
+        if found := _NUMBERS.search(str(one.annotation)):
+            counts[name] = found[1].count(",") + 1
         if one.kind != one.VAR_KEYWORD:
             kinds = re.sub(r"torch\.|np\.|\[.*?\](?= \||$)", "", str(one.annotation)).split(" | ")
             values = get_args(names.get(kinds[0])) if len(kinds) == 1 else ()
@@ -139,6 +146,13 @@ def answering(function: Callable[..., T]) -> Callable[..., T]:
                 raise StyleGAN3DError(
                     f"{title}: {name} must be {' or '.join(kinds)}, "
                     f"not {type(value).__name__} ({short_repr(value)})."
+                )
+        for name, count in counts.items():
+            if isinstance(value := given.get(name), _LIKE["tuple"]) and count != sum(
+                (isinstance(one, numbers.Real) and math.isfinite(one)) or math.inf for one in value
+            ):
+                raise StyleGAN3DError(
+                    f"{title}: {name} must be {count} finite numbers, not {short_repr(value)}."
                 )
         has, wants = (getattr(given.get(name), "shape", None) for name in ("volume", "space"))
         if wants is not None and has not in (None, wants):

@@ -474,7 +474,9 @@ def _sentence(path: Path, reason: OSError) -> str:
     if reason.errno == errno.EROFS:
         return f"{path.parent} can only be read: choose another output folder."
     if isinstance(reason, FileNotFoundError):
-        return f"The folder of {path} is gone: plug its drive in again or choose another folder."
+        return (
+            f"{path.parent} is gone, as of an unplugged drive, or cannot be made: choose another."
+        )
     return f"{path} could not be written ({reason.strerror}): choose another output folder."
 
 
