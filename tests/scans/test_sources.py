@@ -8,6 +8,7 @@ import pytest
 from stylegan3d.base import StyleGAN3DError
 from stylegan3d.scans.person import Person, person_of_file
 from stylegan3d.scans.sources import find_sources, read_participants, split_of
+from stylegan3d.storage.about import PROGRAM
 
 
 def empty_files(folder: Path, *names: str) -> None:
@@ -103,6 +104,24 @@ def test_copies_in_another_space_and_phases_are_left_out(tmp_path):
         ["It", "is", "a"],
         ["By", "its", "name"],
     ]
+
+
+def test_results_of_this_program_are_no_scans_beside_others(tmp_path):
+    marks = {
+        "anna": {"SyntheticImage": False},
+        "out/seed-0001_desc-synthetic_T1w": {"SyntheticImage": True, "Sources": []},
+        "out/anna_desc-projected_T1w": {"SyntheticImage": True, "Doubts": []},
+        "out/anna_space-model_desc-aligned_T1w": {"GeneratedBy": [{"Name": PROGRAM}], "Doubts": []},
+    }
+    empty_files(tmp_path, *(f"{name}.nii.gz" for name in marks))
+    for name, mark in marks.items():
+        (tmp_path / f"{name}.json").write_text(json.dumps(mark))
+    found = find_sources(tmp_path)
+    assert [source.name for source in found.sources] == ["anna"]
+    reasons = [reason.partition(",")[0] for _, reason in found.left_out]
+    assert reasons == ["This program made it"] * 3
+    (made,) = find_sources(tmp_path / "out").sources
+    assert made.name == "seed-0001_desc-synthetic", "a folder of made brains can be read"
 
 
 @pytest.mark.parametrize(
