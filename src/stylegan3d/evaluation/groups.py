@@ -35,7 +35,7 @@ from stylegan3d.base import (
     followed,
 )
 from stylegan3d.directions.custom import direction_between, direction_of_values
-from stylegan3d.directions.people import ValueTable, cell_number, latents_of
+from stylegan3d.directions.people import ValueTable, latents_of
 from stylegan3d.evaluation.settings import USUAL_GROUPS, GroupSettings
 from stylegan3d.geometry.space import Space, Upright
 from stylegan3d.model.generator import Generator
@@ -52,7 +52,7 @@ from stylegan3d.segmentation.numbers import HEAD, label_brain
 from stylegan3d.settings.option import check_options
 from stylegan3d.storage.checked import answering
 from stylegan3d.storage.encoding import to_json
-from stylegan3d.storage.files import table_text, write_together
+from stylegan3d.storage.files import cell_number, table_text, write_together
 from stylegan3d.storage.volumes import make_image, volume_files
 
 #: Largest number of values in a block of permutations, for memory.

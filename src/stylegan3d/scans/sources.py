@@ -16,7 +16,7 @@ from stylegan3d.scans.headers import PHASE
 from stylegan3d.scans.origin import sidecar_record
 from stylegan3d.scans.person import PER_YEAR, unit_of_age
 from stylegan3d.storage.about import PROGRAM
-from stylegan3d.storage.files import read_rows, reason
+from stylegan3d.storage.files import cell_number, read_rows, reason
 from stylegan3d.storage.formats import looks_like_dicom, result_stem, suffixes, without_suffix
 
 # Files of a data set that are not scans: labels, masks and averages.
@@ -204,10 +204,7 @@ def _value(cell: str | None) -> Any:
     text = (cell or "").strip()
     if text.lower() in ("", "n/a", "nan"):
         return None
-    try:
-        return float(text)
-    except ValueError:
-        return text
+    return cell_number(text)
 
 
 def split_of(person: str, known: Json, validation: float) -> str:
