@@ -506,7 +506,13 @@ def _cells(table: ValueTable, name: str, kept: np.ndarray) -> np.ndarray:
     """A column as numbers, or else as words."""
     words = [str(table.columns[name][k]) for k in kept]
     numbers = [cell_number(word) for word in words]
-    return np.array(words if any(isinstance(one, str) for one in numbers) else numbers)
+    others = [one for one in numbers if isinstance(one, str)]
+    if 0 < len(others) < len(words) / 2:
+        raise RecipeError(
+            f"The column {name} of {table.path.name} holds numbers, but also {others[0]!r}: write "
+            "a number, or leave the cell empty if it is unknown."
+        )
+    return np.array(words if others else numbers)
 
 
 def _group(by: str, cells: np.ndarray, name: str) -> tuple[tuple[str, ...], np.ndarray]:
