@@ -89,6 +89,9 @@ def test_a_scan_before_anything_is_done_with_it(run, tmp_path, monkeypatch):
     assert (told["type"], told["shape"], told["axes"]) == ("scan", [26, 24, 20], "RAS")
     assert told["contrast"] == "T1-weighted"
     assert [doubt["kind"] for doubt in told["doubts"]] == ["head-size"]
+    (tmp_path / "head_T1w.json").write_bytes('{"InstitutionName": "Universität"}'.encode("latin-1"))
+    told = run("info", tmp_path / "head_T1w.nii.gz", "--json").json
+    assert [doubt["kind"] for doubt in told["doubts"]] == ["sidecar", "head-size"]
     series = np.stack([data, data], axis=-1)
     nib.save(nib.Nifti1Image(series, affine), tmp_path / "series.nii.gz")
     assert run("info", tmp_path / "series.nii.gz", "--json").json["volumes"] == 2

@@ -68,6 +68,14 @@ def test_columns_that_are_missing_are_named(tmp_path, by, hold_fixed, sentence):
         design(two_scans_each(tmp_path), by, hold_fixed)
 
 
+@pytest.mark.parametrize("hold_fixed", [(), ("score",)])
+def test_a_cell_that_is_no_number_among_numbers_is_named(tmp_path, hold_fixed):
+    rows = [["brain", "group", "score"], *([k, "ab"[k % 2], 80 + k] for k in range(9))]
+    rows[-1][2] = "89+"
+    with pytest.raises(RecipeError, match=r"score of people.csv holds numbers, but also '89\+'"):
+        design(table(tmp_path, rows), "group" if hold_fixed else "score", hold_fixed)
+
+
 def test_a_group_of_two_is_refused(tmp_path):
     path = two_scans_each(tmp_path, lambda subject, _scan: "a" if subject < 2 else "b")
     with pytest.raises(RecipeError, match="group a of group has 2 subjects"):

@@ -21,6 +21,7 @@ import pydicom
 import pytest
 import SimpleITK as sitk
 from pydicom.data import get_testdata_file
+from pydicom.encaps import encapsulate
 from pydicom.uid import JPEG2000Lossless, JPEGLSLossless, RLELossless
 from scipy.spatial.transform import Rotation
 from tolerances import DICOM_MM, LAYERS
@@ -214,11 +215,13 @@ def test_the_only_volume_is_taken_and_the_rest_named(examination):
     assert told in notes
 
 
-def test_missing_slices_are_filled_in_and_said(tmp_path):
-    data = np.broadcast_to(np.arange(20, dtype=np.int16) * 10, SHAPE).copy()
+@pytest.mark.parametrize(("signed", "least"), [(1, 0), (0, 0), (0, 40_000)])
+def test_missing_slices_are_filled_in_and_said(tmp_path, signed, least):
+    data = np.broadcast_to(np.arange(20, dtype=np.uint16) * 10 + least, SHAPE).copy()
     data[0] = picture()[0] // 90  # contrast in plane
     keep = [k for k in range(20) if k not in (6, 13)]
-    dicoms.write_series(tmp_path, data, grid(spacing=(7, 8, 5)), keep=keep)
+    kind = {(0x0028, 0x0103): ("US", signed)}
+    dicoms.write_series(tmp_path, data, grid(spacing=(7, 8, 5)), keep=keep, extra=kind)
     scan = read_scan(tmp_path)
     assert any(
         note.startswith("Check: 2 slices are missing of 20") for note in map(str, scan.notes)
@@ -566,7 +569,7 @@ def test_what_is_no_dicom(tmp_path):
     (series,) = list_series(folder)
     broken = folder / "IM0004"
     broken.write_bytes(broken.read_bytes()[:-500])
-    with pytest.raises(ScanError, match="damaged or cut short"):
+    with pytest.raises(ScanError, match="IM0004 is damaged or cut short"):
         read_series(folder, series, 0)
     with pytest.raises(ScanError, match="gap"):
         read_scan(folder)
@@ -688,6 +691,17 @@ def test_compressed_slices(tmp_path, codec):
             image.save_as(file)
     assert pydicom.dcmread(next(tmp_path.iterdir())).file_meta.TransferSyntaxUID == codec
     np.testing.assert_array_equal(read_scan(tmp_path).data, picture())
+
+
+def test_what_dcm2niix_says_of_a_damaged_series_is_told(tmp_path):
+    dicoms.write_series(tmp_path, picture(), grid())
+    image = pydicom.dcmread(tmp_path / "IM0004")
+    image.SamplesPerPixel = 1
+    image.compress(RLELossless)
+    image.PixelData = encapsulate([b"\xff" * 100])
+    image.save_as(tmp_path / "IM0004")
+    with pytest.raises(ScanError, match=rf"^{re.escape(str(tmp_path))} is .*RLE header corrupted"):
+        read_scan(tmp_path)
 
 
 def test_jpeg_of_12_bits_is_decoded(tmp_path):

@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from stylegan3d.base import StyleGAN3DError
-from stylegan3d.scans.person import Person, person_of_file
+from stylegan3d.scans.person import Person, person_and_doubts, person_of_file
 from stylegan3d.scans.sources import find_sources, read_participants, split_of
+from stylegan3d.storage.about import PROGRAM
 
 
 def empty_files(folder: Path, *names: str) -> None:
@@ -105,6 +106,24 @@ def test_copies_in_another_space_and_phases_are_left_out(tmp_path):
     ]
 
 
+def test_results_of_this_program_are_no_scans_beside_others(tmp_path):
+    marks = {
+        "anna": {"SyntheticImage": False},
+        "out/seed-0001_desc-synthetic_T1w": {"SyntheticImage": True, "Sources": []},
+        "out/anna_desc-projected_T1w": {"SyntheticImage": True, "Doubts": []},
+        "out/anna_space-model_desc-aligned_T1w": {"GeneratedBy": [{"Name": PROGRAM}], "Doubts": []},
+    }
+    empty_files(tmp_path, *(f"{name}.nii.gz" for name in marks))
+    for name, mark in marks.items():
+        (tmp_path / f"{name}.json").write_text(json.dumps(mark))
+    found = find_sources(tmp_path)
+    assert [source.name for source in found.sources] == ["anna"]
+    reasons = [reason.partition(",")[0] for _, reason in found.left_out]
+    assert reasons == ["This program made it"] * 3
+    (made,) = find_sources(tmp_path / "out").sources
+    assert made.name == "seed-0001_desc-synthetic", "a folder of made brains can be read"
+
+
 @pytest.mark.parametrize(
     ("told", "years"),
     [
@@ -154,3 +173,44 @@ def test_two_different_rows_of_one_participant_are_refused(tmp_path):
 def test_only_a_word_for_a_sex_is_one(word, sex, tmp_path):
     (tmp_path / "participants.tsv").write_text(f"participant_id\tage\tsex\nsub-01\t30\t{word}\n")
     assert person_of_file(tmp_path / "sub-01/anat/sub-01_T1w.nii.gz") == Person(30, sex)
+
+
+@pytest.mark.parametrize(
+    ("table", "person", "told"),
+    [
+        (b"participant_id\tage\tsex\nsub-01\t35,5\tM\n", Person(35.5, "M"), []),
+        (b"participant_id;Age;Sex\nsub-01;35,5;M\n", Person(35.5, "M"), []),
+        (b"participant_id\tage\tsex\nsub-01\tn/a\tO\n", Person(), []),
+        (b"participant_id\tage\tsex\nsub-01\t89+\tM\n", Person(None, "M"), ["age '89+' in part"]),
+        (b"participant_id\tage\tsex\nsub-01\t35\t2\n", Person(35), ["sex '2' in part"]),
+        (
+            "participant_id\tage\tort\nsub-01\t35\tZürich\n".encode("latin-1"),
+            Person(),
+            ["in UTF-8"],
+        ),
+        ("participant_id\tage\nsub-01\t35\n".encode("utf-16"), Person(), ["in UTF-8"]),
+        (b"name\tage\nsub-01\t35\n", Person(), ["'participant_id' is missing"]),
+    ],
+)
+def test_what_cannot_be_read_of_a_person_is_told(tmp_path, table, person, told):
+    (tmp_path / "participants.tsv").write_bytes(table)
+    scan = tmp_path / "sub-01/anat/sub-01_T1w.nii.gz"
+    found, doubts = person_and_doubts(scan)
+    assert (found, len(doubts)) == (person, len(told))
+    assert all(part in doubt.sentence for part, doubt in zip(told, doubts, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("sidecar", "person", "told"),
+    [
+        (b'{"PatientAge": "035Y", "RepetitionTime": NaN}', Person(35), 0),
+        (b'{"PatientAge": 35.5, "PatientSex": ""}', Person(35.5), 0),
+        (b'{"PatientAge": "about 35"}', Person(), 1),
+        ('{"PatientAge": "035Y", "InstitutionName": "Universität"}'.encode("latin-1"), Person(), 1),
+        (b'{"PatientAge": "035Y",', Person(), 1),
+    ],
+)
+def test_a_sidecar_that_cannot_be_read_is_told(tmp_path, sidecar, person, told):
+    (tmp_path / "a_T1w.json").write_bytes(sidecar)
+    found, doubts = person_and_doubts(tmp_path / "a_T1w.nii.gz")
+    assert (found, len(doubts)) == (person, told)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from stylegan3d.base import Json, StyleGAN3DError
+from stylegan3d.base import Json
 from stylegan3d.cli import common
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def project_many(
     from stylegan3d.cohort.run import PROJECTIONS
     from stylegan3d.cohort.work import project_item
 
-    items = _without_results(find_items(paths, common.log.warning), written.out)
+    items = find_items(paths, common.log.warning)
     generator = open_generator()
     work = partial(project_item, model=_absolute(written.model), cache=cache and cache.absolute())
     settings = {"choices": choices.to_dict(), "model": generator.hash, "frame": written.frame}
@@ -52,20 +52,6 @@ def project_many(
 def _absolute(path: Path | None) -> str | None:
     """A path that other processes understand."""
     return None if path is None else os.path.abspath(path)
-
-
-def _without_results(items: list[Item], out: Path) -> list[Item]:
-    """Exclude results of earlier runs, if the output folder is among the scans."""
-
-    here = out.resolve()
-    left = [
-        item
-        for item in items
-        if "_desc-" not in item.path.name or here not in item.path.resolve().parents
-    ]
-    if not left:
-        raise StyleGAN3DError(f"{out} contains results but no scan; give the folder of the scans.")
-    return left
 
 
 def segment_many(

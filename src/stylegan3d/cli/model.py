@@ -14,7 +14,7 @@ from stylegan3d.base import Json, ScanError, StyleGAN3DError, facts_in
 from stylegan3d.cli import common
 from stylegan3d.dataset.pack import load_pack
 from stylegan3d.recipe.latents import load_directions, read_latent
-from stylegan3d.storage.encoding import read_json, to_json
+from stylegan3d.storage.encoding import to_json
 from stylegan3d.storage.files import check_output, only_run
 from stylegan3d.storage.formats import is_dicom, is_scan
 from stylegan3d.storage.places import PRIVACY, TEMPLATE, bundled_model_path, repeats_path, site_path
@@ -348,12 +348,14 @@ def _describe(path: Path | None, frame: str | None) -> Json:
 
     if path is None:
         return _describe_model(common.open_model(path, frame))
+    saved = path.suffix == ".json" and path.name != "card.json"
     if path.name.endswith(".nii.gz"):
         from stylegan3d.scans.checks import check_there
+        from stylegan3d.scans.origin import sidecar_record
 
         check_there(path)
-    saved = path.name.endswith((".json", ".nii.gz")) and path.name != "card.json"
-    if saved and not _is_raw(path):
+        saved = "Recipe" in sidecar_record(path)
+    if saved:
         return _describe_recipe(path)
     if is_scan(path) and not (path / "card.json").is_file():
         return _describe_scan(path)
@@ -437,20 +439,6 @@ def _origin_of(path: Path) -> Json:
 
     told = origin_of_file(path, open_image(path).header)
     return {"origin": told.origin, "doubts": told.doubts}
-
-
-def _is_raw(path: Path) -> bool:
-    """Whether a volume has no sidecar with a recipe, like one from a scanner."""
-
-    if not (path.name.endswith(".nii.gz") and path.is_file()):
-        return False
-    try:
-        record = read_json(sidecar_path(path))
-    except FileNotFoundError:
-        return True
-    except (OSError, ValueError):
-        return False  # what is wrong with it is told where it is read
-    return isinstance(record, dict) and "Recipe" not in record
 
 
 def _describe_scan(path: Path) -> Json:

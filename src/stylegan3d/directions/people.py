@@ -28,7 +28,7 @@ from stylegan3d.measures.attributes import MEASURES, measure_attributes
 from stylegan3d.recipe.recipe import Edit, Recipe, Source, Truncation, leads_out
 from stylegan3d.storage.checked import answering
 from stylegan3d.storage.encoding import LONGEST_NUMBER, read_bytes, short_repr
-from stylegan3d.storage.files import separator_of
+from stylegan3d.storage.files import UNKNOWN, cell_number, separator_of
 from stylegan3d.storage.formats import scan_stem
 
 if TYPE_CHECKING:
@@ -482,8 +482,6 @@ class Trajectory:
 LARGEST_TABLE = 64_000_000
 #: Names of a column that says whose brain a row is.
 SUBJECTS = frozenset({"participant_id", "participant", "subject", "subject_id", "person"})
-#: Spellings of an unknown value.
-UNKNOWN = frozenset({"", "n/a", "na", "nan", "null", "none", "-"})
 
 
 @dataclass(frozen=True)
@@ -648,15 +646,3 @@ def latents_of_recipes(generator: Generator, recipes: Sequence[Recipe]) -> np.nd
     for row, recipe in zip(latents, recipes, strict=True):
         row[:] = recipe.latent(generator).double().cpu().numpy()
     return latents
-
-
-def cell_number(cell: str) -> float | str:
-    """The number in a cell, with decimal point or comma; other text is returned unchanged."""
-    try:
-        return float(cell)
-    except ValueError:
-        pass
-    try:
-        return float(cell.replace(",", "."))
-    except ValueError:
-        return cell

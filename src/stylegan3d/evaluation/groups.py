@@ -35,7 +35,7 @@ from stylegan3d.base import (
     followed,
 )
 from stylegan3d.directions.custom import direction_between, direction_of_values
-from stylegan3d.directions.people import ValueTable, cell_number, latents_of
+from stylegan3d.directions.people import ValueTable, latents_of
 from stylegan3d.evaluation.settings import USUAL_GROUPS, GroupSettings
 from stylegan3d.geometry.space import Space, Upright
 from stylegan3d.model.generator import Generator
@@ -52,7 +52,7 @@ from stylegan3d.segmentation.numbers import HEAD, label_brain
 from stylegan3d.settings.option import check_options
 from stylegan3d.storage.checked import answering
 from stylegan3d.storage.encoding import to_json
-from stylegan3d.storage.files import table_text, write_together
+from stylegan3d.storage.files import cell_number, table_text, write_together
 from stylegan3d.storage.volumes import make_image, volume_files
 
 #: Largest number of values in a block of permutations, for memory.
@@ -506,7 +506,13 @@ def _cells(table: ValueTable, name: str, kept: np.ndarray) -> np.ndarray:
     """A column as numbers, or else as words."""
     words = [str(table.columns[name][k]) for k in kept]
     numbers = [cell_number(word) for word in words]
-    return np.array(words if any(isinstance(one, str) for one in numbers) else numbers)
+    others = [one for one in numbers if isinstance(one, str)]
+    if 0 < len(others) < len(words) / 2:
+        raise RecipeError(
+            f"The column {name} of {table.path.name} holds numbers, but also {others[0]!r}: write "
+            "a number, or leave the cell empty if it is unknown."
+        )
+    return np.array(words if others else numbers)
 
 
 def _group(by: str, cells: np.ndarray, name: str) -> tuple[tuple[str, ...], np.ndarray]:

@@ -936,10 +936,18 @@ def read_series(path: Path, series: Series, volume: int) -> tuple[np.ndarray, li
 
 def _converted(slices: list[DicomSlice]) -> tuple[np.ndarray, np.ndarray, list[str]]:
     """What dcm2niix makes of one volume's slices: array, affine (4, 4) to RAS+ mm, warnings."""
-    paths, axes = list(dict.fromkeys(piece.path for piece in slices)), slices[0].axes
-    common = {} if axes is None else {"ImageOrientationPatient": axes.T.ravel().tolist()}
-    common["PixelSpacing"] = list(slices[0].spacing[::-1])
-    wanted = [[str(one.path), one.frame, not one.mosaic and _at(one) | common] for one in slices]
+    paths, first = list(dict.fromkeys(piece.path for piece in slices)), slices[0]
+    places: list[Json] = [{}] * len(slices)
+    if not first.mosaic:
+        # Evenly spaced: `regridded` places them, dcm2niix some types of voxels only.
+        start, end = (np.asarray(piece.position) for piece in (first, slices[-1]))
+        common = {
+            "ImageOrientationPatient": np.asarray(first.axes).T.ravel().tolist(),
+            "PixelSpacing": list(first.spacing[::-1]),
+        }
+        line = np.linspace(start, end, len(slices)).round(6).tolist()
+        places = [{"ImagePositionPatient": at} | common for at in line]
+    wanted = [[str(s.path), s.frame, place] for s, place in zip(slices, places, strict=True)]
     with temporary_folder() as folder:
         request = {"slices": wanted, "folder": str(folder)}
         told = _decoder.ask(paths[0], request, _seconds_for(paths))
@@ -949,8 +957,14 @@ def _converted(slices: list[DicomSlice]) -> tuple[np.ndarray, np.ndarray, list[s
                 f"{paths[0]} takes more than {MOST_BYTES / 1e9:.3g} GB of memory to decode; give a "
                 "smaller series, or export it again."
             )
+        if "failed" in told:  # at the slice after those that it wrote
+            written = len([*folder.glob("*.dcm")])
+            raise _damaged(slices[min(written, len(slices) - 1)].path)
         if not made or told["status"]:
-            raise _damaged(paths[0])
+            lines = reversed(told["told"] or ["no word"])
+            said = min(lines, key=lambda line: not line.startswith("Error"))
+            where = paths[0] if len(paths) == 1 else paths[0].parent
+            raise _damaged(where, f"dcm2niix: {said.replace(f'{folder}{os.sep}', '')}")
         image = nib.Nifti1Image.from_filename(made[0], mmap=False)
         data = np.asarray(image.dataobj)
     if data.ndim != 3 or not (slices[0].mosaic or data.shape == (*slices[0].shape, len(slices))):
@@ -959,13 +973,7 @@ def _converted(slices: list[DicomSlice]) -> tuple[np.ndarray, np.ndarray, list[s
     return data, image.affine, [word for word in words if word and not _HARMLESS.match(word)]
 
 
-def _at(piece: DicomSlice) -> Json:
-    """Where a slice lies, as an element."""
-    return {} if piece.position is None else {"ImagePositionPatient": piece.position.tolist()}
-
-
-def _damaged(path: Path) -> NotDecoded:
+def _damaged(path: Path, why: str = "its pixel data cannot be decoded") -> NotDecoded:
     return NotDecoded(
-        f"{path} is damaged or cut short and cannot be read (its pixel data cannot be decoded); "
-        "copy or export it again."
+        f"{path} is damaged or cut short and cannot be read ({why}); copy or export it again."
     )

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,6 +17,7 @@ import numpy as np
 from stylegan3d.base import Doubt, JsonView, Severity
 from stylegan3d.storage.about import EDITED_SCAN, NOT_ACQUIRED, PROGRAM, Origin
 from stylegan3d.storage.encoding import read_json
+from stylegan3d.storage.files import reason
 
 #: Elements of a DICOM header that tell, by their meaning.
 DICOM_WORDS = {
@@ -110,12 +110,22 @@ def _of_header(header: Any) -> Told:
     return _of_words(words, HEADER)
 
 
+def read_sidecar(path: Path) -> tuple[JsonView, list[Doubt]]:
+    """What the JSON file beside a scan says, and that it cannot be read."""
+    file = path.with_name(_ENDING.sub("", path.name) + ".json")
+    try:
+        record = read_json(file, nan_is_none=True)
+    except FileNotFoundError:
+        return {}, []
+    except (OSError, ValueError) as error:
+        text = f"{file.name} cannot be read ({reason(error)}): what it says is not known."
+        return {}, [Doubt("sidecar", "tell", text)]
+    return record if isinstance(record, Mapping) else {}, []
+
+
 def sidecar_record(path: Path) -> JsonView:
     """What the JSON file beside a scan says; nothing where it cannot be read."""
-    record: Any = {}
-    with suppress(OSError, ValueError):
-        record = read_json(path.with_name(_ENDING.sub("", path.name) + ".json"))
-    return record if isinstance(record, Mapping) else {}
+    return read_sidecar(path)[0]
 
 
 def names_agent(record: JsonView) -> bool:

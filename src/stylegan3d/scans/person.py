@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from stylegan3d.base import Json
-from stylegan3d.scans.origin import sidecar_record
-from stylegan3d.storage.files import read_rows
+from stylegan3d.base import Doubt, Json
+from stylegan3d.scans.origin import read_sidecar, sidecar_record
+from stylegan3d.storage.encoding import finite_number
+from stylegan3d.storage.files import UNKNOWN, cell_number, read_rows, reason
 
 #: Units of age in a JSON file or a DICOM header, by how they begin: how many a year has.
 PER_YEAR = {"d": 365.25, "w": 52.18, "m": 12.0, "y": 1.0}
@@ -22,6 +23,8 @@ HIGHEST = 4
 SEXES = {"F": "female", "M": "male"}
 WORDS = {"f": "F", "female": "F", "woman": "F", "m": "M", "male": "M", "man": "M"}
 OLDEST = 120.0
+#: Words that tell no age or sex.
+UNSAID = UNKNOWN | {"o", "other", "u", "unknown", "missing"}
 
 
 @dataclass(frozen=True)
@@ -38,26 +41,46 @@ class Person:
 
 
 def person_of_file(path: Path) -> Person:
+    """Who is in a NIfTI or MGH file, see `person_and_doubts`."""
+    return person_and_doubts(path)[0]
+
+
+def person_and_doubts(path: Path) -> tuple[Person, list[Doubt]]:
     """Who is in a NIfTI or MGH file, by its sidecar, sessions.tsv or participants.tsv above it.
 
-    Both are hints that a user can correct: what cannot be read counts as unknown.
+    Both are hints that a user can correct: what cannot be read counts as unknown, with a doubt.
     """
-    found = _of_sidecar(path)
+    about, doubts = read_sidecar(path)
+    words = {what: str(about.get(f"Patient{what.capitalize()}") or "") for what in ("age", "sex")}
+    found = person_of_dicom(words["age"], "", "", words["sex"])
+    told = [("its sidecar", words)]
     subjects, sessions = (
         re.findall(rf"{key}-[A-Za-z0-9]+", path.as_posix())[-1:] for key in ("sub", "ses")
     )
-    if not subjects:
-        return found
-    tables = [(f"{subjects[0]}_sessions.tsv", "session_id", name) for name in sessions]
-    for table, column, name in [*tables, ("participants.tsv", "participant_id", subjects[0])]:
-        for folder in path.absolute().parents[:HIGHEST]:
-            row = _row(folder / table, column, name)
-            if row is not None:
-                years = _age(row.get("age"), unit_of_age(folder / table))
-                age = found.age if found.age is not None else years
-                found = Person(age, found.sex or _sex(row.get("sex") or row.get("gender")))
+    tables = [(f"{one}_sessions.tsv", "session_id", name) for one in subjects for name in sessions]
+    tables += [("participants.tsv", "participant_id", name) for name in subjects]
+    for table, column, name in tables:
+        for file in (folder / table for folder in path.absolute().parents[:HIGHEST]):
+            try:
+                row = _row(file, column, name)
+            except (OSError, UnicodeDecodeError, csv.Error, KeyError) as error:
+                text = f"{table} cannot be read ({reason(error)}): no age or sex is taken from it."
+                doubts.append(Doubt("person", "tell", text))
                 break
-    return found
+            if row is not None:
+                doubts += read_sidecar(file.with_suffix(""))[1]
+                sex = row.get("sex") or row.get("gender") or ""
+                words = {"age": row.get("age") or "", "sex": sex}
+                age = _age(words["age"], unit_of_age(file)) if found.age is None else found.age
+                found = Person(age, found.sex or _sex(words["sex"]))
+                told.append((table, words))
+                break
+    for file_name, words in told:
+        for what, word in words.items():
+            if getattr(found, what) is None and word.strip().lower() not in UNSAID:
+                text = f"The {what} {word!r} in {file_name} is not understood."
+                doubts.append(Doubt("person", "tell", text))
+    return found, doubts
 
 
 def unit_of_age(table: Path) -> str:
@@ -87,15 +110,15 @@ def person_of_dicom(age: str, birth: str, study: str, sex: str) -> Person:
     Parameters
     ----------
     age : str
-        Patient's Age, such as 045Y; counts before the dates.
+        Patient's Age, such as 045Y, years without a unit; counts before the dates.
     birth, study : str
         Patient's Birth Date and Study Date, YYYYMMDD.
     sex : str
         Patient's Sex.
     """
-    told = re.fullmatch(r"\s*(\d{1,3})\s*([DWMY])\s*", age)
+    told = re.fullmatch(r"\s*([\d.,]+)\s*([DWMY]?)\s*", age)
     if told:
-        return Person(_age(told[1], told[2].lower()), _sex(sex))
+        return Person(_age(told[1], told[2].lower() or "y"), _sex(sex))
     born, seen = (re.fullmatch(r"\s*(\d{4})(\d{2})(\d{2})\s*", text) for text in (birth, study))
     if born and seen:
         parts = zip(born.groups(), seen.groups(), strict=True)
@@ -104,22 +127,13 @@ def person_of_dicom(age: str, birth: str, study: str, sex: str) -> Person:
     return Person(None, _sex(sex))
 
 
-def _of_sidecar(path: Path) -> Person:
-    """As dcm2niix and others write it."""
-    about = sidecar_record(path)
-    record = {key: str(about.get(key) or "") for key in ("PatientAge", "PatientSex")}
-    if re.fullmatch(r"[\d.]+", record["PatientAge"]):
-        return Person(_age(record["PatientAge"]), _sex(record["PatientSex"]))
-    return person_of_dicom(record["PatientAge"], "", "", record["PatientSex"])
-
-
 def _row(path: Path, column: str, name: str) -> Mapping[str, str] | None:
     """The row of a table that is named in a column, with or without its key; None without."""
     try:
         known = path.stat()
-        rows = _rows_by_name(path, column, (known.st_mtime_ns, known.st_size))
-    except (OSError, UnicodeDecodeError, csv.Error):
+    except FileNotFoundError:
         return None
+    rows = _rows_by_name(path, column, (known.st_mtime_ns, known.st_size))
     return rows.get(name.partition("-")[2])
 
 
@@ -127,16 +141,14 @@ def _row(path: Path, column: str, name: str) -> Mapping[str, str] | None:
 def _rows_by_name(path: Path, column: str, _stamp: tuple[int, int]) -> Mapping[str, Json]:
     """The rows of a table by label, the first of each; every scan of a data set asks for one."""
     rows = reversed(read_rows(path))
-    return {re.sub("^(sub|ses)-", "", row.get(column) or ""): row for row in rows}
+    return {re.sub("^(sub|ses)-", "", row[column] or ""): row for row in rows}
 
 
-def _age(text: str | None, unit: str = "y") -> float | None:
+def _age(text: str, unit: str = "y") -> float | None:
     """An age in years; None where it is none, or of an unknown unit."""
-    try:
-        age = float(text or "") / PER_YEAR[unit]
-    except (ValueError, KeyError):
-        return None
-    return round(age, 2) if 0 <= age <= OLDEST else None
+    age = finite_number(cell_number(text.strip()))
+    years = -1.0 if age is None or not unit else age / PER_YEAR[unit]
+    return round(years, 2) if 0 <= years <= OLDEST else None
 
 
 def _sex(text: str | None) -> str | None:

@@ -33,7 +33,7 @@ from stylegan3d.scans.headers import (
     scanner_geometry,
 )
 from stylegan3d.scans.origin import ACQUIRED, Told, names_agent, origin_of_file, sidecar_record
-from stylegan3d.scans.person import person_of_file
+from stylegan3d.scans.person import person_and_doubts
 from stylegan3d.scans.scan import Scan
 from stylegan3d.storage.files import sha256_of
 from stylegan3d.storage.formats import is_dicom
@@ -126,10 +126,11 @@ def read_scan(
     checks.check_values(path, data)
     contrast = CT if looks_like_ct(data) else contrast_by_name(path.name)
     data, shifted = _from_zero(data, contrast)
-    person, digest = person_of_file(path), sha256_of(path)
+    (person, unsure), digest = person_and_doubts(path), sha256_of(path)
     told = origin_of_file(path, image.header)
     notes: list[Note] = [
         *told.doubts,
+        *unsure,
         *grid_notes(affine, shape, f"stored as {image.get_data_dtype()}"),
         *unknown,
         *shifted,

@@ -13,14 +13,17 @@ from typing import Any
 
 from stylegan3d.base import Json, StyleGAN3DError
 from stylegan3d.scans.headers import PHASE
+from stylegan3d.scans.origin import sidecar_record
 from stylegan3d.scans.person import PER_YEAR, unit_of_age
-from stylegan3d.storage.files import read_rows, reason
+from stylegan3d.storage.about import PROGRAM
+from stylegan3d.storage.files import cell_number, read_rows, reason
 from stylegan3d.storage.formats import looks_like_dicom, result_stem, suffixes, without_suffix
 
 # Files of a data set that are not scans: labels, masks and averages.
 NOT_SCANS = re.compile(r"(_dseg|_probseg|_mask|_lesion|_roi|^template)", re.IGNORECASE)
 NO_T1 = "Other files are named *_T1w, and this one is not."
 COPY = "It is a copy in another space of a scan that is there."
+RESULT = "This program made it, unlike other images there."
 SKIPPED_FOLDERS = {"derivatives", "sourcedata"}
 # Accepted values of the column "split" of participants.tsv (case-insensitive) and their meaning.
 TRAIN, VALIDATION, TEST = "train", "validation", "test"
@@ -52,7 +55,8 @@ def find_sources(folder: Path) -> Found:
     """T1 scans below a folder.
 
     If any file follows BIDS (`*_T1w.nii.gz`), only those are used; otherwise every NIfTI or MGH
-    file whose name is not that of a label map, mask or template.
+    file whose name is not that of a label map, mask or template. What this program made of scans
+    counts where there is nothing else, and its own brains where there are no scans.
 
     Raises
     ------
@@ -72,6 +76,10 @@ def find_sources(folder: Path) -> Found:
             candidates.append(relative)
         else:
             left_out[relative] = reason
+    made = {relative: _steps_from_scan(folder / relative) for relative in candidates}
+    least = min(made.values(), default=0)
+    candidates = [relative for relative in candidates if made[relative] == least]
+    left_out |= {relative: RESULT for relative, steps in made.items() if steps > least}
     bids = {relative for relative in candidates if without_suffix(relative.name).endswith("_T1w")}
     chosen = [relative for relative in candidates if not bids or relative in bids]
     left_out |= {relative: NO_T1 for relative in candidates if bids and relative not in bids}
@@ -104,6 +112,13 @@ def _reason_to_leave_out(relative: Path) -> str | None:
     if NOT_SCANS.search(relative.name):
         return "Its name is that of a label map, a mask or a template."
     return None
+
+
+def _steps_from_scan(path: Path) -> int:
+    """0 for an image of others, 1 for a brain that this program made, 2 for one made of a scan."""
+    record = sidecar_record(path)
+    made = record.get("SyntheticImage") is True or PROGRAM in str(record.get("GeneratedBy"))
+    return made * (1 + ("Doubts" in record))
 
 
 def _no_scans(folder: Path, left_out: int) -> str:
@@ -189,10 +204,7 @@ def _value(cell: str | None) -> Any:
     text = (cell or "").strip()
     if text.lower() in ("", "n/a", "nan"):
         return None
-    try:
-        return float(text)
-    except ValueError:
-        return text
+    return cell_number(text)
 
 
 def split_of(person: str, known: Json, validation: float) -> str:

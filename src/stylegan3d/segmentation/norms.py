@@ -21,7 +21,6 @@ Bayesian Data Analysis, section 2.6).
 from __future__ import annotations
 
 import csv
-import io
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -37,7 +36,7 @@ from stylegan3d.base import Json, StyleGAN3DError
 from stylegan3d.scans.person import Person
 from stylegan3d.segmentation.classes import AGES, ALL_MEASURES, HEAD, score_text, unit_of
 from stylegan3d.storage.encoding import finite_number, read_json, to_json
-from stylegan3d.storage.files import atomic_write_bytes, read_text, reason, separator_of
+from stylegan3d.storage.files import atomic_write_bytes, cell_number, read_rows, reason
 from stylegan3d.storage.places import bundled_model_path, repeats_path
 from stylegan3d.storage.places import repeats_names as repeats_names
 
@@ -476,13 +475,12 @@ def read_norms(path: Path) -> Norms:
     try:
         if path.suffix == ".json":
             return norms_from(read_json(path))
-        text = read_text(path)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        table = read_rows(path)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, csv.Error) as error:
         raise StyleGAN3DError(
             f"{path} holds no norms ({reason(error)}): give a file or a table of people as "
             "docs/howto/norms.md describes it."
         ) from error
-    table = list(csv.DictReader(io.StringIO(text), delimiter=separator_of(text)))
     if table and "measure" in table[0]:
         return _of_curves(path, table)
     return _of_people(path, table)
@@ -546,10 +544,7 @@ def _of_people(path: Path, table: Sequence[Mapping[str, str]]) -> Norms:
 
 
 def _cell(text: str | None) -> float | None:
-    try:
-        return finite_number(float((text or "").strip().replace(",", ".")))
-    except ValueError:
-        return None
+    return finite_number(cell_number((text or "").strip()))
 
 
 REPEATS_FILE = "repeats.json"

@@ -543,15 +543,25 @@ def check_holes(path: Path) -> None:
         )
 
 
+#: Columns of a BIDS table that this program knows, whatever the case of their letters.
+COLUMNS = {"participant_id", "session_id", "age", "sex", "gender", "split"}
+#: Spellings of an unknown value.
+UNKNOWN = frozenset({"", "n/a", "na", "nan", "null", "none", "-"})
+
+
 def read_rows(path: Path) -> list[Json]:
-    """The rows of a table with tabs between its columns, whose first row names them.
+    """The rows of a table with tabs, semicolons or commas, whose first row names its columns.
 
     Raises
     ------
     OSError, UnicodeDecodeError, csv.Error
         If it cannot be read, or is no such table.
     """
-    return list(csv.DictReader(io.StringIO(read_text(path), newline=""), delimiter="\t"))
+    text = read_text(path)
+    table = csv.DictReader(io.StringIO(text, newline=""), delimiter=separator_of(text))
+    names = table.fieldnames or []
+    table.fieldnames = [name.lower() if name.lower() in COLUMNS else name for name in names]
+    return list(table)
 
 
 def table_text(rows: Iterable[Iterable[object]], separator: str = ",") -> str:
@@ -564,6 +574,14 @@ def table_text(rows: Iterable[Iterable[object]], separator: str = ",") -> str:
 def separator_of(text: str) -> str:
     """Tab, semicolon or comma: what separates the cells of a table's first row."""
     return max("\t;,", key=text.split("\n", 1)[0].count)
+
+
+def cell_number(cell: str) -> float | str:
+    """The number in a cell, with decimal point or comma; other text is returned unchanged."""
+    for text in (cell, cell.replace(",", ".")):
+        with suppress(ValueError):
+            return float(text)
+    return cell
 
 
 def reason(error: Exception) -> str:
