@@ -426,7 +426,9 @@ class PeopleDialog(QDialog):
         )
         self.keep.clicked.connect(self._keep)
         self.save.clicked.connect(self._save)
-        self.session.modelChanged.connect(lambda _: self._leave())
+        # What was compared is of the model before.
+        self.session.modelChanged.connect(lambda _: self.hide())
+        self.session.modelChanged.connect(lambda _: self._show_result(None))
 
     def open_table(self, path: Path) -> None:
         """Read a table and list its columns."""
@@ -462,11 +464,6 @@ class PeopleDialog(QDialog):
         """The dialog was closed: cancel the job."""
         self.job.cancel()
         super().hideEvent(event)
-
-    def _leave(self) -> None:
-        """Another model is open: what was compared is of the one before."""
-        self.hide()
-        self._show_result(None)
 
     def _open(self) -> None:
         path = dialogs.open_file(self, "Open a table of people", dialogs.TABLES)
