@@ -277,7 +277,7 @@ class MixPanel(ExplorerPanel):
             self._group_box.addWidget(group_row)
             controls.name_for_readers(group_row)
             group_row.solo.clicked.connect(
-                lambda _=False, k=index: self._take(
+                lambda _=False, k=index: self.take(
                     solo(k, [row.group.layers for row in self.groups])
                 )
             )
@@ -337,7 +337,7 @@ class MixPanel(ExplorerPanel):
         if strength is None:
             self._show_preset(self.session.mix_or_none().strength)
         else:
-            self._take(tuple(strength))
+            self.take(tuple(strength))
 
     def _on_source(self, index: int) -> None:
         choice = self.source.itemData(index)
@@ -352,10 +352,9 @@ class MixPanel(ExplorerPanel):
 
     def _ask_for_latent(self) -> Source | None:
         path = dialogs.open_file(self, "Second brain from a latent file", dialogs.LATENTS)
-        source = None
         with telling(report_error, "opening a latent file"):
-            source = None if path is None else Source.from_file(path)
-        return source
+            return None if path is None else Source.from_file(path)
+        return None
 
     def _set_second(self, source: Source) -> None:
         self.session.second = source
@@ -363,7 +362,8 @@ class MixPanel(ExplorerPanel):
         changed = Mix(source, mix.strength)
         self.session.edit(lambda recipe: recipe.replace(mix=changed), gesture="mix.seed")
 
-    def _take(self, strength: tuple[float, ...]) -> None:
+    def take(self, strength: tuple[float, ...]) -> None:
+        """Take so much of each layer from B."""
         mix = Mix(self.session.mix_or_none().source, strength)
         self.session.edit(lambda recipe: recipe.replace(mix=mix))
 
@@ -703,6 +703,4 @@ class MixController(QObject):
 
     def _show_share(self, share: float) -> None:
         """All layers of A, or all of B."""
-        mix = self.session.mix_or_none()
-        strength = (share,) * len(mix.strength)
-        self.session.edit(lambda recipe: recipe.replace(mix=Mix(mix.source, strength)))
+        self.panel.take((share,) * len(self.session.mix_or_none().strength))
