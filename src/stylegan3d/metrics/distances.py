@@ -284,8 +284,7 @@ def precision(made: np.ndarray, real: np.ndarray) -> float:
     made, real : ndarray, shape (n, features)
         More than `NEIGHBOURS` rows each.
     """
-    inside = _distances(made, real) <= _radii(real)
-    return float(inside.any(axis=1).mean())
+    return float(_within(made, real).any(axis=1).mean())
 
 
 def recall(made: np.ndarray, real: np.ndarray) -> float:
@@ -303,8 +302,7 @@ def density(made: np.ndarray, real: np.ndarray) -> float:
     Naeem et al. 2020, "Reliable fidelity and diversity metrics for generative models"
     (arXiv 2002.09797), eq. 3. Its expectation is 1 between samples of one population.
     """
-    inside = _distances(made, real) <= _radii(real)
-    return float(inside.sum(axis=1).mean() / NEIGHBOURS)
+    return float(_within(made, real).sum(axis=1).mean() / NEIGHBOURS)
 
 
 def coverage(made: np.ndarray, real: np.ndarray) -> float:
@@ -312,21 +310,16 @@ def coverage(made: np.ndarray, real: np.ndarray) -> float:
 
     Naeem et al. 2020, eq. 4. Between n samples of one population each it is about 1 - 1 / 2^k.
     """
-    inside = _distances(made, real) <= _radii(real)
-    return float(inside.any(axis=0).mean())
+    return float(_within(made, real).any(axis=0).mean())
 
 
-def _distances(made: np.ndarray, real: np.ndarray) -> np.ndarray:
-    """[n, m] Euclidean."""
+def _within(made: np.ndarray, real: np.ndarray) -> np.ndarray:
+    """[n, m] whether a generated brain is no farther from a real one than its k-th neighbour."""
     if min(len(made), len(real)) <= NEIGHBOURS or made.shape[1:] != real.shape[1:]:
         raise StyleGAN3DError(
             f"Precision and recall of {len(made)} and {len(real)} volumes cannot be measured; give "
             f"more than {NEIGHBOURS} of each, with the same features."
         )
-    return np.asarray(pairwise_distances(made, real))
-
-
-def _radii(points: np.ndarray) -> np.ndarray:
-    """[n] distance of each point to its k-th nearest neighbour in the set."""
-    # The nearest neighbour is the point itself.
-    return np.partition(pairwise_distances(points), NEIGHBOURS, axis=1)[:, NEIGHBOURS]
+    # The nearest neighbour of a real brain is itself.
+    radii = np.partition(pairwise_distances(real), NEIGHBOURS, axis=1)[:, NEIGHBOURS]
+    return np.asarray(pairwise_distances(made, real) <= radii)
