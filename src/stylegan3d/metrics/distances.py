@@ -179,7 +179,7 @@ class Moments:
         return self.energy / self.n - self.mean_square
 
 
-def expected_bmmd2(a: Moments, b: Moments, batch: int = BATCH) -> float:
+def expected_bmmd2(a: Moments, b: Moments) -> float:
     """Batch-wise squared maximum mean discrepancy (bMMD2) with a linear kernel on voxels.
 
     For batches x, y of B volumes each (Kwon et al. 2019, "Generation of 3D brain MRI using
@@ -194,12 +194,12 @@ def expected_bmmd2(a: Moments, b: Moments, batch: int = BATCH) -> float:
     volumes, rather than an average over a few random batches. Intensities are in [0, 1]; in [-1, 1]
     the figure is four times as large.
     """
-    return _mean_distance(a, b) + (a.variance + b.variance) / batch
+    return _mean_distance(a, b) + (a.variance + b.variance) / BATCH
 
 
-def real_bmmd2(real: Moments, batch: int = BATCH) -> float:
+def real_bmmd2(real: Moments) -> float:
     """`expected_bmmd2` of two disjoint batches of one population: 2 V / B."""
-    return 2 * real.variance / batch
+    return 2 * real.variance / BATCH
 
 
 @dataclass(frozen=True)
@@ -238,26 +238,22 @@ class LeftOut:
 
 
 def bmmd2_intervals(
-    a_volumes: Iterable[np.ndarray],
-    b_volumes: Iterable[np.ndarray],
-    a: Moments,
-    b: Moments,
-    batch: int = BATCH,
+    a_volumes: Iterable[np.ndarray], b_volumes: Iterable[np.ndarray], a: Moments, b: Moments
 ) -> dict[str, Interval]:
     """Jackknife intervals of `expected_bmmd2` of a to b, `real_bmmd2` of b, ratio of variances."""
     left_a, left_b = LeftOut.of(a_volumes, a, b), LeftOut.of(b_volumes, b, a)
     synthetic = np.hypot(
-        jackknife_error(left_a.mean_square - 2 * left_a.cross + left_a.variance / batch),
-        jackknife_error(left_b.mean_square - 2 * left_b.cross + left_b.variance / batch),
+        jackknife_error(left_a.mean_square - 2 * left_a.cross + left_a.variance / BATCH),
+        jackknife_error(left_b.mean_square - 2 * left_b.cross + left_b.variance / BATCH),
     )
     ratio = a.variance / b.variance
     variances = ratio * np.hypot(
         jackknife_error(left_a.variance) / a.variance, jackknife_error(left_b.variance) / b.variance
     )
-    real = 2 * jackknife_error(left_b.variance) / batch
+    real = 2 * jackknife_error(left_b.variance) / BATCH
     return {
-        "synthetic_interval": normal(expected_bmmd2(a, b, batch), float(synthetic)),
-        "real_interval": normal(real_bmmd2(b, batch), real),
+        "synthetic_interval": normal(expected_bmmd2(a, b), float(synthetic)),
+        "real_interval": normal(real_bmmd2(b), real),
         "variance_ratio_interval": normal(ratio, float(variances)),
     }
 
