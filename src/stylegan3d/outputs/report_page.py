@@ -179,11 +179,11 @@ def laid_out(case: ReportCase, folder: Path) -> list[Flowable]:
     return found
 
 
-def height_of(story: Sequence[Flowable], width: float = INNER) -> float:
+def height_of(story: Sequence[Flowable]) -> float:
     """How high a part of a page is, in points."""
 
     endless = 100 * HEIGHT
-    return float(_fitting(story, width, endless).wrapOn(Canvas(io.BytesIO()), width, endless)[1])
+    return float(_fitting(story, INNER, endless).wrapOn(Canvas(io.BytesIO()), INNER, endless)[1])
 
 
 def _fitting(story: Sequence[Flowable], width: float, height: float) -> Flowable:
