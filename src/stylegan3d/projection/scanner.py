@@ -279,12 +279,11 @@ def compare_figures(
     }
     for name, row in record.items():
         if name in known:
-            record[name] |= {
-                "usual": known[name]["middle"],
-                "unusual": spreads(row["value"], known[name]),
-            }
-            least, most = (known[name].get(end, np.nan) for end in ("least", "most"))
-            record[name]["beyond"] = not least <= row["value"] <= most
+            usual = known[name]
+            row["usual"] = usual["middle"]
+            row["unusual"] = spreads(row["value"], usual)
+            least, most = (usual.get(end, np.nan) for end in ("least", "most"))
+            row["beyond"] = not least <= row["value"] <= most
     return record
 
 
