@@ -601,11 +601,9 @@ class BrowsePanel(ExplorerPanel):
         self.session.change(self.session.numbered(seed), gesture="browse.seed")
 
     def _on_truncation(self, psi: float, live: bool) -> None:
-        recipe = self.session.brain
-        truncation = dataclasses.replace(recipe.truncation, psi=psi)
-        self.session.change(
-            recipe.replace(truncation=truncation), live=live, gesture="browse.truncation"
-        )
+        truncation = dataclasses.replace(self.session.brain.truncation, psi=psi)
+        recipe = self.session.brain.replace(truncation=truncation)
+        self.session.change(recipe, live=live, gesture="browse.truncation")
 
     def _on_cutoff(self, _: int) -> None:
         recipe = self.session.brain

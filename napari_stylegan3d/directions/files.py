@@ -252,9 +252,8 @@ class EffectMeasurer:
             self._before.clear()
         start = without_edits(request.recipe, request.direction)
         if start not in self._before:
-            rendered = render_recipe(
-                self._renderer[1], start, progress=Progress(cancelled=request.stop.is_set)
-            )
+            progress = Progress(cancelled=request.stop.is_set)
+            rendered = render_recipe(self._renderer[1], start, progress=progress)
             self._before[start] = rendered.volume
         return self._before.get(start)
 

@@ -273,14 +273,11 @@ class MixPanel(ExplorerPanel):
             self._group_box.removeWidget(group_row)
             controls.discard(group_row)
         self.groups = [GroupRow(g, self._set_layers) for g in self.session.layer_groups()]
+        layers = [row.group.layers for row in self.groups]
         for index, group_row in enumerate(self.groups):
             self._group_box.addWidget(group_row)
             controls.name_for_readers(group_row)
-            group_row.solo.clicked.connect(
-                lambda _=False, k=index: self.take(
-                    solo(k, [row.group.layers for row in self.groups])
-                )
-            )
+            group_row.solo.clicked.connect(lambda _=False, k=index: self.take(solo(k, layers)))
         controls.join_tab_order(self.preset, *self.groups)
         self._list_presets()
 
