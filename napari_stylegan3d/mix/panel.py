@@ -349,9 +349,10 @@ class MixPanel(ExplorerPanel):
 
     def _ask_for_latent(self) -> Source | None:
         path = dialogs.open_file(self, "Second brain from a latent file", dialogs.LATENTS)
+        source = None
         with telling(report_error, "opening a latent file"):
-            return None if path is None else Source.from_file(path)
-        return None
+            source = None if path is None else Source.from_file(path)
+        return source
 
     def _set_second(self, source: Source) -> None:
         self.session.second = source
