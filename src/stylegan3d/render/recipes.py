@@ -81,6 +81,8 @@ def render_recipe(
         If it was cancelled.
     """
     moment = _moment(renderer, recipe, quality, progress)
+    if moment.detail is None:
+        return renderer.render(*_asked(moment, quality, progress))
     return render_moment(renderer, moment, quality, progress, through)
 
 
