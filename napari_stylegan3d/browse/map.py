@@ -440,13 +440,10 @@ class Places(QObject):
 
     def use(self, generator: Generator) -> None:
         """Survey a model whose directions are known; nothing is done for one that was surveyed."""
-        if self._generator is not None and self._generator.hash == generator.hash:
-            self._generator = generator
-            return
-        self.survey, self._generator = None, generator
-        self._known.clear()
-        self._surveying.cancel()
-        self._survey()
+        self.forget(generator)
+        another, self._generator = self._generator is None, generator
+        if another:
+            self._survey()
 
     def forget(self, generator: Generator) -> None:
         """Another model is loaded; its directions are not known yet."""

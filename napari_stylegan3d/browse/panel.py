@@ -23,7 +23,7 @@ from napari_stylegan3d.core.panel import Context, ExplorerPanel, why_not
 from napari_stylegan3d.core.worker import LatestWins, beside_the_window
 from napari_stylegan3d.widgets import controls
 from napari_stylegan3d.widgets.controls import LARGEST_SEED, DecimalBox, Fold, SeedPicker
-from stylegan3d.directions.people import label_title
+from stylegan3d.directions.people import NAMES
 from stylegan3d.model.family import family_called
 from stylegan3d.recipe.model import TRUNCATION, middle_of, number_range
 from stylegan3d.recipe.recipe import Label, Recipe, Truncation
@@ -131,7 +131,7 @@ class _Fields(QWidget):
         raise NotImplementedError
 
     def _on_number(self, _: float) -> None:
-        raise NotImplementedError
+        self._on_chosen(0)
 
 
 class NamedLabels(_Fields):
@@ -145,7 +145,7 @@ class NamedLabels(_Fields):
         self._values: dict[str, QDoubleSpinBox] = {}
         for index, entry in enumerate(schema):
             name = str(entry["name"])
-            told = label_title(entry)
+            told = NAMES.get(name, name)
             box = self._choices[name] = self._choice(index, f"{told} of the subject, or Any.")
             box.addItem("Any", OPEN)
             fields: list[QWidget] = [box]
@@ -188,9 +188,6 @@ class NamedLabels(_Fields):
             if chosen != OPEN:
                 given[name] = self._values[name].value() if chosen == VALUE else chosen
         self.changed.emit(Label.of(given) if given else None)
-
-    def _on_number(self, _: float) -> None:
-        self._on_chosen(0)
 
 
 class NumberLabels(_Fields):
@@ -347,15 +344,12 @@ class FrameBox(QWidget):
         self.reset.setEnabled(self._first is not None and not space.same_as(self._first))
 
     def _set_cubic(self, cubic: bool) -> None:
+        """Whether there is one size for all three: then the others follow the first."""
         controls.show_value(self.cubic, cubic)
-        self._link(cubic)
-
-    def _link(self, equal: bool) -> None:
-        """One size for all three: the others follow the first."""
-        controls.enable(not equal, *self.sizes[1:])
+        controls.enable(not cubic, *self.sizes[1:])
 
     def _on_cubic(self, equal: bool) -> None:
-        self._link(equal)
+        self._set_cubic(equal)
         if equal:
             self._emit()
 
@@ -607,11 +601,9 @@ class BrowsePanel(ExplorerPanel):
         self.session.change(self.session.numbered(seed), gesture="browse.seed")
 
     def _on_truncation(self, psi: float, live: bool) -> None:
-        recipe = self.session.brain
-        truncation = dataclasses.replace(recipe.truncation, psi=psi)
-        self.session.change(
-            recipe.replace(truncation=truncation), live=live, gesture="browse.truncation"
-        )
+        truncation = dataclasses.replace(self.session.brain.truncation, psi=psi)
+        recipe = self.session.brain.replace(truncation=truncation)
+        self.session.change(recipe, live=live, gesture="browse.truncation")
 
     def _on_cutoff(self, _: int) -> None:
         recipe = self.session.brain

@@ -11,13 +11,12 @@ from qtpy.QtCore import QObject
 
 from napari_stylegan3d.core.worker import LatestWins
 from napari_stylegan3d.views import layers
-from napari_stylegan3d.views.display import OVERLAY, VOLUME_ORDER, in_3d, upright
+from napari_stylegan3d.views.display import OVERLAY, VOLUME_ORDER, enlarge, in_3d, upright
 from napari_stylegan3d.widgets.controls import Links
 
 if TYPE_CHECKING:
     from napari_stylegan3d.views.four import FourViews
     from napari_stylegan3d.views.stage import Stage
-    from stylegan3d.geometry.space import Space
     from stylegan3d.render.movement import Movement
 
 CHANGE = "Volume change"
@@ -29,22 +28,13 @@ HALF = 0.5
 
 def show_movement(overlay: layers.DifferenceOverlay, moved: Movement, volume: np.ndarray) -> str:
     """Draw a movement over a brain (X, Y, Z); what it does, in figures, empty for nothing."""
-    affine, brain = moved.space.affine, brain_on(moved.space, volume)
+    affine, brain = moved.space.affine, enlarge(volume > 0, moved.space.shape, "area") > HALF
     larger = np.asarray(100 / moved.jacobian - 100, np.float32)  # in %; below 0: smaller
     shown = upright(larger * brain, affine)
     # Tissue moves from where it was read: the other way than the map leads.
     field = layers.Field(-moved.displacement * brain, affine)
     overlay.show(shown, CHANGE, "%", LIMIT_PERCENT, field)
     return in_words(moved, brain)
-
-
-def brain_on(space: Space, volume: np.ndarray) -> np.ndarray:
-    """Where a volume (X, Y, Z) shows brain, on a grid of the same extent; bool."""
-    import torch
-    import torch.nn.functional as F
-
-    inside = torch.from_numpy((volume > 0).astype(np.float32))[None, None]
-    return (F.interpolate(inside, space.shape, mode="area")[0, 0] > HALF).numpy()
 
 
 def in_words(moved: Movement, brain: np.ndarray) -> str:

@@ -217,14 +217,12 @@ class Thumbnails(QObject):
         self._begin()
 
     def _on_failed(self, order: _Order, error: Exception) -> None:
-
         if isinstance(error, Cancelled):
             self._order = None
-            self._begin()
-            return
-        self._keep(order, crossed_out())
-        self._sharp.add(order.recipe)
-        self._lost.add(order.recipe)
+        else:
+            self._keep(order, crossed_out())
+            self._sharp.add(order.recipe)
+            self._lost.add(order.recipe)
         self._begin()
 
     def _try_again(self) -> None:

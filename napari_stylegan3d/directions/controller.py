@@ -200,7 +200,8 @@ class DirectionsController(QObject):
         self.session.changed.connect(self._on_change)
         self.session.recipeChanged.connect(self._on_recipe)
         self.session.modelChanged.connect(lambda _: self._forget())
-        panel.entriesChanged.connect(self._on_entries)
+        for slot in (self._let_go, self._locate):
+            panel.entriesChanged.connect(slot)
         self.rendering.shown.connect(lambda *_: self._again())
         self.comparison.viewChanged.connect(lambda _: self._overlay())
 
@@ -225,10 +226,6 @@ class DirectionsController(QObject):
     def _on_located(self, request: SeenRequest, seen: dict[str, Range]) -> None:
         if request == self._located:
             self.panel.show_seen(seen)
-
-    def _on_entries(self) -> None:
-        self._let_go()
-        self._locate()
 
     @property
     def _is_edited(self) -> bool:

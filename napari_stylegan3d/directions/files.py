@@ -252,9 +252,8 @@ class EffectMeasurer:
             self._before.clear()
         start = without_edits(request.recipe, request.direction)
         if start not in self._before:
-            rendered = render_recipe(
-                self._renderer[1], start, progress=Progress(cancelled=request.stop.is_set)
-            )
+            progress = Progress(cancelled=request.stop.is_set)
+            rendered = render_recipe(self._renderer[1], start, progress=progress)
             self._before[start] = rendered.volume
         return self._before.get(start)
 
@@ -426,7 +425,9 @@ class PeopleDialog(QDialog):
         )
         self.keep.clicked.connect(self._keep)
         self.save.clicked.connect(self._save)
-        self.session.modelChanged.connect(lambda _: self._leave())
+        # What was compared is of the model before.
+        self.session.modelChanged.connect(lambda _: self.hide())
+        self.session.modelChanged.connect(lambda _: self._show_result(None))
 
     def open_table(self, path: Path) -> None:
         """Read a table and list its columns."""
@@ -462,11 +463,6 @@ class PeopleDialog(QDialog):
         """The dialog was closed: cancel the job."""
         self.job.cancel()
         super().hideEvent(event)
-
-    def _leave(self) -> None:
-        """Another model is open: what was compared is of the one before."""
-        self.hide()
-        self._show_result(None)
 
     def _open(self) -> None:
         path = dialogs.open_file(self, "Open a table of people", dialogs.TABLES)

@@ -188,19 +188,14 @@ PINNED_TITLE = "Pinned"
 class Section(QWidget):
     """A heading and the rows under it."""
 
-    def __init__(self, title: str) -> None:
+    def __init__(self, title: str, rows: Sequence[DirectionRow]) -> None:
         super().__init__()
-        self.title = title
+        self.title, self.rows = title, list(rows)
         self.box = controls.stack(controls.heading(title), on=self, spacing=7, margins=(0, 0, 0, 4))
         if title in ABOUT:
             self.box.addWidget(controls.hint(ABOUT[title]))
-        self.rows: list[DirectionRow] = []
-
-    def take(self, rows: Sequence[DirectionRow]) -> None:
-        """Show these rows in this order."""
         for row in rows:
             self.box.addWidget(row)
-        self.rows = list(rows)
 
 
 #: Two directions with the heading above them: in a low window the whole panel scrolls instead.
@@ -228,9 +223,8 @@ class DirectionList(QScrollArea):
 
     def clear(self) -> None:
         """Take everything away."""
-        self._drop_sections()
-        controls.discard(*self.rows.values())
-        self.rows, self._strengths = {}, {}
+        controls.discard(*self.rows.values(), *self._sections)
+        self.rows, self._sections, self._strengths = {}, [], {}
 
     def show_entries(self, entries: Sequence[CatalogueEntry]) -> list[DirectionRow]:
         """One row for each direction; those that are new are returned.
@@ -266,8 +260,7 @@ class DirectionList(QScrollArea):
             return
         old, self._sections = self._sections, []
         for title, rows in groups.items():
-            section = Section(title)
-            section.take(rows)
+            section = Section(title, rows)
             self._box.insertWidget(len(self._sections), section)
             self._sections.append(section)
         controls.join_tab_order(self, *(row for rows in groups.values() for row in rows))
@@ -294,9 +287,3 @@ class DirectionList(QScrollArea):
             row.setVisible(seen and (only is None or reference in only))
         for section in self._sections:
             section.setVisible(any(not row.isHidden() for row in section.rows))
-
-    def _drop_sections(self) -> None:
-        for row in self.rows.values():
-            row.setParent(None)
-        controls.discard(*self._sections)
-        self._sections = []

@@ -238,13 +238,9 @@ class DirectionMenus(QObject):
 
     def in_use(self) -> list[CatalogueEntry]:
         """Directions that are not at 0."""
-        return [
-            self.entries[edit.direction] for edit in self._edits() if edit.direction in self.entries
-        ]
-
-    def _edits(self) -> tuple[Edit, ...]:
         recipe = self.session.recipe
-        return recipe.edits if recipe else ()
+        edits = recipe.edits if recipe else ()
+        return [self.entries[one.direction] for one in edits if one.direction in self.entries]
 
     def others_in_use(self, entry: CatalogueEntry) -> list[CatalogueEntry]:
         """Directions that are not at 0, but for one."""
@@ -541,7 +537,7 @@ class DirectionsPanel(ExplorerPanel):
         self.ageing.set_trajectory(None)
         self._of_files = []
         self.limits.own.clear()
-        self._set_entries([])
+        self.entries = self.menus.entries = {}
         self.entriesChanged.emit()
         self.find_field.clear()
         self.used.setChecked(False)
@@ -559,13 +555,13 @@ class DirectionsPanel(ExplorerPanel):
     def show_files(self, entries: Sequence[CatalogueEntry], notes: DirectionNotes) -> None:
         """Show directions of files beside the model's own, with the user's notes."""
         self._of_files = list(entries)
-        self._set_notes(notes)
+        self.notes = self.menus.notes = notes
         if self.entries:
             self._show_entries()
 
     def show_notes(self, notes: DirectionNotes) -> None:
         """Show other labels and pins."""
-        self._set_notes(notes)
+        self.notes = self.menus.notes = notes
         self.list.arrange(notes)
         self._filter()
         self.show_recipe(self.session.brain)
@@ -581,7 +577,7 @@ class DirectionsPanel(ExplorerPanel):
         for reference, row in self.rows.items():
             label = self.notes.label_of(row.entry)
             row.show_name(label, self.limits.in_words(reference), active=reference in used)
-        self.ageing.show_recipe(recipe, self._age_of(recipe))
+        self.ageing.show_recipe(recipe, self.session.person_of(recipe)[0].age)
         self.effect.list_edits([(r, self.notes.label_of(self.entries[r])) for r in used])
         self.reset.setEnabled(bool(used))
         if self.used.isChecked():
@@ -638,15 +634,9 @@ class DirectionsPanel(ExplorerPanel):
         )
         return recipe.replace(edits=self._others(recipe) + tuple(kept))
 
-    def _set_entries(self, entries: Sequence[CatalogueEntry]) -> None:
-        self.entries = self.menus.entries = {entry.reference: entry for entry in entries}
-
-    def _set_notes(self, notes: DirectionNotes) -> None:
-        self.notes = self.menus.notes = notes
-
     def _show_entries(self) -> None:
         entries = [*self._own, *self._of_files]
-        self._set_entries(entries)
+        self.entries = self.menus.entries = {entry.reference: entry for entry in entries}
         for row in self.list.show_entries(entries):
             row.preview.looked.connect(lambda on, r=row: self.looked.emit(r, on))
             row.preview.clicked.connect(lambda _=False, r=row: self.previewed.emit(r))
@@ -680,13 +670,10 @@ class DirectionsPanel(ExplorerPanel):
         if self.ageing.trajectory is not None:
             self._set(self.ageing.trajectory.name, strength, live)
 
-    def _age_of(self, recipe: Recipe) -> float | None:
-        return self.session.person_of(recipe)[0].age
-
     def _show_person(self) -> None:
         """An age was typed, here or elsewhere."""
         recipe = self.session.brain
-        self.ageing.show_recipe(recipe, self._age_of(recipe))
+        self.ageing.show_recipe(recipe, self.session.person_of(recipe)[0].age)
 
     def _on_aged(self, age: float | None) -> None:
         if self.session.recipe is not None:

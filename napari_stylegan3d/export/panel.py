@@ -75,7 +75,7 @@ class FilmPart(QWidget):
         self._seconds_each = 0.0
         #: Items hold only a key: Qt copies dragged items, and cannot copy recipes.
         self._recipes: list[Recipe] = []
-        self.frames = self._make_list()
+        self.frames = controls.named(QListWidget(), "export.frames")
         button = controls.push_button
         self.add = button("export.frames_add")
         self.favourites = button("export.frames_favourites")
@@ -121,21 +121,18 @@ class FilmPart(QWidget):
             item.setSizeHint(QSize(0, THUMBNAIL.height() + 6))
             image = self._thumbnails and self._thumbnails.image(recipe)
             if image:
-                item.setIcon(_icon(image))
+                item.setIcon(QIcon(QPixmap.fromImage(image)))
             self.frames.addItem(item)
         if self._thumbnails is not None:
             self._thumbnails.want(OWNER, self.recipes)
         self._keep()
 
-    def _make_list(self) -> QListWidget:
-        frames = controls.named(QListWidget(), "export.frames")
+    def _lay_out(self) -> None:
+        frames = self.frames
         frames.setDragDropMode(QAbstractItemView.DragDropMode.InternalMove)
         frames.setIconSize(THUMBNAIL)
         frames.setFixedHeight(controls.scaled(LIST_HEIGHT))
         frames.setTextElideMode(Qt.TextElideMode.ElideMiddle)  # brains of a kind differ at the end
-        return frames
-
-    def _lay_out(self) -> None:
         controls.stack(
             controls.heading("Film"),
             self.empty,
@@ -210,7 +207,7 @@ class FilmPart(QWidget):
     def _on_thumbnail(self, recipe: Recipe, image: QImage) -> None:
         for row in range(self.frames.count()):
             if self._recipe_of(self.frames.item(row)) == recipe:
-                self.frames.item(row).setIcon(_icon(image))
+                self.frames.item(row).setIcon(QIcon(QPixmap.fromImage(image)))
 
 
 @cache
@@ -219,10 +216,6 @@ def _without_ffmpeg() -> str:
     from stylegan3d.outputs.films import NO_FFMPEG, has_ffmpeg
 
     return "" if has_ffmpeg() else NO_FFMPEG
-
-
-def _icon(image: QImage) -> QIcon:
-    return QIcon(QPixmap.fromImage(image))
 
 
 class PicturePart(QWidget):

@@ -273,14 +273,11 @@ class MixPanel(ExplorerPanel):
             self._group_box.removeWidget(group_row)
             controls.discard(group_row)
         self.groups = [GroupRow(g, self._set_layers) for g in self.session.layer_groups()]
+        layers = [row.group.layers for row in self.groups]
         for index, group_row in enumerate(self.groups):
             self._group_box.addWidget(group_row)
             controls.name_for_readers(group_row)
-            group_row.solo.clicked.connect(
-                lambda _=False, k=index: self._take(
-                    solo(k, [row.group.layers for row in self.groups])
-                )
-            )
+            group_row.solo.clicked.connect(lambda _=False, k=index: self.take(solo(k, layers)))
         controls.join_tab_order(self.preset, *self.groups)
         self._list_presets()
 
@@ -337,7 +334,7 @@ class MixPanel(ExplorerPanel):
         if strength is None:
             self._show_preset(self.session.mix_or_none().strength)
         else:
-            self._take(tuple(strength))
+            self.take(tuple(strength))
 
     def _on_source(self, index: int) -> None:
         choice = self.source.itemData(index)
@@ -363,7 +360,8 @@ class MixPanel(ExplorerPanel):
         changed = Mix(source, mix.strength)
         self.session.edit(lambda recipe: recipe.replace(mix=changed), gesture="mix.seed")
 
-    def _take(self, strength: tuple[float, ...]) -> None:
+    def take(self, strength: tuple[float, ...]) -> None:
+        """Take so much of each layer from B."""
         mix = Mix(self.session.mix_or_none().source, strength)
         self.session.edit(lambda recipe: recipe.replace(mix=mix))
 
@@ -703,6 +701,4 @@ class MixController(QObject):
 
     def _show_share(self, share: float) -> None:
         """All layers of A, or all of B."""
-        mix = self.session.mix_or_none()
-        strength = (share,) * len(mix.strength)
-        self.session.edit(lambda recipe: recipe.replace(mix=Mix(mix.source, strength)))
+        self.panel.take((share,) * len(self.session.mix_or_none().strength))

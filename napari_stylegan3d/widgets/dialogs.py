@@ -83,7 +83,10 @@ def save_file(parent: QWidget, title: str, kinds: str) -> Path | None:
         return path
     # The dialog has asked about the name as it was typed only.
     path = path.with_name(path.name + ending)
-    return path if not path.exists() or _may_replace(parent, title, path) else None
+    if not path.exists():
+        return path
+    answer = QMessageBox.question(parent, title, f"{path.name} already exists. Replace it?")
+    return path if answer == QMessageBox.StandardButton.Yes else None
 
 
 def open_beside(dialog: QDialog, widget: QWidget, down: int = 0) -> None:
@@ -99,12 +102,6 @@ def open_beside(dialog: QDialog, widget: QWidget, down: int = 0) -> None:
     name_for_readers(dialog)
     dialog.show()
     dialog.raise_()
-
-
-def _may_replace(parent: QWidget, title: str, path: Path) -> bool:
-    words = f"{path.name} already exists. Replace it?"
-    answer = QMessageBox.question(parent, title, words)
-    return answer == QMessageBox.StandardButton.Yes
 
 
 def _noted(path: str) -> Path | None:

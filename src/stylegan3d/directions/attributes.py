@@ -161,6 +161,8 @@ def _wide(generator: Generator, w: np.ndarray) -> torch.Tensor:
 #: Random brains to describe components with; |r| > 0.3 by chance has p = 1/50,000.
 BRAINS = 200
 WEAKEST, MOST = 0.3, 3
+#: Random brains to check edits with, and how far they are edited, in units.
+EDITED_BRAINS, STRENGTH = 8, 2.0
 #: A direction fails if it changes its attribute in the right sense in fewer brains than this.
 FEWEST_RIGHT = 0.75
 #: A longer edit than this would leave what the generator knows.
@@ -239,25 +241,23 @@ def _correlation(score: np.ndarray, values: np.ndarray) -> float:
     return float(np.corrcoef(score[known], values[known])[0, 1])
 
 
-def as_in_people(
-    generator: Generator, directions: Directions, brains: int = 8, strength: float = 2.0
-) -> Directions:
+def as_in_people(generator: Generator, directions: Directions) -> Directions:
     """Lengthen units so that ventricles grow in edited brains as they do in people.
 
     A generator that smooths shows less of a change than there is. Where a check says by which
     factor ventricles grow with one unit in people ("ventricles"), the direction's std is multiplied
     by at most `MOST_LENGTHENED` or its inverse; the check gains this factor as "lengthened".
     """
-    start = random_w(generator, brains, _SEED + 1)
+    start = random_w(generator, EDITED_BRAINS, _SEED + 1)
     before = _measured(generator, start)["ventricle_ml"]
     std, checks = directions.std.copy(), []
     for told in directions.checks:
         if told.get("ventricles", 1.0) != 1.0:
             k = directions.names.index(told["name"])
-            edited = start + strength * directions.step(told["name"])
+            edited = start + STRENGTH * directions.step(told["name"])
             with np.errstate(invalid="ignore", divide="ignore"):
                 grown = np.median(np.log(_measured(generator, edited)["ventricle_ml"] / before))
-            asked = strength * np.log(told["ventricles"])
+            asked = STRENGTH * np.log(told["ventricles"])
             if np.isfinite(grown) and grown * asked > 0:
                 factor = float(np.clip(asked / grown, 1 / MOST_LENGTHENED, MOST_LENGTHENED))
                 std[k] *= factor
@@ -267,21 +267,19 @@ def as_in_people(
     return dataclasses.replace(directions, std=std, checks=tuple(checks))
 
 
-def check_edits(
-    generator: Generator, directions: Directions, brains: int = 8, strength: float = 2.0
-) -> Directions:
+def check_edits(generator: Generator, directions: Directions) -> Directions:
     """Add measurements of edited brains to the checks of directions.
 
-    Random brains are edited by plus and minus `strength` units along each direction that has a
+    Random brains are edited by plus and minus `STRENGTH` units along each direction that has a
     check, and measured before and after. The check gains "edited": "strength", "brains", "change"
     and "change_back" (median change of every volume, ml, by its key) and, where the attribute
-    itself is measured, "right_way": the share of brains in which it grew with `strength`.
+    itself is measured, "right_way": the share of brains in which it grew with `STRENGTH`.
     """
-    start = random_w(generator, brains, _SEED + 1)
+    start = random_w(generator, EDITED_BRAINS, _SEED + 1)
     before = _measured(generator, start)
     checks = []
     for told in directions.checks:
-        step = strength * directions.step(told["name"])
+        step = STRENGTH * directions.step(told["name"])
         forth, back = (
             {m.key: values[m.key] - before[m.key] for m in MEASURES if m.unit}
             for values in (_measured(generator, start + step), _measured(generator, start - step))
@@ -289,7 +287,7 @@ def check_edits(
         if not np.isfinite([*forth.values(), *back.values()]).all():
             checks.append(told)  # not measurable as brains
             continue
-        edited: Json = {"strength": strength, "brains": brains}
+        edited: Json = {"strength": STRENGTH, "brains": EDITED_BRAINS}
         edited |= {"change": _medians(forth), "change_back": _medians(back)}
         if told["attribute"] in forth:
             edited["right_way"] = round(float((forth[told["attribute"]] > 0).mean()), 3)

@@ -177,11 +177,6 @@ def as_numbers(name: str, values: Sequence[Any]) -> np.ndarray:
     return np.array([np.nan if v is None else number[v] for v in values])
 
 
-def label_title(entry: JsonView) -> str:
-    """Displayed name of a label: "Ventricle volume" for "ventricle_ml"."""
-    return NAMES.get(entry["name"], str(entry["name"]))
-
-
 #: Attributes on a logarithmic scale: held-out R2 of log ventricle volume was 0.94, else 0.84.
 LOGARITHMIC = frozenset({"ventricle_ml"})
 #: Least number of subjects for a figure.

@@ -578,7 +578,12 @@ def shape_statistics(material: Material) -> Json:
     counts = _counts(min(map(len, variances.values())))
     if not counts:
         return {"left_out": f"{generator.name} reconstructs all training subjects alike."}
-    errors = _errors(material, both, unseen, counts)
+
+    def errors_of(image: np.ndarray) -> list[list[float]]:
+        return [each.errors(image, counts) for each in both.values()]
+
+    progress = material.progress("Generalisation")
+    errors = np.stack(computed(errors_of, unseen, material.device, progress), axis=1)
     distances, real = _distances(material, both, training, unseen, counts)
     return {
         "training": len(rows),
@@ -593,18 +598,6 @@ def shape_statistics(material: Material) -> Json:
         "generalisation": _beside(*errors),
         "specificity": _beside(*distances) | estimated("held_out", mean, real),
     }
-
-
-def _errors(
-    material: Material, both: Mapping[str, ShapeModel], unseen: np.ndarray, counts: Sequence[int]
-) -> np.ndarray:
-    """Errors of unseen subjects, [models, subjects, counts]."""
-
-    def one(image: np.ndarray) -> list[list[float]]:
-        return [each.errors(image, counts) for each in both.values()]
-
-    progress = material.progress("Generalisation")
-    return np.stack(computed(one, unseen, material.device, progress), axis=1)
 
 
 def _distances(

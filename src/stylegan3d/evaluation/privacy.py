@@ -35,7 +35,6 @@ from stylegan3d.geometry.space import as_packed, draw_montage, unit
 from stylegan3d.metrics.comparison import wilson
 from stylegan3d.metrics.plausibility import FOREGROUND
 from stylegan3d.metrics.two_sample import stratified_auc
-from stylegan3d.projection.projector import project
 
 QUANTILES = (0.0, 0.05, 0.5, 0.95, 1.0)
 
@@ -588,14 +587,8 @@ MEMBERS_EACH = 3
 ONE_SOURCE = ""
 
 
-def membership(material: Material, budget: str | None = None) -> Json:
+def membership(material: Material) -> Json:
     """Membership inference against training subjects.
-
-    Parameters
-    ----------
-    budget : str or None
-        Budget for projecting every subject ("draft", "standard", "thorough"), which takes minutes
-        to hours; None to skip this attack.
 
     Returns
     -------
@@ -608,7 +601,12 @@ def membership(material: Material, budget: str | None = None) -> Json:
     rows, member = compared_people(material)
     attacks: list[Json] = []
     missing: dict[str, str] = {}
-    for name, attack in _attacks(material, budget).items():
+    chosen: dict[str, Attack] = {
+        "encoder": by_encoder,
+        "discriminator": by_discriminator,
+        "nearest random brain": by_random_brains,
+    }
+    for name, attack in chosen.items():
         found = attack(material, rows)
         if isinstance(found, str):
             missing[name] = found
@@ -624,13 +622,6 @@ def membership(material: Material, budget: str | None = None) -> Json:
 
 Scores = dict[str, tuple[np.ndarray, str, str]]
 Attack = Callable[[Material, np.ndarray], Scores | str]
-
-
-def _attacks(material: Material, budget: str | None) -> dict[str, Attack]:
-    chosen: dict[str, Attack] = {"encoder": by_encoder}
-    if budget is not None:
-        chosen[f"projection ({budget})"] = lambda m, rows: by_projection(m, rows, budget)
-    return chosen | {"discriminator": by_discriminator, "nearest random brain": by_random_brains}
 
 
 def compared_people(material: Material) -> tuple[np.ndarray, np.ndarray]:
@@ -667,17 +658,6 @@ def by_encoder(material: Material, rows: np.ndarray) -> Scores | str:
     needs = "the model's encoder"
     kinds = {"encoder": ("dB", needs), "encoder, fine structure": ("correlation", needs)}
     return _scored(material, rows, "by the encoder", errors, kinds)
-
-
-def by_projection(material: Material, rows: np.ndarray, budget: str) -> Scores | str:
-    """The same by projection in w+, without noise."""
-
-    def error(volume: np.ndarray) -> float:
-        made = project(material.generator, unit(volume), space="w+", budget=budget, noise="none")
-        return _psnr(unit(made.volume), unit(volume))
-
-    kinds = {f"projection ({budget})": ("dB", "the model")}
-    return _scored(material, rows, "by projection", error, kinds)
 
 
 @torch.no_grad()

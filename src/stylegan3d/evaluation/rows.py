@@ -170,12 +170,9 @@ def _shares(part: Json) -> Iterator[Figure]:
 
 def two_sample(part: Json) -> Iterator[Figure]:
     """Of `parts.two_sample_part`."""
-    names = {
-        "accuracy": "distinguished from real brains, accuracy",
-        "auc": "  area under the curve",
-    }
-    for key, name in names.items():
-        yield figure(f"{name} (n = {part['n']})", part[key], 2)
+    n = part["n"]
+    yield figure(f"distinguished from real brains, accuracy (n = {n})", part["accuracy"], 2)
+    yield figure(f"  area under the curve (n = {n})", part["auc"], 2)
 
 
 def diversity(part: Json) -> Iterator[Figure]:

@@ -179,7 +179,7 @@ class Moments:
         return self.energy / self.n - self.mean_square
 
 
-def expected_bmmd2(a: Moments, b: Moments, batch: int = BATCH) -> float:
+def expected_bmmd2(a: Moments, b: Moments) -> float:
     """Batch-wise squared maximum mean discrepancy (bMMD2) with a linear kernel on voxels.
 
     For batches x, y of B volumes each (Kwon et al. 2019, "Generation of 3D brain MRI using
@@ -194,12 +194,12 @@ def expected_bmmd2(a: Moments, b: Moments, batch: int = BATCH) -> float:
     volumes, rather than an average over a few random batches. Intensities are in [0, 1]; in [-1, 1]
     the figure is four times as large.
     """
-    return _mean_distance(a, b) + (a.variance + b.variance) / batch
+    return _mean_distance(a, b) + (a.variance + b.variance) / BATCH
 
 
-def real_bmmd2(real: Moments, batch: int = BATCH) -> float:
+def real_bmmd2(real: Moments) -> float:
     """`expected_bmmd2` of two disjoint batches of one population: 2 V / B."""
-    return 2 * real.variance / batch
+    return 2 * real.variance / BATCH
 
 
 @dataclass(frozen=True)
@@ -238,26 +238,22 @@ class LeftOut:
 
 
 def bmmd2_intervals(
-    a_volumes: Iterable[np.ndarray],
-    b_volumes: Iterable[np.ndarray],
-    a: Moments,
-    b: Moments,
-    batch: int = BATCH,
+    a_volumes: Iterable[np.ndarray], b_volumes: Iterable[np.ndarray], a: Moments, b: Moments
 ) -> dict[str, Interval]:
     """Jackknife intervals of `expected_bmmd2` of a to b, `real_bmmd2` of b, ratio of variances."""
     left_a, left_b = LeftOut.of(a_volumes, a, b), LeftOut.of(b_volumes, b, a)
     synthetic = np.hypot(
-        jackknife_error(left_a.mean_square - 2 * left_a.cross + left_a.variance / batch),
-        jackknife_error(left_b.mean_square - 2 * left_b.cross + left_b.variance / batch),
+        jackknife_error(left_a.mean_square - 2 * left_a.cross + left_a.variance / BATCH),
+        jackknife_error(left_b.mean_square - 2 * left_b.cross + left_b.variance / BATCH),
     )
     ratio = a.variance / b.variance
     variances = ratio * np.hypot(
         jackknife_error(left_a.variance) / a.variance, jackknife_error(left_b.variance) / b.variance
     )
-    real = 2 * jackknife_error(left_b.variance) / batch
+    real = 2 * jackknife_error(left_b.variance) / BATCH
     return {
-        "synthetic_interval": normal(expected_bmmd2(a, b, batch), float(synthetic)),
-        "real_interval": normal(real_bmmd2(b, batch), real),
+        "synthetic_interval": normal(expected_bmmd2(a, b), float(synthetic)),
+        "real_interval": normal(real_bmmd2(b), real),
         "variance_ratio_interval": normal(ratio, float(variances)),
     }
 
@@ -284,8 +280,7 @@ def precision(made: np.ndarray, real: np.ndarray) -> float:
     made, real : ndarray, shape (n, features)
         More than `NEIGHBOURS` rows each.
     """
-    inside = _distances(made, real) <= _radii(real)
-    return float(inside.any(axis=1).mean())
+    return float(_within(made, real).any(axis=1).mean())
 
 
 def recall(made: np.ndarray, real: np.ndarray) -> float:
@@ -303,8 +298,7 @@ def density(made: np.ndarray, real: np.ndarray) -> float:
     Naeem et al. 2020, "Reliable fidelity and diversity metrics for generative models"
     (arXiv 2002.09797), eq. 3. Its expectation is 1 between samples of one population.
     """
-    inside = _distances(made, real) <= _radii(real)
-    return float(inside.sum(axis=1).mean() / NEIGHBOURS)
+    return float(_within(made, real).sum(axis=1).mean() / NEIGHBOURS)
 
 
 def coverage(made: np.ndarray, real: np.ndarray) -> float:
@@ -312,21 +306,16 @@ def coverage(made: np.ndarray, real: np.ndarray) -> float:
 
     Naeem et al. 2020, eq. 4. Between n samples of one population each it is about 1 - 1 / 2^k.
     """
-    inside = _distances(made, real) <= _radii(real)
-    return float(inside.any(axis=0).mean())
+    return float(_within(made, real).any(axis=0).mean())
 
 
-def _distances(made: np.ndarray, real: np.ndarray) -> np.ndarray:
-    """[n, m] Euclidean."""
+def _within(made: np.ndarray, real: np.ndarray) -> np.ndarray:
+    """[n, m] whether a generated brain is no farther from a real one than its k-th neighbour."""
     if min(len(made), len(real)) <= NEIGHBOURS or made.shape[1:] != real.shape[1:]:
         raise StyleGAN3DError(
             f"Precision and recall of {len(made)} and {len(real)} volumes cannot be measured; give "
             f"more than {NEIGHBOURS} of each, with the same features."
         )
-    return np.asarray(pairwise_distances(made, real))
-
-
-def _radii(points: np.ndarray) -> np.ndarray:
-    """[n] distance of each point to its k-th nearest neighbour in the set."""
-    # The nearest neighbour is the point itself.
-    return np.partition(pairwise_distances(points), NEIGHBOURS, axis=1)[:, NEIGHBOURS]
+    # The nearest neighbour of a real brain is itself.
+    radii = np.partition(pairwise_distances(real), NEIGHBOURS, axis=1)[:, NEIGHBOURS]
+    return np.asarray(pairwise_distances(made, real) <= radii)

@@ -32,6 +32,8 @@ EMBEDDING = 128
 FREQUENCIES = 16
 # Groups of channels that are normalised together.
 GROUPS = 8
+#: Rounds of fixed-point iteration for each step of the way back.
+ROUNDS = 3
 
 
 @dataclass(frozen=True)
@@ -276,18 +278,11 @@ class LatentDiffusion(nn.Module):
             before = found
         return self.center + x * self.scale
 
-    def invert(
-        self,
-        w: Tensor,
-        steps: int,
-        dtype: torch.dtype = torch.float32,
-        check: Check = lambda: None,
-        rounds: int = 3,
-    ) -> Tensor:
+    def invert(self, w: Tensor, steps: int, check: Check = lambda: None) -> Tensor:
         """Latents w [N, D] -> the z [N, D] that `draw` makes them of, nearly.
 
         The way back by the implicit step: x is sought from which the step would have come here, by
-        `rounds` of fixed-point iteration.
+        `ROUNDS` of fixed-point iteration.
         """
         levels = self.levels(steps)
         x = (w - self.center) / self.scale
@@ -296,8 +291,8 @@ class LatentDiffusion(nn.Module):
             if following == 0:
                 continue
             arrived = x
-            for _ in range(rounds):
-                found = self._found(x, sigma, dtype, check)
+            for _ in range(ROUNDS):
+                found = self._found(x, sigma, torch.float32, check)
                 x = found + (sigma / following) * (arrived - found)
         return self.gaussian.to_normal(x, levels[0])
 

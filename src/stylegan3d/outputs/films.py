@@ -12,6 +12,7 @@ import shutil
 import subprocess
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -188,7 +189,10 @@ def encode(pictures: Iterator[Image.Image], suffix: str, fps: int, *, loop: bool
     if suffix != ".gif" or loop:
         options["loop"] = 0 if loop else 1
     if suffix == ".gif":
-        first, pictures = _palettes(first, pictures)
+        # One palette for all frames: with palettes of their own, greys would flicker.
+        palette = first.quantize(256, Image.Quantize.MEDIANCUT)
+        fitted = partial(Image.Image.quantize, palette=palette, dither=Image.Dither.NONE)
+        first, pictures = fitted(first), map(fitted, pictures)
     if suffix == ".webp":
         options |= {"quality": 90, "method": 4}
     first.save(buffer, format=suffix[1:], append_images=list(pictures), **options)
@@ -214,18 +218,6 @@ def has_ffmpeg() -> bool:
         return bool(ffmpeg())
     except OutputError:
         return False
-
-
-def _palettes(
-    first: Image.Image, rest: Iterator[Image.Image]
-) -> tuple[Image.Image, Iterator[Image.Image]]:
-    """A GIF's frames with one palette for all: with palettes of their own, greys would flicker."""
-    palette = first.quantize(256, Image.Quantize.MEDIANCUT)
-
-    def fitted(picture: Image.Image) -> Image.Image:
-        return picture.quantize(palette=palette, dither=Image.Dither.NONE)
-
-    return fitted(first), map(fitted, rest)
 
 
 def _mp4(pictures: Iterator[Image.Image], fps: int) -> bytes:

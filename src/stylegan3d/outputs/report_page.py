@@ -68,14 +68,9 @@ LINK_LINES, LINK_SIZE, LEADING = 6, 5.0, 1.35
 SMALLEST = 0.65
 
 
-def html_path(path: Path) -> Path:
-    """Where the HTML of a report lies: beside its PDF."""
-    return path.with_suffix(HTML)
-
-
 def planned_files(path: Path, *, html: bool = True) -> list[Path]:
     """The files of a report."""
-    return [path, *([html_path(path)] if html else []), json_path(path)]
+    return [path, *([path.with_suffix(HTML)] if html else []), json_path(path)]
 
 
 def report_files(
@@ -107,7 +102,7 @@ def report_files(
     }
     return {
         path: draw_page(case, path.parent),
-        **({html_path(path): html_report(case, path.parent).encode()} if html else {}),
+        **({path.with_suffix(HTML): html_report(case, path.parent).encode()} if html else {}),
         json_path(path): to_json(record).encode(),
     }
 
@@ -184,11 +179,11 @@ def laid_out(case: ReportCase, folder: Path) -> list[Flowable]:
     return found
 
 
-def height_of(story: Sequence[Flowable], width: float = INNER) -> float:
+def height_of(story: Sequence[Flowable]) -> float:
     """How high a part of a page is, in points."""
 
     endless = 100 * HEIGHT
-    return float(_fitting(story, width, endless).wrapOn(Canvas(io.BytesIO()), width, endless)[1])
+    return float(_fitting(story, INNER, endless).wrapOn(Canvas(io.BytesIO()), INNER, endless)[1])
 
 
 def _fitting(story: Sequence[Flowable], width: float, height: float) -> Flowable:

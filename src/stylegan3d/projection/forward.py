@@ -94,14 +94,11 @@ class Operator(ABC):
         For a non-linear operator, the adjoint of its derivative at the image `at`.
         """
         if at is None:
-            at = torch.zeros(self._input_shape(data), dtype=data.dtype, device=data.device)
+            at = torch.zeros_like(data)
         with torch.enable_grad():
             image = at.detach().clone().requires_grad_(True)
             (slope,) = torch.autograd.grad(self(image), image, data)
         return slope
-
-    def _input_shape(self, data: Tensor) -> torch.Size:
-        return data.shape
 
     def observe(self, image: Tensor) -> Tensor:
         """Extract the data from a degraded scan that was resampled to the generator's grid.

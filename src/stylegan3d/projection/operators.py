@@ -487,11 +487,10 @@ class ThickSlices(Operator):
     def adjoint(self, data: Tensor, at: Tensor | None = None) -> Tensor:  # noqa: D102
         if not self.own_slices:
             return along_axis(data, self._matrix.T, self._axis)
+        if at is None:  # the slices are not on the image's grid
+            assert self.space is not None
+            at = data.new_zeros(*data.shape[:2], *self.space.shape)
         return super().adjoint(data, at)
-
-    def _input_shape(self, data: Tensor) -> torch.Size:
-        assert self.space is not None
-        return torch.Size((*data.shape[:2], *self.space.shape))
 
     def observe(self, image: Tensor) -> Tensor:
         """Values at the centres of the slices, where an interpolated scan equals the slice."""

@@ -23,6 +23,7 @@ import torch
 from torch import Tensor
 
 from stylegan3d.base import SILENT, Doubt, Json, Progress, RecipeError, StyleGAN3DError
+from stylegan3d.devices import wait_for
 from stylegan3d.geometry.space import Shown
 from stylegan3d.measures.attributes import Tissues, read_tissues
 from stylegan3d.model.generator import Generator
@@ -133,8 +134,7 @@ def _step_seconds(generator: Generator, with_noise: bool) -> float:
     for _ in range(3):
         started = time.perf_counter()
         problem.objective(problem.synthesize(problem.prior.color(problem.u))).backward()
-        if generator.device.type == "cuda":
-            torch.cuda.synchronize(generator.device)
+        wait_for(generator.device)
         seconds.append(time.perf_counter() - started)
     return min(seconds[1:])
 

@@ -279,12 +279,11 @@ def compare_figures(
     }
     for name, row in record.items():
         if name in known:
-            record[name] |= {
-                "usual": known[name]["middle"],
-                "unusual": spreads(row["value"], known[name]),
-            }
-            least, most = (known[name].get(end, np.nan) for end in ("least", "most"))
-            record[name]["beyond"] = not least <= row["value"] <= most
+            usual = known[name]
+            row["usual"] = usual["middle"]
+            row["unusual"] = spreads(row["value"], usual)
+            least, most = (usual.get(end, np.nan) for end in ("least", "most"))
+            row["beyond"] = not least <= row["value"] <= most
     return record
 
 
@@ -349,18 +348,14 @@ def _shading(
             small = ndimage.uniform_filter(product, step)[coarse]
             pair.append(ndimage.gaussian_filter(small, sigma))
         ratio = np.where(pair[1] > 1e-5, pair[0] / np.maximum(pair[1], 1e-5), 1)
-        field = _enlarged(np.clip(ratio, *SHADING_RANGE), scan.shape, step)
+        # Each coarse voxel stands for every `step`-th of the grid, from half a step.
+        field = ndimage.affine_transform(
+            np.clip(ratio, *SHADING_RANGE), 1 / step, -(step // 2) / step, scan.shape, np.float32,
+            order=1, mode="nearest",
+        )  # fmt: skip
         error = np.abs(field * scan - expected)
         weight = (core & (error < ROBUST * 1.4826 * np.median(error[core]))).astype(np.float32)
     return field
-
-
-def _enlarged(coarse: np.ndarray, shape: tuple[int, ...], step: np.ndarray) -> np.ndarray:
-    """A coarse field, whose voxels stand for every `step`-th from half a step, on the full grid."""
-    first = -(step // 2) / step
-    return ndimage.affine_transform(
-        coarse, 1 / step, first, shape, np.float32, order=1, mode="nearest"
-    )
 
 
 def _figures(

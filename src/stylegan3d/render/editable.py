@@ -198,10 +198,8 @@ class FineScan:
         result = self.unedited.copy()
         if moved.is_nothing:
             return result
-        near = F.max_pool3d(
-            torch.from_numpy(moved.touched)[None, None].float(), 3, stride=1, padding=1
-        )
-        reached = F.interpolate(near, self.space.shape, mode="nearest")[0, 0].numpy() > 0
+        reached = np.zeros(self.space.shape, bool)
+        reached.reshape(-1)[_around(moved.touched, self.space.shape)] = True
         found = self._filled(result, reached, moved, progress)
         progress.check()
         return found

@@ -336,22 +336,21 @@ def _letter(drawn: Image.Image, piece: Slice, look: Look, title: str) -> None:
     edge = size // 2
     if title:
         pen.text((edge, edge), title, fill=TITLE, font=font(size))
+    lines = wrapped(look.caption, font(size), _caption_width(drawn, look)).splitlines()
     if look.letters:
         left, right, top, bottom = piece.letters
-        bottom_edge = height - edge - (_caption_height(drawn, look) if look.caption else 0)
+        above_caption = height - edge - len(lines) * (size + 4)
         places = (
             (left, (edge, height / 2), "lm"),
             (right, (width - edge, height / 2), "rm"),
             (top, (width / 2, edge), "mt"),
-            (bottom, (width / 2, bottom_edge), "mb"),
+            (bottom, (width / 2, above_caption), "mb"),
         )
         for letter, place, anchor in places:
             pen.text(place, letter, fill=LETTER, font=font(size), anchor=anchor)
-    if look.caption:
-        lines = wrapped(look.caption, font(size), _caption_width(drawn, look))
-        pen.multiline_text(
-            (edge, height - edge), lines, fill=CAPTION, font=font(size), anchor="ld", spacing=2
-        )
+    if lines:
+        at, text = (edge, height - edge), "\n".join(lines)
+        pen.multiline_text(at, text, fill=CAPTION, font=font(size), anchor="ld", spacing=2)
     if look.scale_bar:
         _scale_bar(pen, (width - edge, height - edge), look, width, size)
 
@@ -393,13 +392,6 @@ def _padded(piece: Slice, height_mm: float) -> Slice:
 def _font_size(look: Look) -> int:
     """Font size in pixels: a fixed height in mm of the head, at any scale."""
     return max(round(look.letter_mm * look.pixels_per_mm), 9)
-
-
-def _caption_height(drawn: Image.Image, look: Look) -> int:
-    """Height of the caption, below the bottom letter."""
-    size = _font_size(look)
-    lines = wrapped(look.caption, font(size), _caption_width(drawn, look)).count("\n") + 1
-    return lines * (size + 4)
 
 
 def _caption_width(drawn: Image.Image, look: Look) -> float:

@@ -297,12 +297,12 @@ class Renderer:
         started = time.perf_counter()
         with self._lock:
             self._tune(delta)
-            read_out = quality == "preview" and self.readout is not None
-            if read_out and delta is None:
-                image = self._read_out(rows, noise, progress)
+            read_out = self.readout if quality == "preview" else None
+            if read_out is not None and delta is None:
+                image = read_out(self._features(rows, noise, progress))
             else:
                 # A reading was learned without the delta and would not show it.
-                way = self._way("fast" if read_out else quality, rows)
+                way = self._way(quality if read_out is None else "fast", rows)
                 short_of_memory = False
                 try:
                     image = self._made(rows, noise, way, progress)
@@ -421,10 +421,6 @@ class Renderer:
             self.memo.clear()
         self._precision = dtype
         self.memo.begin(w, noise, progress.check)
-
-    def _read_out(self, w: Tensor, noise: Noise, progress: Progress) -> Tensor:
-        assert self.readout is not None
-        return self.readout(self._features(w, noise, progress))
 
     def _features(self, w: Tensor, noise: Noise, progress: Progress) -> Tensor:
         """The features before the last level."""

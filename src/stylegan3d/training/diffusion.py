@@ -143,7 +143,8 @@ def varied_latents(
     Cached in the file `path`, since encoding takes minutes.
     """
     rows = pack.indices("train")
-    size = (len(rows), 2 + STRETCHED, int(np.prod(_latent_of(encode, pack).shape)))
+    template = torch.from_numpy(pack.template).float()[None, None] * 2 - 1
+    size = (len(rows), 2 + STRETCHED, encode(template)[0, 0].numel())
     if path.is_file():
         try:
             kept = np.load(path, mmap_mode="r")
@@ -163,12 +164,6 @@ def varied_latents(
     with atomic_file(path) as file:
         np.save(file, found)
     return found
-
-
-@torch.inference_mode()
-def _latent_of(encode: LatentEncoder, pack: Pack) -> Tensor:
-    volume = torch.from_numpy(pack.template).float()[None, None] * 2 - 1
-    return encode(volume)[0, 0]
 
 
 # Noise levels at which held-out subjects are measured.

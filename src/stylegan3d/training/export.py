@@ -110,7 +110,8 @@ def calibrate(generator: Generator, pack: Pack) -> AnatomyNetwork:
     assert all(k.startswith(("detail_texture.", "image_toe.")) for k in missing.missing_keys)
     synthesis = synthesis.to(generator.device).eval().requires_grad_(False)
     latents = seed_latents(generator, range(SAMPLES))
-    set_edges(synthesis, _detail_deviations(generator))
+    drawn = seed_latents(generator, range(512))[:, 0, before.details]
+    set_edges(synthesis, drawn.std(dim=0))
     if generator.encoder is not None:
         set_contrast(synthesis, generator, pack)
     synthesis.image_toe.ends.copy_(torch.tensor([-1.0, 0.0]))
@@ -212,12 +213,6 @@ def _deviation(fields: Tensor) -> Tensor:
     sigma = fields.square().sum(dim=0).sqrt()[0].numpy()
     smooth = ndimage.gaussian_filter(sigma, DEVIATION_SMOOTHING)
     return torch.from_numpy(np.maximum(smooth, 1e-3))[None]
-
-
-def _detail_deviations(generator: Generator) -> Tensor:
-    """Standard deviations of the details' weights among random brains, [detail_basis]."""
-    w = seed_latents(generator, range(512))[:, 0]
-    return w[:, anatomy_network(generator).config.details].std(dim=0)
 
 
 NOT_STATED = "not stated"

@@ -497,25 +497,19 @@ class FlowTask(TrainingTask[Flow, Cubes]):
     ) -> Tensor:
         device = device_of(network)
         start, end, places = (x.to(device) for x in batch)
-        if self.settings.straight:
-            return self._straight_loss(network, start, end, places, dtype)
-        noise = rng.standard_normal((self.batch, *start.shape[1:]))[samples]
-        start = start + self.settings.noise * torch.from_numpy(noise.astype(np.float32)).to(device)
-        times = rng.random(self.batch)[samples] if when is None else np.full(len(start), when)
-        t = torch.from_numpy(times.astype(np.float32)).to(device)
-        between = torch.lerp(start, end, t[:, None, None, None, None])
+        straight = self.settings.straight
+        t, between = start.new_zeros(len(start)), start
+        if not straight:
+            noise = torch.from_numpy(rng.standard_normal((self.batch, *start.shape[1:]))[samples])
+            start = start + self.settings.noise * noise.float().to(device)
+            times = rng.random(self.batch)[samples] if when is None else np.full(len(start), when)
+            t = torch.from_numpy(times).float().to(device)
+            between = torch.lerp(start, end, t[:, None, None, None, None])
         with torch.autocast(device.type, torch.bfloat16, enabled=dtype == torch.bfloat16):
             velocity = network.velocity(haar(between), t, places)
-        return (VELOCITY_GAIN * (velocity - haar(end - start))).square().mean()
-
-    def _straight_loss(
-        self, network: Flow, start: Tensor, end: Tensor, places: Tensor, dtype: torch.dtype
-    ) -> Tensor:
-        """Error after one step: pseudo-Huber, which preserves edges better than squared error."""
-        with torch.autocast(start.device.type, torch.bfloat16, enabled=dtype == torch.bfloat16):
-            velocity = network.velocity(haar(start), start.new_zeros(len(start)), places)
-        missed = VELOCITY_GAIN * (velocity - haar(end - start))
-        return ((missed.square() + HUBER**2).sqrt() - HUBER).mean()
+        missed = (VELOCITY_GAIN * (velocity - haar(end - start))).square()
+        # Of a straight flow, pseudo-Huber: it preserves edges better than the squared error.
+        return (((missed + HUBER**2).sqrt() - HUBER) if straight else missed).mean()
 
 
 FlowRun = Run[FlowTask]

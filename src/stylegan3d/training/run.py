@@ -151,12 +151,6 @@ def stop_signals() -> Iterator[Callable[[], bool]]:
             signal.signal(number, handler)
 
 
-def write_log(folder: Path, row: Json) -> None:
-    """Append a line to the log of a run."""
-    with output_errors(folder / LOG), (folder / LOG).open("a", encoding="utf-8") as file:
-        file.write(json.dumps(row) + "\n")
-
-
 #: Called with steps done, total, and figures such as {"loss": 0.2}.
 FiguresProgress = Callable[[int, int, dict[str, float]], None]
 
@@ -603,7 +597,9 @@ class RunSteps:
             row["warning"] = warning
             if self.tell:
                 self.tell(warning)
-        write_log(self.folder, row)
+        path = self.folder / LOG
+        with output_errors(path), path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(row) + "\n")
 
     def save(self) -> None:
         """Write the checkpoint."""

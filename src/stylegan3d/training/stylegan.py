@@ -755,10 +755,8 @@ class Lesson(Step):
         generators = generators_for(settings.seed, run.steps, Purpose.DATA, samples)
         for i, generator in enumerate(generators):
             if settings.mirror and float(torch.rand((), generator=generator)) < 0.5:
-                real[i], place[i] = (
-                    real[i].flip(1 + pack.space.sideways),
-                    place[i] + len(data.batches.rows),
-                )
+                real[i] = real[i].flip(1 + pack.space.sideways)
+                place[i] += len(data.batches.rows)
         self.place = dict(zip(samples.tolist(), place.tolist(), strict=True))
         super().__init__(run, real, teacher=data.teacher)
 

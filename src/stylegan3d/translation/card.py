@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -120,11 +119,6 @@ def read_regions(folder: Path) -> RegionTable:
             f"{folder / TABLE} cannot be used ({error}); it may name 255 regions with codes up to "
             f"{HIGHEST}, each of one of the tissues {', '.join(CLASSES[1:])}."
         ) from error
-
-
-def unknown_codes(values: Iterable[int], known: Iterable[int]) -> list[int]:
-    """Those of the values that are neither 0 nor known, ascending."""
-    return sorted({int(value) for value in values} - set(known) - {0})
 
 
 def looked_up(codes: np.ndarray, table: dict[int, int]) -> np.ndarray:

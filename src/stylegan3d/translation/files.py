@@ -47,7 +47,7 @@ from stylegan3d.storage.encoding import from_json, read_json, to_json
 from stylegan3d.storage.files import check_output, sha256_of, write_together
 from stylegan3d.storage.formats import Name, scan_stem, scan_suffix
 from stylegan3d.storage.volumes import VOLUME_SUFFIX, make_image, sidecar_path, volume_files
-from stylegan3d.translation.card import looked_up, unknown_codes
+from stylegan3d.translation.card import looked_up
 from stylegan3d.translation.network import CONTRAST
 from stylegan3d.translation.painter import Painter, Repainted
 
@@ -262,7 +262,7 @@ def _kind(codes: np.ndarray, kind: str, painter: Painter, scan: Scan) -> tuple[s
         "regions": painter.regions.own_code(codes),
         STRUCTURES.name: _TISSUE_OF_CODE,
     }[kind]
-    unknown = unknown_codes(values, known)
+    unknown = sorted(set(values) - set(known) - {0})
     if unknown:
         few = ", ".join(map(str, unknown[:6])) + (" …" if len(unknown) > 6 else "")
         names = ", ".join(f"{i} {name}" for i, name in enumerate(CLASSES) if i)
