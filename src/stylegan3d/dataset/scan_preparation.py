@@ -26,14 +26,14 @@ from stylegan3d.dataset.quality import Inspector, measure_scan, refusal
 from stylegan3d.geometry.space import Space, as_packed
 from stylegan3d.memory import is_out_of_memory
 from stylegan3d.pools import LOST, Here, open_pool
-from stylegan3d.scans.alignment import Target, Template, centroid
+from stylegan3d.scans.alignment import Target, Template, centroid, header_doubts
 from stylegan3d.scans.checks import READ_ERRORS, open_image
 from stylegan3d.scans.headers import geometry_of, orientation_doubts
 from stylegan3d.scans.intensity import to_unit
 from stylegan3d.scans.origin import origin_of_file
 from stylegan3d.scans.reading import read_scan
 from stylegan3d.scans.resampling import resample
-from stylegan3d.scans.scan import Scan
+from stylegan3d.scans.scan import Scan, ScanData
 from stylegan3d.scans.sources import TEST, VALIDATION, find_sources, read_participants, split_of
 from stylegan3d.storage.encoding import read_json, to_plain
 from stylegan3d.storage.files import atomic_write_bytes, output_errors
@@ -156,6 +156,8 @@ def prepare_volume(job: Job, path: Path) -> tuple[np.ndarray, Json]:
         how, measures = AS_IT_WAS, inspector.measure(volume)
         header = open_image(path).header
         found = [*origin_of_file(path, header).doubts, *orientation_doubts(geometry_of(header))]
+        taken = ScanData(volume, job.target.space.affine, {}, path, "")
+        found += header_doubts(taken, job.target)
     else:
         _refuse_series(path)
         aligned = read_scan(path).align(

@@ -167,7 +167,7 @@ class Similarity:
 
 
 def align_rigid(
-    brain: np.ndarray, space: Space, target: Target, least: float = RESEMBLES
+    brain: np.ndarray, space: Space, target: Target, least: float = RESEMBLES, moved: bool = True
 ) -> tuple[np.ndarray, list[Note]]:
     """Align an extracted brain to the target's space.
 
@@ -181,6 +181,8 @@ def align_rigid(
         Mean brain to align to.
     least : float
         Correlation with it below which no pose counts as found.
+    moved : bool
+        Whether the brain is taken to the pose found, and a wrong turn so corrected.
 
     Returns
     -------
@@ -216,13 +218,13 @@ def align_rigid(
         f"Turned by {turn:.1f} degrees and moved to the model's space; the true size was "
         f"kept (the mean brain scaled by {fit.scale:.3f} would match)."
     )
-    return rigid, [*steps, *_pose_doubts(turn, fit.scale, quality)]
+    return rigid, [*steps, *_pose_doubts(turn, fit.scale, quality, moved)]
 
 
-def _pose_doubts(turn: float, scale: float, quality: float) -> list[Doubt]:
+def _pose_doubts(turn: float, scale: float, quality: float, moved: bool) -> list[Doubt]:
     """What a brain's pose and size make of its header; what is too unlike a T1 brain has neither.
 
-    `quality` is its correlation with the mean brain.
+    `quality` is its correlation with the mean brain; `moved` tells whether the turn was corrected.
     """
     doubts: list[Doubt] = []
     if quality < JUDGED:
@@ -236,8 +238,9 @@ def _pose_doubts(turn: float, scale: float, quality: float) -> list[Doubt]:
         return [Doubt("likeness", "ask", text, {"correlation": float(quality)})]
     if turn > WRONG_DEGREES:
         text = (
-            f"The header has the head turned by {turn:.0f} degrees, which was corrected; a header "
-            "that is so wrong may have left and right swapped, too: compare a side that you know."
+            f"The header has the head turned by {turn:.0f} degrees{', which was corrected' * moved}"
+            "; a header that is so wrong may have left and right swapped, too: compare a side that "
+            "you know."
         )
         doubts.append(Doubt("turned", "ask", text, {"degrees": float(turn)}))
     if not SIZES[0] < scale < SIZES[1]:
@@ -316,7 +319,7 @@ def header_doubts(scan: ScanData, target: Target) -> list[Doubt]:
 
 def _coarse_pose(scan: ScanData, mask: np.ndarray, target: Target, least: float) -> list[Note]:
     brain = np.where(mask, scan.data, np.float32(0))
-    return align_rigid(brain, scan.space, target, least)[1]
+    return align_rigid(brain, scan.space, target, least, moved=False)[1]
 
 
 class _Level:

@@ -12,7 +12,7 @@ import numpy as np
 from stylegan3d.base import SILENT, Doubt, Json, JsonView, Note, Progress, doubts_in, facts_in
 from stylegan3d.geometry.space import Shown
 from stylegan3d.scans.aligned import AlignedScan, contrast_doubts
-from stylegan3d.scans.alignment import Target, load_template
+from stylegan3d.scans.alignment import Target, header_doubts, load_template
 from stylegan3d.scans.intensity import to_unit
 from stylegan3d.scans.person import Person
 from stylegan3d.scans.resampling import parts, resample, with_geometry
@@ -182,6 +182,7 @@ class OnGrid:
         if scan.space.same_as(target.space):
             volume = to_unit(scan)
             notes = contrast_doubts(volume, target.template, volume > 0, scan.contrast)
+            notes += header_doubts(scan, target)
             return cls(scan, volume, None, [*scan.notes, *notes])
         aligned = scan.align(target, skull=skull, progress=progress)
         return cls(scan, aligned.volume, aligned, aligned.notes)
