@@ -139,6 +139,17 @@ def test_a_scan_on_the_grid_of_the_model_is_compared_with_its_header(brain, tmp_
     assert "which was corrected" in moved[0].sentence
 
 
+def test_a_scan_in_which_nothing_is_bright_is_told_in_a_sentence(brain, tmp_path):
+    path, data = tmp_path / "head.nii", np.asarray(brain.dataobj).astype(np.int16)
+    nib.save(nib.Nifti1Image(-data, brain.affine), path)
+    with pytest.raises(ScanError, match=r"no intensity above 0.* scl_slope"):
+        read_scan(path)
+    few = np.zeros(data.shape, np.float32)
+    few[41, 41:59:2, 41] = np.linspace(30.5, 300, 9)
+    nib.save(nib.Nifti1Image(few, brain.affine @ np.diag([0.5, 0.5, 0.5, 1])), path)
+    assert said(path) == {"brain"}
+
+
 def test_no_turn_or_size_is_read_into_a_map_that_is_no_head():
     target = load_template(bundled_model_path() / TEMPLATE)
     field = np.where(target.template > 0.2, 1.2 - target.template, 0).astype(np.float32)

@@ -33,6 +33,7 @@ from stylegan3d.base import Doubt, Note, ScanError, doubts_in
 from stylegan3d.geometry.space import Space
 from stylegan3d.scans import checks
 from stylegan3d.scans.extraction import extract_brain, extracted_mask, object_mask
+from stylegan3d.scans.intensity import check_sign
 from stylegan3d.scans.label_maps import looks_like_labels
 from stylegan3d.scans.resampling import isotropic_space, resample
 from stylegan3d.scans.scan_data import ScanData
@@ -318,6 +319,7 @@ def header_doubts(scan: ScanData, target: Target) -> list[Doubt]:
 
 
 def _coarse_pose(scan: ScanData, mask: np.ndarray, target: Target, least: float) -> list[Note]:
+    check_sign(scan, mask)
     brain = np.where(mask, scan.data, np.float32(0))
     return align_rigid(brain, scan.space, target, least, moved=False)[1]
 

@@ -127,7 +127,7 @@ def structures_of_scan(
     data = np.asarray(seen.data, np.float32) - np.float32(background(seen.data))
     shown = data > 0.01 * np.percentile(data, PERCENTILE)
     if not shown.any():
-        raise ScanError(f"{scan.path.name} shows nothing: its voxels all have one value.")
+        raise ScanError(f"Nothing in {scan.path.name} is brighter than its edges; give a head.")
     space = isotropic_space(shown, seen.space, MM, MARGIN_MM)
     volume = resample(data, seen.space, space)
     volume = np.clip(volume / np.percentile(volume[volume > 0], PERCENTILE), 0, 1)
