@@ -341,8 +341,7 @@ def _notes(pair: Halfway, head: Change) -> list[Note]:
     )
     notes: list[Note] = [text]
     for aligned in (pair.first, pair.second):
-        name = aligned.scan.path.name
-        notes += [replace(d, sentence=f"{name}: {d.sentence}") for d in aligned.doubts]
+        notes += named_doubts(aligned)
     if pair.agreement < USUAL_AGREEMENT:
         text = (
             "The folds of the two brains agree less than those of one person usually do "
@@ -358,6 +357,12 @@ def _notes(pair: Halfway, head: Change) -> list[Note]:
         )
         notes.append(Doubt("head-size", "ask", text, {"percent": head.percent}))
     return notes
+
+
+def named_doubts(aligned: AlignedScan) -> list[Doubt]:
+    """What is in doubt of one scan of several, with its name."""
+    name = aligned.scan.path.name
+    return [replace(doubt, sentence=f"{name}: {doubt.sentence}") for doubt in aligned.doubts]
 
 
 def measures_of(visits: Visits) -> tuple[dict[str, float], dict[str, float]]:
