@@ -15,6 +15,7 @@ from tolerances import QFORM_MM
 
 from stylegan3d.base import SILENT, ScanError, doubts_in
 from stylegan3d.dataset.scan_preparation import Job, prepare_volume
+from stylegan3d.geometry.space import Space
 from stylegan3d.scans import read_scan
 from stylegan3d.scans.alignment import align_rigid, header_doubts, load_template
 from stylegan3d.segmentation.scans import OnGrid
@@ -148,6 +149,16 @@ def test_a_scan_in_which_nothing_is_bright_is_told_in_a_sentence(brain, tmp_path
     few[41, 41:59:2, 41] = np.linspace(30.5, 300, 9)
     nib.save(nib.Nifti1Image(few, brain.affine @ np.diag([0.5, 0.5, 0.5, 1])), path)
     assert said(path) == {"brain"}
+
+
+def test_a_header_that_stretches_the_head_along_an_axis_is_no_turn(brain):
+    target = load_template(bundled_model_path() / TEMPLATE)
+    stretched = Space(brain.shape, np.diag([1.45, 1, 1, 1]) @ brain.affine)
+    rigid, notes = align_rigid(target.template, stretched, target)
+    assert np.trace(rigid[:3, :3]) > 2.9, "it stays upright"
+    told = doubts_in(notes)
+    assert {doubt.kind for doubt in told} == {"head-size"}
+    assert "times as long from left to right" in told[-1].sentence
 
 
 def test_no_turn_or_size_is_read_into_a_map_that_is_no_head():
