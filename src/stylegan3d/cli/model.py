@@ -17,7 +17,7 @@ from stylegan3d.recipe.latents import load_directions, read_latent
 from stylegan3d.storage.encoding import read_json, to_json
 from stylegan3d.storage.files import check_output, only_run
 from stylegan3d.storage.formats import is_dicom, is_scan
-from stylegan3d.storage.places import PRIVACY, TEMPLATE, bundled_model_path, repeats_path, site_path
+from stylegan3d.storage.places import PRIVACY, repeats_path, site_path
 from stylegan3d.storage.volumes import sidecar_path
 from stylegan3d.training.options import LabelSettings
 
@@ -462,7 +462,7 @@ def _is_raw(path: Path) -> bool:
 
 def _describe_scan(path: Path) -> Json:
     from stylegan3d.scans import SeveralSeries, SeveralVolumes, list_series, read_scan
-    from stylegan3d.scans.alignment import header_doubts, load_template
+    from stylegan3d.scans.alignment import bundled_template, header_doubts
 
     about: Json = {"type": "scan"}
     if is_dicom(path):
@@ -473,7 +473,7 @@ def _describe_scan(path: Path) -> Json:
     try:
         with common.progress("Reading"):
             scan = read_scan(path)
-            seen = header_doubts(scan, load_template(bundled_model_path() / TEMPLATE))
+            seen = header_doubts(scan, bundled_template())
     except SeveralVolumes as choice:
         return {**about, "volumes": choice.count}
     except SeveralSeries:

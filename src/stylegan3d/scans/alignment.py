@@ -70,11 +70,16 @@ def standard_brain(space: Space) -> Template:
 
     For generators of which neither the geometry nor the image can be relied on.
     """
-    found = load_template(bundled_model_path() / TEMPLATE)
+    found = bundled_template()
     affine = found.space.affine.copy()
     middle = nib.affines.apply_affine(affine, np.argwhere(found.template > 0.05).mean(axis=0))
     affine[:3, 3] += space.center_mm - middle
     return Template(Space(found.space.shape, affine), found.template)
+
+
+def bundled_template() -> Template:
+    """The mean brain of the generator that comes along."""
+    return load_template(bundled_model_path() / TEMPLATE)
 
 
 def load_template(path: str | Path) -> Template:
