@@ -143,7 +143,7 @@ def test_a_scan_on_the_grid_of_the_model_is_compared_with_its_header(brain, tmp_
 def test_a_scan_in_which_nothing_is_bright_is_told_in_a_sentence(brain, tmp_path):
     path, data = tmp_path / "head.nii", np.asarray(brain.dataobj).astype(np.int16)
     nib.save(nib.Nifti1Image(-data, brain.affine), path)
-    with pytest.raises(ScanError, match=r"no intensity above 0.* scl_slope"):
+    with pytest.raises(ScanError, match=r"Nothing in the scan is above 0.* scl_slope"):
         read_scan(path)
     few = np.zeros(data.shape, np.float32)
     few[41, 41:59:2, 41] = np.linspace(30.5, 300, 9)

@@ -397,8 +397,7 @@ def print_doubts(doubts: Iterable[Doubt | Json], name: str = "", hints: JsonView
     """Print doubts on stderr, with what answers them."""
     of = f"{name}: " if name else ""
     for doubt in map(Doubt.read, doubts):
-        hint = hints.get(doubt.kind, "")
-        log.warning("%s", f"{of}{doubt} {hint}".rstrip())
+        log.warning("%s", f"{of}{doubt} {hints.get(doubt.kind, '')}".rstrip())
 
 
 def model_entry(generator: Generator) -> Json:

@@ -189,8 +189,7 @@ def site(
             except StyleGAN3DError as error:
                 left_out[both[1].path.name] = str(error)
             report(done, steps)
-    doubts = doubts_in(doubts)
-    common.print_doubts(doubts)
+    common.print_doubts(doubts := doubts_in(doubts))
     for scan, why in left_out.items():
         common.log.warning("%s was left out: %s", scan, why)
     path = save_site(generator, name, people, overwrite=written.overwrite)

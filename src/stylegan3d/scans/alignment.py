@@ -217,8 +217,7 @@ def align_rigid(
     center = centroid(target.template > 0.05, target.space)
     brain_center = centroid(brain > 0, space)
     start = Similarity(np.eye(3), 1.0, center, brain_center)
-    fit, quality = levels[0].fit(start)
-    fit, quality = levels[1].fit(fit)
+    fit, quality = levels[1].fit(levels[0].fit(start)[0])
     if quality < TRUSTED:
         fit, quality = _search(levels, start, (fit, quality))
         steps.append("All orientations were tried, because the header's did not fit.")
@@ -235,7 +234,7 @@ def align_rigid(
     )
     lengths = _spread(brain > 0, space, rigid)
     lengths /= _spread(target.template > 0.05, target.space, np.eye(4))
-    return rigid, [*steps, *_pose_doubts(fit.degrees, fit.scale, lengths, quality, moved)]
+    return rigid, [*steps, *_pose_doubts(fit, lengths, quality, moved)]
 
 
 def _spread(mask: np.ndarray, space: Space, rigid: np.ndarray) -> np.ndarray:
@@ -243,16 +242,14 @@ def _spread(mask: np.ndarray, space: Space, rigid: np.ndarray) -> np.ndarray:
     return nib.affines.apply_affine(rigid @ space.affine, np.argwhere(mask)).std(axis=0)
 
 
-def _pose_doubts(
-    turn: float, scale: float, lengths: np.ndarray, quality: float, moved: bool
-) -> list[Doubt]:
+def _pose_doubts(fit: Similarity, lengths: np.ndarray, quality: float, moved: bool) -> list[Doubt]:
     """What a brain's pose and size make of its header; what is too unlike a T1 brain has neither.
 
     `lengths` (3,) along right, anterior, superior are shares of the mean brain's, and `quality` is
     the correlation with it; `moved` tells whether the turn was corrected.
     """
-    doubts: list[Doubt] = []
-    sizes = {} if SIZES[0] < scale < SIZES[1] else {"": scale}
+    doubts, turn = list[Doubt](), fit.degrees
+    sizes = {} if SIZES[0] < fit.scale < SIZES[1] else {"": fit.scale}
     stretch = float(lengths.max() / lengths.min())
     if stretch > STRETCHED and turn <= WRONG_DEGREES:  # of turned heads little may be found
         one, other = ACROSS[lengths.argmax()], ACROSS[lengths.argmin()]

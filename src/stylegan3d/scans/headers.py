@@ -121,10 +121,7 @@ def intensity_notes(data: np.ndarray, contrast: str, name: str, agent: bool = Fa
     """
     low, high = float(data.min()), float(data.max())
     if high <= 0:
-        raise ScanError(
-            "The scan has no intensity above 0, as when the scl_slope of its header is "
-            "negative; correct the header, or export the scan again."
-        )
+        raise ScanError("Nothing in the scan is above 0; if its scl_slope is negative, correct it.")
     middle = float(np.percentile(data[::2, ::2, ::2], 99))
     notes: list[Note] = [f"Intensities from {low:.4g} to {high:.4g}, 99 % below {middle:.4g}."]
     if contrast == CT:

@@ -381,8 +381,7 @@ def _posed(brain: np.ndarray, space: Space, target: Target) -> tuple[np.ndarray,
     An imported network may have another orientation or intensities than assumed, or be untrained.
     """
     if getattr(target, "frame", None) is None:
-        rigid, steps = align_rigid(brain, space, target)
-        return rigid, steps
+        return align_rigid(brain, space, target)
     standard = standard_brain(target.space)
     there = resample(standard.template, standard.space, target.space)
     likeness = correlation(there, target.template)
