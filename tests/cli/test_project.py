@@ -610,7 +610,8 @@ def test_no_doubt_is_dropped_on_the_way(run, brain_model, tmp_path, monkeypatch)
     monkeypatch.setattr(alignment, "header_doubts", lambda scan, target: [])
     told = run("info", scan, "--json")
     assert kinds_in(told.json) >= said_in(told.err) == KINDS
-    assert "--orientation" in told.err
+    assert "correct the header" in told.err
+    assert "--orientation" not in told.err, "info has no such option"
 
     words = ("--steps", 1, "--skull", "keep", "--model", brain_model, "--json")
     one, many = tmp_path / "one", tmp_path / "many"
@@ -618,6 +619,7 @@ def test_no_doubt_is_dropped_on_the_way(run, brain_model, tmp_path, monkeypatch)
     assert told.status == 0, told.err
     assert kinds_in(told.json["doubts"]) >= KINDS
     assert said_in(told.err) == KINDS
+    assert "--orientation" in told.err
     sidecars = [path for path in one.glob("*.json") if path.name != "dataset_description.json"]
     assert len(sidecars) >= 5
     for path in sidecars:
@@ -625,6 +627,7 @@ def test_no_doubt_is_dropped_on_the_way(run, brain_model, tmp_path, monkeypatch)
 
     told = run("project", scan.parent, *words, "--out", many)
     assert said_in(told.err) == KINDS
+    assert "--orientation" in told.err
     assert said_in((many / "projections.tsv").read_text()) == KINDS
 
     recipe = next(one.glob("*_space-model*projected_T1w.json"))

@@ -5,9 +5,11 @@ import numpy as np
 import pytest
 
 from stylegan3d.model.generator import RandomBrains, load
-from stylegan3d.segmentation.classes import CLASSES
-from stylegan3d.segmentation.inference import bundled_segmenter
-from stylegan3d.segmentation.structures import COLUMNS, TITLES
+from stylegan3d.scans.alignment import bundled_template
+from stylegan3d.scans.reading import scan_of_array
+from stylegan3d.segmentation.classes import CLASSES, STRUCTURES
+from stylegan3d.segmentation.inference import Segmentation, Segmenter, bundled_segmenter
+from stylegan3d.segmentation.structures import COLUMNS, TITLES, structures_of_scan
 
 
 def test_a_brain_of_another_contrast_is_labelled_where_it_lies(run, tmp_path):
@@ -39,6 +41,21 @@ def test_a_brain_of_another_contrast_is_labelled_where_it_lies(run, tmp_path):
     for words in (("--age", 40), ("--skull", "keep")):
         refused = run("segment", tmp_path / "one_T2w.nii.gz", "--structures", *words)
         assert "does not go with" in refused.err
+
+
+def test_a_head_of_a_wrong_size_is_in_doubt(monkeypatch):
+    target = bundled_template()
+
+    def segment(network, volume, space, **options):
+        cortex = STRUCTURES.classes.index("left_cerebral_cortex")
+        labels = np.where(volume > 0, cortex, 0).astype(np.uint8)
+        return Segmentation(labels, space, 1.0, STRUCTURES)
+
+    monkeypatch.setattr(Segmenter, "segment", segment)
+    for size, told in ((1.0, False), (0.75, True)):
+        affine = np.diag([size, size, size, 1]) @ target.space.affine
+        found = structures_of_scan(scan_of_array(target.template, affine, "head_T1w.nii"))
+        assert ("head-size" in {doubt.kind for doubt in found.doubts}) == told
 
 
 def test_what_shows_no_brain_is_refused_in_a_sentence(run, tmp_path):

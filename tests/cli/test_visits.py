@@ -4,6 +4,7 @@ import csv
 import json
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import nibabel as nib
 import numpy as np
@@ -13,15 +14,16 @@ from private import private_in
 from scipy.ndimage import binary_erosion, gaussian_filter, map_coordinates
 from scipy.spatial.transform import Rotation
 
-from stylegan3d.base import ScanError, StyleGAN3DError
+from stylegan3d.base import Doubt, ScanError, StyleGAN3DError
 from stylegan3d.cohort.run import find_items, people_of
 from stylegan3d.geometry.space import Space
+from stylegan3d.projection import calibration
 from stylegan3d.scans.aligned import PreparedBrain, on_grid
 from stylegan3d.scans.alignment import Template
 from stylegan3d.scans.person import Person
 from stylegan3d.scans.resampling import resample
 from stylegan3d.scans.scan_data import ScanData
-from stylegan3d.segmentation import visits
+from stylegan3d.segmentation import norms, visits
 from stylegan3d.segmentation.classes import CLASSES, REGIONS
 from stylegan3d.segmentation.inference import Segmentation
 from stylegan3d.segmentation.norms import (
@@ -244,3 +246,42 @@ def test_only_scans_of_one_label_are_of_one_person(tmp_path):
     assert names == [
         ["sub-2_ses-1.nii"], ["sub-1_ses-1.nii", "sub-1_ses-2.nii"], ["ward_1.nii"], ["ward_2.nii"]
     ]  # fmt: skip
+
+
+def test_what_is_in_doubt_of_a_site_is_told_and_who_was_left_out_is_not_compared(
+    run, model, tmp_path, monkeypatch
+):
+    folder, compared = tmp_path / "ward", []
+    folder.mkdir()
+    for person in range(1, 7):
+        for visit in (1, 2):
+            data = np.full((2, 2, 2), 100 * person + visit, np.int16)
+            path = folder / f"sub-0{person}_ses-{visit}_T1w.nii.gz"
+            nib.save(nib.Nifti1Image(data, np.eye(4)), path)
+
+    def align(path):
+        kind, severity = ("contrast", "refuse") if "sub-01" in path.name else ("cut", "ask")
+        told = [Doubt(kind, severity, "The top is missing.")]
+        return SimpleNamespace(scan=SimpleNamespace(path=path), doubts=told, volume=0, brain_mask=0)
+
+    def compare(first, second, **options):
+        compared.append(first.path.name[:6])
+        return SimpleNamespace(doubts=[], labels=SimpleNamespace(networks=()))
+
+    def read(path):
+        return SimpleNamespace(path=path, align=lambda *args, **options: align(path))
+
+    monkeypatch.setattr(places, "sites_folder", lambda: tmp_path)
+    monkeypatch.setattr("stylegan3d.scans.reading.read_scan", read)
+    monkeypatch.setattr(visits, "visits_of_scans", compare)
+    monkeypatch.setattr(visits, "measures_of", lambda visits: ({}, {}))
+    monkeypatch.setattr(norms, "learn_repeats", lambda pairs, name, networks: Repeats(name, {}))
+    monkeypatch.setattr(norms, "save_site_repeats", lambda *args, **options: tmp_path / "repeats")
+    monkeypatch.setattr(calibration, "measure_scans", lambda generator, scans: [0])
+    monkeypatch.setattr(calibration, "save_site", lambda *args, **options: tmp_path / "site")
+    told = run("model", "site", folder, "--name", "ward", "--model", model, "--json")
+    assert told.status == 0, told.err
+    assert list(told.json["left_out"]) == ["sub-01_ses-1_T1w.nii.gz"]
+    assert [doubt["kind"] for doubt in told.json["doubts"]] == ["cut"] * 5
+    assert "Check: sub-02_ses-1_T1w.nii.gz: The top is missing." in told.err
+    assert compared == [f"sub-0{person}" for person in range(2, 7)]

@@ -13,9 +13,12 @@ import pytest
 from scipy.spatial.transform import Rotation
 from tolerances import QFORM_MM
 
-from stylegan3d.base import ScanError, doubts_in
+from stylegan3d.base import SILENT, ScanError, doubts_in
+from stylegan3d.dataset.scan_preparation import Job, prepare_volume
+from stylegan3d.geometry.space import Space
 from stylegan3d.scans import read_scan
 from stylegan3d.scans.alignment import align_rigid, header_doubts, load_template
+from stylegan3d.segmentation.scans import OnGrid
 from stylegan3d.storage.places import TEMPLATE, bundled_model_path
 
 FORMS = ("sform", "qform")
@@ -122,6 +125,40 @@ def test_a_changed_header_is_told(brain, kind, draws, tmp_path):
         image = changed(brain, kind, rng)
     nib.save(image, tmp_path / "head.nii")
     assert said(tmp_path / "head.nii") & CHANGES[kind]
+
+
+def test_a_scan_on_the_grid_of_the_model_is_compared_with_its_header(brain, tmp_path):
+    path, target = tmp_path / "head.nii", load_template(bundled_model_path() / TEMPLATE)
+    nib.save(nib.Nifti1Image(np.asarray(brain.dataobj)[:, ::-1], brain.affine), path)
+    taken = doubts_in(OnGrid.of(read_scan(path), target, "auto", SILENT).steps)
+    _, row = prepare_volume(Job(target, "auto", False, 0.0, tmp_path), path)
+    assert row["prepared"] == "as it was"
+    for doubts in (taken, row["doubts"]):
+        (turned,) = (doubt.sentence for doubt in doubts if doubt.kind == "turned")
+        assert "corrected" not in turned, "nothing was moved"
+    moved = doubts_in(align_rigid(read_scan(path).data, brain, target)[1])
+    assert "which was corrected" in moved[0].sentence
+
+
+def test_a_scan_in_which_nothing_is_bright_is_told_in_a_sentence(brain, tmp_path):
+    path, data = tmp_path / "head.nii", np.asarray(brain.dataobj).astype(np.int16)
+    nib.save(nib.Nifti1Image(-data, brain.affine), path)
+    with pytest.raises(ScanError, match=r"Nothing in the scan is above 0.* scl_slope"):
+        read_scan(path)
+    few = np.zeros(data.shape, np.float32)
+    few[41, 41:59:2, 41] = np.linspace(30.5, 300, 9)
+    nib.save(nib.Nifti1Image(few, brain.affine @ np.diag([0.5, 0.5, 0.5, 1])), path)
+    assert said(path) == {"brain"}
+
+
+def test_a_header_that_stretches_the_head_along_an_axis_is_no_turn(brain):
+    target = load_template(bundled_model_path() / TEMPLATE)
+    stretched = Space(brain.shape, np.diag([1.45, 1, 1, 1]) @ brain.affine)
+    rigid, notes = align_rigid(target.template, stretched, target)
+    assert np.trace(rigid[:3, :3]) > 2.9, "it stays upright"
+    told = doubts_in(notes)
+    assert {doubt.kind for doubt in told} == {"head-size"}
+    assert "times as long from left to right" in told[-1].sentence
 
 
 def test_no_turn_or_size_is_read_into_a_map_that_is_no_head():

@@ -29,6 +29,7 @@ import typer
 from stylegan3d.base import (
     Doubt,
     Json,
+    JsonView,
     OutputError,
     Progress,
     RecipeError,
@@ -378,23 +379,25 @@ def open_model(path: Path | None, frame: str | None = None) -> Generator:
     return generator
 
 
-#: Options that answer doubts of a kind.
-HINTS = dict.fromkeys(
-    ("sides", "turned"),
-    "If you know better, give --orientation: sform, qform or the directions of the array's axes, "
-    "such as LAS.",
-) | {
+#: What answers doubts of a kind.
+TURNS = ("sides", "turned")
+HINTS = dict.fromkeys(TURNS, "If you know better, correct the header.") | {
     "model-axes": "Give the right ones with --frame if you know better.",
     "contrast": "Structures of any MR contrast are labelled by segment --structures.",
 }
+#: The same where a verb has --orientation.
+ORIENTED = HINTS | dict.fromkeys(
+    TURNS,
+    "If you know better, give --orientation: sform, qform or the directions of the array's axes, "
+    "such as LAS.",
+)
 
 
-def print_doubts(doubts: Iterable[Doubt | Json], name: str = "") -> None:
-    """Print doubts on stderr, with the options that answer them."""
+def print_doubts(doubts: Iterable[Doubt | Json], name: str = "", hints: JsonView = HINTS) -> None:
+    """Print doubts on stderr, with what answers them."""
     of = f"{name}: " if name else ""
     for doubt in map(Doubt.read, doubts):
-        hint = HINTS.get(doubt.kind, "")
-        log.warning("%s", f"{of}{doubt} {hint}".rstrip())
+        log.warning("%s", f"{of}{doubt} {hints.get(doubt.kind, '')}".rstrip())
 
 
 def model_entry(generator: Generator) -> Json:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from stylegan3d.base import Json
+from stylegan3d.base import Json, JsonView
 from stylegan3d.cli import common
 
 if TYPE_CHECKING:
@@ -135,7 +135,7 @@ def _run(
     with common.progress(words[0]) as report:
         how: Json = {"jobs": jobs, "scheduler": scheduler, "overwrite": options.overwrite}
         outcome = run_cohort(items, out, work, settings, table=table, progress=report, **how)
-    tell(outcome.rows)
+    tell(outcome.rows, common.ORIENTED)
     counts = {status: outcome.count(status) for status in (DONE, KEPT, FAILED)}
     lines = [
         str(out / table.file),
@@ -154,9 +154,9 @@ def _run(
         raise typer.Exit(2)
 
 
-def tell(rows: Sequence[Json]) -> None:
+def tell(rows: Sequence[Json], hints: JsonView = common.HINTS) -> None:
     """Say what is in doubt of each scan, or why it failed."""
     for row in rows:
-        common.print_doubts(row.get("doubts", []), row["name"])
+        common.print_doubts(row.get("doubts", []), row["name"], hints)
         if "error" in row:
             common.log.error("%s: %s", row["name"], row["error"])

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from stylegan3d.base import Json, ScanError, StyleGAN3DError, facts_in
+from stylegan3d.base import Doubt, Json, ScanError, StyleGAN3DError, doubts_in, facts_in
 from stylegan3d.cli import common
 from stylegan3d.dataset.pack import load_pack
 from stylegan3d.recipe.latents import load_directions, read_latent
 from stylegan3d.storage.encoding import to_json
 from stylegan3d.storage.files import check_output, only_run
 from stylegan3d.storage.formats import is_dicom, is_scan
-from stylegan3d.storage.places import PRIVACY, TEMPLATE, bundled_model_path, repeats_path, site_path
+from stylegan3d.storage.places import PRIVACY, repeats_path, site_path
 from stylegan3d.storage.volumes import sidecar_path
 from stylegan3d.training.options import LabelSettings
 
@@ -151,7 +151,7 @@ def site(
     from stylegan3d.scans.reading import read_scan
     from stylegan3d.scans.verdicts import unsuitable
     from stylegan3d.segmentation import norms
-    from stylegan3d.segmentation.visits import measures_of, visits_of_scans
+    from stylegan3d.segmentation.visits import measures_of, named_doubts, visits_of_scans
 
     subjects = people_of(find_items([folder], common.log.warning))
     if len(subjects) < LEAST:
@@ -163,7 +163,7 @@ def site(
     learns = len(twice) >= norms.LEAST
     check_output([site_path(name), *([repeats_path(name)] if learns else [])], written.overwrite)
     generator = written.open()
-    people, pairs, left_out = [], [], {}
+    people, pairs, doubts, left_out = [], [], list[Doubt](), {}
     networks: tuple[str, ...] = ()
     steps = len(subjects) + (len(twice) if learns else 0)
     with common.progress("Measuring") as report:
@@ -173,23 +173,28 @@ def site(
                 if why := unsuitable(aligned.doubts):
                     raise ScanError(f"It is {why}.")
                 people += measure_scans(generator, [(aligned.volume, aligned.brain_mask)])
+                doubts += named_doubts(aligned)
             except StyleGAN3DError as error:
                 left_out[item.path.name] = str(error)
             report(done, steps)
+        twice = [both for both in twice if both[0].path.name not in left_out]
+        learns = learns and len(twice) >= norms.LEAST
         for done, both in enumerate(twice if learns else (), len(subjects) + 1):
             try:
                 first, second = (read_scan(item.path) for item in both)
                 visits = visits_of_scans(first, second, cache=cache)
                 pairs.append(measures_of(visits))
+                doubts += visits.doubts
                 networks = visits.labels.networks
             except StyleGAN3DError as error:
                 left_out[both[1].path.name] = str(error)
             report(done, steps)
+    common.print_doubts(doubts := doubts_in(doubts))
     for scan, why in left_out.items():
         common.log.warning("%s was left out: %s", scan, why)
     path = save_site(generator, name, people, overwrite=written.overwrite)
     lines = [str(path), f"'{name}' is calibrated with {len(people)} scans: project --site '{name}'"]
-    result = {"file": str(path), "people": len(people), "repeats": len(pairs), "left_out": left_out}
+    result: Json = {"file": str(path), "people": len(people), "repeats": len(pairs)}
     if learns:
         found = norms.learn_repeats(pairs, name, networks)
         kept = norms.save_site_repeats(name, found, overwrite=written.overwrite)
@@ -202,7 +207,8 @@ def site(
             f"{len(twice)} people were scanned twice; from {norms.LEAST} people on the "
             "test-retest error of the site is learned."
         )
-    common.emit({**result, "model": common.model_entry(generator)}, lines, as_json=written.as_json)
+    result |= {"left_out": left_out, "doubts": doubts, "model": common.model_entry(generator)}
+    common.emit(result, lines, as_json=written.as_json)
 
 
 @app.command()
@@ -443,7 +449,7 @@ def _origin_of(path: Path) -> Json:
 
 def _describe_scan(path: Path) -> Json:
     from stylegan3d.scans import SeveralSeries, SeveralVolumes, list_series, read_scan
-    from stylegan3d.scans.alignment import header_doubts, load_template
+    from stylegan3d.scans.alignment import bundled_template, header_doubts
 
     about: Json = {"type": "scan"}
     if is_dicom(path):
@@ -454,7 +460,7 @@ def _describe_scan(path: Path) -> Json:
     try:
         with common.progress("Reading"):
             scan = read_scan(path)
-            seen = header_doubts(scan, load_template(bundled_model_path() / TEMPLATE))
+            seen = header_doubts(scan, bundled_template())
     except SeveralVolumes as choice:
         return {**about, "volumes": choice.count}
     except SeveralSeries:

@@ -107,7 +107,7 @@ def _emit(result: Json, out: Path, *, as_json: bool) -> None:
     from stylegan3d.projection.assessment import place_in_words
     from stylegan3d.scans.verdicts import beside_verdicts
 
-    common.print_doubts(beside_verdicts(result["doubts"]))
+    common.print_doubts(beside_verdicts(result["doubts"]), hints=common.ORIENTED)
     files = {what: str(out / name) for what, name in result["files"].items()}
     similar, percentile = result["similarity"], result["trust"]["latent_percentile"]
     place = [] if percentile is None else [f"this brain lies {place_in_words(percentile)}"]
@@ -413,7 +413,7 @@ def _label_one(
     if table is not None:
         files[table] = table_text(table, result, found.cells).encode()
     write_together(files, overwrite=reading.overwrite)
-    common.print_doubts(found.doubts)
+    common.print_doubts(found.doubts, hints=common.ORIENTED)
     common.emit({**result, "files": planned}, [*found.lines, *planned], as_json=reading.as_json)
 
 

@@ -19,7 +19,7 @@ from stylegan3d.dataset.pack import MANY_ROWS, TABLE, Pack, load_pack, parquet_l
 from stylegan3d.dataset.quality import doubts_of
 from stylegan3d.dataset.scan_preparation import HELD_OUT, PASSING, Job, prepare_all
 from stylegan3d.dataset.settings import PreparationSettings
-from stylegan3d.scans.alignment import Target, load_template
+from stylegan3d.scans.alignment import Target, bundled_template, load_template
 from stylegan3d.scans.label_maps import (
     counted_note,
     measure_tissues,
@@ -29,7 +29,6 @@ from stylegan3d.scans.label_maps import (
 )
 from stylegan3d.scans.sources import TEST, ScanSource, find_sources, read_participants, split_of
 from stylegan3d.storage.files import LOCK, check_output, only_run, output_errors, sha256_of
-from stylegan3d.storage.places import TEMPLATE, bundled_model_path
 
 # Version of the result: increase it when the same scan would now be prepared differently.
 PIPELINE = 2
@@ -227,7 +226,7 @@ def _target_of(folder: Path) -> Target:
     """The folder's own template, else that of the bundled generator."""
     for path in sorted(folder.glob("template*.nii.gz")):
         return load_template(path)
-    return load_template(bundled_model_path() / TEMPLATE)
+    return bundled_template()
 
 
 def _existing(out: Path) -> Pack | None:

@@ -26,14 +26,14 @@ from stylegan3d.dataset.quality import Inspector, measure_scan, refusal
 from stylegan3d.geometry.space import Space, as_packed
 from stylegan3d.memory import is_out_of_memory
 from stylegan3d.pools import LOST, Here, open_pool
-from stylegan3d.scans.alignment import Target, Template, centroid
+from stylegan3d.scans.alignment import Target, Template, centroid, header_doubts
 from stylegan3d.scans.checks import READ_ERRORS, open_image
 from stylegan3d.scans.headers import geometry_of, orientation_doubts
-from stylegan3d.scans.intensity import to_unit
+from stylegan3d.scans.intensity import correlation, to_unit
 from stylegan3d.scans.origin import origin_of_file
 from stylegan3d.scans.reading import read_scan
 from stylegan3d.scans.resampling import resample
-from stylegan3d.scans.scan import Scan
+from stylegan3d.scans.scan import Scan, ScanData
 from stylegan3d.scans.sources import TEST, VALIDATION, find_sources, read_participants, split_of
 from stylegan3d.storage.encoding import read_json, to_plain
 from stylegan3d.storage.files import atomic_write_bytes, output_errors
@@ -152,10 +152,11 @@ def prepare_volume(job: Job, path: Path) -> tuple[np.ndarray, Json]:
     inspector = Inspector(job.target)
     volume = read_prepared(path, job.target)
     if volume is not None:
-        quality = correlation(volume, job.target)
+        quality = correlation(volume, job.target.template)
         how, measures = AS_IT_WAS, inspector.measure(volume)
         header = open_image(path).header
         found = [*origin_of_file(path, header).doubts, *orientation_doubts(geometry_of(header))]
+        found += header_doubts(ScanData(volume, job.target.space.affine, {}, path, ""), job.target)
     else:
         _refuse_series(path)
         aligned = read_scan(path).align(
@@ -165,16 +166,14 @@ def prepare_volume(job: Job, path: Path) -> tuple[np.ndarray, Json]:
         quality, how = aligned.quality, ALIGNED
         measures = inspector.measure(volume) | measure_scan(aligned)
         found = aligned.doubts
-    voxel_ml = job.target.space.voxel_ml
     result = {
         "prepared": how,
         "quality": round(quality, 4),
-        "brain_ml": round(float(np.count_nonzero(volume) * voxel_ml), 1),
+        "brain_ml": round(float(np.count_nonzero(volume) * job.target.space.voxel_ml), 1),
         "doubts": found,
         "measures": measures,
     }
-    reason = refusal(result, job.min_quality)
-    if reason is not None:
+    if reason := refusal(result, job.min_quality):
         raise ScanError(f"{path.name} {reason}")
     return volume, result
 
@@ -190,13 +189,6 @@ def _refuse_series(path: Path) -> None:
             f"{path.name} is a 4D series of {math.prod(shape[3:])} volumes; save the T1-weighted "
             "one as a file of its own."
         )
-
-
-def correlation(volume: np.ndarray, target: Target) -> float:
-    """Correlation with the mean brain over the whole grid; 0 for a constant volume."""
-    with np.errstate(invalid="ignore"):
-        value = float(np.corrcoef(volume.ravel(), target.template.ravel())[0, 1])
-    return value if np.isfinite(value) else 0.0
 
 
 def read_prepared(path: Path, target: Target) -> np.ndarray | None:

@@ -13,13 +13,12 @@ from stylegan3d.base import SILENT, Doubt, Json, JsonView, Note, Progress, ScanE
 from stylegan3d.geometry.space import Shown
 from stylegan3d.measures.lesions import suspect_lesions
 from stylegan3d.measures.regions import find
-from stylegan3d.scans.alignment import load_template
+from stylegan3d.scans.alignment import bundled_template
 from stylegan3d.scans.scan import Scan
 from stylegan3d.scans.verdicts import withheld
 from stylegan3d.segmentation.inference import Segmenter, bundled_lesions
 from stylegan3d.segmentation.scans import OnGrid, map_files
 from stylegan3d.storage.checked import answering
-from stylegan3d.storage.places import TEMPLATE, bundled_model_path
 
 NO_LESIONS = "No lesion was found; small or faint ones may be missed."
 
@@ -95,7 +94,7 @@ def lesions_of_scan(
     StyleGAN3DError
         If the network was trained on voxels of another size.
     """
-    target = load_template(bundled_model_path() / TEMPLATE)
+    target = bundled_template()
     network = network or bundled_lesions()
     network.check(target.space)
     placed = OnGrid.of(scan, target, skull, progress)

@@ -113,8 +113,15 @@ def intensity_notes(data: np.ndarray, contrast: str, name: str, agent: bool = Fa
     """The range of intensities, and the contrast according to name and values.
 
     `agent` says whether a header or sidecar names a contrast agent.
+
+    Raises
+    ------
+    ScanError
+        If nothing is above 0.
     """
     low, high = float(data.min()), float(data.max())
+    if high <= 0:
+        raise ScanError("Nothing in the scan is above 0; if its scl_slope is negative, correct it.")
     middle = float(np.percentile(data[::2, ::2, ::2], 99))
     notes: list[Note] = [f"Intensities from {low:.4g} to {high:.4g}, 99 % below {middle:.4g}."]
     if contrast == CT:

@@ -13,6 +13,8 @@ from stylegan3d.scans.extraction import object_mask
 from stylegan3d.scans.scan_data import ScanData
 
 PERCENTILE = 99.5
+# Share of brain voxels below 0: fewer after sharp interpolation, half with z-scores.
+NEGATIVE_SHARE = 0.1
 
 
 def normalise(data: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray, float]:
@@ -32,6 +34,17 @@ def normalise(data: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray, float]:
     scale = float(np.percentile(data[mask], PERCENTILE))
     volume = np.where(mask, np.clip(data / scale, 0, 1), 0)
     return volume.astype(np.float32), scale
+
+
+def check_sign(scan: ScanData, mask: np.ndarray) -> None:
+    """Refuse intensities that no MR scan has inside the brain (I, J, K)."""
+    inside = scan.data[mask]
+    if 2 * np.count_nonzero(inside > 0) <= inside.size or np.mean(inside < 0) > NEGATIVE_SHARE:
+        raise ScanError(
+            f"{scan.path} has negative or zero intensities inside the brain, like z-scores or "
+            "CT scans; instead of z-scores give the original scan, or add a constant so that the "
+            "background is 0; instead of a CT give a T1-weighted MR scan."
+        )
 
 
 def rising(positions: np.ndarray) -> np.ndarray:

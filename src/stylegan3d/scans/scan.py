@@ -42,7 +42,7 @@ from stylegan3d.geometry.space import RAS_TO_LPS, Shown, Space
 from stylegan3d.scans.aligned import AlignedScan, PreparationStep, PreparedBrain, on_grid
 from stylegan3d.scans.alignment import Target, Template, align_rigid, centred_rigid, standard_brain
 from stylegan3d.scans.extraction import EXTRACTED, FOUND, KEPT, TILTED, edge_notes, find_brain
-from stylegan3d.scans.intensity import correlation
+from stylegan3d.scans.intensity import check_sign, correlation
 from stylegan3d.scans.label_maps import looks_like_labels
 from stylegan3d.scans.resampling import cropped, isotropic_space, nearest, resample
 from stylegan3d.scans.scan_data import ScanData
@@ -200,8 +200,6 @@ SKULL_CHOICES = ("auto", "extract", "keep")
 POSE_CHOICES = ("auto", "keep", "centre")
 # Correlation with a standard brain: wrongly posed brains reach 0.75, noise 0.
 LIKE_A_HEAD = 0.4
-# Share of brain voxels below 0: fewer after sharp interpolation, half with z-scores.
-NEGATIVE_SHARE = 0.1
 # Heads in scanners are tilted by up to 20 degrees relative to the mean brain.
 ODD_DEGREES = 25.0
 # Scans with two or more voxels in this length are prepared from averages; models have 1 mm or more.
@@ -276,7 +274,7 @@ def _prepared(
     scan, progress = work.scan, work.progress
     progress(0.0, 1.0, "Finding the brain")
     step, mask, found = _brain_step(work, upright, near)
-    _check_sign(scan, mask)
+    check_sign(scan, mask)
     brain, space = cropped(np.where(mask, scan.data, np.float32(0)), scan.space, mask)
     mask = cropped(mask, scan.space, mask)[0]
     record = [step]
@@ -315,16 +313,6 @@ def _brain_step(
     how = "cached" if kept is not None else "kept" if found == KEPT else "done"
     notes = (FOUND[found], *edge_notes(mask, scan.space))
     return PreparationStep("brain", notes, perf_counter() - start, how), mask, found
-
-
-def _check_sign(scan: ScanData, mask: np.ndarray) -> None:
-    inside = scan.data[mask]
-    if np.mean(inside <= 0) > 0.5 or np.mean(inside < 0) > NEGATIVE_SHARE:
-        raise ScanError(
-            f"{scan.path} has negative or zero intensities inside the brain, like z-scores or "
-            "CT scans; instead of z-scores give the original scan, or add a constant so that the "
-            "background is 0; instead of a CT give a T1-weighted MR scan."
-        )
 
 
 def _bias_step(
@@ -393,8 +381,7 @@ def _posed(brain: np.ndarray, space: Space, target: Target) -> tuple[np.ndarray,
     An imported network may have another orientation or intensities than assumed, or be untrained.
     """
     if getattr(target, "frame", None) is None:
-        rigid, steps = align_rigid(brain, space, target)
-        return rigid, steps
+        return align_rigid(brain, space, target)
     standard = standard_brain(target.space)
     there = resample(standard.template, standard.space, target.space)
     likeness = correlation(there, target.template)

@@ -12,7 +12,7 @@ import numpy as np
 from stylegan3d.base import SILENT, Doubt, Json, JsonView, Note, Progress, doubts_in, facts_in
 from stylegan3d.geometry.space import Shown
 from stylegan3d.scans.aligned import AlignedScan, contrast_doubts
-from stylegan3d.scans.alignment import Target, load_template
+from stylegan3d.scans.alignment import Target, bundled_template, header_doubts
 from stylegan3d.scans.intensity import to_unit
 from stylegan3d.scans.person import Person
 from stylegan3d.scans.resampling import parts, resample, with_geometry
@@ -27,7 +27,6 @@ from stylegan3d.storage.bids import OWN_GRID, source_uri
 from stylegan3d.storage.checked import answering
 from stylegan3d.storage.encoding import to_json
 from stylegan3d.storage.files import table_text as text_of_rows
-from stylegan3d.storage.places import TEMPLATE, bundled_model_path
 from stylegan3d.storage.volumes import make_image, volume_files
 
 NOTICE = "Labels by a network; not a medical device, not for diagnosis."
@@ -153,7 +152,7 @@ def segment_scan(
         If no brain is found, or the intensities are not those of a brain volume.
     """
     wanted = wanted or Wanted()
-    target = load_template(bundled_model_path() / TEMPLATE)
+    target = bundled_template()
     placed = OnGrid.of(scan, target, skull, progress)
     labelled = label_brain(placed.volume, target.space, segmenter, confidence=True)
     found = labelled.regions if wanted.regions else labelled.tissues
@@ -182,6 +181,7 @@ class OnGrid:
         if scan.space.same_as(target.space):
             volume = to_unit(scan)
             notes = contrast_doubts(volume, target.template, volume > 0, scan.contrast)
+            notes += header_doubts(scan, target)
             return cls(scan, volume, None, [*scan.notes, *notes])
         aligned = scan.align(target, skull=skull, progress=progress)
         return cls(scan, aligned.volume, aligned, aligned.notes)

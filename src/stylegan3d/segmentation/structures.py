@@ -7,6 +7,7 @@ contrast, with and without a skull (`training.synthetic`).
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +17,7 @@ import numpy as np
 from stylegan3d.base import SILENT, Doubt, Json, Note, Progress, ScanError, doubts_in
 from stylegan3d.devices import fast_dtype
 from stylegan3d.geometry.space import Shown
+from stylegan3d.scans.alignment import JUDGED, align_rigid, bundled_template
 from stylegan3d.scans.extraction import background, check_brain_size, edge_notes, largest_piece
 from stylegan3d.scans.intensity import PERCENTILE
 from stylegan3d.scans.resampling import isotropic_space, nearest, resample, with_geometry
@@ -127,7 +129,7 @@ def structures_of_scan(
     data = np.asarray(seen.data, np.float32) - np.float32(background(seen.data))
     shown = data > 0.01 * np.percentile(data, PERCENTILE)
     if not shown.any():
-        raise ScanError(f"{scan.path.name} shows nothing: its voxels all have one value.")
+        raise ScanError(f"Nothing in {scan.path.name} is brighter than its edges; give a head.")
     space = isotropic_space(shown, seen.space, MM, MARGIN_MM)
     volume = resample(data, seen.space, space)
     volume = np.clip(volume / np.percentile(volume[volume > 0], PERCENTILE), 0, 1)
@@ -149,6 +151,9 @@ def structures_of_scan(
     volumes = volumes_ml(labels, space, STRUCTURES)
     del volumes[LESION]
     notes += _implausible(volumes)
+    with suppress(ScanError):  # of a contrast by which pose and size cannot be judged
+        brain = np.where(labels > 0, volume, 0)
+        notes += doubts_in(align_rigid(brain, space, bundled_template(), JUDGED, moved=False)[1])
     assert found.confidence is not None
     progress(1.0, text=NAMED)
     return StructuresOfScan(image, volumes, found.confidence, notes)

@@ -23,7 +23,7 @@ from stylegan3d.geometry.space import Shown, Space
 from stylegan3d.networks.deformation import determinant, exponential, resize, warp
 from stylegan3d.networks.registration import SQUARINGS, Demons, register
 from stylegan3d.scans.aligned import AlignedScan, Halfway, halfway
-from stylegan3d.scans.alignment import load_template
+from stylegan3d.scans.alignment import bundled_template
 from stylegan3d.scans.person import Person
 from stylegan3d.scans.scan import Scan
 from stylegan3d.scans.scan_data import ScanData
@@ -34,7 +34,6 @@ from stylegan3d.segmentation.inference import Segmentation
 from stylegan3d.segmentation.norms import Norms, Repeats, bundled_repeats
 from stylegan3d.segmentation.numbers import Labelled, label_brain, region_measures
 from stylegan3d.storage.checked import answering
-from stylegan3d.storage.places import TEMPLATE, bundled_model_path
 
 #: Folds of two scans of one person agreed by 0.85 (slices of 3 mm) to 0.98, those of two persons by
 #: at most 0.25: below the first there is no comparison, below the second a warning.
@@ -182,7 +181,7 @@ def visits_of_scans(
         second, no brain is found, or the repeats were measured by other networks.
     """
     check_pair(first, second)
-    target = load_template(bundled_model_path() / TEMPLATE)
+    target = bundled_template()
 
     def prepared(scan: Scan, visit: int) -> AlignedScan:
         share = progress.part(
@@ -341,8 +340,7 @@ def _notes(pair: Halfway, head: Change) -> list[Note]:
     )
     notes: list[Note] = [text]
     for aligned in (pair.first, pair.second):
-        name = aligned.scan.path.name
-        notes += [replace(d, sentence=f"{name}: {d.sentence}") for d in aligned.doubts]
+        notes += named_doubts(aligned)
     if pair.agreement < USUAL_AGREEMENT:
         text = (
             "The folds of the two brains agree less than those of one person usually do "
@@ -358,6 +356,12 @@ def _notes(pair: Halfway, head: Change) -> list[Note]:
         )
         notes.append(Doubt("head-size", "ask", text, {"percent": head.percent}))
     return notes
+
+
+def named_doubts(aligned: AlignedScan) -> list[Doubt]:
+    """What is in doubt of one scan of several, with its name."""
+    name = aligned.scan.path.name
+    return [replace(doubt, sentence=f"{name}: {doubt.sentence}") for doubt in aligned.doubts]
 
 
 def measures_of(visits: Visits) -> tuple[dict[str, float], dict[str, float]]:
