@@ -52,6 +52,15 @@ def test_a_lesion_beside_a_ventricle_is_found_and_shown(generator, healthy):
     assert np.count_nonzero(z[lesion]) > 0.4 * lesion.sum(), "the map shows it, too"
 
 
+def test_a_scan_that_is_washed_out_has_the_same_lesions(generator, healthy):
+    """The network knows one contrast: in a faint one healthy folds looked like lesions to it."""
+    mask = healthy > 0
+    faint = np.where(mask, 0.6 + 0.3 * healthy, 0).astype(np.float32)
+    first, second = (suspect_lesions(v, mask, generator.space) for v in (healthy, faint))
+    # float32 of the network
+    np.testing.assert_allclose(first.probability, second.probability, atol=0.02)
+
+
 def test_a_grid_that_the_network_does_not_know_is_left_alone():
     generator = tiny_generator()
     volume = np.full(generator.shape, 0.5, np.float32)

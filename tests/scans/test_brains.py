@@ -12,7 +12,7 @@ from stylegan3d.base import Progress, ScanError
 from stylegan3d.geometry.space import Space
 from stylegan3d.scans import Scan, Template, extraction, load_template, read_scan
 from stylegan3d.scans.extraction import extract_brain, extracted_mask
-from stylegan3d.scans.intensity import normalise
+from stylegan3d.scans.intensity import USUAL, normalise, usual_contrast
 from stylegan3d.scans.resampling import resample
 from stylegan3d.scans.scan import field_on, log_bias_field, working_grid
 
@@ -214,6 +214,21 @@ def test_normalise():
     assert scale == pytest.approx(np.percentile(data[mask], 99.5))
     np.testing.assert_allclose(volume[mask], np.minimum(data[mask] / scale, 1), rtol=FLOAT32)
     assert not volume[~mask].any()
+
+
+def test_any_rising_contrast_becomes_the_usual_one():
+    brain = np.random.RandomState(0).gamma(4.0, 0.05, (20, 20, 20)).astype(np.float32)
+    brain[:5] = 0
+    inside = brain > 0
+    usual = usual_contrast(brain)
+    assert not usual[~inside].any()
+    steps = np.linspace(0, 100, len(USUAL))
+    # Between voxels of a random brain percentiles are interpolated.
+    np.testing.assert_allclose(np.percentile(usual[inside], steps), USUAL, atol=2e-3)
+    # The curve is straight between 21 percentiles: exact for a straight change alone.
+    for other, error in ((brain**0.7, 0.05), (0.4 + 0.1 * brain, 1e-3)):
+        np.testing.assert_allclose(usual_contrast(other * inside), usual, atol=error)
+    assert not usual_contrast(np.zeros((3, 3, 3), np.float32)).any()
 
 
 def test_resampling_does_not_alias():

@@ -15,6 +15,14 @@ from stylegan3d.scans.scan_data import ScanData
 PERCENTILE = 99.5
 # Share of brain voxels below 0: fewer after sharp interpolation, half with z-scores.
 NEGATIVE_SHARE = 0.1
+# Percentiles 0, 5 … 100 of the intensities that `normalise` gives: means of 74 T1-weighted brains
+# of three sites.
+# fmt: off
+USUAL = (
+    0.005, 0.218, 0.315, 0.389, 0.446, 0.494, 0.532, 0.566, 0.597, 0.625, 0.654,
+    0.682, 0.711, 0.740, 0.771, 0.802, 0.834, 0.864, 0.895, 0.931, 1.0,
+)
+# fmt: on
 
 
 def normalise(data: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray, float]:
@@ -51,6 +59,18 @@ def rising(positions: np.ndarray) -> np.ndarray:
     """Positions (n,) as `np.interp` needs them, increasing: equal ones are a little apart."""
     apart = 1e-6 * np.arange(len(positions))
     return np.maximum.accumulate(positions) + apart
+
+
+def usual_contrast(volume: np.ndarray) -> np.ndarray:
+    """A brain (X, Y, Z) with the intensities of usual ones, by a rising curve; 0 outside stays 0.
+
+    Its percentiles become theirs (Nyul, Udupa and Zhang 2000, doi:10.1109/42.836373).
+    """
+    inside = volume > 0
+    if not inside.any():
+        return volume
+    own = rising(np.percentile(volume[inside], np.linspace(0, 100, len(USUAL))))
+    return np.where(inside, np.interp(volume, own, USUAL), 0).astype(np.float32)
 
 
 def correlation(first: np.ndarray, second: np.ndarray) -> float:

@@ -25,6 +25,7 @@ from stylegan3d.checkpoints.folder import LARGEST_NUMBER, MOST_LEVELS, AtPrecisi
 from stylegan3d.checkpoints.folder import page_of as page_with
 from stylegan3d.devices import choose_device, computed
 from stylegan3d.geometry.space import Shown, Space, unit
+from stylegan3d.scans.intensity import usual_contrast
 from stylegan3d.segmentation.classes import (
     ASYMMETRIES,
     LESIONS,
@@ -293,9 +294,8 @@ class Segmenter:
         self, volume: np.ndarray, space: Space, dtype: torch.dtype, confidence: bool
     ) -> Segmentation:
         """See `segment`; by the scheme that the network was trained for."""
-        x = torch.from_numpy(unit(volume)).to(self.device, dtype)[None, None]
         network = self._networks.at(dtype)
-        whole = padded(x, network.multiple)
+        whole = padded(self._input(volume, dtype), network.multiple)
         # Made first: between slabs of logits they would leave gaps in the memory.
         places = to_blocks(torch.zeros_like(whole[0], dtype=torch.uint8))
         outsides, chances = places.clone(), torch.zeros_like(places, dtype=torch.float32)
@@ -320,6 +320,11 @@ class Segmenter:
             sure = float(chance[torch.from_numpy(labels > 0)].mean()) if labels.any() else 0.0
         return Segmentation(labels, space, sure, self._drawn)
 
+    def _input(self, volume: np.ndarray, dtype: torch.dtype) -> torch.Tensor:
+        """What the network is given, [1, 1, X, Y, Z]."""
+        x = usual_contrast(unit(volume)) if self._drawn is LESIONS else unit(volume)
+        return torch.from_numpy(x).to(self.device, dtype)[None, None]
+
     @property
     def _told(self) -> np.ndarray:
         """Label of the scheme of each label of the network, uint8."""
@@ -330,9 +335,8 @@ class Segmenter:
     def probability(self, volume: np.ndarray, space: Space, name: str) -> np.ndarray:
         """Probability of one class (X, Y, Z), float32 in [0, 1]; see `segment`."""
         self.check(space)
-        x = torch.from_numpy(unit(volume)).to(self.device, torch.float32)[None, None]
         network = self.network
-        whole = padded(x, network.multiple)
+        whole = padded(self._input(volume, torch.float32), network.multiple)
         index = np.flatnonzero(self._told == self.scheme.classes.index(name)).tolist()
         votes = 1 if self._drawn is TISSUES else 2
         found = to_blocks(torch.zeros_like(whole[0]))

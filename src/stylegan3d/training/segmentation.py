@@ -29,9 +29,11 @@ from stylegan3d.dataset.pack import Pack
 from stylegan3d.devices import fast_dtype
 from stylegan3d.geometry.space import Space, filled_box, unit
 from stylegan3d.scans.checks import READ_ERRORS, open_image
+from stylegan3d.scans.intensity import usual_contrast
 from stylegan3d.scans.label_maps import TABLE, read_tissues
 from stylegan3d.segmentation.classes import (
     CLASSES,
+    LESIONS,
     REGIONS,
     SCHEMES,
     SIDES,
@@ -317,7 +319,10 @@ def draw(
     if brains.scheme is STRUCTURES:  # an image that was made, as varied as it has to be
         return volume, labels
     window = _window(volume, multiple, generator)
-    return augment_labelled(volume[window], labels[window], generator, brains.scheme)
+    volume, labels = augment_labelled(volume[window], labels[window], generator, brains.scheme)
+    if brains.scheme is LESIONS:
+        volume = torch.from_numpy(usual_contrast(volume.numpy()))
+    return volume, labels
 
 
 def _window(volume: Tensor, multiple: int, generator: torch.Generator) -> tuple[slice, ...]:
