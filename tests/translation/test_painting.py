@@ -348,7 +348,7 @@ def test_finer_voxels_become_the_tissue_most_of_them_are(painter, tmp_path):
     [
         (lambda a: np.where(a == 5, 99, a), np.int16, "contains the label"),
         (lambda a: a * 0.5, np.float32, "not whole or below 0"),
-        (lambda a: -a.astype(int), np.int16, "not whole or below 0"),
+        (lambda a: np.where(a == 5, -5, a.astype(int)), np.int16, "not whole or below 0"),
     ],
 )
 def test_other_files_are_refused_in_a_sentence(painter, tmp_path, change, dtype, sentence):

@@ -474,7 +474,7 @@ def _sentence(path: Path, reason: OSError) -> str:
     if reason.errno == errno.EROFS:
         return f"{path.parent} can only be read: choose another output folder."
     if isinstance(reason, FileNotFoundError):
-        return f"{path.parent} is gone (an unplugged drive?) or cannot be made: choose another."
+        return f"The folder of {path} is gone (its drive?) or cannot be made: choose another one."
     return f"{path} could not be written ({reason.strerror}): choose another output folder."
 
 
