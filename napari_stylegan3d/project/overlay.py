@@ -287,6 +287,8 @@ def _all_placed(request: tuple[Any, list[LabelMap], np.ndarray | None]) -> list[
 JOINED_LENGTH = 20
 #: Ways to compare that show columns instead of the views.
 COLUMNS = ("side", "row")
+#: Of an overlay: the patient's key and scan, what is wanted, the key of one whose scan it was.
+Request = tuple[str, "Scan", Overlay, str]
 #: Voxels of the overlay in model space are at most this large.
 LARGEST_MM = 1.25
 
@@ -330,10 +332,8 @@ class OverlayManager(QObject):
         self._placed: tuple[SecondImage, bool, DisplayArray] | None = None
         #: Image, aligned scan and scan that were asked to be placed last.
         self._asked: tuple[object, ...] = ()
-        #: The patient that was opened last, and the one before.
-        self._joinable: tuple[Case, Case] | None = None
-        #: By keys of patients, that of one whose scan is becoming their overlay.
-        self._joining: dict[str, str] = {}
+        #: Keys of the patient that was opened last and of the one before, if they may be joined.
+        self._joinable = ("", "")
         #: Reads one of each patient in turn.
         self.reading = LatestWins(
             _read, self, self._on_read, self._on_unread, key=lambda request: request[0]
@@ -379,13 +379,13 @@ class OverlayManager(QObject):
             self._change(look=look)
             self.bar.show_look(look)
 
-    def open(self, choice: Choice) -> None:
-        """Read an image and lay it over the current scan."""
+    def open(self, choice: Choice, joined: str = "") -> None:
+        """Read an image and lay it over the current scan; it is that of the patient `joined`."""
         case = self.session.case
         if case is not None and case.scan is not None:
             was = self.current
             look = OverlayLook() if was is None else was.look
-            self._begin(case, Overlay(choice, look=look))
+            self._begin(case, Overlay(choice, look=look), joined)
 
     def remove(self) -> None:
         """Remove the second image of the current case, else its newest label map."""
@@ -397,42 +397,48 @@ class OverlayManager(QObject):
 
     def opened(self, before: Case | None) -> None:
         """A new patient's scan was opened while another one's was there: offer to join them."""
-        now, self._joinable = self.session.case, None
+        now, self._joinable = self.session.case, ("", "")
         if before is not None and before.scan is not None and now is not None:
             another = before.key != now.key and not now.is_same_scan_as(before)
-            self._joinable = (now, before) if another else None
+            self._joinable = (now.key, before.key) if another else ("", "")
         self.refresh()
 
-    def _begin(self, case: Case, wanted: Overlay) -> None:
+    @property
+    def _before(self) -> Case | None:
+        """The patient over whose scan that on the screen may be laid: it was opened just now."""
+        case, (opened, before) = self.session.case, self._joinable
+        may = case is not None and case.key == opened and case.aligned is None
+        return self.session.patient(before) if may else None
+
+    def _begin(self, case: Case, wanted: Overlay, joined: str = "") -> None:
         side = None if case.choice is None else case.choice.orientation
-        self.reading.submit((case.key, case.scan, dataclasses.replace(wanted, side=side)))
+        self.reading.submit((case.key, case.scan, dataclasses.replace(wanted, side=side), joined))
         self.session.annotate(case.key, refused="")
         self.refresh()
 
-    def _on_read(self, request: tuple[str, Scan, Overlay], result: SecondImage | Several) -> None:
-        key, _, wanted = request
+    def _on_read(self, request: Request, result: SecondImage | Several) -> None:
+        key, _, wanted, joined = request
         if self.reads_for(key):
             return  # another one was asked for
-        joined = self.session.patient(self._joining.pop(key, ""))
+        opened = self.session.patient(joined)
         if isinstance(result, Several):
             if self.session.key == key:
                 self.box.chooser.ask(result.question, result.entries)
             self._refuse(key, "")
-            joined = None
+            opened = None
         elif result.labels:
             self.labels.add(LabelMap.of(result.image, result.name), key)
         else:
             lies = dataclasses.replace(wanted, image=result, problem="", sha256=result.image.sha256)
             self.session.annotate(key, overlay=lies)
-        if joined is not None and joined.aligned is None and self.session.key != joined.key:
-            self.session.close_patient(joined.key)
+        if opened is not None and opened.aligned is None and self.session.key != joined:
+            self.session.close_patient(joined)
         self.refresh()
 
-    def _on_unread(self, request: tuple[str, Scan, Overlay], error: Exception) -> None:
+    def _on_unread(self, request: Request, error: Exception) -> None:
         key = request[0]
         if self.reads_for(key):
             return
-        self._joining.pop(key, None)
         self._refuse(key, sentence(error, "opening the overlay"))
         if not isinstance(error, StyleGAN3DError):
             self.session.messages.fail(error, "opening the overlay")
@@ -458,12 +464,11 @@ class OverlayManager(QObject):
 
     def _on_join(self) -> None:
         """Go back to the patient before, and lay the scan that was opened over that one's."""
-        if self._joinable is not None:
-            opened, before = self._joinable
+        case, before = self.session.case, self._before
+        if before is not None and case is not None and case.choice is not None:
             self.session.show(before.key)
-            if self.session.key == before.key and opened.choice is not None:
-                self._joining[before.key] = opened.key
-                self.open(opened.choice)
+            if self.session.key == before.key:
+                self.open(case.choice, case.key)
 
     def _on_removed(self, event: Any) -> None:
         """The user removed a layer from napari's list."""
@@ -493,11 +498,9 @@ class OverlayManager(QObject):
         self.box.setEnabled(case is not None and case.scan is not None)
         reading = self.reads_for(self.session.key)
         self.box.chooser.setVisible(self.box.chooser.isVisible() and not reading)
-        words = ""
-        if self._joinable is not None and case is not None and case.aligned is None:
-            opened, before = self._joinable
-            if case.key == opened.key and before.key in self.session.histories:
-                words = f"Open as overlay of {shortened(before.name, JOINED_LENGTH)}"
+        before, words = self._before, ""
+        if before is not None:
+            words = f"Open as overlay of {shortened(before.name, JOINED_LENGTH)}"
         controls.show_text(self.box.join, words)
         self._show_text(now)
         if now is not None:
@@ -604,11 +607,11 @@ class OverlayManager(QObject):
         return self.session.result is not None and self.session.placed is not None
 
 
-def _read(request: tuple[str, Scan, Overlay]) -> SecondImage | Several:
+def _read(request: Request) -> SecondImage | Several:
     """In a thread."""
     from stylegan3d.scans import second_image
 
-    _, scan, wanted = request
+    _, scan, wanted, _ = request
     image = read_choice(wanted.choice)
     if isinstance(image, Several):
         return image

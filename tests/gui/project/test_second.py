@@ -179,6 +179,10 @@ def test_it_follows_its_patient_and_is_named_with_every_picture(
     assert list(window.patients()) == ["sub-07", "sub-08"]
     window.show("sub-08")
     window.click("second.join")
+    lay(window, flair_file)
+    assert list(window.patients()) == ["sub-07", "sub-08"], "another one was asked for since"
+    window.show("sub-08")
+    window.click("second.join")
     window.wait(lambda: window.find("second.name").text() == "sub-08_T1w")
     window.wait(lambda: lain_over(window) is not None)
     assert window.find("project.name").text() == "sub-07"
