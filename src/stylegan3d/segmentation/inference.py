@@ -203,6 +203,11 @@ class Segmentation(Shown):
         return volumes_ml(self.labels, self.space, self.scheme)
 
 
+def as_seen(volume: np.ndarray, scheme: Scheme) -> np.ndarray:
+    """What a network of a scheme is given of a brain (X, Y, Z), values in [0, 1]."""
+    return usual_contrast(volume) if scheme is LESIONS else volume
+
+
 class Segmenter:
     """A network of tissues, regions, lesions or structures with its card, ready to label.
 
@@ -322,8 +327,8 @@ class Segmenter:
 
     def _input(self, volume: np.ndarray, dtype: torch.dtype) -> torch.Tensor:
         """What the network is given, [1, 1, X, Y, Z]."""
-        x = usual_contrast(unit(volume)) if self._drawn is LESIONS else unit(volume)
-        return torch.from_numpy(x).to(self.device, dtype)[None, None]
+        seen = as_seen(unit(volume), self._drawn)
+        return torch.from_numpy(seen).to(self.device, dtype)[None, None]
 
     @property
     def _told(self) -> np.ndarray:

@@ -29,11 +29,9 @@ from stylegan3d.dataset.pack import Pack
 from stylegan3d.devices import fast_dtype
 from stylegan3d.geometry.space import Space, filled_box, unit
 from stylegan3d.scans.checks import READ_ERRORS, open_image
-from stylegan3d.scans.intensity import usual_contrast
 from stylegan3d.scans.label_maps import TABLE, read_tissues
 from stylegan3d.segmentation.classes import (
     CLASSES,
-    LESIONS,
     REGIONS,
     SCHEMES,
     SIDES,
@@ -47,7 +45,7 @@ from stylegan3d.segmentation.classes import (
     region_of_label,
     volumes_ml,
 )
-from stylegan3d.segmentation.inference import Segmenter, write_model
+from stylegan3d.segmentation.inference import Segmenter, as_seen, write_model
 from stylegan3d.segmentation.network import TissueNetwork, likeliest, padded, to_blocks
 from stylegan3d.storage.formats import label_map_of
 from stylegan3d.training.data import in_epoch, rotation
@@ -320,9 +318,7 @@ def draw(
         return volume, labels
     window = _window(volume, multiple, generator)
     volume, labels = augment_labelled(volume[window], labels[window], generator, brains.scheme)
-    if brains.scheme is LESIONS:
-        volume = torch.from_numpy(usual_contrast(volume.numpy()))
-    return volume, labels
+    return torch.from_numpy(as_seen(volume.numpy(), brains.scheme)), labels
 
 
 def _window(volume: Tensor, multiple: int, generator: torch.Generator) -> tuple[slice, ...]:
