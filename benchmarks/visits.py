@@ -26,7 +26,7 @@ from scipy.spatial.transform import Rotation
 
 from stylegan3d.geometry.space import Space
 from stylegan3d.scans import AlignedScan, read_scan
-from stylegan3d.scans.alignment import load_template
+from stylegan3d.scans.alignment import bundled_template
 from stylegan3d.scans.resampling import isotropic_space
 from stylegan3d.segmentation.classes import ALL_MEASURES, unit_of
 from stylegan3d.segmentation.norms import (
@@ -40,7 +40,6 @@ from stylegan3d.segmentation.norms import (
 from stylegan3d.segmentation.numbers import label_brain
 from stylegan3d.segmentation.visits import measures_of, visits_of
 from stylegan3d.storage.encoding import to_json
-from stylegan3d.storage.places import TEMPLATE, bundled_model_path
 
 #: Ranges of what a scanner does differently the next time.
 TURN_DEG, MOVE_MM, VOXEL_MM = 10.0, 8.0, (0.9, 1.3)
@@ -149,7 +148,7 @@ def main() -> None:
     parser.add_argument("--cache", type=Path)
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()
-    target = load_template(bundled_model_path() / TEMPLATE)
+    target = bundled_template()
 
     def prepared(path: Path) -> AlignedScan:
         return read_scan(path).align(target, cache=args.cache)

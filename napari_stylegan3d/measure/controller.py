@@ -261,7 +261,6 @@ class VisitsController(QObject):
         for job in (self.reading, self.job, self.saving):
             job.runningChanged.connect(lambda _running: self._enable())
         self.session.caseChanged.connect(self._on_case)
-        self.session.personChanged.connect(self.show_person)
         for changed in (
             dialog.order.currentIndexChanged,
             dialog.years.valueChanged,
@@ -301,11 +300,12 @@ class VisitsController(QObject):
         name = "" if case is None or not self._key else case.name
         dialog.show_pair(name, file_names(scan.path for scan in self._others), at)
         self._choose(at)
-        self.show_person()
 
     def _show_found(self) -> None:
-        """Write what changed, beside what it was compared with alone."""
-        dialog, found = self.dialog, self._compared
+        """Write who it is, as Measure has them, and what changed, if all else is as it was then."""
+        case, dialog, found = self.session.case, self.dialog, self._compared
+        if case is not None and case.scan is not None:
+            dialog.show_person(self.session.person_in(case.scan)[0])
         dialog.told.setText("")
         dialog.show_result(found)
         if found is None and self._key in self.found:
@@ -314,12 +314,6 @@ class VisitsController(QObject):
             dialog.told.setText(self._written[self._key])
         self._enable()
         self._overlay()
-
-    def show_person(self) -> None:
-        """Write age and sex of the person, as Measure has them of the open scan."""
-        case = self.session.case
-        if case is not None and case.scan is not None:
-            self.dialog.show_person(self.session.person_in(case.scan)[0])
 
     def _candidates(self) -> list[Scan]:
         """Scans that may be another visit of the current patient, the likeliest first."""
@@ -393,7 +387,7 @@ class VisitsController(QObject):
             self.dialog.show_map("")
             self.found.pop(self._key, None)
             self._comparing = self._key
-            self._say(self._key, "")
+            self._written.pop(self._key, None)
             self.job.start(jobs.compare_visits, pair)
             self._show_found()
 

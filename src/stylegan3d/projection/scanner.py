@@ -349,10 +349,10 @@ def _shading(
             pair.append(ndimage.gaussian_filter(small, sigma))
         ratio = np.where(pair[1] > 1e-5, pair[0] / np.maximum(pair[1], 1e-5), 1)
         # Each coarse voxel stands for every `step`-th of the grid, from half a step.
+        first, clipped = -(step // 2) / step, np.clip(ratio, *SHADING_RANGE)
         field = ndimage.affine_transform(
-            np.clip(ratio, *SHADING_RANGE), 1 / step, -(step // 2) / step, scan.shape, np.float32,
-            order=1, mode="nearest",
-        )  # fmt: skip
+            clipped, 1 / step, first, scan.shape, np.float32, order=1, mode="nearest"
+        )
         error = np.abs(field * scan - expected)
         weight = (core & (error < ROBUST * 1.4826 * np.median(error[core]))).astype(np.float32)
     return field

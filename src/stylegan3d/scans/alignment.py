@@ -264,10 +264,10 @@ def _pose_doubts(fit: Similarity, lengths: np.ndarray, quality: float, moved: bo
         )
         return [Doubt("likeness", "ask", text, {"correlation": float(quality)})]
     if turn > WRONG_DEGREES:
+        corrected = ", which was corrected" if moved else ""
         text = (
-            f"The header has the head turned by {turn:.0f} degrees{', which was corrected' * moved}"
-            "; a header that is so wrong may have left and right swapped, too: compare a side that "
-            "you know."
+            f"The header has the head turned by {turn:.0f} degrees{corrected}; a header that is so "
+            "wrong may have left and right swapped, too: compare a side that you know."
         )
         doubts.append(Doubt("turned", "ask", text, {"degrees": float(turn)}))
     for where, size in sizes.items():

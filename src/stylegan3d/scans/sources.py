@@ -117,8 +117,9 @@ def _reason_to_leave_out(relative: Path) -> str | None:
 def _steps_from_scan(path: Path) -> int:
     """0 for an image of others, 1 for a brain that this program made, 2 for one made of a scan."""
     record = sidecar_record(path)
-    made = record.get("SyntheticImage") is True or PROGRAM in str(record.get("GeneratedBy"))
-    return made * (1 + ("Doubts" in record))
+    if record.get("SyntheticImage") is not True and PROGRAM not in str(record.get("GeneratedBy")):
+        return 0
+    return 2 if "Doubts" in record else 1
 
 
 def _no_scans(folder: Path, left_out: int) -> str:

@@ -69,7 +69,7 @@ class Option:
             return ""
         if self.choices is not None and value not in self.choices:
             return f"is {value!r}, but must be one of {', '.join(map(str, self.choices))}"
-        if self.span and (value < self.span[0] or value > (*self.span, value)[1]):
+        if self.span and (value < self.span[0] or any(value > high for high in self.span[1:2])):
             return f"is {value}, but must be {self.range}"
         return ""
 

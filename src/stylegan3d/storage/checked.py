@@ -108,6 +108,7 @@ NAMED |= {"SpatialImage", "Pack", "Rendered", "Frame", "Delta", "AlignedScan", "
 NAMED |= {"Operator", "ScanData", "Choices", "Yardstick", "Progress"}
 
 
+#: An annotation of so many numbers.
 _NUMBERS = re.compile(r"(?:^|\| )tuple\[((?:float|int)(?:, (?:float|int))*)\]")
 
 
@@ -148,9 +149,11 @@ def answering(function: Callable[..., T]) -> Callable[..., T]:
                     f"not {type(value).__name__} ({short_repr(value)})."
                 )
         for name, count in counts.items():
-            if isinstance(value := given.get(name), _LIKE["tuple"]) and count != sum(
-                (isinstance(one, numbers.Real) and math.isfinite(one)) or math.inf for one in value
-            ):
+            value = given.get(name)
+            if not isinstance(value, _LIKE["tuple"]):
+                continue
+            finite = [isinstance(one, numbers.Real) and math.isfinite(one) for one in value]
+            if finite != [True] * count:
                 raise StyleGAN3DError(
                     f"{title}: {name} must be {count} finite numbers, not {short_repr(value)}."
                 )
