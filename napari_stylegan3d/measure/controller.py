@@ -61,7 +61,7 @@ COLUMNS = (
     ("Error", "95 % of repeated scans of an unchanged brain differ by less."),
     ("Expected", "By how much the norms change in the same time at this age, sex and head size."),
 )
-OTHERWISE = "What is compared is no longer what was: press Compare visits again."
+OTHERWISE = "The settings have changed since the comparison: press Compare visits again."
 #: Maps that can lie over the patient's scan.
 MAPS = (
     ("", "Nothing"),
