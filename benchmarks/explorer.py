@@ -32,6 +32,7 @@ Further parts, each with `--help`: `gallery`.
 from __future__ import annotations
 
 import argparse
+import os
 import resource
 import subprocess
 import sys
@@ -297,13 +298,14 @@ def rest(driver: Driver, seconds: float) -> None:
 
 
 def start(model: Path | None) -> None:
-    """Three processes of their own, the first to warm the disk's cache."""
+    """Three processes of their own, the first to warm the disk's cache and to compile modules."""
+    compiled = {key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"}
     for _ in range(3):
         with tempfile.TemporaryDirectory() as folder:
             picture = str(Path(folder) / "first.png")
             command = [sys.executable, "-m", "napari_stylegan3d", "--timing"]
             command += ["--screenshot", picture, *(["--model", str(model)] if model else [])]
-            run = subprocess.run(command, capture_output=True, text=True, check=True)
+            run = subprocess.run(command, capture_output=True, text=True, check=True, env=compiled)
         print("start:", ", ".join(run.stdout.splitlines()[:2]), flush=True)
 
 

@@ -75,7 +75,7 @@ from napari_stylegan3d.widgets import controls, dialogs
 from napari_stylegan3d.widgets.controls import Fold, Links, painting
 from napari_stylegan3d.widgets.elided import ElidedLabel
 from napari_stylegan3d.widgets.settings import LOOK, MEASURE, SAVE_FOLDER, WIDTH, settings
-from napari_stylegan3d.widgets.theme import DARK, LIGHT
+from napari_stylegan3d.widgets.theme import DARK, LIGHT, put_on
 from stylegan3d.base import Progress, StyleGAN3DError
 from stylegan3d.pages.shortening import told_apart
 from stylegan3d.recipe.description import describe_recipe, from_text, read_recipe, to_link
@@ -651,6 +651,7 @@ class Explorer(Docked):
         self.viewer = getattr(napari_viewer, "__wrapped__", napari_viewer)
         self._model = model
         self._frame: Frame | str | None = frame
+        put_on(self, self.viewer)  # before it has parts
         self._is_ready = False
         #: What renders the model whose first brain was seen.
         self._seen_of: object = None
@@ -844,7 +845,10 @@ class Explorer(Docked):
     def _on_picture(self, recipe: Any, picture: Any) -> None:
         self.comparison.set_picture(recipe, picture)
         self.header.busy.set_busy(self.rendering.busy)
-        if self._seen_of is not self.rendering.renders:
+        if not self._is_ready:
+            QTimer.singleShot(0, self._on_first_picture)
+        last = picture.quality == "full" or self.rendering.is_cramped
+        if last and self._seen_of is not self.rendering.renders:
             self._seen_of = self.rendering.renders
             QTimer.singleShot(0, self._on_first_brain)
 
@@ -872,12 +876,14 @@ class Explorer(Docked):
         self.panel(self.compare.key)
         self.comparing.pin(recipe)
 
+    def _on_first_picture(self) -> None:
+        if not (self._closed or self._is_ready):
+            self._is_ready = True
+            self.ready.emit()
+
     def _on_first_brain(self) -> None:
         if self._closed:
             return
-        if not self._is_ready:
-            self._is_ready = True
-            self.ready.emit()
         self.stage.fit_white(self.comparison.share_above(1.0))
         if self.rendering.loaded is not None:
             self.models.warm_up(self.rendering.loaded, self.session.brain)

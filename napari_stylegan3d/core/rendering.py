@@ -154,7 +154,9 @@ class Rendering(QObject):
         loaded.renderer.details = Details(Originals(self.session))
         self.renders = LatestWins(self._render, self, self._on_ready, self._on_failed, urgent=True)
         self.renders.busyChanged.connect(self.busyChanged)
-        self._last, self._warm, self._full_s = None, False, 1.0
+        # The first picture is a preview, too, if one needs no preparation.
+        self._last, self._full_s = None, 1.0
+        self._warm = loaded.renderer.preview_level != -1
         self._kept.clear()
         self.is_prepared = False
         self._cramped_until = 0.0
@@ -199,7 +201,7 @@ class Rendering(QObject):
             # After all listeners have received the recipe, as with a rendered picture.
             QTimer.singleShot(0, partial(self._show_kept, recipe))
             return
-        if self._is_cramped:
+        if self.is_cramped:
             self._submit(recipe, "preview")
             return
         # A slider that is let go where it rests changes nothing, and its preview is there already.
@@ -254,7 +256,7 @@ class Rendering(QObject):
             self._submit(self._wanted, "preview", True)
 
     @property
-    def _is_cramped(self) -> bool:
+    def is_cramped(self) -> bool:
         """Whether a full volume recently ran out of memory."""
         return time.monotonic() < self._cramped_until
 
@@ -286,7 +288,7 @@ class Rendering(QObject):
         if picture.quality != "preview":
             return
         self.slice_elsewhere()
-        if self._is_cramped:
+        if self.is_cramped:
             self.cramped.emit(CRAMPED)
         elif settled:
             self._submit_full()

@@ -86,9 +86,15 @@ class ThemedWidgets:
         return kind_of(self.viewer.theme)
 
     def _follow(self, _: Any = None) -> None:
-        sheet = style(LIGHT if self.kind == "light" else DARK)
         for widget in self.widgets:
-            widget.setStyleSheet(sheet)
+            put_on(widget, self.viewer)
+
+
+def put_on(widget: QWidget, viewer: ViewerModel) -> None:
+    """Give a widget the style of the viewer's theme, unless it has it."""
+    sheet = style(LIGHT if kind_of(viewer.theme) == "light" else DARK)
+    if widget.styleSheet() != sheet:  # Qt would work through all its widgets again
+        widget.setStyleSheet(sheet)
 
 
 def kind_of(theme: str) -> str:

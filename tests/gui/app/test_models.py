@@ -95,6 +95,21 @@ def test_an_official_checkpoint_fills_all_panels(window):
     )
 
 
+def test_the_first_picture_of_a_model_is_a_preview_and_the_full_volume_follows(window):
+    # It is seen earlier; what is measured in the picture waits for the full volume.
+    seen = []
+
+    def note(_recipe, picture):
+        seen.append(picture.quality)
+
+    window.explorer.rendering.shown.connect(note)
+    try:
+        window.open(SKIP)
+    finally:
+        window.explorer.rendering.shown.disconnect(note)
+    assert seen == ["preview", "full"]
+
+
 def test_axes_and_voxel_size_move_the_picture_and_nothing_else(window):
     window.set("browse.truncation", 0.5)
     window.settle()
