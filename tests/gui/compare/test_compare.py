@@ -241,7 +241,7 @@ def test_the_line_of_the_curtain_can_be_dragged(pair):
 
 def test_the_curtain_follows_the_convention(pair):
     pair.click("compare.mode.curtain")
-    pair.views.set_convention("neurological")
+    pair.views.looks.change(convention="neurological")
     a = pair.explorer.comparing.pinned.shown.data
     veil = pair.viewer.layers[SWIPE_NAME]
     np.testing.assert_array_equal(veil.data, a[: veil.data.shape[0]])
