@@ -212,13 +212,14 @@ class Side(Provenance):
         return f"{self.letter}: {distinct_title(self.title, self.other)}"
 
     @property
-    def _named(self) -> str:
+    def named(self) -> str:
+        """What it is; real scans are marked as such."""
         return f"{self.scan_words}: {self.name}" if self.kind == "scan" else self.title
 
     @property
     def whole(self) -> str:
         """The caption with nothing left out."""
-        return "\n".join(filter(None, (f"{self.letter}: {self._named}", self.warning)))
+        return "\n".join(filter(None, (f"{self.letter}: {self.named}", self.warning)))
 
     @property
     def caption(self) -> str:

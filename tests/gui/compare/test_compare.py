@@ -427,7 +427,7 @@ def test_a_scan_that_is_aligned_and_not_projected_is_compared_as_it_is(pair, sca
     assert pair.session.recipe is None
     assert pair.find("compare.pin").toolTip() == "Keep the current brain as A."
     assert side_by_side(pair).captions()[1] == ["B: Scan: sub-07", ""]
-    assert pair.find("compare.b").text() == "Scan sub-07"
+    assert pair.find("compare.b").text() == "Scan: sub-07", "as A says it"
     pair.wait(lambda: pair.find("compare.ssim").text() != "–")
     pair.click("compare.mode.difference")
     a, b = pair.explorer.comparing.pinned.shown, pair.volume
