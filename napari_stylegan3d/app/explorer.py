@@ -763,11 +763,17 @@ class Explorer(Docked):
         measure, labels = self.measuring.box, self.relabelling.box
         measure.header.toggled.connect(partial(self._make_room, labels))
         labels.header.toggled.connect(partial(self._make_room, measure))
+        # A session does not fold what the user has unfolded.
+        self.relabelling.resumed.connect(lambda: labels.unfold(not (measure.open and self._low)))
         column.addWidget(self.message)
+
+    @property
+    def _low(self) -> bool:
+        return self.isVisible() and self.height() < controls.scaled(BOTH_PX)
 
     def _make_room(self, other: Fold, unfolded: bool) -> None:
         """In a low window Measure and Labels are not unfolded together."""
-        if unfolded and self.isVisible() and self.height() < controls.scaled(BOTH_PX):
+        if unfolded and self._low:
             other.unfold(False)
 
     def _connect(self) -> None:
