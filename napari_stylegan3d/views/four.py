@@ -243,7 +243,7 @@ class ReadoutBar(QWidget):
         """Show which intensities are black and white; an overlay alone has its own."""
         top = next(navigation.visible_pictures(stage.viewer, over=True), None)
         alone = top is not None and top.metadata.get(KEY, GENERATED).kind == "second"
-        low, high = top.contrast_limits if alone else stage.limits
+        low, high = stage.limits if top is None or not alone else top.contrast_limits
         controls.show_value(self.white, stage.levels.white)
         controls.enable(not alone, self.white, self.levels)
         words = f"W/L {brightness(high - low)} / {brightness((high + low) / 2)}"
