@@ -51,6 +51,7 @@ from stylegan3d.session.provenance import (
     Side,
     provenance_of,
     provenance_of_scan,
+    reconstruction_of,
     titled,
 )
 
@@ -366,8 +367,7 @@ def side_of(recipe: Recipe, letter: str, provenance: Provenance = GENERATED) -> 
     if kind == "edited":
         return Side("edited", name, letter=letter, title=f"{name}, {what}")
     if kind == "reconstruction":
-        text = f"Reconstruction of {name}"
-        return Side(kind, letter=letter, title=", ".join(filter(None, (text, what))))
+        return Side(kind, letter=letter, title=reconstruction_of(name, what))
     if kind == "worn":
         return Side(kind, letter=letter, title=provenance.subject)
     return Side("generated", letter=letter, title=what or describe_recipe(recipe))
