@@ -77,6 +77,7 @@ from napari_stylegan3d.widgets.elided import ElidedLabel
 from napari_stylegan3d.widgets.settings import LOOK, MEASURE, SAVE_FOLDER, WIDTH, settings
 from napari_stylegan3d.widgets.theme import DARK, LIGHT, put_on
 from stylegan3d.base import Progress, StyleGAN3DError
+from stylegan3d.geometry.space import BRIGHTEST
 from stylegan3d.pages.shortening import told_apart
 from stylegan3d.recipe.description import describe_recipe, from_text, read_recipe, to_link
 from stylegan3d.recipe.recipe import Recipe, Source
@@ -176,10 +177,10 @@ class PatientList(QWidget):
         """Show who is open, and what runs."""
         session = self.session
         rows = [(NOBODY, "Synthetic brains", describe_recipe(Recipe(session.synthetic.source)), "")]
-        rows += [(c.key, c.name, self.status_of(c), self._place(c)) for c in session.patients]
+        rows += [(c.key, c.name, self.status_of(c), str(c.path or "")) for c in session.patients]
         for case in session.arriving:
             told = f"not opened: {case.problem}" if case.problem else self._task_of(case.key)
-            rows.append((case.key, case.name, told, case.problem or self._place(case)))
+            rows.append((case.key, case.name, told, case.problem or str(case.path or "")))
         refused = {case.key for case in session.arriving if case.problem}
         self._fit(len(rows))
         for row, (key, name, status, tip) in enumerate(rows):
@@ -253,10 +254,6 @@ class PatientList(QWidget):
         box.setObjectName("patients.identity")
         box.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         box.open()
-
-    @staticmethod
-    def _place(case: Case) -> str:
-        return "" if case.path is None else str(case.path)
 
     def _fit(self, count: int) -> None:
         while self.list.count() > count:
@@ -617,6 +614,7 @@ class Header(QWidget):
             self.model.setToolTip(f"{size} voxels, on {generator.device}")
 
 
+TURNED = "Measurements from before the sides were swapped are hidden: swap back to see them."
 MIN_WIDTH = 376
 #: Height in which there is room for a panel, Measure and Labels.
 BOTH_PX = 850
@@ -766,11 +764,17 @@ class Explorer(Docked):
         measure, labels = self.measuring.box, self.relabelling.box
         measure.header.toggled.connect(partial(self._make_room, labels))
         labels.header.toggled.connect(partial(self._make_room, measure))
+        # A session does not fold what the user has unfolded.
+        self.relabelling.resumed.connect(lambda: labels.unfold(not (measure.open and self._low)))
         column.addWidget(self.message)
+
+    @property
+    def _low(self) -> bool:
+        return self.isVisible() and self.height() < controls.scaled(BOTH_PX)
 
     def _make_room(self, other: Fold, unfolded: bool) -> None:
         """In a low window Measure and Labels are not unfolded together."""
-        if unfolded and self.isVisible() and self.height() < controls.scaled(BOTH_PX):
+        if unfolded and self._low:
             other.unfold(False)
 
     def _connect(self) -> None:
@@ -797,6 +801,7 @@ class Explorer(Docked):
         self.sessions.modelWanted.connect(self.open_model)
         self.sessions.normsWanted.connect(self.measuring.choose_norms)
         self.sessions.restored.connect(lambda: self.browsing.panel.walk.show_stops(()))
+        self.models.refused.connect(self.sessions.give_up)
         self.models.loading.failed.connect(lambda _: self.sessions.give_up())
         self.opening.sessionDropped.connect(self.sessions.open)
         self.opening.scanDropped.connect(self.open_scan)
@@ -891,15 +896,16 @@ class Explorer(Docked):
     def _on_view(self, _view: str) -> None:
         if self.views is not None and self.viewing is not None:
             self.viewing.show_title()
-            self.views.marks.set_whose(brain_of(self.session), ground_of(self.session))
+            marks, case, ground = self.views.marks, self.session.case, ground_of(self.session)
+            same = case is not None and marks.ground.startswith(f"{case.key} ")
+            turned = marks.ground.rpartition(" ")[0] != ground.rpartition(" ")[0]
+            if same and turned and marks.shown:
+                report_done(TURNED)
+            marks.set_whose(brain_of(self.session), ground)
             self.views.refresh()
-            ours = self.comparison.is_picture
-            preview = ours and self.comparison.is_preview
-            self.views.readout.quality.setText("preview" if preview else "")
-            from stylegan3d.geometry.space import BRIGHTEST
-
-            clipped = self.comparison.share_above(BRIGHTEST) if ours else 0.0
-            self.views.readout.show_clipped(clipped)
+            readout, ours = self.views.readout, self.comparison.is_picture
+            readout.quality.setText("preview" if ours and self.comparison.is_preview else "")
+            readout.show_clipped(self.comparison.share_above(BRIGHTEST) if ours else 0.0)
 
     def _undo(self) -> None:
         """Undo an edit of labels while its brain is shown, else the last change."""

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from stylegan3d.model.generator import Generator
     from stylegan3d.recipe.recipe import Recipe
 
+STOPS = "Another model stops what runs or waits for {}. Open it?"
 #: The step of `warm_up` at which directions are ready.
 DIRECTED = 2
 RECENT_KEY = "recent_models"
@@ -35,6 +36,8 @@ class ModelController(QObject):
 
     #: Name of the model that is being loaded.
     started = Signal(str)
+    #: The user did not want it.
+    refused = Signal()
     #: torch is there; loading goes on.
     imported = Signal()
 
@@ -62,11 +65,15 @@ class ModelController(QObject):
         """Load a model folder or an official checkpoint; None for the bundled model.
 
         `frame` is the voxel orientation and size of a checkpoint. Ignored while another
-        model is loading.
+        model is loading, and if running projections would be lost that the user wants to keep.
         """
         if self.loading.running:
             return
-        self.started.emit(name_of(model))
+        names = self.projecting.at_work_for
+        if names and not dialogs.confirm(self.context.dock, "Open a model", STOPS.format(names)):
+            self.refused.emit()
+            return
+        self.started.emit("the bundled model" if model is None else model.name)
         self.loading.start(load_model, model, frame)
 
     def warm_up(self, loaded: Loaded, recipe: Recipe) -> None:
@@ -157,11 +164,6 @@ class ModelController(QObject):
             (loaded, recipe), self._to_warm = self._to_warm, None
             self._warmed = loaded
             self.warming.start(warm_up, loaded, recipe)
-
-
-def name_of(model: Path | Generator | None) -> str:
-    """Name of a model before it is loaded."""
-    return "the bundled model" if model is None else model.name
 
 
 def recent_models() -> list[Path]:

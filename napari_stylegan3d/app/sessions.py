@@ -717,7 +717,7 @@ class SessionController(QObject):
         view["norms"] = self.session.norms_file
         if views is not None and len(views.viewer.dims.point) == 3:
             view["point_mm"] = [float(value) for value in views.viewer.dims.point]
-            view["convention"] = views.convention
+            view["convention"] = views.looks.look.convention
             view["marks"] = views.marks.kept
         return view
 
@@ -734,7 +734,7 @@ class SessionController(QObject):
             return
         views.marks.restore(view.get("marks"))
         if view.get("convention") in ("radiological", "neurological"):
-            views.set_convention(view["convention"])
+            views.looks.change(convention=view["convention"])
         point = view.get("point_mm")
         numbers = isinstance(point, list) and all(isinstance(x, (int, float)) for x in point)
         if numbers and len(point) == len(views.viewer.dims.point) == 3:

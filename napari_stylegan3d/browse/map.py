@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from stylegan3d.directions.latent_map import Plane, Survey
     from stylegan3d.model.generator import Generator
     from stylegan3d.recipe.recipe import Recipe
+    from stylegan3d.session.workspace import StateChange
 
 
 @dataclass(frozen=True)
@@ -365,18 +366,15 @@ class LatentPlot(QWidget):
         if key not in ARROWS or self.here is None:
             super().keyPressEvent(event)
             return
-        shift = bool(event.modifiers() & Qt.KeyboardModifier.ShiftModifier)
-        step = LONG_STEP_SD if shift else STEP_SD
+        step = LONG_STEP_SD if event.modifiers() & Qt.KeyboardModifier.ShiftModifier else STEP_SD
         there = self.here + step * np.array(ARROWS[key])
         self._go(np.clip(there, -self.reach, self.reach), live=False)
 
     def event(self, event: QEvent) -> bool:
         """Name the mark under the mouse."""
-        if event.type() == QEvent.Type.ToolTip and isinstance(event, QHelpEvent):
-            mark = self.mark_at(QPointF(event.pos()))
-            if mark is not None:
-                QToolTip.showText(event.globalPos(), mark.label, self)
-                return True
+        if isinstance(event, QHelpEvent) and (mark := self.mark_at(QPointF(event.pos()))):
+            QToolTip.showText(event.globalPos(), mark.label, self)
+            return True
         return super().event(event)
 
     def _go(self, there: np.ndarray, live: bool) -> None:
@@ -590,6 +588,7 @@ class MapBox(QWidget):
 
     def _connect(self) -> None:
         session = self.session
+        session.changed.connect(self._on_change)
         session.recipeChanged.connect(lambda *_: self.refresh())
         session.projectedChanged.connect(self.refresh)
         session.favourites.changed.connect(self.refresh)
@@ -666,6 +665,11 @@ class MapBox(QWidget):
         from stylegan3d.directions.latent_map import spread
 
         return spread(recipe.truncation, self.session.generator.num_layers)
+
+    def _on_change(self, change: StateChange) -> None:
+        """A drag ends when somebody else is shown, but for the brain that it leads to."""
+        if change.another_subject and not change.live:
+            self.plot.dragging = False
 
     def _on_model(self, generator: Generator) -> None:
         self.places.forget(generator)

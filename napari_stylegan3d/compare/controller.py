@@ -51,6 +51,7 @@ from stylegan3d.session.provenance import (
     Side,
     provenance_of,
     provenance_of_scan,
+    reconstruction_of,
     titled,
 )
 
@@ -350,12 +351,6 @@ class Pinned:
     volume: np.ndarray | None = None
     shown: DisplayArray | None = None
 
-    @property
-    def title(self) -> str:
-        """What it is, in words."""
-        side = self.side
-        return f"{side.scan_words}: {side.name}" if side.kind == "scan" else side.title
-
     @classmethod
     def of_scan(cls, name: str, aligned: AlignedScan) -> Pinned:
         """A scan on the generator's grid."""
@@ -372,8 +367,7 @@ def side_of(recipe: Recipe, letter: str, provenance: Provenance = GENERATED) -> 
     if kind == "edited":
         return Side("edited", name, letter=letter, title=f"{name}, {what}")
     if kind == "reconstruction":
-        text = f"Reconstruction of {name}"
-        return Side(kind, letter=letter, title=", ".join(filter(None, (text, what))))
+        return Side(kind, letter=letter, title=reconstruction_of(name, what))
     if kind == "worn":
         return Side(kind, letter=letter, title=provenance.subject)
     return Side("generated", letter=letter, title=what or describe_recipe(recipe))
@@ -747,7 +741,7 @@ class CompareController(QObject):
 
     def _set(self, pinned: Pinned) -> None:
         self.pinned = pinned
-        self.panel.show_pinned(pinned.title, pinned.recipe)
+        self.panel.show_pinned(pinned.side.named, pinned.recipe)
         self._offer()
         self.panel.figures.show_figures(None)
         if self.mode not in ("off", "row"):
@@ -829,10 +823,11 @@ class CompareController(QObject):
     def _in_words(self) -> str:
         """What B is: whose brain, and whether it is the scan, edited, or the model's."""
         layer, recipe = self.comparison.stage.layer, self.comparison.recipe or self.session.brain
-        if layer is not None and KEY in layer.metadata and not self.comparison.is_picture:
-            return titled(layer.metadata[KEY], recipe)
         told = provenance_of(self.session, recipe)
-        return side_of(recipe, "B", told).title if told.kind != "scan" else told.caption
+        if layer is not None and not self.comparison.is_picture:
+            told = layer.metadata.get(KEY, told)
+        differs = told.kind == "difference"
+        return titled(told, recipe) if differs else side_of(recipe, "B", told).named
 
     def _mark(self, provenance: Provenance) -> Provenance:
         """What is said on the picture of the current brain."""

@@ -198,8 +198,8 @@ class Section(QWidget):
             self.box.addWidget(row)
 
 
-#: Two directions with the heading above them: in a low window the whole panel scrolls instead.
-LEAST_PX = 180
+#: A direction with the heading above it: in a very low window the whole panel scrolls instead.
+LEAST_PX = 100
 
 
 class DirectionList(QScrollArea):

@@ -604,7 +604,7 @@ class ExportController(QObject):
         look = Look(
             {"screen": 1.0, "double": SCREEN_SCALE, "print": PRINT_SCALE}[settings.size],
             (low, high),
-            "radiological" if views is None else views.convention,
+            "radiological" if views is None else views.looks.look.convention,
             provenance.kind == "difference",
             provenance.one_line.replace("–", "-").replace("·", "|"),
         )
@@ -616,7 +616,8 @@ class ExportController(QObject):
 
         views, session = self.views, self.session
         recipes, settings = self.panel.film.recipes, self.panel.film.form.value
-        look = Look(SCREEN_SCALE, convention="radiological" if not views else views.convention)
+        convention = views.looks.look.convention if views else "radiological"
+        look = Look(SCREEN_SCALE, convention=convention)
         with self.messages.during("preparing the film"):
             film = Film(recipes, settings, settings.planes, self._crosshair(), look)
             if session.generator is not None:

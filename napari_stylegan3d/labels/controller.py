@@ -437,6 +437,8 @@ class LabelsController(QObject):
 
     #: Labels were edited, read or closed.
     changed = Signal()
+    #: Labels edited earlier are back, of the brain on the screen.
+    resumed = Signal()
 
     def __init__(self, context: Context, box: LabelsBox) -> None:
         super().__init__(context.dock)
@@ -564,7 +566,7 @@ class LabelsController(QObject):
             return
         self._begin(kept)
         self._wait()
-        self.box.unfold()
+        self.resumed.emit()
 
     def _begin(self, editing: Editing) -> None:
         self._open[self.session.key] = editing
@@ -608,8 +610,7 @@ class LabelsController(QObject):
             self._put_by[self.session.key] = self._now
 
     def _bring_back(self) -> None:
-        kept = self._put_by.pop(self.session.key, None)
-        if kept is not None:
+        if (kept := self._put_by.pop(self.session.key, None)) is not None:
             self._put_edited_by()
             self._begin(kept)
             self._fit()
@@ -631,8 +632,7 @@ class LabelsController(QObject):
         self.drawing.remove()
         self._show_editing()
         self.changed.emit()
-        now = self._now
-        if now is None:
+        if (now := self._now) is None:
             return
         if now.due or change.now.what == VIEW:
             now.due = False
@@ -699,8 +699,7 @@ class LabelsController(QObject):
     def _settle(self) -> None:
         """Make the slider's change a step, and reset the slider to 0."""
         self.box.resize_row.set_value(0.0)
-        labels = self.drawing.labels
-        if labels is not None:
+        if (labels := self.drawing.labels) is not None:
             self._step(labels)
 
     def _generate(self) -> None:
@@ -774,8 +773,7 @@ class LabelsController(QObject):
 
     def undo(self) -> None:
         """Back to the labels before the last edit."""
-        now = self._now
-        if now is None:
+        if (now := self._now) is None:
             return
         if self.box.resize_row.value() == 0 and len(now.steps) > 1:
             now.steps.pop()
@@ -862,8 +860,7 @@ class LabelsController(QObject):
         if self.base is None or labels is None:
             return
         wish = self._resizing or Wish(self.base, labels)
-        path = dialogs.save_file(self.box, "Save the generated brain", dialogs.VOLUMES)
-        if path is not None:
+        if path := dialogs.save_file(self.box, "Save the generated brain", dialogs.VOLUMES):
             self._job.start(save_fitted, wish, path)
 
     def _close(self) -> None:

@@ -334,8 +334,8 @@ class VisitsController(QObject):
         mine, hashes = subject_named(case.scan.path), [scan.sha256 for scan in self._others]
         if beside is not None and beside.sha256 in hashes:
             return hashes.index(beside.sha256)
-        named = [at for at, s in enumerate(self._others) if subject_named(s.path) == mine]
-        return named[0] if named else -1
+        named = (at for at, s in enumerate(self._others) if subject_named(s.path) == mine)
+        return next(named, -1)
 
     def _choose(self, at: int) -> None:
         """Another scan is to be compared: take order and years from the ages in both files."""
@@ -546,6 +546,9 @@ class MeasureController(QObject):
     What was measured is kept under what it was made from, and shown beside that alone.
     """
 
+    #: Somebody else is measured, or nobody any longer.
+    busyChanged = Signal()
+
     def __init__(self, context: Context, box: MeasureBox) -> None:
         super().__init__(context.dock)
         self.session, self.comparison = context.session, context.comparison
@@ -558,9 +561,10 @@ class MeasureController(QObject):
         self._asked: jobs.MeasureRequest | None = None
         self._dragged = False
         self._work = LatestWins(jobs.Measurer(), self, self._on_measured, self._on_failed)
-        #: Of whom the newest measurement is, and what tells that one begins or ends.
-        self._of = ""
-        self.busyChanged = self._work.busyChanged
+        for ended in (self._work.ready, self._work.failed):
+            ended.connect(self._on_ended)
+        #: Of whom the measurement that runs is, and the one that waits.
+        self._of: list[str] = []
         self.box.header.toggled.connect(self._update)
         self.box.labels.toggled.connect(self._show_labels)
         self.box.copy.clicked.connect(self._copy)
@@ -569,9 +573,7 @@ class MeasureController(QObject):
         self.box.normsChanged.connect(self.choose_norms)
         self.session.normsChanged.connect(self._show_norms)
         failed = self.session.messages.slot("opening norms")
-        self._norms = LatestWins(
-            jobs.open_norms, self, self.session.keep_norms, lambda _, error: failed(error)
-        )
+        self._norms = LatestWins(jobs.open_norms, self, self.session.keep_norms, failed)
         self.session.changed.connect(self._on_change)
         self.comparison.viewChanged.connect(self._update)
         self.comparison.placedChanged.connect(self._update)
@@ -581,7 +583,7 @@ class MeasureController(QObject):
 
     def task_of(self, key: str) -> str:
         """What is being done for a patient, in words."""
-        return "measuring…" if self._work.busy and self._of == key else ""
+        return "measuring…" if key in self._of else ""
 
     def _on_change(self, change: StateChange) -> None:
         """Nothing of another brain stays."""
@@ -604,16 +606,13 @@ class MeasureController(QObject):
         if self._dragged or not self.box.open:
             self._forget()
             return
-        why = self._why_nothing()
-        if why is not None:
+        if (why := self._why_nothing()) is not None:
             self._forget()
             self.box.show_measured(None, None, why)
             return
-        subject = self._subject()
-        if subject is None:  # its picture is not there yet, but it may have been before
-            self._forget()
-            recipe = self.session.state.drawn
-            if recipe is not None and self.session.state.what in PICTURES:
+        if (subject := self._subject()) is None:
+            self._forget()  # its picture is not there yet, but it may have been before
+            if (recipe := self.session.state.drawn) and self.session.state.what in PICTURES:
                 self.measured = self._kept.get(self._made_of(recipe, self.session.generator))
             self._show_numbers()
             return
@@ -624,8 +623,9 @@ class MeasureController(QObject):
         self.measured = self._kept.get(subject.made_of)
         if self.measured is None:
             self.box.show_waiting(at_work=True)
-            self._of = self.session.key
+            self._of = [*self._of[: self._work.busy], self.session.key]
             self._work.submit(subject)
+            self.busyChanged.emit()
         self._show_numbers()
         self._show_labels()
 
@@ -719,6 +719,10 @@ class MeasureController(QObject):
         same = known.age is not None and typed.age is not None and abs(known.age - typed.age) < 0.1
         self.session.know(key, Person(known.age if same else typed.age, typed.sex))
 
+    def _on_ended(self, *_: object) -> None:
+        self._of.pop(0)
+        self.busyChanged.emit()
+
     def _on_measured(self, subject: jobs.MeasureRequest, measured: jobs.MeasuredBrain) -> None:
         self._kept[subject.made_of] = measured
         if self._asked is not None and subject.made_of == self._asked.made_of:
@@ -755,17 +759,17 @@ class MeasureController(QObject):
 
     def _show_labels(self, _: object = None) -> None:
         """Draw the labels of what is shown, if they are wanted and there are any."""
-        fresh = self.measured if self._asked is not None else None
-        wanted = self.box.open and self.box.labels.isChecked()
-        if wanted and fresh is not None and self.comparison.view != "difference":
-            self.layer.show(fresh)
+        labels = self.box.open and self.box.labels.isChecked()
+        wanted = labels and self.comparison.view != "difference" and self._asked is not None
+        if wanted and self.measured is not None:
+            self.layer.show(self.measured)
         else:
             self.layer.set_visible(False)
 
     def _copy(self) -> None:
-        clipboard = QApplication.clipboard()
-        if self.measured is not None and clipboard is not None:
-            clipboard.setText(as_table(self.measured, self._numbers(self.measured)))
+        if self.measured is not None:
+            table = as_table(self.measured, self._numbers(self.measured))
+            QApplication.clipboard().setText(table)
 
 
 class TissueLayer(OwnLayer):

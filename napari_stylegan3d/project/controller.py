@@ -235,7 +235,8 @@ class ProjectController(QObject):
             cancelled=lambda: self._come_back(self._end_task()),
             progressed=self._on_progress,
             came=self._show_on_the_way,
-            runningChanged=self._on_running,
+            # The hundreds of MB that a search has used are released after a while.
+            runningChanged=lambda on: self._rest.stop() if on else self._rest.start(),
         )
         self.estimating = LongJob(
             self, panel.search.show_estimates, slot("timing the search"), cancelled=self._estimate
@@ -331,15 +332,13 @@ class ProjectController(QObject):
 
     def align(self, pose: str = "auto") -> None:
         """Align the case's scan to the model's grid; for `pose` see `Scan.align`."""
-        case = self._ready
-        if case is not None:
+        if (case := self._ready) is not None:
             folder = self.session.folder
             self._queue(case, align_scan, self.rendering.loaded, case.scan, folder, pose)
 
     def fit(self) -> None:
         """Refine the alignment from the user's pose."""
-        case = self._ready
-        if case is not None and self.session.placed is not None:
+        if (case := self._ready) is not None and self.session.placed is not None:
             self._queue(case, fit_scan, case.found, self.panel.pose.pose)
 
     @property
@@ -415,9 +414,16 @@ class ProjectController(QObject):
         """Whether nothing runs and the memory of a search has been released."""
         return not (self.job.running or self._rest.isActive() or self._tidying.running)
 
+    @property
+    def at_work_for(self) -> str:
+        """Names of the open patients for whom something runs or waits."""
+        cases = (task.case for task in self._tasks)
+        there = (case.name for case in cases if case.key in self.session.histories)
+        return ", ".join(dict.fromkeys(there))
+
     def forget_model(self) -> None:
         """Stop running jobs after a change of model or affine."""
-        if names := ", ".join(dict.fromkeys(task.case.name for task in self._tasks)):
+        if names := self.at_work_for:
             report_done(f"Stopped, as the model changed: {names}. Start it again with this model.")
         self._tasks = self._tasks[: self.job.running]
         self.job.cancel()
@@ -444,9 +450,8 @@ class ProjectController(QObject):
         there = self.session.histories
         if self._at_work is not None and self._at_work.key not in there:
             self.job.cancel()
-        first = self._tasks[: self.job.running]
-        rest = [task for task in self._tasks[len(first) :] if task.case.key in there]
-        self._tasks = [*first, *rest]
+        n = int(self.job.running)
+        self._tasks[n:] = [task for task in self._tasks[n:] if task.case.key in there]
         n = int(self.opening.running)
         self._to_open = [*self._to_open[:n], *filter(self._is_awaited, self._to_open[n:])]
 
@@ -499,8 +504,7 @@ class ProjectController(QObject):
             self.panel.paint.show_painted(millilitres)
         painting = self.painting
         if painting.layer is not None and painting.space and self._painted == self.session.key:
-            mask = painting.region()
-            if mask is not None:
+            if (mask := painting.region()) is not None:
                 mask = dataclasses.replace(mask, affine=painting.space.affine)
             self.session.annotate(self._painted, mask=mask)
 
@@ -521,13 +525,6 @@ class ProjectController(QObject):
         assert case.found is not None
         self.session.update_case(now.lying(case.found, aligned, request[1]))
         self.session.look("scan")
-
-    def _on_running(self, running: bool) -> None:
-        """Release the hundreds of MB that a search has used, after a while."""
-        if running:
-            self._rest.stop()
-        else:
-            self._rest.start()
 
     def _cancel(self) -> None:
         """Cancel what runs, or no longer wait, for the patient on the screen."""

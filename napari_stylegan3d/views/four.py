@@ -27,10 +27,10 @@ from napari_stylegan3d.views import canvases, display, marks, navigation
 from napari_stylegan3d.views.display import (
     AXIAL,
     CORONAL,
+    KEY,
     OVERLAY,
     SAGITTAL,
     UNIT,
-    Convention,
     Facing,
     orient,
     orient_volume,
@@ -47,6 +47,7 @@ from napari_stylegan3d.views.slices import Lightbox, Pane, Panes
 from napari_stylegan3d.views.stage import PRESETS, WHITE_LIMITS, Stage
 from napari_stylegan3d.widgets import controls
 from napari_stylegan3d.widgets.controls import Links, painting, scaled
+from stylegan3d.session.provenance import GENERATED
 
 #: Usual longest texts, so that nothing jumps while the crosshair moves.
 WIDEST = ("Right 88.8 mm", "Posterior 88.8 mm", "Superior 88.8 mm")
@@ -239,13 +240,15 @@ class ReadoutBar(QWidget):
         )
 
     def show_levels(self, stage: Stage) -> None:
-        """Show which intensities are black and white."""
-        low, high = stage.limits
+        """Show which intensities are black and white; an overlay alone has its own."""
+        top = next(navigation.visible_pictures(stage.viewer, over=True), None)
+        alone = top is not None and top.metadata.get(KEY, GENERATED).kind == "second"
+        low, high = stage.limits if top is None or not alone else top.contrast_limits
         controls.show_value(self.white, stage.levels.white)
-        width, level = brightness(high - low), brightness((high + low) / 2)
-        self.levels.setText(
-            f"± {brightness(high)}" if stage.is_difference else f"W/L {width} / {level}"
-        )
+        controls.enable(not alone, self.white, self.levels)
+        words = f"W/L {brightness(high - low)} / {brightness((high + low) / 2)}"
+        is_symmetrical = stage.is_difference and not alone
+        self.levels.setText(f"± {brightness(high)}" if is_symmetrical else words)
 
     def show_point(self, model: ViewerModel) -> None:
         """Show position and intensity from the viewer."""
@@ -426,11 +429,6 @@ class FourViews(QWidget):
         self._follow_look(self.looks.look, None)
         self.refresh()
 
-    @property
-    def convention(self) -> Convention:
-        """Radiological or neurological."""
-        return self.looks.look.convention
-
     def view(self, name: str) -> canvases.View:
         """The view called Axial, Sagittal, Coronal or 3D."""
         return next(view for view in self.views if view.name == name)
@@ -473,11 +471,6 @@ class FourViews(QWidget):
             if view.follower:
                 view.follower.set_dragged(dragged)
 
-    def set_convention(self, convention: str) -> None:
-        """Radiological (patient's left on the right) or neurological."""
-        radiological = convention != "neurological"
-        self.looks.change(convention="radiological" if radiological else "neurological")
-
     def refresh(self, _: Any = None) -> None:
         """Update captions and readout from the layers and the crosshair."""
         provenance, below = shown(self.viewer), shown(self.viewer, overlays=False)
@@ -491,7 +484,7 @@ class FourViews(QWidget):
                 view.crosshair.update()
         self.readout.show_point(self.viewer)
         if self._staged is not None:
-            self._staged.show_legend()
+            self._staged.show_levels()
 
     def fit(self) -> None:
         """Show the whole head in every view, at one scale in all three planes."""

@@ -158,12 +158,11 @@ def figures_of(
     """
     if mark.lines:
         return None
+    area = volume = 0.0
     if mark.kind == "sphere":
         values, volume = _in_sphere(mark, layer)
-        area = 0.0
     else:
         values, area = _in_slice(mark, layer, slab, slab_mm)
-        volume = 0.0
     if values is None or not values.size:
         return None
     told, mean, sd = layer.metadata.get(KEY), float(values.mean()), float(values.std())
@@ -397,8 +396,7 @@ class Marks(QObject):
         known = self._known.get(mark)
         if known is None or known[0] != key:
             every = (figures_of(mark, layer, look.slab, look.slab_mm) for layer in layers)
-            known = key, next(filter(None, every), None)
-            self._known[mark] = known
+            known = self._known[mark] = key, next(filter(None, every), None)
         return known[1]
 
     def draw(self, model: ViewerModel, event: Any) -> Iterator[None]:
@@ -410,8 +408,7 @@ class Marks(QObject):
             event.handled = True
             yield from self._draw_new(model, event, at, scale)
             return
-        found = self._grabbed(model, at, scale)
-        if found is None:
+        if (found := self._grabbed(model, at, scale)) is None:
             self.choose(None)
             return
         event.handled = True
@@ -474,6 +471,8 @@ class MarkSheet(Glass):
         camera, dims = model.scene.camera.events, model.dims.events
         signals = (camera.center, camera.zoom, camera.orientation, dims.point, dims.order)
         self.marks = marks
+        #: Where the figures stand, in pixels.
+        self.written: list[QRectF] = []
         super().__init__(canvas, model, signals)
         self.links.connect(marks.changed, self._on_change)
 
@@ -488,8 +487,8 @@ class MarkSheet(Glass):
 
     def paintEvent(self, event: QPaintEvent) -> None:
         """Draw the lines, the regions, and their figures."""
-        marks = self.visible_marks()
-        if not marks:
+        self.written.clear()
+        if not (marks := self.visible_marks()):
             return
         with painting(self) as painter:
             for mark in marks:
@@ -525,15 +524,17 @@ class MarkSheet(Glass):
             painter.drawEllipse(self._box_px(mark))
 
     def _write(self, painter: QPainter, mark: Mark, color: QColor) -> None:
-        """The figures below it, inside the view."""
+        """The figures below it, inside the view, and below others that are there."""
         metrics, text = set_letters(painter, scaled(TEXT_PX)), self.marks.text_of(mark)
         box = self._box_px(mark)
         width, height = metrics.horizontalAdvance(text) + 8, metrics.height() + 2
         left = min(max(box.center().x() - width / 2, 2), max(self.width() - width - 2, 2))
-        top = box.bottom() + 6
-        if top + height > self.height() - 2:
-            top = max(box.top() - height - 6, 2)
+        low = box.bottom() + 6 + height > self.height() - 2
+        top = max(box.top() - height - 6, 2) if low else box.bottom() + 6
         place = QRectF(left, top, width, height)
+        while any(map(place.intersects, self.written)):
+            place.translate(0, height)
+        self.written.append(place)
         painter.setPen(Qt.PenStyle.NoPen)
         painter.setBrush(BEHIND)
         painter.drawRoundedRect(place, 3, 3)

@@ -83,10 +83,13 @@ def save_file(parent: QWidget, title: str, kinds: str) -> Path | None:
         return path
     # The dialog has asked about the name as it was typed only.
     path = path.with_name(path.name + ending)
-    if not path.exists():
-        return path
-    answer = QMessageBox.question(parent, title, f"{path.name} already exists. Replace it?")
-    return path if answer == QMessageBox.StandardButton.Yes else None
+    free = not path.exists() or confirm(parent, title, f"{path.name} already exists. Replace it?")
+    return path if free else None
+
+
+def confirm(parent: QWidget, title: str, question: str) -> bool:
+    """Whether the answer to a question is yes."""
+    return QMessageBox.question(parent, title, question) == QMessageBox.StandardButton.Yes
 
 
 def open_beside(dialog: QDialog, widget: QWidget, down: int = 0) -> None:

@@ -549,7 +549,7 @@ def window(request: pytest.FixtureRequest, shared_window: Window) -> Window:
         part.box.unfold(False)
     shared_window.find("project.outline").setChecked(True)
     shared_window.settle()
-    shared_window.views.set_convention("radiological")
+    shared_window.views.looks.change(convention="radiological")
     main.setUpdatesEnabled(not hasattr(request.module, "UNPAINTED"))
     QTest.qWait(30)
     return shared_window

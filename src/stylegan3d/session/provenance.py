@@ -128,8 +128,7 @@ class Provenance:
         elif self.kind == "second":
             line = "\n".join((f"Overlay only: {name}", self.what))
         elif self.kind == "reconstruction" and name:
-            text = f"Reconstruction of {name}"
-            line = ", ".join(filter(None, (text, what)))
+            line = reconstruction_of(name, what)
         elif self.kind == "worn":
             line = f"Detail of {name} on {what}"
         else:
@@ -141,7 +140,7 @@ class Provenance:
     def subject(self) -> str:
         """The patient, for the window's title; empty for a random brain."""
         if self.kind == "reconstruction" and self.name:
-            return f"Reconstruction of {self.name}"
+            return f"Reconstruction of {self.name}{', edited' if self.what else ''}"
         if self.made_as == "edited":
             return f"{self.name}, edited"
         if self.kind == "scan" and self.origin == "synthetic":
@@ -165,6 +164,11 @@ class Provenance:
 
 #: A random brain.
 GENERATED = Provenance("generated")
+
+
+def reconstruction_of(name: str, what: str) -> str:
+    """What the reconstruction of a scan is called, as it was found or as it was edited."""
+    return f"Reconstruction of {name}, edited: {what}" if what else f"Reconstruction of {name}"
 
 
 def distinct_title(title: str, other: str) -> str:
@@ -212,13 +216,14 @@ class Side(Provenance):
         return f"{self.letter}: {distinct_title(self.title, self.other)}"
 
     @property
-    def _named(self) -> str:
+    def named(self) -> str:
+        """What it is; real scans are marked as such."""
         return f"{self.scan_words}: {self.name}" if self.kind == "scan" else self.title
 
     @property
     def whole(self) -> str:
         """The caption with nothing left out."""
-        return "\n".join(filter(None, (f"{self.letter}: {self._named}", self.warning)))
+        return "\n".join(filter(None, (f"{self.letter}: {self.named}", self.warning)))
 
     @property
     def caption(self) -> str:
@@ -314,8 +319,7 @@ def in_words(told: Provenance) -> str:
     if told.kind == "difference":
         return f"{told.name}: {told.what}"
     if told.kind == "reconstruction":
-        words = f"Reconstruction of {told.name}"
-        return ", ".join(filter(None, (words, told.what)))
+        return reconstruction_of(told.name, told.what)
     return told.subject if told.kind == "worn" else told.what
 
 

@@ -330,19 +330,19 @@ def test_napari_help_menu_leads_to_both(window):
 def test_the_window_is_found_as_it_was_left(window, tmp_path):
     explorer, views = window.explorer, window.views
     window.find("export.folder").setText(str(tmp_path))
-    views.set_convention("neurological")
+    views.looks.change(convention="neurological")
     explorer.measuring.box.unfold()
     explorer.memory.save()
     explorer.measuring.box.unfold(False)
     window.find("export.folder").setText(str(Path.home()))
-    views.set_convention("radiological")
+    views.looks.change(convention="radiological")
     again = Memory(explorer, explorer.export.folder, explorer.measuring.box)
     again.begin(explorer.window(), views.looks)
     assert window.find("export.folder").text() == str(tmp_path)
-    assert views.convention == "neurological"
+    assert views.looks.look.convention == "neurological"
     assert explorer.measuring.box.open
     explorer.measuring.box.unfold(False)
-    views.set_convention("radiological")
+    views.looks.change(convention="radiological")
     explorer.memory.begin(explorer.window(), views.looks)
 
 

@@ -222,6 +222,23 @@ def test_a_drag_on_the_map_travels_and_is_one_step_of_undo(window, map_box):
     assert window.recipe == start
 
 
+def test_a_drag_on_the_map_ends_when_somebody_else_is_shown(window, map_box, scan_file):
+    window.open_scan(scan_file)
+    mine, plot = window.session.key, map_box.plot
+    window.explorer.panel("Browse")
+    window.wait(lambda: plot.here is not None)
+    spot = plot.to_pixels(np.array([1.0, -1.0])).toPoint()
+    QTest.mousePress(plot, LEFT, pos=spot)
+    assert window.session.key != mine, "it leads to a brain of the model"
+    QTest.mouseMove(plot, spot + QPoint(5, 5))
+    assert plot.dragging
+    window.session.show(mine)
+    QTest.mouseMove(plot, spot)
+    QTest.mouseRelease(plot, LEFT, pos=spot)
+    assert window.session.key == mine
+    assert window.recipe is None, "it is no brain of the model"
+
+
 def test_arrow_keys_travel_a_little_and_reset_goes_back(window, map_box):
     start = window.recipe
     began = place(window, start)

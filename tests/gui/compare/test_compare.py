@@ -241,7 +241,7 @@ def test_the_line_of_the_curtain_can_be_dragged(pair):
 
 def test_the_curtain_follows_the_convention(pair):
     pair.click("compare.mode.curtain")
-    pair.views.set_convention("neurological")
+    pair.views.looks.change(convention="neurological")
     a = pair.explorer.comparing.pinned.shown.data
     veil = pair.viewer.layers[SWIPE_NAME]
     np.testing.assert_array_equal(veil.data, a[: veil.data.shape[0]])
@@ -427,7 +427,7 @@ def test_a_scan_that_is_aligned_and_not_projected_is_compared_as_it_is(pair, sca
     assert pair.session.recipe is None
     assert pair.find("compare.pin").toolTip() == "Keep the current brain as A."
     assert side_by_side(pair).captions()[1] == ["B: Scan: sub-07", ""]
-    assert pair.find("compare.b").text() == "Scan sub-07"
+    assert pair.find("compare.b").text() == "Scan: sub-07", "as A says it"
     pair.wait(lambda: pair.find("compare.ssim").text() != "–")
     pair.click("compare.mode.difference")
     a, b = pair.explorer.comparing.pinned.shown, pair.volume

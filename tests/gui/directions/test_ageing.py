@@ -1,7 +1,12 @@
 """Ageing in years: the slider moves Age, says what to expect, and colours what is not known."""
 
-import pytest
+from functools import partial
 
+import pytest
+from qtpy.QtTest import QTest
+from qtpy.QtWidgets import QScrollArea
+
+from napari_stylegan3d.widgets.controls import above
 from stylegan3d.recipe.recipe import Recipe, Source
 from stylegan3d.scans.person import Person
 
@@ -124,3 +129,16 @@ def test_the_age_of_a_patient_is_one_everywhere_and_a_differing_header_is_remark
 
 def test_a_model_that_knows_no_ages_has_no_such_slider(window):
     assert not window.explorer.directions.ageing.isVisible()
+
+
+def test_in_a_low_window_one_thing_scrolls_at_most(window, ageing, request):
+    main = window.viewer.window._qt_window
+    request.addfinalizer(partial(main.resize, main.size()))
+    measure = window.explorer.measuring.box
+    request.addfinalizer(partial(measure.unfold, False))
+    main.resize(1366, 768)
+    measure.unfold()
+    QTest.qWait(50)
+    panel = window.explorer.directions
+    assert panel.list.verticalScrollBar().isVisible()
+    assert not above(panel, QScrollArea).verticalScrollBar().isVisible()

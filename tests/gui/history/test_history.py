@@ -409,7 +409,7 @@ def test_a_session_that_ended_unexpectedly_is_offered_and_restored(window, sessi
     assert window.recipe == seed(52)
     assert window.session.favourites.items == (Favourite(seed(53), "the one"),)
     assert window.explorer.export.film.recipes == (seed(52), seed(53))
-    assert window.views.convention == "neurological"
+    assert window.views.looks.look.convention == "neurological"
     assert window.explorer.tabs.panels[window.explorer.tabs.currentIndex()].title == "Mix"
     assert not folder.exists(), "the session is this window's now"
     assert not window.find("explorer.restore_bar").isVisible()

@@ -835,6 +835,11 @@ def test_measure_gives_way_where_there_is_no_room_for_both(window, part):
     assert not explorer.measuring.box.open
     QTest.qWait(50)
     assert main.height() == 720
+    explorer.measuring.box.unfold()
+    part.resumed.emit()
+    assert explorer.measuring.box.open, "a session that comes back folds nothing"
+    assert not part.box.header.isChecked()
+    part.box.unfold()
     main.resize(1280, 960)
     QTest.qWait(50)
     explorer.measuring.box.unfold()

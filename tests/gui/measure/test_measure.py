@@ -183,6 +183,23 @@ def test_it_says_that_it_works_and_the_worked_case_waits_for_a_volume(window, bo
     assert step.done(context, header)
 
 
+def test_the_list_says_of_everybody_who_is_measured_or_waits(window, box, scan_file, monkeypatch):
+    window.open_scan(scan_file)
+    mine, go, measure = window.session.key, threading.Event(), box._work._function
+    monkeypatch.setattr(box._work, "_function", lambda of: (go.wait(), measure(of))[1])
+    window.click("project.align")
+    window.wait(lambda: box._work.busy)
+    window.show("Synthetic brains")
+    box._kept.clear()
+    window.session.change(Recipe(Source("seed", 33)))
+    window.wait(lambda: box._work.request_of(None).title == "Seed 33")
+    told = [window.explorer._task_of(key) for key in (mine, window.session.key)]
+    go.set()
+    assert told == ["measuring…"] * 2
+    window.wait(lambda: not box._work.busy)
+    assert not any(map(window.explorer._task_of, (mine, window.session.key)))
+
+
 def test_an_edit_is_counted_from_the_brain_before_it(window, box, segmenter):
     before = shown(window, segmenter)
     window.set("directions.strength.0", 3)

@@ -20,6 +20,7 @@ from qtpy.QtWidgets import QApplication, QWidget
 from tolerances import FLOAT32, SUMS
 
 from napari_stylegan3d.project.panel import answers_of
+from napari_stylegan3d.widgets import dialogs
 from stylegan3d import scans
 from stylegan3d.base import ScanError
 from stylegan3d.scans import read_scan
@@ -356,8 +357,16 @@ def test_a_scan_opened_during_a_projection_is_shown_and_its_work_waits(
     window.show("sub-08")
     assert window.session.placed is not None
     assert window.captions == {"Scan: sub-08"}
-    # Another model ends the work, says so, and knows no place of theirs.
+    # Another model ends the work, unless the answer is no, says so, and knows no place of theirs.
     window.click("project.start")
+    asked, models, sessions = [], window.explorer.models, window.explorer.sessions
+    monkeypatch.setattr(dialogs, "confirm", lambda *words: asked.append(words[-1]))
+    monkeypatch.setattr(sessions, "_waiting", ("a session that wants another model", None))
+    window.explorer.open_model(None)
+    assert asked == ["Another model stops what runs or waits for sub-08. Open it?"]
+    assert projecting.job.running
+    assert not models.loading.running
+    assert sessions._waiting is None, "it does not wait for the next model"
     projecting.forget_model()
     assert notifications[-1].startswith("Stopped, as the model changed: sub-08.")
     monkeypatch.setattr(window.session, "fits", lambda case: False)

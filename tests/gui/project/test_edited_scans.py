@@ -119,8 +119,9 @@ def test_the_switch_shows_each_picture_of_the_patient(window, case):
     scan = case.aligned.volume
     edited, model = show(window, "edited"), show(window, "model")
     assert window.captions == {
-        "Reconstruction of sub-07, PC 1 +2 sd\nSynthetic – not for diagnosis"
+        "Reconstruction of sub-07, edited: PC 1 +2 sd\nSynthetic – not for diagnosis"
     }
+    assert window.viewer.title.startswith("Reconstruction of sub-07, edited – ")
     assert np.abs(edited - model).max() > 0.01
     np.testing.assert_array_equal(show(window, "scan"), scan)
     np.testing.assert_allclose(show(window, "difference"), edited - scan, atol=FLOAT32)

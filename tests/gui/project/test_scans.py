@@ -21,6 +21,7 @@ from napari_stylegan3d.core.scans import SAMPLES, sample_path
 from napari_stylegan3d.project import controller
 from napari_stylegan3d.project.regions import mask_of
 from napari_stylegan3d.views.layers import OUTLINE_NAME
+from napari_stylegan3d.views.marks import Mark
 from napari_stylegan3d.widgets.elided import InWords
 from stylegan3d import scans
 from stylegan3d.base import ScanError
@@ -279,10 +280,13 @@ def test_a_painted_region_goes_where_the_sides_are_swapped(
     layer = window.viewer.layers.selection.active
     layer.paint(tuple(n // 2 for n in layer.data.shape), 1)
     assert window.session.annotations.mask is not None
+    window.views.marks.add(Mark("length", 2, (0, 0, 0), (10, 0, 0)))
     window.pick("project.orientation", "RAS")
     window.wait(lambda: "RAS, as chosen" in window.find("project.details").text())
     assert window.session.annotations.mask is None
     assert "paint it again" in notifications[-1]
+    assert window.views.marks.shown == []
+    assert any(told.startswith("Measurements from before") for told in notifications)
     window.click("project.align")
     window.wait(lambda: window.session.placed is not None)
     assert window.session.annotations.mask is None

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from napari_stylegan3d.views.display import KEY, MADE_COLOR, OVER, RECORDED_COLOR, color_of
-from napari_stylegan3d.views.four import value_at, voxel_at
+from napari_stylegan3d.views.four import brightness, value_at, voxel_at
 from napari_stylegan3d.views.marks import Mark
 from stylegan3d.base import ScanError
 from stylegan3d.session.case import Choice
@@ -61,6 +61,11 @@ def lain_over(window, mark=OVER):
     return next((layer for layer in layers if mark in layer.metadata and layer.visible), None)
 
 
+def levels_in_words(limits):
+    low, high = limits
+    return f"W/L {brightness(high - low)} / {brightness((high + low) / 2)}"
+
+
 def test_it_follows_its_patient_and_is_named_with_every_picture(
     window, scan_file, second_file, flair_file, lesion_file, tmp_path, monkeypatch
 ):
@@ -79,6 +84,12 @@ def test_it_follows_its_patient_and_is_named_with_every_picture(
     assert {color_of(view.labels.provenance) for view in window.views.views} == {RECORDED_COLOR}
     window.click("second.show.second")
     assert window.views.views[0].labels.caption == "Overlay only: sub-07_FLAIR\nPatient: sub-07"
+    of_scan = levels_in_words(window.explorer.stage.limits)
+    assert window.find("views.levels").text() == levels_in_words(
+        lain_over(window, KEY).contrast_limits
+    )
+    assert window.find("views.levels").text() != of_scan
+    assert not window.find("views.white").isEnabled(), "it is the scan's, which is not in sight"
 
     # What is measured in it is its own, and is named so when it is copied.
     marks, middle_mm = window.views.marks, tuple(window.viewer.dims.point)
@@ -87,6 +98,7 @@ def test_it_follows_its_patient_and_is_named_with_every_picture(
     assert alone.picture == "Overlay only: sub-07_FLAIR · Patient: sub-07"
     assert value_at(window.viewer, middle_mm) == voxel_at(lain_over(window, KEY), middle_mm)
     window.click("second.show.overlay")
+    assert window.find("views.levels").text() == of_scan
     assert marks.figures(ball).picture.startswith("Scan: sub-07")
     assert abs(marks.figures(ball).mean - alone.mean) > 1, "the scan's are other intensities"
     window.click("second.show.second")

@@ -196,6 +196,17 @@ def test_an_angle_is_a_right_one_when_drawn_and_changes_by_its_ends(four, marks)
     assert "\tangle\tAxial" in QApplication.clipboard().text()
 
 
+def test_figures_of_two_regions_do_not_stand_on_each_other(four, marks):
+    x, y, z = four.viewer.dims.point
+    for side in (-1, 1):
+        marks.add(Mark("ellipse", 2, (x + 2 * side, y - 4, z), (x + 9 * side, y + 4, z)))
+    sheet = four.view("Axial").marks
+    sheet.grab()
+    first, second = sheet.written
+    assert not first.intersects(second)
+    assert second.top() == first.bottom(), "right below"
+
+
 def test_a_measurement_belongs_to_the_brain_it_was_drawn_on(four, marks):
     marks.add(Mark("length", 2, (0, 0, 0), (10, 0, 0)))
     marks.copy()

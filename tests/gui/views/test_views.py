@@ -42,7 +42,7 @@ def letters(views: FourViews) -> list[str]:
 def test_letters_follow_the_convention(four):
     assert FLAT == ("Axial", "Coronal", "Sagittal")
     assert letters(four) == ["APRL", "SIRL", "SIAP"]
-    four.set_convention("neurological")
+    four.looks.change(convention="neurological")
     assert letters(four) == ["APLR", "SILR", "SIAP"]
 
 
@@ -50,7 +50,7 @@ def test_patients_right_and_front_are_on_the_left_of_the_picture(four):
     right = center_of(RIGHT_BLOCK)
     front = center_of((slice(10, 18), slice(44, 48), slice(12, 18)))
     for convention, side in (("radiological", -1), ("neurological", 1)):
-        four.set_convention(convention)
+        four.looks.change(convention=convention)
         assert side * bright_center(four, "Axial", right) > 0.1
         assert side * bright_center(four, "Coronal", right) > 0.1
         assert bright_center(four, "Sagittal", front) < -0.1
