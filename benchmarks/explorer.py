@@ -331,7 +331,7 @@ def memory(driver: Driver, share: float) -> None:
         for _ in range(projections):
             project_and_cancel(driver)
         driver.settle()
-        driver.wait(lambda: explorer.projecting.rested)
+        driver.rest(RESTED_S)  # what it freed is given back
         held.append((psutil.Process().memory_info().rss / MIB, in_use() / MIB))
         resident, used = held[-1]
         print(

@@ -16,7 +16,6 @@ from nibabel.affines import apply_affine
 
 from napari_stylegan3d.views.display import DisplayArray, enlarge, enlarge_planes, upright
 from stylegan3d.base import Progress, effort
-from stylegan3d.memory import give_back
 from stylegan3d.render.recipes import render_recipe
 
 if TYPE_CHECKING:
@@ -102,7 +101,6 @@ def warm_up(report: Progress, loaded: Loaded, recipe: Recipe) -> Loaded:
         preview = renderer.render(-w, "preview", progress=report).seconds
         full = renderer.render(-w, "full", progress=report).seconds
         loaded = dataclasses.replace(loaded, previews_help=preview <= WORTHWHILE * full)
-    give_back()
     return loaded
 
 

@@ -25,7 +25,7 @@ from napari_stylegan3d.views.display import DisplayArray, enlarge, upright
 from napari_stylegan3d.views.layers import Outline
 from napari_stylegan3d.widgets.controls import single_shot
 from stylegan3d.base import Cancelled, Progress, ScanError
-from stylegan3d.memory import give_back, is_out_of_memory
+from stylegan3d.memory import is_out_of_memory
 from stylegan3d.pages.shortening import told_apart
 from stylegan3d.recipe.recipe import Recipe, Source
 from stylegan3d.render.recipes import render_recipe
@@ -346,8 +346,6 @@ class SharpenController(QObject):
         if self._fine is None or known is not unsharp.aligned:
             self._fine = None  # before the next one is made: two take more memory
             self._fine = weakref.ref(unsharp.aligned), FineScan(unsharp.aligned)
-            _ = self._fine[1].unedited
-            give_back()
         fine = self._fine[1]
         if fine.space is unsharp.aligned.space:
             return None
@@ -361,7 +359,6 @@ class SharpenController(QObject):
             data = enlarge(unsharp.volume, data.shape) + np.float32(unsharp.strength) * (
                 data - enlarge(coarse, data.shape)
             )
-        give_back()  # what this and the previews before it have freed: the hand rests
         return upright(data, fine.space.affine)
 
     def _on_ready(self, unsharp: SharpenRequest, shown: DisplayArray | None) -> None:

@@ -24,6 +24,7 @@ from qtpy.QtWidgets import QDialog
 
 from napari_stylegan3d.widgets.controls import SINGLE_SHOT, single_shot
 from stylegan3d.base import Cancelled, Progress, duration
+from stylegan3d.memory import give_back
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -97,6 +98,10 @@ class Newest(OrderedDict[K, V]):
         return super().get(key, default)
 
 
+#: So long after work, what it has freed goes back to the kernel; not while a hand drags.
+REST_MS = 1000
+
+
 class _GuiThread(QObject):
     """Calls methods on the GUI thread, for threads that emit no signals themselves.
 
@@ -104,18 +109,24 @@ class _GuiThread(QObject):
     and jobs may be deleted at any time; this is never.
     """
 
-    _asked = Signal(object)
+    _asked = Signal(object, bool)
 
     def __init__(self) -> None:
         super().__init__()
         self._asked.connect(self._run, Qt.ConnectionType.QueuedConnection)
+        self._rest = single_shot(self, self._tidy, REST_MS)
 
-    def call(self, owner: QObject, method: Callable[..., None], *args: Any) -> None:
+    def call(self, owner: BackgroundWork, method: Callable[..., None], *args: Any) -> None:
         """Call an object's method soon, unless the object is deleted by then; from any thread."""
-        self._asked.emit(lambda: method(*args) if isalive(owner) else None)
+        self._asked.emit(lambda: method(*args) if isalive(owner) else None, owner.urgent)
 
-    def _run(self, call: Callable[[], None]) -> None:
+    def _run(self, call: Callable[[], None], urgent: bool) -> None:
         call()
+        if urgent or not self._rest.isActive():
+            self._rest.start()
+
+    def _tidy(self) -> None:
+        threading.Thread(target=give_back, name="stylegan3d-memory").start()
 
 
 _gui_thread = cache(_GuiThread)
@@ -143,7 +154,7 @@ class BackgroundWork(QObject):
                 getattr(self, signal).connect(slot)
         before = None if urgent else step_back
         self._executor = ThreadPoolExecutor(1, f"stylegan3d-{name}", initializer=before)
-        self._gui = _gui_thread()
+        self._gui, self.urgent = _gui_thread(), urgent
         #: Whether it was shut down.
         self.closed = False
 

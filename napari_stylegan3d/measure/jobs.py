@@ -13,7 +13,6 @@ from napari_stylegan3d.core.tissues import segmenter
 from napari_stylegan3d.core.worker import beside_the_window
 from napari_stylegan3d.views.display import DisplayArray, upright
 from stylegan3d.base import Progress
-from stylegan3d.memory import give_back
 from stylegan3d.segmentation.classes import Person
 
 if TYPE_CHECKING:
@@ -114,10 +113,8 @@ class Measurer:
 
         network = segmenter()
         with beside_the_window():
-            give_back()  # what edits have freed, before the networks take more
             found = label_brain(subject.volume, subject.space)
             before = self._before(subject)
-            give_back()
         return MeasuredBrain(
             subject.title,
             f"{network.name} {network.hash[:8]}",

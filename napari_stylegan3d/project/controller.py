@@ -22,9 +22,8 @@ from napari_stylegan3d.project.overlay import LabelMap, LabelMaps, OverlayManage
 from napari_stylegan3d.project.regions import LayerChoice, LayerRegions, RegionPainter, mask_of
 from napari_stylegan3d.project.result import FillController, fill
 from napari_stylegan3d.views.display import enlarge
-from napari_stylegan3d.widgets.controls import show_value, single_shot
+from napari_stylegan3d.widgets.controls import show_value
 from stylegan3d.base import Progress, ScanError
-from stylegan3d.memory import give_back
 from stylegan3d.projection.settings import BUDGETS, Choices
 from stylegan3d.recipe.recipe import Recipe, Source
 from stylegan3d.session.annotations import Filled, Region
@@ -104,9 +103,7 @@ def estimate(_report: Progress, loaded: Loaded) -> dict[str, float]:
     """Estimated seconds of a search by budget on this machine; runs a few steps."""
     from stylegan3d.projection import estimate_seconds
 
-    found = {budget: estimate_seconds(loaded.generator, budget) for budget in BUDGETS}
-    give_back()  # before a scan is projected, which takes the most
-    return found
+    return {budget: estimate_seconds(loaded.generator, budget) for budget in BUDGETS}
 
 
 def project_scan(report: Progress, loaded: Loaded, request: ProjectionRequest) -> Case:
@@ -211,10 +208,6 @@ class CaseTask:
     args: tuple[Any, ...]
 
 
-#: Delay after which the memory of a projection is released.
-REST_MS = 1000
-
-
 class ProjectController(QObject):
     """Runs both as long jobs and updates the panel and the comparison."""
 
@@ -235,14 +228,10 @@ class ProjectController(QObject):
             cancelled=lambda: self._come_back(self._end_task()),
             progressed=self._on_progress,
             came=self._show_on_the_way,
-            # The hundreds of MB that a search has used are released after a while.
-            runningChanged=lambda on: self._rest.stop() if on else self._rest.start(),
         )
         self.estimating = LongJob(
             self, panel.search.show_estimates, slot("timing the search"), cancelled=self._estimate
         )
-        self._tidying = LongJob(self)
-        self._rest = single_shot(self, lambda: self._tidying.start(lambda _: give_back()), REST_MS)
         self._estimated: Loaded | None = None
         #: What is to be read, the first of them now.
         self._to_open: list[Opening] = []
@@ -408,11 +397,6 @@ class ProjectController(QObject):
         case = self._tasks.pop(0).case
         self._show_task()
         return case
-
-    @property
-    def rested(self) -> bool:
-        """Whether nothing runs and the memory of a search has been released."""
-        return not (self.job.running or self._rest.isActive() or self._tidying.running)
 
     @property
     def at_work_for(self) -> str:

@@ -326,8 +326,10 @@ class AnatomyNetwork(LeveledSynthesis):
         if known is None or not known[0].matches(self.image_basis.weight):
             halvings = self.config.num_levels - 1 - level
             with torch.inference_mode(False):  # otherwise gradients could not be computed later
-                fields = self.image_basis.fields
-                pooled = F.avg_pool3d(fields, 2**halvings).flatten(1)
-                known = Fingerprint(self.image_basis.weight), pooled
+                weight = self.image_basis.weight
+                # A few at a time: all of them on the whole grid take hundreds of MB.
+                few = torch.eye(len(weight), device=weight.device).split(8)
+                pooled = [F.avg_pool3d(self.image_basis(one), 2**halvings) for one in few]
+                known = Fingerprint(weight), torch.cat(pooled).flatten(1)
             self._pooled[level] = known
         return known[1]

@@ -20,9 +20,9 @@ from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QScrollArea
 from tolerances import FLOAT32, LAYERS, QFORM_MM, SUMS
 
+from napari_stylegan3d.core import worker
 from napari_stylegan3d.core.jobs import DisplayVolume
 from napari_stylegan3d.project import controller
-from napari_stylegan3d.project import controller as scan_jobs
 from napari_stylegan3d.project.regions import RegionPainter, mask_of
 from napari_stylegan3d.project.result import VerdictRow
 from napari_stylegan3d.views.display import enlarge
@@ -599,12 +599,11 @@ def test_budgets_tell_their_time_and_cancel_brings_back_what_was_there(window, s
     window.click("project.cancel")
     window.wait(lambda: not window.explorer.projecting.job.running)
     assert window.captions == {"Scan: sub-07"}
-    window.wait(lambda: window.explorer.projecting.rested)
 
 
 def test_memory_is_given_back_beside_the_window_after_a_projection(window, scan_file, monkeypatch):
     threads = []
-    monkeypatch.setattr(scan_jobs, "give_back", lambda: threads.append(threading.current_thread()))
+    monkeypatch.setattr(worker, "give_back", lambda: threads.append(threading.current_thread()))
     window.open_scan(scan_file)
     window.choose("project.budget", "thorough")
     window.click("project.start")
