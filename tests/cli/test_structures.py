@@ -7,6 +7,7 @@ import pytest
 from stylegan3d.model.generator import RandomBrains, load
 from stylegan3d.scans.alignment import bundled_template
 from stylegan3d.scans.reading import scan_of_array
+from stylegan3d.scans.resampling import nearest
 from stylegan3d.segmentation.classes import CLASSES, STRUCTURES
 from stylegan3d.segmentation.inference import Segmentation, Segmenter, bundled_segmenter
 from stylegan3d.segmentation.structures import COLUMNS, TITLES, structures_of_scan
@@ -41,6 +42,33 @@ def test_a_brain_of_another_contrast_is_labelled_where_it_lies(run, tmp_path):
     for words in (("--age", 40), ("--skull", "keep")):
         refused = run("segment", tmp_path / "one_T2w.nii.gz", "--structures", *words)
         assert "does not go with" in refused.err
+
+
+def test_a_brain_with_bright_fluid_is_read_as_its_negative(monkeypatch):
+    """As T2-weighted: the network knows ventricles next to lesions from dark fluid."""
+    target = bundled_template()
+    tissues = bundled_segmenter().segment(target.template, target.space).labels
+    white, ventricle = (
+        STRUCTURES.classes.index(n) for n in ("left_cerebral_white", "left_lateral_ventricle")
+    )
+    labels = np.where(tissues > 0, white, 0).astype(np.uint8)
+    labels[tissues == CLASSES.index("ventricle")] = ventricle
+    seen = []
+
+    def segment(network, volume, space, **options):
+        seen.append(volume)
+        found = nearest(labels, target.space, space, np.eye(4))
+        return Segmentation(found, space, 1.0, STRUCTURES)
+
+    monkeypatch.setattr(Segmenter, "segment", segment)
+    head = np.array([0, 0.9, 0.6, 0.4, 1.0, 0.5])[tissues]  # by `CLASSES`
+    structures_of_scan(scan_of_array(head, target.space.affine, "head_T2w.nii"))
+    bright, dark = seen
+    assert np.allclose((bright + dark)[dark > 0], 1.05)
+    assert not dark[bright == 0].any()
+    seen.clear()
+    structures_of_scan(scan_of_array(1.1 * (head > 0) - head, target.space.affine, "head_T1w.nii"))
+    assert len(seen) == 1
 
 
 def test_a_head_of_a_wrong_size_is_in_doubt(monkeypatch):

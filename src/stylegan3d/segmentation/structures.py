@@ -24,6 +24,7 @@ from stylegan3d.scans.resampling import isotropic_space, nearest, resample, with
 from stylegan3d.scans.scan import Scan, averaged
 from stylegan3d.scans.verdicts import withheld
 from stylegan3d.segmentation.classes import (
+    CLASSES,
     FREESURFER,
     LESION,
     SIDES,
@@ -32,12 +33,14 @@ from stylegan3d.segmentation.classes import (
     region_title,
     volumes_ml,
 )
-from stylegan3d.segmentation.inference import Segmenter, bundled_structures
+from stylegan3d.segmentation.inference import Segmentation, Segmenter, bundled_structures
 from stylegan3d.segmentation.scans import map_files
 from stylegan3d.storage.checked import answering
 
 NAMED = "Labelling structures"
 MM, MARGIN_MM = 1.0, 6.0
+#: What a brain is subtracted from for its negative, which is above 0 everywhere.
+NEGATIVE = 1.05
 #: Slices that are thicker leave small structures to guesswork.
 THICK_MM = 3.0
 # In 30 scans of people, some of them sick, halves differ by 12 % at most, and the cerebellar cortex
@@ -135,6 +138,8 @@ def structures_of_scan(
     volume = np.clip(volume / np.percentile(volume[volume > 0], PERCENTILE), 0, 1)
     progress(0.2, text=NAMED)
     found = network.segment(volume, space, dtype=fast_dtype(network.device), confidence=True)
+    if (dark := _negative(volume, found)) is not None:
+        found = network.segment(dark, space, dtype=fast_dtype(network.device), confidence=True)
     # Where an extracted brain's surroundings are empty nothing can be known.
     labels = found.labels * largest_piece((found.labels > 0) & (volume > 0))
     fluid = STRUCTURES.classes.index("csf")
@@ -159,12 +164,24 @@ def structures_of_scan(
     return StructuresOfScan(image, volumes, found.confidence, notes)
 
 
+def _negative(volume: np.ndarray, found: Segmentation) -> np.ndarray | None:
+    """The negative of a labelled brain, if its fluid is brighter than white matter.
+
+    T1-weighted images are most of what the network learned from: where fluid is bright it takes
+    some, next to bright lesions, for white matter.
+    """
+    tissues = found.as_tissues().labels
+    fluid, white = (volume[tissues == CLASSES.index(name)] for name in ("ventricle", "white"))
+    if not fluid.size or not white.size or np.median(fluid) <= np.median(white):
+        return None
+    brain = largest_piece(found.labels > 0) & (volume > 0)
+    return np.where(brain, NEGATIVE - volume, np.float32(0))
+
+
 def _implausible(volumes: Mapping[str, float]) -> list[Note]:
     """A doubt if the halves or the cerebellum are not as in people: nothing else finds a turn."""
-    pairs = [
-        [volumes[f"{side}_{name}"] for side in SIDES]
-        for name in ("cerebellar_cortex", "cerebral_white", "cerebral_cortex")
-    ]
+    names = ("cerebellar_cortex", "cerebral_white", "cerebral_cortex")
+    pairs = [[volumes[f"{side}_{name}"] for side in SIDES] for name in names]
     apart, cerebellum = max(abs(asymmetry_percent(*pair)) for pair in pairs), sum(pairs[0])
     if apart <= APART_PERCENT and cerebellum >= CEREBELLUM_ML:
         return []

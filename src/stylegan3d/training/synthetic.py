@@ -194,14 +194,10 @@ class SyntheticBrains:
             head = read_head(path)
             self.store.mkdir(parents=True, exist_ok=True)
             with atomic_file(kept) as file:
-                np.savez_compressed(
-                    file, labels=head.labels, distances=head.distances, voxel_mm=head.voxel_mm
-                )
+                np.savez_compressed(file, **vars(head))
         with np.load(kept) as z:
-            labels, distances = (
-                torch.from_numpy(z[name]).to(self.device) for name in ("labels", "distances")
-            )
-            head = Head(labels, distances, float(z["voxel_mm"]))
+            maps = [torch.from_numpy(z[name]).to(self.device) for name in ("labels", "distances")]
+            head = Head(maps[0], maps[1], float(z["voxel_mm"]))
         if self.device.type != "cpu":
             self._kept[index] = head
         return head
@@ -379,10 +375,9 @@ class ImageMaker:
         if self._chance(0.5):
             reach = self._draw(0, 5) * (0.6 + 0.5 * vary).clamp(0, 1.5)
             for side in ("left", "right"):
-                white, lateral = (
-                    NUMBER[f"{side}_{n}"] for n in ("cerebral_white", "lateral_ventricle")
-                )
-                labels = torch.where((labels == white) & (ventricle < reach), lateral, labels)
+                within = labels == NUMBER[f"{side}_cerebral_white"]
+                lateral = NUMBER[f"{side}_lateral_ventricle"]
+                labels = torch.where(within & (ventricle < reach), lateral, labels)
         if self._chance(0.4):
             depth = self._draw(0, 1.6) * (0.6 + 0.5 * vary).clamp(0, 1.3)
             thin = self._draw(0.6, 1.1)
@@ -445,10 +440,8 @@ class ImageMaker:
             labels = torch.where(spots, LESION, labels).to(torch.uint8)
         if self._chance(0.12):
             radius = self._draw(4, 24) / spacing
-            axes = [
-                ((torch.arange(n, device=self.device) - self._draw(0.2, 0.8) * n) / radius).square()
-                for n in shape
-            ]
+            off = [torch.arange(n, device=self.device) - self._draw(0.2, 0.8) * n for n in shape]
+            axes = [(x / radius).square() for x in off]
             away = axes[0][:, None, None] + axes[1][:, None] * self._draw(0.5, 2) + axes[2]
             away = away.sqrt() + 0.25 * self._smooth(shape, 8 / spacing)
             hole = (away < 1) & (labels > 0) & (labels != CSF)
@@ -534,10 +527,9 @@ class ImageMaker:
         if self._chance(0.06):
             axis = self._pick(3)
             cut = torch.arange(shape[axis], device=self.device) < self._draw(0, 0.25) * shape[axis]
-            cut = (cut.flip(0) if self._chance(0.5) else cut).reshape(
-                [-1 if a == axis else 1 for a in range(3)]
-            )
-            image, labels = image * ~cut, labels * ~cut
+            cut = cut.flip(0) if self._chance(0.5) else cut
+            pair = ((x.movedim(axis, -1) * ~cut).movedim(-1, axis) for x in (image, labels))
+            image, labels = pair
         return image.clamp(0, 1), labels
 
 
