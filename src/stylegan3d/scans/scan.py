@@ -386,11 +386,9 @@ def _posed(brain: np.ndarray, space: Space, target: Target) -> tuple[np.ndarray,
     there = resample(standard.template, standard.space, target.space)
     likeness = correlation(there, target.template)
     if likeness >= LIKE_A_HEAD:
-        try:
+        with suppress(ScanError):
             rigid, steps = align_rigid(brain, space, target)
             return rigid, [*facts_in(steps)]
-        except ScanError:
-            pass
     rigid, steps = align_rigid(brain, space, standard)
     text = (
         "This brain does not match the model's mean brain in any orientation, so it was aligned "
