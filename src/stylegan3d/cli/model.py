@@ -468,6 +468,7 @@ def _describe_scan(path: Path) -> Json:
     return {
         **about,
         "shape": list(scan.data.shape),
+        "type": "labels" if "labels" in {doubt.kind for doubt in seen} else "scan",
         "voxel_size_mm": [round(size, 4) for size in scan.space.voxel_size],
         "axes": "".join(scan.space.axcodes),
         "contrast": scan.contrast,

@@ -123,7 +123,7 @@ def to_sitk(data: np.ndarray, space: Space) -> sitk.Image:
 # Disk cache of slow preparation steps.
 
 # Increase whenever a step's result changes, to invalidate older entries.
-VERSION = 3
+VERSION = 4
 # About 1 MB each; the oldest are evicted.
 MOST_ENTRIES = 300
 SUFFIX = ".step.z"
