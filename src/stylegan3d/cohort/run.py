@@ -177,7 +177,7 @@ def lines_of(path: Path) -> list[tuple[Path, Path | None]]:
     """
     try:
         lines = read_text(path).splitlines()
-    except (OSError, UnicodeDecodeError) as error:
+    except OSError as error:
         raise StyleGAN3DError(
             f"{path} cannot be read as a list of scans ({reason(error)}); give a text file with "
             "one path a line."
