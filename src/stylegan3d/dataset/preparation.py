@@ -31,7 +31,7 @@ from stylegan3d.scans.sources import TEST, ScanSource, find_sources, read_partic
 from stylegan3d.storage.files import LOCK, check_output, only_run, output_errors, sha256_of
 
 # Version of the result: increase it when the same scan would now be prepared differently.
-PIPELINE = 2
+PIPELINE = 3
 PARTS = ".parts"
 # Columns set by preparation, and all columns that participants.tsv cannot set.
 RESULT_COLUMNS = ("prepared", "quality", "brain_ml", "doubts", "measures")
