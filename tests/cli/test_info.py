@@ -110,6 +110,15 @@ def test_a_header_that_contradicts_the_image_is_in_doubt(run, tmp_path):
     assert "head-size" in {doubt["kind"] for doubt in told["doubts"]}
 
 
+def test_a_label_map_is_called_one(run, tmp_path):
+    labels = np.zeros((26, 24, 20), np.uint8)
+    labels[5:20, 5:20, 5:15] = 3
+    nib.save(nib.Nifti1Image(labels, np.diag([7.0, 8, 9, 1])), tmp_path / "head_T1w.nii.gz")
+    told = run("info", tmp_path / "head_T1w.nii.gz", "--json")
+    assert told.json["type"] == "labels"
+    assert "this seems to be a mask, not a scan" in told.err
+
+
 def test_a_series_is_chosen_on_the_command_line(run, tmp_path):
     data = np.random.RandomState(0).randint(0, 900, (26, 24, 20)).astype(np.int16)
     folder = dicoms.write_series(tmp_path, data, np.diag([7.0, 8, 9, 1]))

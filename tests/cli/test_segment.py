@@ -2,7 +2,6 @@
 
 import csv
 import json
-import shutil
 from dataclasses import replace
 
 import nibabel as nib
@@ -12,6 +11,7 @@ from labelled_phantoms import write_labelled
 
 import stylegan3d
 from stylegan3d.base import Doubt, StyleGAN3DError
+from stylegan3d.cli.many import tell
 from stylegan3d.model.generator import RandomBrains, load
 from stylegan3d.scans import load_template, read_scan
 from stylegan3d.segmentation.classes import ALL_MEASURES
@@ -51,6 +51,13 @@ def volume(tmp_path_factory):
     path = tmp_path_factory.mktemp("brain") / "seed-0001_desc-synthetic_T1w.nii.gz"
     write_volume(path, brain / np.float32(255), generator.affine, description="a brain", sidecar={})
     return path, brain
+
+
+def copy_acquired(path, to):
+    """Copy a volume as one that was acquired."""
+    image = nib.load(path)
+    image.header["descrip"] = b""
+    nib.save(image, to)
 
 
 def test_it_writes_labels_a_table_and_says_the_volumes(run, volume, expected, tmp_path):
@@ -139,7 +146,7 @@ def test_many_are_segmented_into_one_table(run, volume, expected, tmp_path):
     for person in ("01", "02"):
         anat = bids / f"sub-{person}" / "ses-a" / "anat"
         anat.mkdir(parents=True)
-        shutil.copy(volume[0], anat / f"sub-{person}_ses-a_T1w.nii.gz")
+        copy_acquired(volume[0], anat / f"sub-{person}_ses-a_T1w.nii.gz")
     bad = bids / "sub-02" / "ses-a" / "anat" / "sub-02_ses-a_T1w.nii.gz"
     bad.write_text("no image")
     (bids / "participants.tsv").write_text("participant_id\tage\tsex\nsub-01\t44\tM\n")
@@ -157,7 +164,7 @@ def test_many_are_segmented_into_one_table(run, volume, expected, tmp_path):
     assert float(rows[0]["grey_ml"]) == pytest.approx(expected.volumes["grey"], abs=0.051)
     labels = np.asarray(nib.load(out / rows[0]["labels"]).dataobj)
     assert np.array_equal(labels, expected.labels)
-    shutil.copy(volume[0], bad)
+    copy_acquired(volume[0], bad)
     again = run("segment", bids, "--out", out, "--json")
     assert again.status == 0, again.err
     assert (again.json["done"], again.json["kept"]) == (1, 1)
@@ -179,6 +186,15 @@ def test_warnings_are_in_the_table_and_on_the_console(run, tmp_path):
     assert any("edge of the field of view" in sentence for sentence in said)
     assert row["doubts"] == " | ".join(said)
     assert all(sentence in " ".join(told.err.split()) for sentence in said)
+
+
+def test_what_a_table_says_of_many_is_told_once(caplog):
+    told, own = (Doubt("person", "tell", f"The age in {where}.") for where in ("a.tsv", "b.json"))
+    cut = Doubt("cut", "ask", "The top is missing.")
+    tell([{"name": name, "doubts": [told, cut]} for name in ("one", "two")])
+    tell([{"name": "three", "doubts": [own]}])
+    words = [record.getMessage() for record in caplog.records]
+    assert [word.partition(":")[0] for word in words] == ["one", "one", "two", "three"]
 
 
 def test_options_of_one_volume_are_refused_for_many(run, volume, tmp_path):

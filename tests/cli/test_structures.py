@@ -3,6 +3,7 @@
 import nibabel as nib
 import numpy as np
 import pytest
+from scipy import ndimage
 
 from stylegan3d.model.generator import RandomBrains, load
 from stylegan3d.scans.alignment import bundled_template
@@ -75,15 +76,21 @@ def test_a_head_of_a_wrong_size_is_in_doubt(monkeypatch):
     target = bundled_template()
 
     def segment(network, volume, space, **options):
-        cortex = STRUCTURES.classes.index("left_cerebral_cortex")
-        labels = np.where(volume > 0, cortex, 0).astype(np.uint8)
+        inside = volume > 0
+        deep = ndimage.distance_transform_edt(inside, space.voxel_size) > 8
+        grey, white = (
+            STRUCTURES.classes.index(f"left_cerebral_{name}") for name in ("cortex", "white")
+        )
+        labels = np.where(deep, white, np.where(inside, grey, 0)).astype(np.uint8)
         return Segmentation(labels, space, 1.0, STRUCTURES)
 
     monkeypatch.setattr(Segmenter, "segment", segment)
-    for size, told in ((1.0, False), (0.75, True)):
-        affine = np.diag([size, size, size, 1]) @ target.space.affine
-        found = structures_of_scan(scan_of_array(target.template, affine, "head_T1w.nii"))
-        assert ("head-size" in {doubt.kind for doubt in found.doubts}) == told
+    inverted = np.where(target.template > 0, 1.3 - target.template, 0)
+    for data in (target.template, inverted):  # whatever the contrast
+        for size, told in ((1.0, False), (0.75, True)):
+            affine = np.diag([size, size, size, 1]) @ target.space.affine
+            found = structures_of_scan(scan_of_array(data, affine, "head.nii"))
+            assert ("head-size" in {doubt.kind for doubt in found.doubts}) == told
 
 
 def test_what_shows_no_brain_is_refused_in_a_sentence(run, tmp_path):

@@ -251,7 +251,7 @@ def test_only_scans_of_one_label_are_of_one_person(tmp_path):
 def test_what_is_in_doubt_of_a_site_is_told_and_who_was_left_out_is_not_compared(
     run, model, tmp_path, monkeypatch
 ):
-    folder, compared = tmp_path / "ward", []
+    folder, compared, failing = tmp_path / "ward", [], []
     folder.mkdir()
     for person in range(1, 7):
         for visit in (1, 2):
@@ -266,6 +266,8 @@ def test_what_is_in_doubt_of_a_site_is_told_and_who_was_left_out_is_not_compared
 
     def compare(first, second, **options):
         compared.append(first.path.name[:6])
+        if first.path.name[:6] in failing:
+            raise ScanError("The second scan shows no brain.")
         return SimpleNamespace(doubts=[], labels=SimpleNamespace(networks=()))
 
     def read(path):
@@ -285,3 +287,9 @@ def test_what_is_in_doubt_of_a_site_is_told_and_who_was_left_out_is_not_compared
     assert [doubt["kind"] for doubt in told.json["doubts"]] == ["cut"] * 5
     assert "Check: sub-02_ses-1_T1w.nii.gz: The top is missing." in told.err
     assert compared == [f"sub-0{person}" for person in range(2, 7)]
+    assert told.json["repeats"] == 5
+    failing += compared[:3]
+    told = run("model", "site", folder, "--name", "ward", "--model", model)
+    assert told.status == 0, told.err
+    assert "Of 2 people two scans can be used; from 3 people on" in told.out
+    assert "sub-02_ses-2_T1w.nii.gz was left out: The second scan shows no brain." in told.err

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from stylegan3d.base import OutputError
+from stylegan3d.model.generator import load
 from stylegan3d.outputs.projections import file_names, restored_names
 from stylegan3d.outputs.report import report_name
 from stylegan3d.outputs.results import (
@@ -114,6 +115,16 @@ def test_a_preview_is_never_saved(tiny_generator, tmp_path):
     with pytest.raises(OutputError, match="not a preview"):
         save_rendered(tmp_path / "a.nii.gz", preview, recipe, tiny_generator)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_volume_is_saved_with_no_other_recipe(tiny_generator, tmp_path):
+    recipe, other = Recipe(SEED), Recipe(Source("seed", 99))
+    rendered = Renderer(tiny_generator).render(recipe.latent(tiny_generator))
+    with pytest.raises(OutputError, match="not of this recipe and model"):
+        save_rendered(tmp_path / "a.nii.gz", rendered, other, tiny_generator)
+    with pytest.raises(OutputError, match="not of this recipe and model"):
+        save_rendered(tmp_path / "a.nii.gz", rendered, recipe, load(device="cpu"))
+    save_rendered(tmp_path / "a.nii.gz", rendered, recipe, tiny_generator)
 
 
 def test_a_folder_keeps_its_own_description(tiny_generator, tmp_path):

@@ -101,6 +101,24 @@ def test_a_contrast_agent_is_told_by_the_header(tmp_path, agent, told):
     assert ("contrast-agent" in kinds) == told
 
 
+@pytest.mark.parametrize(
+    ("age", "years", "told"),
+    [
+        ("045Y", 45, ""),
+        ("", None, ""),
+        ("045", 45, "45 years are assumed"),
+        ("45", 45, "45 years are assumed"),
+        ("000Y", None, "'000Y' in the DICOM header is not understood"),
+    ],
+)
+def test_an_age_that_is_not_written_as_usual_is_told(tmp_path, age, years, told):
+    dicoms.write_series(tmp_path, picture(), grid(), extra={(0x0010, 0x1010): ("AS", age)})
+    scan = read_scan(tmp_path)
+    found = [doubt.sentence for doubt in scan.doubts if doubt.kind == "person"]
+    assert (scan.person.age, len(found)) == (years, bool(told))
+    assert all(told in sentence for sentence in found)
+
+
 def test_nothing_of_the_patient_is_kept(tmp_path, target):
     folder = dicoms.write_series(tmp_path / dicoms.PATIENT, picture(), grid())
     scan = read_scan(folder)

@@ -10,6 +10,7 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
+from changed_headers import CHANGES, changed
 from scipy.spatial.transform import Rotation
 from tolerances import QFORM_MM
 
@@ -18,80 +19,9 @@ from stylegan3d.dataset.scan_preparation import Job, prepare_volume
 from stylegan3d.geometry.space import Space
 from stylegan3d.scans import read_scan
 from stylegan3d.scans.alignment import align_rigid, header_doubts, load_template
+from stylegan3d.scans.intensity import correlation
 from stylegan3d.segmentation.scans import OnGrid
 from stylegan3d.storage.places import TEMPLATE, bundled_model_path
-
-FORMS = ("sform", "qform")
-CHANGES = {
-    "size of one form": {"voxel-size"},
-    "size": {"head-size", "brain"},
-    "size of an axis": {"head-size", "brain", "turned", "likeness"},
-    "shear": {"shear"},
-    "turn": {"turned"},
-    "turn of one form": {"turned"},
-    "order of axes": {"turned"},
-    "unit": {"unit"},
-    "lengths in another unit": {"unit"},
-    "left and right of one form": {"sides"},
-    "upside down or back to front": {"turned"},
-    "no forms": {"sides"},
-}
-
-
-def turned(rng: np.random.Generator, least: float, most: float) -> np.ndarray:
-    """A turn (4, 4) about any axis, by degrees in a range."""
-    axis = rng.normal(size=3)
-    vector = np.radians(rng.uniform(least, most)) * axis / np.linalg.norm(axis)
-    return nib.affines.from_matvec(Rotation.from_rotvec(vector).as_matrix())
-
-
-def either(rng: np.random.Generator, *ranges: tuple[float, float]) -> float:
-    """A number in one of the ranges."""
-    return float(rng.uniform(*ranges[rng.integers(len(ranges))]))
-
-
-def changed(image: nib.Nifti1Image, kind: str, rng: np.random.Generator) -> nib.Nifti1Image:
-    """The same voxels under a header with one of `CHANGES`.
-
-    Not among them: both forms mirrored from left to right, which no image can tell.
-    """
-    data, affine = np.asanyarray(image.dataobj), np.array(image.affine)
-    change, forms, unit = np.eye(4), FORMS, "mm"
-    if kind == "size of one form":
-        change[:3, :3] *= either(rng, (0.7, 0.95), (1.05, 1.4))
-        forms = (FORMS[rng.integers(2)],)
-    elif kind == "size":
-        change[:3, :3] *= either(rng, (0.65, 0.8), (1.25, 1.5))
-    elif kind == "size of an axis":
-        axis = rng.integers(3)
-        change[axis, axis] = either(rng, (0.4, 0.6), (1.6, 2.5))
-    elif kind == "shear":
-        first, second = rng.permutation(3)[:2]
-        change[first, second] = np.tan(np.radians(rng.uniform(3, 25)))
-        forms = ("sform",)
-    elif kind == "turn":
-        change = turned(rng, 45, 120)
-    elif kind == "turn of one form":
-        change, forms = turned(rng, 10, 120), ("sform",)
-    elif kind == "order of axes":
-        order = ((2, 1, 0), (1, 2, 0), (2, 0, 1))[rng.integers(3)]
-        data = np.ascontiguousarray(data.transpose(order))
-    elif kind == "unit":
-        unit = ("micron", "meter")[rng.integers(2)]
-    elif kind == "lengths in another unit":
-        change[:3] *= (1e-3, 1e3)[rng.integers(2)]
-    elif kind == "left and right of one form":
-        change, forms = np.diag([-1.0, 1, 1, 1]), ("sform",)
-    elif kind == "upside down or back to front":
-        change = np.diag([(1.0, 1, -1, 1), (1.0, -1, 1, 1), (1.0, -1, -1, 1)][rng.integers(3)])
-    made = nib.Nifti1Image(data, affine)
-    made.header.set_xyzt_units(unit)
-    for form in FORMS:
-        given = change @ affine if form in forms else affine
-        getattr(made, f"set_{form}")(given, 0 if kind == "no forms" else 1)
-    if forms == ("sform",):  # the qform sets the voxel size of both
-        made.set_sform(change @ affine, 1)
-    return made
 
 
 def said(path: Path) -> set[str]:
@@ -127,17 +57,33 @@ def test_a_changed_header_is_told(brain, kind, draws, tmp_path):
     assert said(tmp_path / "head.nii") & CHANGES[kind]
 
 
-def test_a_scan_on_the_grid_of_the_model_is_compared_with_its_header(brain, tmp_path):
+def test_a_scan_on_the_grid_of_the_model_that_does_not_lie_as_its_header_says_is_aligned(
+    brain, tmp_path
+):
+    """As any other scan is: what is measured in it as it lies would be wrong."""
     path, target = tmp_path / "head.nii", load_template(bundled_model_path() / TEMPLATE)
-    nib.save(nib.Nifti1Image(np.asarray(brain.dataobj)[:, ::-1], brain.affine), path)
-    taken = doubts_in(OnGrid.of(read_scan(path), target, "auto", SILENT).steps)
-    _, row = prepare_volume(Job(target, "auto", False, 0.0, tmp_path), path)
-    assert row["prepared"] == "as it was"
-    for doubts in (taken, row["doubts"]):
+    nib.save(nib.Nifti1Image(np.asarray(brain.dataobj)[::-1, ::-1], brain.affine), path)
+    placed = OnGrid.of(read_scan(path), target, "auto", SILENT)
+    volume, row = prepare_volume(Job(target, "auto", False, 0.0, tmp_path), path)
+    assert row["prepared"] == "aligned"
+    for doubts in (doubts_in(placed.steps), row["doubts"]):
         (turned,) = (doubt.sentence for doubt in doubts if doubt.kind == "turned")
-        assert "corrected" not in turned, "nothing was moved"
-    moved = doubts_in(align_rigid(read_scan(path).data, brain, target)[1])
-    assert "which was corrected" in moved[0].sentence
+        assert "which was corrected" in turned
+    for made in (placed.volume, volume):
+        assert correlation(made, target.template) > 0.97
+    described = header_doubts(read_scan(path), target)
+    assert "corrected" not in described[0].sentence, "nothing was moved"
+
+
+def test_labels_are_no_scan_even_on_the_grid_of_the_model(brain, tmp_path):
+    path, target = tmp_path / "labels.nii", load_template(bundled_model_path() / TEMPLATE)
+    for count, words in ((4, "a map of 4 labels"), (1, "a mask")):
+        data = np.minimum(np.ceil(target.template * 4), count).astype(np.uint8)
+        nib.save(nib.Nifti1Image(data, brain.affine), path)
+        (told,) = header_doubts(read_scan(path), target)
+        assert (told.kind, words in told.sentence) == ("labels", True)
+        with pytest.raises(ScanError, match="is a label map or a mask, not a scan"):
+            OnGrid.of(read_scan(path), target, "auto", SILENT)
 
 
 def test_a_scan_in_which_nothing_is_bright_is_told_in_a_sentence(brain, tmp_path):
@@ -151,14 +97,25 @@ def test_a_scan_in_which_nothing_is_bright_is_told_in_a_sentence(brain, tmp_path
     assert said(path) == {"brain"}
 
 
-def test_a_header_that_stretches_the_head_along_an_axis_is_no_turn(brain):
+@pytest.mark.parametrize(
+    ("axis", "size", "pitch", "where"),
+    [
+        (0, 1.45, 0, "from left to right"),
+        (2, 1.45, -20, "from bottom to top"),
+        (1, 0.5, 20, "for its length from back to front"),
+    ],
+)
+def test_a_header_that_stretches_the_head_along_an_axis_is_no_turn(brain, axis, size, pitch, where):
+    """Not even if the head is tilted, and whatever its likeness to a brain was without that."""
     target = load_template(bundled_model_path() / TEMPLATE)
-    stretched = Space(brain.shape, np.diag([1.45, 1, 1, 1]) @ brain.affine)
-    rigid, notes = align_rigid(target.template, stretched, target)
-    assert np.trace(rigid[:3, :3]) > 2.9, "it stays upright"
-    told = doubts_in(notes)
-    assert {doubt.kind for doubt in told} == {"head-size"}
-    assert "times as long from left to right" in told[-1].sentence
+    sizes, turn = np.ones(4), Rotation.from_euler("x", pitch, degrees=True).as_matrix()
+    sizes[axis] = size
+    lies = np.diag(sizes) @ nib.affines.from_matvec(turn) @ brain.affine
+    rigid, notes = align_rigid(target.template, Space(brain.shape, lies), target)
+    assert Rotation.from_matrix(rigid[:3, :3]).magnitude() < np.radians(25), "it stays upright"
+    (told,) = doubts_in(notes)
+    assert told.kind == "head-size"
+    assert where in told.sentence
 
 
 def test_no_turn_or_size_is_read_into_a_map_that_is_no_head():

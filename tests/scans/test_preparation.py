@@ -186,6 +186,13 @@ def test_a_nudge_moves_the_brain_as_told(aligned):
         aligned.nudged((500, 0, 0))
 
 
+def test_only_what_was_prepared_is_moved(aligned):
+    bare = replace(aligned, prepared=None)
+    for move in (bare.nudged, bare.refined, lambda: bare.posed(np.eye(4))):
+        with pytest.raises(ScanError, match=r"call Scan\.align first"):
+            move()
+
+
 def test_what_was_moved_by_hand_goes_home(aligned, phantom):
     moved = aligned.nudged((5, 4, -3), (3, 0, -8))
     native = moved.to_native(moved.volume)

@@ -3,12 +3,15 @@
 import json
 from pathlib import Path
 
+import nibabel as nib
+import numpy as np
 import pytest
 
 from stylegan3d.base import StyleGAN3DError
 from stylegan3d.scans.person import Person, person_and_doubts, person_of_file
 from stylegan3d.scans.sources import find_sources, read_participants, split_of
 from stylegan3d.storage.about import PROGRAM
+from stylegan3d.storage.volumes import sidecar_path, write_volume
 
 
 def empty_files(folder: Path, *names: str) -> None:
@@ -125,6 +128,20 @@ def test_results_of_this_program_are_no_scans_beside_others(tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("name", "synthetic"), [("seed-0001_desc-synthetic", True), ("anna_desc-aligned", False)]
+)
+def test_a_result_whose_sidecar_is_lost_is_known_by_its_header(tmp_path, name, synthetic):
+    data, said = np.ones((4, 4, 4), np.float32), f"{PROGRAM} small 0123abcd"
+    path = tmp_path / f"{name}_T1w.nii.gz"
+    write_volume(path, data, np.eye(4), description=said, sidecar={}, synthetic=synthetic)
+    sidecar_path(path).unlink()
+    nib.save(nib.Nifti1Image(data, np.eye(4)), tmp_path / "anna.nii.gz")
+    assert [source.name for source in find_sources(tmp_path).sources] == ["anna"]
+    (tmp_path / "anna.nii.gz").unlink()
+    assert [source.name for source in find_sources(tmp_path).sources] == [name]
+
+
+@pytest.mark.parametrize(
     ("told", "years"),
     [
         ({"Units": "months"}, 2.5),
@@ -159,6 +176,14 @@ def test_the_age_is_that_of_the_session(tmp_path):
     assert person_of_file(tmp_path / "sub-01/ses-1/anat/sub-01_ses-1_T1w.nii.gz").age == 31.0
 
 
+def test_the_ages_of_a_table_are_read_in_one_way(tmp_path):
+    table = "participant_id\tage\tort\nsub-01\t89+\tZürich\nsub-02\told\tBern\n"
+    (tmp_path / "participants.tsv").write_bytes(table.encode("latin-1"))
+    people = read_participants(tmp_path)
+    assert people["sub-01"] == {"age": 89.0, "ort": "Zürich"}
+    assert people["sub-02"]["age"] is None
+
+
 def test_two_different_rows_of_one_participant_are_refused(tmp_path):
     table = tmp_path / "participants.tsv"
     table.write_text("participant_id\tsplit\nsub-01\ttest\nsub-01\ttrain\n")
@@ -181,14 +206,15 @@ def test_only_a_word_for_a_sex_is_one(word, sex, tmp_path):
         (b"participant_id\tage\tsex\nsub-01\t35,5\tM\n", Person(35.5, "M"), []),
         (b"participant_id;Age;Sex\nsub-01;35,5;M\n", Person(35.5, "M"), []),
         (b"participant_id\tage\tsex\nsub-01\tn/a\tO\n", Person(), []),
-        (b"participant_id\tage\tsex\nsub-01\t89+\tM\n", Person(None, "M"), ["age '89+' in part"]),
+        (b"participant_id\tage\tsex\nsub-01\t89+\tM\n", Person(89, "M"), ["89 years are assumed"]),
+        (b"participant_id\tage\tsex\nsub-01\t0\tM\n", Person(None, "M"), ["age '0' in part"]),
         (b"participant_id\tage\tsex\nsub-01\t35\t2\n", Person(35), ["sex '2' in part"]),
         (
             "participant_id\tage\tort\nsub-01\t35\tZürich\n".encode("latin-1"),
-            Person(),
-            ["in UTF-8"],
+            Person(35),
+            [],
         ),
-        ("participant_id\tage\nsub-01\t35\n".encode("utf-16"), Person(), ["in UTF-8"]),
+        ("participant_id\tage\nsub-01\t35\n".encode("utf-16"), Person(35), []),
         (b"name\tage\nsub-01\t35\n", Person(), ["'participant_id' is missing"]),
     ],
 )
@@ -206,6 +232,7 @@ def test_what_cannot_be_read_of_a_person_is_told(tmp_path, table, person, told):
         (b'{"PatientAge": "035Y", "RepetitionTime": NaN}', Person(35), 0),
         (b'{"PatientAge": 35.5, "PatientSex": ""}', Person(35.5), 0),
         (b'{"PatientAge": "about 35"}', Person(), 1),
+        (b'{"PatientAge": "35Y"}', Person(35), 1),
         ('{"PatientAge": "035Y", "InstitutionName": "Universität"}'.encode("latin-1"), Person(), 1),
         (b'{"PatientAge": "035Y",', Person(), 1),
     ],

@@ -76,6 +76,9 @@ def test_texts_and_tables(tmp_path):
     file.write_bytes(b"\xef\xbb\xbfname\tage\r\nanna\t7\r\n")
     assert read_text(file).startswith("name")
     assert read_rows(file) == [{"name": "anna", "age": "7"}]
+    for coding in ("latin-1", "utf-16", "utf-8"):
+        file.write_bytes("name\nZoë\n".encode(coding))
+        assert read_rows(file) == [{"name": "Zoë"}]
 
 
 def test_a_volume_of_holes_is_refused_before_it_is_read(tmp_path):

@@ -15,7 +15,7 @@ import os
 import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import MISSING, dataclass, fields, is_dataclass
 from enum import StrEnum
 from functools import partial, wraps
@@ -117,12 +117,10 @@ def _number_or_text(text: str) -> int | float | str:
     """A number if formatting it gives the same text: 07 may be the name of a site."""
     text = text.strip()
     for kind in (int, float):
-        try:
+        with suppress(ValueError):
             number = kind(text)
-        except ValueError:
-            continue
-        if str(number) == text:
-            return number
+            if str(number) == text:
+                return number
     return text
 
 

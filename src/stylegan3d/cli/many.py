@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from stylegan3d.base import Json, JsonView
+from stylegan3d.base import Doubt, Json, JsonView
 from stylegan3d.cli import common
 
 if TYPE_CHECKING:
@@ -155,8 +155,11 @@ def _run(
 
 
 def tell(rows: Sequence[Json], hints: JsonView = common.HINTS) -> None:
-    """Say what is in doubt of each scan, or why it failed."""
+    """Say what is in doubt of each scan, of a table that many have once, or why it failed."""
+    said = set[Doubt]()
     for row in rows:
-        common.print_doubts(row.get("doubts", []), row["name"], hints)
+        new = [doubt for doubt in map(Doubt.read, row.get("doubts", [])) if doubt not in said]
+        common.print_doubts(new, row["name"], hints)
+        said.update(doubt for doubt in new if doubt.kind == "person")
         if "error" in row:
             common.log.error("%s: %s", row["name"], row["error"])

@@ -195,7 +195,7 @@ def site(
     path = save_site(generator, name, people, overwrite=written.overwrite)
     lines = [str(path), f"'{name}' is calibrated with {len(people)} scans: project --site '{name}'"]
     result: Json = {"file": str(path), "people": len(people), "repeats": len(pairs)}
-    if learns:
+    if len(pairs) >= norms.LEAST:
         found = norms.learn_repeats(pairs, name, networks)
         kept = norms.save_site_repeats(name, found, overwrite=written.overwrite)
         lines += [
@@ -203,8 +203,9 @@ def site(
             f"its error is that of {found.name}: segment --longitudinal --site '{name}'",
         ]
     elif twice:
+        both_used = sum(both[1].path.name not in left_out for both in twice)
         lines.append(
-            f"{len(twice)} people were scanned twice; from {norms.LEAST} people on the "
+            f"Of {both_used} people two scans can be used; from {norms.LEAST} people on the "
             "test-retest error of the site is learned."
         )
     result |= {"left_out": left_out, "doubts": doubts, "model": common.model_entry(generator)}
@@ -467,6 +468,7 @@ def _describe_scan(path: Path) -> Json:
         return about
     return {
         **about,
+        "type": "labels" if "labels" in {doubt.kind for doubt in seen} else "scan",
         "shape": list(scan.data.shape),
         "voxel_size_mm": [round(size, 4) for size in scan.space.voxel_size],
         "axes": "".join(scan.space.axcodes),

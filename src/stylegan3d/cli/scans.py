@@ -12,7 +12,7 @@ import typer
 
 from stylegan3d.base import Json, doubts_in, facts_in
 from stylegan3d.cli import common
-from stylegan3d.cli.many import project_many, segment_many
+from stylegan3d.cli.many import project_many, segment_many, tell
 from stylegan3d.dataset.settings import PreparationSettings
 from stylegan3d.projection.settings import Choices
 from stylegan3d.scans.person import Person
@@ -240,8 +240,7 @@ def _emit_prepared(pack: Pack, *, as_json: bool) -> None:
         "refused": refused,
         "doubts": {row["name"]: row["doubts"] for row in pack.table if row["doubts"]},
     }
-    for row in pack.table:
-        common.print_doubts(row["doubts"], row["name"])
+    tell([{"name": name, "doubts": doubts} for name, doubts in result["doubts"].items()])
     common.emit(result, lines, as_json=as_json)
 
 

@@ -177,7 +177,7 @@ def lines_of(path: Path) -> list[tuple[Path, Path | None]]:
     """
     try:
         lines = read_text(path).splitlines()
-    except (OSError, UnicodeDecodeError) as error:
+    except OSError as error:
         raise StyleGAN3DError(
             f"{path} cannot be read as a list of scans ({reason(error)}); give a text file with "
             "one path a line."
@@ -318,13 +318,12 @@ def read_record(out: Path, item: Item, table: Table) -> Json | None:
 
 
 def _read_record(out: Path, path: Path) -> Json | None:
-    try:
+    # A missing or damaged record, or a missing result.
+    with suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
         record = read_json(path)
         sizes = record["files"]
         if all((out / name).stat().st_size == size for name, size in sizes.items()):
             return record
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        pass  # missing or damaged record, or a missing result
     return None
 
 

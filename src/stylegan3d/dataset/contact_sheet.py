@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -277,13 +278,8 @@ def _middle(volume: np.ndarray, axis: int) -> int:
 
 def picture_of_scan(path: Path) -> Picture | None:
     """A picture of an original scan (first volume of a series); None if unreadable."""
-    scan = None
     for volume in (None, 0):
-        try:
+        with suppress(StyleGAN3DError, MemoryError, *READ_ERRORS):
             scan = read_scan(path, volume)
-            break
-        except (StyleGAN3DError, MemoryError, *READ_ERRORS):
-            continue
-    if scan is None:
-        return None
-    return picture_of(as_drawn(scan.data), scan.space)
+            return picture_of(as_drawn(scan.data), scan.space)
+    return None

@@ -31,7 +31,7 @@ from stylegan3d.scans.sources import TEST, ScanSource, find_sources, read_partic
 from stylegan3d.storage.files import LOCK, check_output, only_run, output_errors, sha256_of
 
 # Version of the result: increase it when the same scan would now be prepared differently.
-PIPELINE = 2
+PIPELINE = 3
 PARTS = ".parts"
 # Columns set by preparation, and all columns that participants.tsv cannot set.
 RESULT_COLUMNS = ("prepared", "quality", "brain_ml", "doubts", "measures")
@@ -118,15 +118,11 @@ class Plan:
         return [*_several_scans(self.sources), *self._not_in_table(), *self._table_without_scan()]
 
     def _not_in_table(self) -> list[str]:
-        if not self.people:
-            return []
         persons = sorted({s.person for s in self.sources if not _known(s.person, self.people)})
-        if not persons:
-            return []
-        return [
-            f"participants.tsv has no row for {_few(persons)}; the split follows a "
-            "hash of their name."
-        ]
+        text = (
+            f"participants.tsv has no row for {_few(persons)}; a hash of the name sets the split."
+        )
+        return [text] if self.people and persons else []
 
     def _table_without_scan(self) -> list[str]:
         persons = {s.person for s in self.sources}
@@ -208,13 +204,9 @@ def same_file(file: str, other: str) -> str:
 def _several_scans(sources: list[ScanSource]) -> list[str]:
     counts = Counter(source.person for source in sources)
     several = [f"{person} ({n})" for person, n in sorted(counts.items()) if n > 1]
-    if not several:
-        return []
     who = "1 subject has" if len(several) == 1 else f"{len(several)} subjects have"
-    return [
-        f"{who} several scans: {_few(several)}; all are used, and those of one subject stay in the "
-        "same split."
-    ]
+    used = "all are used, and those of one subject stay in the same split."
+    return [f"{who} several scans: {_few(several)}; {used}"] if several else []
 
 
 def _few(names: list[str], limit: int = 5) -> str:

@@ -11,7 +11,6 @@ import hashlib
 import io
 import json
 import logging
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -26,12 +25,9 @@ from stylegan3d.dataset.quality import Inspector, measure_scan, refusal
 from stylegan3d.geometry.space import Space, as_packed
 from stylegan3d.memory import is_out_of_memory
 from stylegan3d.pools import LOST, Here, open_pool
-from stylegan3d.scans.alignment import Target, Template, centroid, header_doubts
-from stylegan3d.scans.checks import READ_ERRORS, open_image
-from stylegan3d.scans.headers import geometry_of, orientation_doubts
-from stylegan3d.scans.intensity import correlation, to_unit
-from stylegan3d.scans.origin import origin_of_file
-from stylegan3d.scans.reading import read_scan
+from stylegan3d.scans.alignment import REFUTED, Target, Template, centroid, header_doubts
+from stylegan3d.scans.intensity import correlation, stored_in_8_bits, to_unit
+from stylegan3d.scans.reading import SeveralVolumes, read_scan
 from stylegan3d.scans.resampling import resample
 from stylegan3d.scans.scan import Scan, ScanData
 from stylegan3d.scans.sources import TEST, VALIDATION, find_sources, read_participants, split_of
@@ -150,18 +146,21 @@ def prepare_volume(job: Job, path: Path) -> tuple[np.ndarray, Json]:
         If it cannot be read or used, or its quality is too poor (`quality.refusal`).
     """
     inspector = Inspector(job.target)
-    volume = read_prepared(path, job.target)
-    if volume is not None:
+    try:
+        scan = read_scan(path)
+    except SeveralVolumes as several:  # none can be chosen here
+        raise ScanError(
+            f"{path.name} is a 4D series of {several.count} volumes; save the T1-weighted one as a "
+            "file of its own."
+        ) from None
+    volume = prepared_volume(scan, job.target)
+    seen = [] if volume is None else header_doubts(scan, job.target)
+    if volume is not None and REFUTED.isdisjoint(doubt.kind for doubt in seen):
         quality = correlation(volume, job.target.template)
         how, measures = AS_IT_WAS, inspector.measure(volume)
-        header = open_image(path).header
-        found = [*origin_of_file(path, header).doubts, *orientation_doubts(geometry_of(header))]
-        found += header_doubts(ScanData(volume, job.target.space.affine, {}, path, ""), job.target)
+        found = [*scan.doubts, *seen]
     else:
-        _refuse_series(path)
-        aligned = read_scan(path).align(
-            job.target, skull=job.skull, bias_correction=job.bias_correction
-        )
+        aligned = scan.align(job.target, skull=job.skull, bias_correction=job.bias_correction)
         volume = np.rint(aligned.volume * 255).astype(np.uint8)
         quality, how = aligned.quality, ALIGNED
         measures = inspector.measure(volume) | measure_scan(aligned)
@@ -178,42 +177,20 @@ def prepare_volume(job: Job, path: Path) -> tuple[np.ndarray, Json]:
     return volume, result
 
 
-def _refuse_series(path: Path) -> None:
-    """Refuse a 4D series, since no volume can be chosen here."""
-    try:
-        shape = open_image(path).shape
-    except (ScanError, *READ_ERRORS):  # `read_scan` raises a clear error
-        return
-    if len(shape) > 3 and math.prod(shape[3:]) > 1:
-        raise ScanError(
-            f"{path.name} is a 4D series of {math.prod(shape[3:])} volumes; save the T1-weighted "
-            "one as a file of its own."
-        )
-
-
-def read_prepared(path: Path, target: Target) -> np.ndarray | None:
-    """The volume of an already prepared file, uint8 (X, Y, Z), else None.
+def prepared_volume(scan: ScanData, target: Target) -> np.ndarray | None:
+    """The volume of an already prepared scan, uint8 (X, Y, Z), else None.
 
     Prepared means: on the target's grid, uint8 or within [0, 1], only a brain, in the right place.
     """
-    try:
-        image = open_image(path)
-        if not target.space.same_as(image):
-            return None
-        data = np.asanyarray(image.dataobj)
-    except (ScanError, *READ_ERRORS):  # reading it as a raw scan raises a clear error
+    data = scan.data if stored_in_8_bits(scan.path) else 255 * scan.data
+    if not target.space.same_as(scan.space) or data.min() < 0 or data.max() > 255:
         return None
-    if data.dtype != np.uint8:
-        if data.dtype.kind not in "fui" or not np.isfinite(data).all():
-            return None
-        if data.min() < 0 or data.max() > 1:
-            return None
-        data = np.rint(data * 255).astype(np.uint8)
+    volume = np.rint(data).astype(np.uint8)
     # An extracted brain leaves well over a third of the grid empty; a whole head does not.
-    if not 0.35 < np.mean(data == 0) < 0.98:
+    if not 0.35 < np.mean(volume == 0) < 0.98:
         return None
-    offset = centroid(data > 0, target.space) - centroid(target.template > 0.05, target.space)
-    return data if np.linalg.norm(offset) < MAX_OFF_CENTER_MM else None
+    offset = centroid(volume > 0, target.space) - centroid(target.template > 0.05, target.space)
+    return volume if np.linalg.norm(offset) < MAX_OFF_CENTER_MM else None
 
 
 # Share of validation subjects if participants.tsv has no split.
@@ -287,11 +264,10 @@ def open_real(path: Path, progress: Progress = SILENT) -> Pack:
         told += known.get("split") == VALIDATION
         rows.append({**known, "name": name, "person": person})
     for row in rows:
-        row["split"] = split_of(row["person"], table.get(row["person"], {}), SET_ASIDE)
+        known = table.get(row["person"], {}) if told else {}
+        row["split"] = split_of(row["person"], known, SET_ASIDE)
     notes = list(found.notes)
     if not told:
-        for row in rows:
-            row["split"] = split_of(row["person"], {}, SET_ASIDE)
         notes.append(
             "The folder does not name the held-out subjects (no participants.tsv with a column "
             "split): a fifth of the subjects, chosen by name, is used, so figures of privacy "

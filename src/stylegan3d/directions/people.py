@@ -28,7 +28,7 @@ from stylegan3d.measures.attributes import MEASURES, measure_attributes
 from stylegan3d.recipe.recipe import Edit, Recipe, Source, Truncation, leads_out
 from stylegan3d.storage.checked import answering
 from stylegan3d.storage.encoding import LONGEST_NUMBER, read_bytes, short_repr
-from stylegan3d.storage.files import UNKNOWN, cell_number, separator_of
+from stylegan3d.storage.files import UNKNOWN, cell_number, separator_of, text_of
 from stylegan3d.storage.formats import scan_stem
 
 if TYPE_CHECKING:
@@ -555,12 +555,7 @@ def read_value_table(path: str | Path) -> ValueTable:
         If it cannot be read or is not such a table.
     """
     path = Path(path)
-    try:
-        text = read_bytes(path, RecipeError, LARGEST_TABLE).decode("utf-8-sig")
-    except UnicodeDecodeError:
-        raise RecipeError(
-            f"{path.name} is not text in UTF-8: save it as CSV (UTF-8) and open that."
-        ) from None
+    text = text_of(read_bytes(path, RecipeError, LARGEST_TABLE))
     try:
         cells = list(csv.reader(io.StringIO(text), delimiter=separator_of(text)))
     except csv.Error as reason:  # a cell of more than 128 kB, or a NUL in older Python versions

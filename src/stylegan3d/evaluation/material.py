@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
@@ -52,10 +53,8 @@ class Store:
         if self.folder is None:
             return dict(to_plain(make()))
         file = self.folder / f"{name}-{digest_of(key)}.json"
-        try:
+        with suppress(OSError, ValueError, TypeError):
             return dict(read_json(file, 100_000_000))
-        except (OSError, ValueError, TypeError):
-            pass
         made = dict(to_plain(make()))
         atomic_write_bytes(file, to_json(made).encode(), overwrite=True)
         return made

@@ -13,6 +13,7 @@ from __future__ import annotations
 import io
 import unicodedata
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import cache
 from html import escape
 from pathlib import Path
@@ -401,10 +402,8 @@ def _faces() -> tuple[str, str]:
     """Names of the registered plain and bold fonts."""
 
     for names in FACES:
-        try:
+        with suppress(TTFError):
             for name in names:
                 pdfmetrics.registerFont(TTFont(name, f"{name}.ttf"))
-        except TTFError:
-            continue
-        return names
+            return names
     raise RuntimeError("reportlab came without its fonts")

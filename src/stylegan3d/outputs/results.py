@@ -122,8 +122,11 @@ def save_rendered(
     Raises
     ------
     OutputError
-        If it cannot be written, or if there is no projected scan.
+        If it cannot be written, is of another recipe, or if there is no projected scan.
     """
+    made, w = rendered.w, recipe.latent(generator)
+    if made is not None and (made.shape != w.shape or not made.cpu().allclose(w.cpu(), atol=1e-5)):
+        raise OutputError("The volume is not of this recipe and model: render it again from both.")
     files = rendered_files(Path(path), rendered, recipe, generator, native=native)
     write_together(files, overwrite=overwrite)
 

@@ -110,7 +110,7 @@ def render_moment(
         brain = resized(renderer.render(*_asked(moment, quality, progress)).volume, volume.shape)
         volume = brain + np.float32(detail.strength) * (volume - brain)
     seconds = time.perf_counter() - started
-    return Rendered(volume, carried.space, quality, seconds, moved, through)
+    return Rendered(volume, carried.space, quality, seconds, moved, through, moment.w)
 
 
 def edited_scan(renderer: Renderer, recipe: Recipe, progress: Progress = SILENT) -> EditedScan:

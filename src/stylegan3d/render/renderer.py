@@ -177,6 +177,8 @@ class Rendered(Shown):
         How a scan with its own detail was moved and changed; None for the model's brains.
     through : tuple of float or None
         Only the three planes of voxels through this point, RAS mm, are what was asked for.
+    w : Tensor or None, shape (num_layers, w_dim)
+        What it was made of.
     """
 
     volume: np.ndarray
@@ -185,6 +187,7 @@ class Rendered(Shown):
     seconds: float
     movement: Movement | None = None
     through: tuple[float, float, float] | None = None
+    w: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -317,7 +320,7 @@ class Renderer:
         volume = to_display(image, channel)[0]
         grid: tuple[int, int, int] = volume.shape
         space = generator.space if grid == generator.shape else generator.space.resized(grid)
-        return Rendered(volume, space, quality, time.perf_counter() - started)
+        return Rendered(volume, space, quality, time.perf_counter() - started, w=w)
 
     @torch.no_grad()
     def learn_preview(self, progress: Progress = SILENT) -> float | None:

@@ -153,7 +153,7 @@ class AlignedScan(Shown):
 
         Raises
         ------
-        ValueError
+        ScanError
             If the scan was not prepared by `Scan.align`.
         """
         turn = Rotation.from_euler("xyz", rotation_deg, degrees=True).as_matrix()
@@ -168,7 +168,7 @@ class AlignedScan(Shown):
 
         Raises
         ------
-        ValueError
+        ScanError
             If the scan was not prepared by `Scan.align`.
         """
         start, prepared = perf_counter(), self._movable()
@@ -187,7 +187,7 @@ class AlignedScan(Shown):
 
         Raises
         ------
-        ValueError
+        ScanError
             If the scan was not prepared by `Scan.align`.
         """
         prepared = self._movable()
@@ -197,7 +197,7 @@ class AlignedScan(Shown):
 
     def _movable(self) -> PreparedBrain:
         if self.prepared is None:
-            raise ValueError("Only what Scan.align made can be moved.")
+            raise ScanError("Only a scan that was prepared can be moved; call Scan.align first.")
         return self.prepared
 
     @answering

@@ -72,8 +72,7 @@ def standard_brain(space: Space) -> Template:
     """
     found = bundled_template()
     affine = found.space.affine.copy()
-    middle = nib.affines.apply_affine(affine, np.argwhere(found.template > 0.05).mean(axis=0))
-    affine[:3, 3] += space.center_mm - middle
+    affine[:3, 3] += space.center_mm - centroid(found.template > 0.05, found.space)
     return Template(Space(found.space.shape, affine), found.template)
 
 
@@ -118,7 +117,8 @@ LEVELS_MM = (8.0, 4.0)
 ITERATIONS = 40
 # Least gain of correlation of an iteration.
 ENOUGH = 1e-6
-# Correlation at 4 mm: brains with a correct header reach 0.94, upside-down ones 0.85.
+# Correlation at 4 mm: brains with a correct header reach 0.94, upside-down ones 0.85, heads with
+# their skull 0.88.
 TRUSTED = 0.90
 # Of what is no brain it is lower.
 RESEMBLES = 0.6
@@ -132,9 +132,10 @@ CLEARLY = 0.06
 # that along its longest axis as a share of that along its shortest, in 142 people up to 1.17.
 SIZES, STRETCHED = (0.87, 1.16), 1.2
 ACROSS = "from left to right", "from back to front", "from bottom to top"
-# Voxels of a coarse look, which is taken of scans that are only described; correlation with the
-# mean brain that heads do not reach, but brains without skull.
-COARSE_MM, STRIPPED = 3.0, 0.85
+#: Kinds of `header_doubts` of what cannot be taken as it lies, even on the grid of a model.
+REFUTED = {"turned", "brain", "labels"}
+# Voxels of a coarse look, which is taken of scans that are only described.
+COARSE_MM = 3.0
 # Correlation from which pose and size are the head's own: whole heads of any contrast have 0.82 and
 # more, a field map 0.74.
 JUDGED = 0.8
@@ -213,14 +214,19 @@ def align_rigid(
         If the brain does not resemble the template in any pose.
     """
     steps: list[Note] = []
-    levels = [_Level(brain, space, target, spacing) for spacing in LEVELS_MM]
-    center = centroid(target.template > 0.05, target.space)
     brain_center = centroid(brain > 0, space)
-    start = Similarity(np.eye(3), 1.0, center, brain_center)
-    fit, quality = levels[1].fit(levels[0].fit(start)[0])
-    if quality < TRUSTED:
-        fit, quality = _search(levels, start, (fit, quality))
-        steps.append("All orientations were tried, because the header's did not fit.")
+    start = Similarity(np.eye(3), 1.0, centroid(target.template > 0.05, target.space), brain_center)
+    levels = _levels(brain, space, target)
+    fit, quality = _fitted(levels, start)
+    if quality < TRUSTED:  # as if one voxel size were wrong, and no turn
+        lengths = _lengths(brain, space, target, np.eye(4))
+        back = np.diag(np.cbrt(lengths.prod()) / lengths)
+        shrunk = nib.affines.from_matvec(back, brain_center - back @ brain_center)
+        found = _fitted(_levels(brain, Space(space.shape, shrunk @ space.affine), target), start)
+        if found[1] < TRUSTED:
+            found = _search(*levels, start, (fit, quality))
+            steps.append("All orientations were tried, because the header's did not fit.")
+        fit, quality = found
     if quality < least:
         raise ScanError(
             "The brain does not match the model's mean brain in any orientation "
@@ -232,14 +238,24 @@ def align_rigid(
         f"Turned by {fit.degrees:.1f} degrees and moved to the model's space; the true size was "
         f"kept (the mean brain scaled by {fit.scale:.3f} would match)."
     )
-    lengths = _spread(brain > 0, space, rigid)
-    lengths /= _spread(target.template > 0.05, target.space, np.eye(4))
+    lengths = _lengths(brain, space, target, rigid)
     return rigid, [*steps, *_pose_doubts(fit, lengths, quality, moved)]
 
 
-def _spread(mask: np.ndarray, space: Space, rigid: np.ndarray) -> np.ndarray:
-    """Standard deviations (3,) of the places in a mask, RAS mm after a movement."""
-    return nib.affines.apply_affine(rigid @ space.affine, np.argwhere(mask)).std(axis=0)
+def _levels(brain: np.ndarray, space: Space, target: Target) -> list[_Level]:
+    return [_Level(brain, space, target, spacing) for spacing in LEVELS_MM]
+
+
+def _fitted(levels: list[_Level], start: Similarity) -> tuple[Similarity, float]:
+    """The best pose near one, from coarse to fine, and its correlation."""
+    return levels[1].fit(levels[0].fit(start)[0])
+
+
+def _lengths(brain: np.ndarray, space: Space, target: Target, rigid: np.ndarray) -> np.ndarray:
+    """(3,) lengths of a moved brain along right, anterior, superior, as shares of the mean's."""
+    pairs = (brain > 0, rigid @ space.affine), (target.template > 0.05, target.space.affine)
+    one, mean = (nib.affines.apply_affine(to, np.argwhere(mask)).std(axis=0) for mask, to in pairs)
+    return one / mean
 
 
 def _pose_doubts(fit: Similarity, lengths: np.ndarray, quality: float, moved: bool) -> list[Doubt]:
@@ -248,14 +264,14 @@ def _pose_doubts(fit: Similarity, lengths: np.ndarray, quality: float, moved: bo
     `lengths` (3,) along right, anterior, superior are shares of the mean brain's, and `quality` is
     the correlation with it; `moved` tells whether the turn was corrected.
     """
-    doubts, turn = list[Doubt](), fit.degrees
-    sizes = {} if SIZES[0] < fit.scale < SIZES[1] else {"": fit.scale}
+    doubts, turn, size, where = list[Doubt](), fit.degrees, fit.scale, ""
     stretch = float(lengths.max() / lengths.min())
     if stretch > STRETCHED and turn <= WRONG_DEGREES:  # of turned heads little may be found
         one, other = ACROSS[lengths.argmax()], ACROSS[lengths.argmin()]
-        sizes[f" {one}, for its length {other},"] = stretch
+        size, where = stretch, f" {one}, for its length {other},"
+    odd = not SIZES[0] < size < SIZES[1]
     if quality < JUDGED:
-        if turn <= WRONG_DEGREES and not sizes:
+        if turn <= WRONG_DEGREES and not odd:
             return doubts
         text = (
             "The image is too little like a T1-weighted brain to tell whether its header has the "
@@ -270,7 +286,7 @@ def _pose_doubts(fit: Similarity, lengths: np.ndarray, quality: float, moved: bo
             "wrong may have left and right swapped, too: compare a side that you know."
         )
         doubts.append(Doubt("turned", "ask", text, {"degrees": float(turn)}))
-    for where, size in sizes.items():
+    if odd:
         text = (
             f"By its header the brain is {size:.2f} times as long{where} as the mean brain, which "
             "is not to be expected of an adult; the voxel size may be wrong, and volumes with it."
@@ -303,7 +319,7 @@ def refined_rigid(
 
 
 def _search(
-    levels: list[_Level], start: Similarity, best: tuple[Similarity, float]
+    coarse: _Level, fine: _Level, start: Similarity, best: tuple[Similarity, float]
 ) -> tuple[Similarity, float]:
     """Global search: the 24 rotations of a cube, each also tilted by 30 degrees."""
     tilts = [np.zeros(3), *(sign * np.radians(30) * axis for axis in np.eye(3) for sign in (1, -1))]
@@ -312,10 +328,9 @@ def _search(
         for turn in Rotation.create_group("O")
         for tilt in tilts
     ]
-    scores = [levels[0].score(pose) for pose in poses]
-    order = np.argsort(scores, kind="stable")[::-1]
-    fits = sorted((levels[0].fit(poses[i]) for i in order[:12]), key=lambda fit: -fit[1])
-    found = [best, *(levels[1].fit(pose) for pose, _ in fits[:4])]
+    likely = sorted(poses, key=coarse.score)[-12:]
+    fits = sorted(map(coarse.fit, likely), key=lambda fit: fit[1])
+    found = [best, *(fine.fit(pose) for pose, _ in fits[-4:])]
     return max(found, key=lambda fit: fit[1] - CLEARLY * (fit[0].degrees > WRONG_DEGREES))
 
 
@@ -328,19 +343,29 @@ def header_doubts(scan: ScanData, target: Target) -> list[Doubt]:
         Whose mean brain has the true size and turn.
     """
     if looks_like_labels(scan.data):
-        return []
-    steps = [max(int(COARSE_MM / size), 1) for size in scan.space.voxel_size]
-    thin = scan.data[tuple(slice(None, None, step) for step in steps)]
-    coarse = replace(scan, data=thin, affine=scan.affine @ np.diag([*steps, 1]))
+        count = np.count_nonzero(np.unique(scan.data))
+        kind = f"a map of {count} labels" if count > 1 else "a mask"
+        text = f"The values are whole numbers in regions: this seems to be {kind}, not a scan."
+        return [Doubt("labels", "tell", text, {"labels": count})]
+    target = Template(*_thinned(target.space, target.template))
+    space, thin = _thinned(scan.space, scan.data)
+    coarse = replace(scan, data=thin, affine=space.affine)
     # What is no head but a brain shows its size, however wrong; a head needs deepbet, once.
     with suppress(ScanError):
-        return doubts_in(_coarse_pose(coarse, object_mask(thin), target, STRIPPED))
+        return doubts_in(_coarse_pose(coarse, object_mask(thin), target, TRUSTED))
     try:
-        mask = extracted_mask(thin, coarse.space)
-        mask = extract_brain(thin, coarse.space) if mask is None else mask
+        mask = extracted_mask(thin, space)
+        mask = extract_brain(thin, space) if mask is None else mask
         return doubts_in(_coarse_pose(coarse, mask, target, RESEMBLES))
     except ScanError as error:
         return [Doubt("brain", "ask", str(error))]
+
+
+def _thinned(space: Space, data: np.ndarray) -> tuple[Space, np.ndarray]:
+    """Every so many voxels, about `COARSE_MM` apart, and their grid."""
+    steps = [max(round(COARSE_MM / size), 1) for size in space.voxel_size]
+    thin = data[tuple(slice(None, None, step) for step in steps)]
+    return Space(thin.shape, space.affine @ np.diag([*steps, 1])), thin
 
 
 def _coarse_pose(scan: ScanData, mask: np.ndarray, target: Target, least: float) -> list[Note]:

@@ -591,6 +591,8 @@ ABOUT = {
     "inversion_ms": "InversionTime",
     "images": "ImagesInAcquisition",
     "agent": "ContrastBolusAgent",
+    "age": "PatientAge",
+    "sex": "PatientSex",
 }
 #: What sorts repeated slices at one position.
 ORDER = (

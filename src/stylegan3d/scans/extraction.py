@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import warnings
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from functools import lru_cache
 from typing import Any
 
@@ -212,12 +213,9 @@ def _tilted(scan: ScanData, refusal: ScanError) -> np.ndarray:
     middle = scan.space.center_mm
     for tilt in TILTS:
         turn = Rotation.from_euler("xyz", tilt, degrees=True).as_matrix()
-        try:
-            return extract_upright(
-                scan.data, scan.space, nib.affines.from_matvec(turn, middle - turn @ middle)
-            )
-        except ScanError:
-            continue
+        upright = nib.affines.from_matvec(turn, middle - turn @ middle)
+        with suppress(ScanError):
+            return extract_upright(scan.data, scan.space, upright)
     raise refusal
 
 

@@ -251,7 +251,8 @@ def orientation_doubts(geometry: Json) -> list[Doubt]:
     """A question if left and right are ambiguous; `geometry` is from `geometry_of`."""
     if not geometry:
         return []
-    if geometry["sform_code"] == 0 and geometry["qform_code"] == 0:
+    codes = [geometry[f"{form}_code"] for form in FORMS]
+    if not any(codes):
         assumed = geometry.get("assumed", "LAS")
         text = (
             "The file does not give the orientation of the head; the usual "
@@ -259,9 +260,7 @@ def orientation_doubts(geometry: Json) -> list[Doubt]:
             "may be swapped."
         )
         return [Doubt(SIDES, "ask", text, {"assumed": assumed})]
-    if geometry["sform_code"] == 0 or geometry["qform_code"] == 0:
-        return []
-    if np.linalg.det(geometry["sform"]) * np.linalg.det(geometry["qform"]) < 0:
+    if all(codes) and np.linalg.det(geometry["sform"]) * np.linalg.det(geometry["qform"]) < 0:
         text = (
             "The header's sform and qform disagree about left and right; the sform is used, "
             "so left and right may be swapped."

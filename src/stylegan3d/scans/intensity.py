@@ -130,7 +130,7 @@ def to_unit(scan: ScanData) -> np.ndarray:
     """
     data = np.asarray(scan.data, dtype=np.float32)
     low, high = float(data.min()), float(data.max())
-    if _stored_in_8_bits(scan.path):
+    if stored_in_8_bits(scan.path):
         return data / 255
     if low >= 0 and high <= 1:
         return data
@@ -145,11 +145,11 @@ def to_unit(scan: ScanData) -> np.ndarray:
     return normalise(data, object_mask(data))[0]
 
 
-def _stored_in_8_bits(path: Path) -> bool:
+def stored_in_8_bits(path: Path) -> bool:
+    """Whether a file's values are whole numbers from 0 to 255, without a scale."""
     if not path.is_file():  # a layer or a DICOM series
         return False
     header = open_image(path).header
-    if header.get_data_dtype() != np.uint8:
-        return False
     slope, offset = header.get_slope_inter() if hasattr(header, "get_slope_inter") else (None, None)
-    return slope in (None, 1.0) and offset in (None, 0.0)
+    whole = header.get_data_dtype() == np.uint8
+    return whole and slope in (None, 1.0) and offset in (None, 0.0)

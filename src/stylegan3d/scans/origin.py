@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -76,7 +77,7 @@ def origin_of_file(path: Path, header: Any) -> Told:
     Told
         What cannot be read says nothing.
     """
-    found = [_of_header(header), _of_sidecar(path)]
+    found = [Told(origin_of_words(header_words(header)), HEADER), _of_sidecar(path)]
     made = [told for told in found if told.origin != "acquired"]
     # An edited scan is synthetic too: the word that says more counts.
     told = min(made, key=lambda told: told.origin != "edited", default=ACQUIRED)
@@ -102,12 +103,11 @@ def _is_ours(series: str, maker: str) -> bool:
     return bool(_SERIES.fullmatch(series)) or (maker == PROGRAM and series.startswith("SYNTHETIC"))
 
 
-def _of_header(header: Any) -> Told:
-    try:
-        words = bytes(np.asarray(header["descrip"])).decode("latin-1").strip("\0 ")
-    except (KeyError, ValueError, TypeError, IndexError):
-        return ACQUIRED  # MGH has no description
-    return _of_words(words, HEADER)
+def header_words(header: Any) -> str:
+    """The description in a header of nibabel; MGH has none."""
+    with suppress(KeyError, ValueError, TypeError, IndexError):
+        return bytes(np.asarray(header["descrip"])).decode("latin-1").strip("\0 ")
+    return ""
 
 
 def read_sidecar(path: Path) -> tuple[JsonView, list[Doubt]]:
@@ -142,14 +142,14 @@ def _of_sidecar(path: Path) -> Told:
     # A series of this program that another one converted keeps its name and maker.
     words = [str(record.get(key) or "") for key in ("Description", "SeriesDescription")]
     ours = _is_ours(words[1], str(record.get("ManufacturersModelName")))
-    told = _of_words(words[0], SIDECAR)
-    if told.origin == "acquired" and (ours or record.get("SyntheticImage") is True):
-        return Told("edited" if _EDITED.search(words[1]) else "synthetic", SIDECAR)
-    return told
+    origin = origin_of_words(words[0])
+    if origin == "acquired" and (ours or record.get("SyntheticImage") is True):
+        origin = "edited" if _EDITED.search(words[1]) else "synthetic"
+    return Told(origin, SIDECAR)
 
 
-def _of_words(words: str, by: str) -> Told:
+def origin_of_words(words: str) -> Origin:
     """What the words of a header or a sidecar say."""
     if _EDITED.search(words):
-        return Told("edited", by)
-    return Told("synthetic", by) if _SYNTHETIC.match(words) else ACQUIRED
+        return "edited"
+    return "synthetic" if _SYNTHETIC.match(words) else "acquired"

@@ -23,6 +23,9 @@ HIGHEST = 4
 SEXES = {"F": "female", "M": "male"}
 WORDS = {"f": "F", "female": "F", "woman": "F", "m": "M", "male": "M", "man": "M"}
 OLDEST = 120.0
+#: How an age is written in a DICOM header, and in a sidecar or table.
+DICOM_AGE = re.compile(r"\d{3}[DWMY]")
+USUAL_AGE = re.compile(rf"[\d.,]+|{DICOM_AGE.pattern}")
 #: Words that tell no age or sex.
 UNSAID = UNKNOWN | {"o", "other", "u", "unknown", "missing"}
 
@@ -53,7 +56,7 @@ def person_and_doubts(path: Path) -> tuple[Person, list[Doubt]]:
     about, doubts = read_sidecar(path)
     words = {what: str(about.get(f"Patient{what.capitalize()}") or "") for what in ("age", "sex")}
     found = person_of_dicom(words["age"], "", "", words["sex"])
-    told = [("its sidecar", words)]
+    told = [(f"the sidecar of {path.name}", words)]
     subjects, sessions = (
         re.findall(rf"{key}-[A-Za-z0-9]+", path.as_posix())[-1:] for key in ("sub", "ses")
     )
@@ -63,7 +66,7 @@ def person_and_doubts(path: Path) -> tuple[Person, list[Doubt]]:
         for file in (folder / table for folder in path.absolute().parents[:HIGHEST]):
             try:
                 row = _row(file, column, name)
-            except (OSError, UnicodeDecodeError, csv.Error, KeyError) as error:
+            except (OSError, csv.Error, KeyError) as error:
                 text = f"{table} cannot be read ({reason(error)}): no age or sex is taken from it."
                 doubts.append(Doubt("person", "tell", text))
                 break
@@ -71,16 +74,30 @@ def person_and_doubts(path: Path) -> tuple[Person, list[Doubt]]:
                 doubts += read_sidecar(file.with_suffix(""))[1]
                 sex = row.get("sex") or row.get("gender") or ""
                 words = {"age": row.get("age") or "", "sex": sex}
-                age = _age(words["age"], unit_of_age(file)) if found.age is None else found.age
+                age = years_of(words["age"], unit_of_age(file)) if found.age is None else found.age
                 found = Person(age, found.sex or _sex(words["sex"]))
                 told.append((table, words))
                 break
-    for file_name, words in told:
-        for what, word in words.items():
-            if getattr(found, what) is None and word.strip().lower() not in UNSAID:
-                text = f"The {what} {word!r} in {file_name} is not understood."
-                doubts.append(Doubt("person", "tell", text))
+    for where, words in told:
+        doubts += doubts_of_words(found, words, where)
     return found, doubts
+
+
+def doubts_of_words(
+    found: Person, words: Mapping[str, str], where: str, usual: re.Pattern[str] = USUAL_AGE
+) -> list[Doubt]:
+    """What is not understood of the words for the age and sex of a person, or only nearly so."""
+    doubts = []
+    for what, word in words.items():
+        known, text = getattr(found, what), f"The {what} {word!r} in {where} is not"
+        if word.strip().lower() in UNSAID:
+            continue
+        if known is None:
+            doubts.append(Doubt("person", "tell", f"{text} understood."))
+        elif what == "age" and not usual.fullmatch(word.strip()):
+            text += f" in the usual form; {known:g} years are assumed."
+            doubts.append(Doubt("person", "tell", text))
+    return doubts
 
 
 def unit_of_age(table: Path) -> str:
@@ -117,14 +134,13 @@ def person_of_dicom(age: str, birth: str, study: str, sex: str) -> Person:
         Patient's Sex.
     """
     told = re.fullmatch(r"\s*([\d.,]+)\s*([DWMY]?)\s*", age)
-    if told:
-        return Person(_age(told[1], told[2].lower() or "y"), _sex(sex))
+    known = years_of(told[1], told[2].lower() or "y") if told else None
     born, seen = (re.fullmatch(r"\s*(\d{4})(\d{2})(\d{2})\s*", text) for text in (birth, study))
-    if born and seen:
+    if known is None and born and seen:
         parts = zip(born.groups(), seen.groups(), strict=True)
         years, months, days = (int(b) - int(a) for a, b in parts)
-        return Person(_age(str(years + (months + days / 30.4) / 12)), _sex(sex))
-    return Person(None, _sex(sex))
+        known = years_of(str(years + (months + days / 30.4) / 12))
+    return Person(known, _sex(sex))
 
 
 def _row(path: Path, column: str, name: str) -> Mapping[str, str] | None:
@@ -144,11 +160,11 @@ def _rows_by_name(path: Path, column: str, _stamp: tuple[int, int]) -> Mapping[s
     return {re.sub("^(sub|ses)-", "", row[column] or ""): row for row in rows}
 
 
-def _age(text: str, unit: str = "y") -> float | None:
-    """An age in years; None where it is none, or of an unknown unit."""
-    age = finite_number(cell_number(text.strip()))
-    years = -1.0 if age is None or not unit else age / PER_YEAR[unit]
-    return round(years, 2) if 0 <= years <= OLDEST else None
+def years_of(text: str, unit: str = "y") -> float | None:
+    """An age in years, "89+" as 89; None where it is none, 0, or of an unknown unit."""
+    age = finite_number(cell_number(text.strip().removesuffix("+")))
+    years = 0.0 if age is None or not unit else age / PER_YEAR[unit]
+    return round(years, 2) if 0 < years <= OLDEST else None
 
 
 def _sex(text: str | None) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from stylegan3d.base import Doubt, Note, ScanError
 from stylegan3d.geometry.space import Space
 from stylegan3d.scans import checks, dicom
 from stylegan3d.scans.checks import open_image
-from stylegan3d.scans.dicom import Series, choose_series, file_notes
+from stylegan3d.scans.dicom import choose_series, file_notes
 from stylegan3d.scans.extraction import EMPTY_SHARE
 from stylegan3d.scans.headers import (
     CT,
@@ -33,7 +34,7 @@ from stylegan3d.scans.headers import (
     scanner_geometry,
 )
 from stylegan3d.scans.origin import ACQUIRED, Told, names_agent, origin_of_file, sidecar_record
-from stylegan3d.scans.person import person_and_doubts
+from stylegan3d.scans.person import DICOM_AGE, doubts_of_words, person_and_doubts
 from stylegan3d.scans.scan import Scan
 from stylegan3d.storage.files import sha256_of
 from stylegan3d.storage.formats import is_dicom
@@ -204,10 +205,14 @@ def _read_dicom(
     contrast = CT if looks_like_ct(data) else contrast_by_name(series.description)
     contrast = contrast or contrast_by_timing(about)
     # Without its description, which may contain a name.
-    notes: list[Note] = [*told.doubts, f"DICOM series {series.digits}: {series.summary}."]
-    others = len(found) - 1
+    words = {what: about[what] for what in ("age", "sex")}
+    unsure = doubts_of_words(first.person, words, "the DICOM header", DICOM_AGE)
+    notes: list[Note] = [*told.doubts, *unsure]
+    notes.append(f"DICOM series {series.digits}: {series.summary}.")
+    others = Counter(series.kind for series in found[1:])
     if wanted is None and others:
-        notes.append(f"Ignored {others} other series in the folder ({_kinds(found)}).")
+        kinds = ", ".join(f"{count} {kind}" for kind, count in others.items())
+        notes.append(f"Ignored {others.total()} other series in the folder ({kinds}).")
     notes.extend(grid_notes(affine, series.shape, f"modality {series.modality}"))
     notes.extend(series.stack.notes)
     notes.extend(file_notes(series))
@@ -228,11 +233,6 @@ def _read_dicom(
     person, geometry = first.person, scanner_geometry(affine)
     which = volume if series.volumes > 1 else None
     return Scan(data, affine, geometry, place, sha256, notes, contrast, person, told.origin, which)
-
-
-def _kinds(found: list[Series]) -> str:
-    kinds = [series.kind for series in found[1:]]
-    return ", ".join(f"{kinds.count(kind)} {kind}" for kind in dict.fromkeys(kinds))
 
 
 def _split_series(

@@ -123,7 +123,7 @@ def to_sitk(data: np.ndarray, space: Space) -> sitk.Image:
 # Disk cache of slow preparation steps.
 
 # Increase whenever a step's result changes, to invalidate older entries.
-VERSION = 3
+VERSION = 4
 # About 1 MB each; the oldest are evicted.
 MOST_ENTRIES = 300
 SUFFIX = ".step.z"
@@ -386,11 +386,9 @@ def _posed(brain: np.ndarray, space: Space, target: Target) -> tuple[np.ndarray,
     there = resample(standard.template, standard.space, target.space)
     likeness = correlation(there, target.template)
     if likeness >= LIKE_A_HEAD:
-        try:
+        with suppress(ScanError):
             rigid, steps = align_rigid(brain, space, target)
             return rigid, [*facts_in(steps)]
-        except ScanError:
-            pass
     rigid, steps = align_rigid(brain, space, standard)
     text = (
         "This brain does not match the model's mean brain in any orientation, so it was aligned "

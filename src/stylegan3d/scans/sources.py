@@ -6,17 +6,19 @@ import csv
 import hashlib
 import re
 from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from stylegan3d.base import Json, StyleGAN3DError
+from stylegan3d.base import Json, ScanError, StyleGAN3DError
+from stylegan3d.scans.checks import open_image
 from stylegan3d.scans.headers import PHASE
-from stylegan3d.scans.origin import sidecar_record
-from stylegan3d.scans.person import PER_YEAR, unit_of_age
+from stylegan3d.scans.origin import header_words, origin_of_words, sidecar_record
+from stylegan3d.scans.person import unit_of_age, years_of
 from stylegan3d.storage.about import PROGRAM
-from stylegan3d.storage.files import cell_number, read_rows, reason
+from stylegan3d.storage.files import UNKNOWN, cell_number, read_rows, reason
 from stylegan3d.storage.formats import looks_like_dicom, result_stem, suffixes, without_suffix
 
 # Files of a data set that are not scans: labels, masks and averages.
@@ -117,9 +119,14 @@ def _reason_to_leave_out(relative: Path) -> str | None:
 def _steps_from_scan(path: Path) -> int:
     """0 for an image of others, 1 for a brain that this program made, 2 for one made of a scan."""
     record = sidecar_record(path)
-    if record.get("SyntheticImage") is not True and PROGRAM not in str(record.get("GeneratedBy")):
-        return 0
-    return 2 if "Doubts" in record else 1
+    if record.get("SyntheticImage") is True or PROGRAM in str(record.get("GeneratedBy")):
+        return 2 if "Doubts" in record else 1
+    with suppress(ScanError):  # its sidecar may be lost
+        words = header_words(open_image(path).header)
+        origin = origin_of_words(words)
+        if PROGRAM in words or origin != "acquired":
+            return 1 if origin == "synthetic" else 2
+    return 0
 
 
 def _no_scans(folder: Path, left_out: int) -> str:
@@ -151,10 +158,9 @@ def rows_of(path: Path) -> list[Json]:
         return []
     try:
         return read_rows(path)
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+    except (OSError, csv.Error) as error:
         raise StyleGAN3DError(
-            f"{path} cannot be read ({reason(error)}); save it as tab-separated UTF-8 text, or "
-            "remove it."
+            f"{path} cannot be read ({reason(error)}); save it as tab-separated text, or remove it."
         ) from error
 
 
@@ -178,13 +184,13 @@ def read_participants(folder: Path) -> dict[str, Json]:
             raise StyleGAN3DError(f"{path} has two different rows of {name}: keep one of them.")
     unit = unit_of_age(path)
     for known in people.values():
-        if isinstance(known.get("age"), float):
-            if unit not in PER_YEAR:
+        if known.get("age") is not None:
+            if not unit:
                 raise StyleGAN3DError(
                     f"{path.with_suffix('.json')} gives a unit of age that is not known; write "
                     "years, months, weeks or days."
                 )
-            known["age"] = round(known["age"] / PER_YEAR[unit], 2) if unit != "y" else known["age"]
+            known["age"] = years_of(str(known["age"]), unit)
         if known.get("split") is not None:
             known["split"] = _split(known["split"], path)
     return people
@@ -203,9 +209,7 @@ def _split(value: Any, path: Path) -> str:
 
 def _value(cell: str | None) -> Any:
     text = (cell or "").strip()
-    if text.lower() in ("", "n/a", "nan"):
-        return None
-    return cell_number(text)
+    return None if text.lower() in UNKNOWN else cell_number(text)
 
 
 def split_of(person: str, known: Json, validation: float) -> str:

@@ -12,7 +12,7 @@ import numpy as np
 from stylegan3d.base import SILENT, Doubt, Json, JsonView, Note, Progress, doubts_in, facts_in
 from stylegan3d.geometry.space import Shown
 from stylegan3d.scans.aligned import AlignedScan, contrast_doubts
-from stylegan3d.scans.alignment import Target, bundled_template, header_doubts
+from stylegan3d.scans.alignment import REFUTED, Target, bundled_template, header_doubts
 from stylegan3d.scans.intensity import to_unit
 from stylegan3d.scans.person import Person
 from stylegan3d.scans.resampling import parts, resample, with_geometry
@@ -138,9 +138,9 @@ def segment_scan(
     Parameters
     ----------
     scan : Scan or AlignedScan
-        On the grid of the bundled generator it is taken as it is; any other is prepared as for that
-        generator (`Scan.align`), unless it is already, and the labels are carried back to its own
-        grid.
+        On the grid of the bundled generator it is taken as it is, unless it does not lie there as
+        its header says; any other is prepared as for that generator (`Scan.align`), unless it is
+        already, and the labels are carried back to its own grid.
     wanted : Wanted or None
         What to measure, and among whom.
     skull : str
@@ -175,14 +175,14 @@ class OnGrid:
 
     @classmethod
     def of(cls, scan: Scan | AlignedScan, target: Target, skull: str, progress: Progress) -> OnGrid:
-        """Aligned unless it lies on the grid of the target already."""
+        """Aligned unless it lies on the grid of the target already, and the image agrees."""
         if isinstance(scan, AlignedScan):
             return cls(scan.scan, scan.volume, scan, scan.notes)
-        if scan.space.same_as(target.space):
+        seen = header_doubts(scan, target) if scan.space.same_as(target.space) else None
+        if seen is not None and REFUTED.isdisjoint(doubt.kind for doubt in seen):
             volume = to_unit(scan)
-            notes = contrast_doubts(volume, target.template, volume > 0, scan.contrast)
-            notes += header_doubts(scan, target)
-            return cls(scan, volume, None, [*scan.notes, *notes])
+            seen += contrast_doubts(volume, target.template, volume > 0, scan.contrast)
+            return cls(scan, volume, None, [*scan.notes, *seen])
         aligned = scan.align(target, skull=skull, progress=progress)
         return cls(scan, aligned.volume, aligned, aligned.notes)
 

@@ -49,6 +49,9 @@ APART_PERCENT, CEREBELLUM_ML = 20.0, 60.0
 #: Of a table: millilitres of each, and how sure the network is. Lesions, which are told from tissue
 #: but not found reliably, have no volume.
 COLUMNS = (*(f"{name}_ml" for name in STRUCTURES.classes[1:] if name != LESION), "confidence")
+#: Brightness of each class in a T1-weighted brain, by tissue: of a scan of any contrast its labels
+#: show how it lies and how large it is.
+LIKE_T1 = np.array((0, 0.2, 0.65, 1, 0.2, 0.9), np.float32)[list(STRUCTURES.tissues)]
 _CODES = {index: code for code, index in FREESURFER.items() if code != 72}
 
 #: Of each code.
@@ -156,8 +159,8 @@ def structures_of_scan(
     volumes = volumes_ml(labels, space, STRUCTURES)
     del volumes[LESION]
     notes += _implausible(volumes)
-    with suppress(ScanError):  # of a contrast by which pose and size cannot be judged
-        brain = np.where(labels > 0, volume, 0)
+    with suppress(ScanError):  # what is labelled is no brain: pose and size cannot be judged
+        brain = LIKE_T1[labels]
         notes += doubts_in(align_rigid(brain, space, bundled_template(), JUDGED, moved=False)[1])
     assert found.confidence is not None
     progress(1.0, text=NAMED)

@@ -31,6 +31,7 @@ long as it runs.
 
 from __future__ import annotations
 
+import codecs
 import csv
 import errno
 import hashlib
@@ -508,14 +509,22 @@ def read_file(path: Path, largest: int) -> bytes:
 
 
 def read_text(path: Path, largest: int = LARGEST_TEXT) -> str:
-    """The text of such a file, in UTF-8, with a mark at the beginning or without.
+    """The text of such a file, see `text_of`.
 
     Raises
     ------
-    OSError, UnicodeDecodeError
-        If it cannot be read, or is no such text.
+    OSError
+        If it cannot be read.
     """
-    return read_file(path, largest).decode("utf-8-sig")
+    return text_of(read_file(path, largest))
+
+
+def text_of(data: bytes) -> str:
+    """Text in UTF-8, with a mark at the beginning or without, or UTF-16 with one; else Latin-1."""
+    marks = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+    with suppress(UnicodeDecodeError):
+        return data.decode("utf-16" if data.startswith(marks) else "utf-8-sig")
+    return data.decode("latin-1")
 
 
 def held_bytes(path: Path) -> int:
@@ -554,7 +563,7 @@ def read_rows(path: Path) -> list[Json]:
 
     Raises
     ------
-    OSError, UnicodeDecodeError, csv.Error
+    OSError, csv.Error
         If it cannot be read, or is no such table.
     """
     text = read_text(path)
