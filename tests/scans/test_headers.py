@@ -110,7 +110,7 @@ def test_a_header_that_stretches_the_head_along_an_axis_is_no_turn(brain, axis, 
     target = load_template(bundled_model_path() / TEMPLATE)
     sizes, turn = np.ones(4), Rotation.from_euler("x", pitch, degrees=True).as_matrix()
     sizes[axis] = size
-    lies = np.diag(sizes) @ nib.affines.from_matvec(turn) @ brain.affine
+    lies = nib.affines.from_matvec(turn) @ np.diag(sizes) @ brain.affine
     rigid, notes = align_rigid(target.template, Space(brain.shape, lies), target)
     assert Rotation.from_matrix(rigid[:3, :3]).magnitude() < np.radians(25), "it stays upright"
     (told,) = doubts_in(notes)

@@ -177,10 +177,7 @@ class Similarity:
         """
         back = self.rotation.T
         landing = back @ (brain_center - self.place) / self.scale + self.center
-        matrix = np.eye(4)
-        matrix[:3, :3] = back
-        matrix[:3, 3] = landing - back @ brain_center
-        return matrix
+        return nib.affines.from_matvec(back, landing - back @ brain_center)
 
 
 def align_rigid(
@@ -214,13 +211,15 @@ def align_rigid(
         If the brain does not resemble the template in any pose.
     """
     steps: list[Note] = []
-    brain_center = centroid(brain > 0, space)
-    start = Similarity(np.eye(3), 1.0, centroid(target.template > 0.05, target.space), brain_center)
+    mean, brain_center = target.template > 0.05, centroid(brain > 0, space)
+    start = Similarity(np.eye(3), 1.0, centroid(mean, target.space), brain_center)
     levels = _levels(brain, space, target)
     fit, quality = _fitted(levels, start)
     if quality < TRUSTED:  # as if one voxel size were wrong, and no turn
-        lengths = _lengths(brain, space, target, np.eye(4))
-        back = np.diag(np.cbrt(lengths.prod()) / lengths)
+        axes = space.affine[:3, :3] / space.voxel_size
+        own = nib.affines.from_matvec(np.linalg.inv(axes))
+        lengths = _spread(brain > 0, own @ space.affine) / _spread(mean, own @ target.space.affine)
+        back = axes @ np.diag(np.cbrt(lengths.prod()) / lengths) @ own[:3, :3]
         shrunk = nib.affines.from_matvec(back, brain_center - back @ brain_center)
         found = _fitted(_levels(brain, Space(space.shape, shrunk @ space.affine), target), start)
         if found[1] < TRUSTED:
@@ -238,7 +237,7 @@ def align_rigid(
         f"Turned by {fit.degrees:.1f} degrees and moved to the model's space; the true size was "
         f"kept (the mean brain scaled by {fit.scale:.3f} would match)."
     )
-    lengths = _lengths(brain, space, target, rigid)
+    lengths = _spread(brain > 0, rigid @ space.affine) / _spread(mean, target.space.affine)
     return rigid, [*steps, *_pose_doubts(fit, lengths, quality, moved)]
 
 
@@ -251,11 +250,9 @@ def _fitted(levels: list[_Level], start: Similarity) -> tuple[Similarity, float]
     return levels[1].fit(levels[0].fit(start)[0])
 
 
-def _lengths(brain: np.ndarray, space: Space, target: Target, rigid: np.ndarray) -> np.ndarray:
-    """(3,) lengths of a moved brain along right, anterior, superior, as shares of the mean's."""
-    pairs = (brain > 0, rigid @ space.affine), (target.template > 0.05, target.space.affine)
-    one, mean = (nib.affines.apply_affine(to, np.argwhere(mask)).std(axis=0) for mask, to in pairs)
-    return one / mean
+def _spread(mask: np.ndarray, affine: np.ndarray) -> np.ndarray:
+    """Standard deviations (3,) of the places in a mask."""
+    return nib.affines.apply_affine(affine, np.argwhere(mask)).std(axis=0)
 
 
 def _pose_doubts(fit: Similarity, lengths: np.ndarray, quality: float, moved: bool) -> list[Doubt]:
