@@ -241,11 +241,12 @@ def align_rigid(
     return rigid, [*steps, *_pose_doubts(fit, lengths, quality, moved)]
 
 
-def _levels(brain: np.ndarray, space: Space, target: Target) -> list[_Level]:
-    return [_Level(brain, space, target, spacing) for spacing in LEVELS_MM]
+def _levels(brain: np.ndarray, space: Space, target: Target) -> tuple[_Level, _Level]:
+    coarse, fine = (_Level(brain, space, target, spacing) for spacing in LEVELS_MM)
+    return coarse, fine
 
 
-def _fitted(levels: list[_Level], start: Similarity) -> tuple[Similarity, float]:
+def _fitted(levels: tuple[_Level, _Level], start: Similarity) -> tuple[Similarity, float]:
     """The best pose near one, from coarse to fine, and its correlation."""
     return levels[1].fit(levels[0].fit(start)[0])
 
