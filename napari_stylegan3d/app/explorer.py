@@ -614,7 +614,6 @@ class Header(QWidget):
             self.model.setToolTip(f"{size} voxels, on {generator.device}")
 
 
-TURNED = "Measurements from before the sides were swapped are hidden: swap back to see them."
 MIN_WIDTH = 376
 #: Height in which there is room for a panel, Measure and Labels.
 BOTH_PX = 850
@@ -896,12 +895,7 @@ class Explorer(Docked):
     def _on_view(self, _view: str) -> None:
         if self.views is not None and self.viewing is not None:
             self.viewing.show_title()
-            marks, case, ground = self.views.marks, self.session.case, ground_of(self.session)
-            same = case is not None and marks.ground.startswith(f"{case.key} ")
-            turned = marks.ground.rpartition(" ")[0] != ground.rpartition(" ")[0]
-            if same and turned and marks.shown:
-                report_done(TURNED)
-            marks.set_whose(brain_of(self.session), ground)
+            self.views.marks.set_whose(brain_of(self.session), ground_of(self.session))
             self.views.refresh()
             readout, ours = self.views.readout, self.comparison.is_picture
             readout.quality.setText("preview" if ours and self.comparison.is_preview else "")

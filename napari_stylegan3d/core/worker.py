@@ -228,10 +228,14 @@ class LatestWins(BackgroundWork):
         """Whether the running request is superseded or shut down."""
         return self.closed or bool(self._waiting)
 
+    @property
+    def requests(self) -> tuple[Any, ...]:
+        """Those that are queued, and the one that runs."""
+        return (*self._waiting.values(), *self._running)
+
     def request_of(self, key: Hashable) -> Any:
         """The newest request of a key that is running or queued, else None."""
-        running = (request for request in self._running if self._key(request) == key)
-        return self._waiting.get(key, next(running, None))
+        return next((request for request in self.requests if self._key(request) == key), None)
 
     def submit(self, request: Any) -> None:
         """Queue this request, replacing any queued one of its key."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import weakref
 from collections.abc import Callable, Hashable, Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -562,9 +563,7 @@ class MeasureController(QObject):
         self._dragged = False
         self._work = LatestWins(jobs.Measurer(), self, self._on_measured, self._on_failed)
         for ended in (self._work.ready, self._work.failed):
-            ended.connect(self._on_ended)
-        #: Of whom the measurement that runs is, and the one that waits.
-        self._of: list[str] = []
+            ended.connect(lambda *_: self.busyChanged.emit())
         self.box.header.toggled.connect(self._update)
         self.box.labels.toggled.connect(self._show_labels)
         self.box.copy.clicked.connect(self._copy)
@@ -583,7 +582,7 @@ class MeasureController(QObject):
 
     def task_of(self, key: str) -> str:
         """What is being done for a patient, in words."""
-        return "measuring…" if key in self._of else ""
+        return "measuring…" if key in {one.key for one in self._work.requests} else ""
 
     def _on_change(self, change: StateChange) -> None:
         """Nothing of another brain stays."""
@@ -623,8 +622,7 @@ class MeasureController(QObject):
         self.measured = self._kept.get(subject.made_of)
         if self.measured is None:
             self.box.show_waiting(at_work=True)
-            self._of = [*self._of[: self._work.busy], self.session.key]
-            self._work.submit(subject)
+            self._work.submit(replace(subject, key=self.session.key))
             self.busyChanged.emit()
         self._show_numbers()
         self._show_labels()
@@ -718,10 +716,6 @@ class MeasureController(QObject):
         # An age may have more decimals than the field shows.
         same = known.age is not None and typed.age is not None and abs(known.age - typed.age) < 0.1
         self.session.know(key, Person(known.age if same else typed.age, typed.sex))
-
-    def _on_ended(self, *_: object) -> None:
-        self._of.pop(0)
-        self.busyChanged.emit()
 
     def _on_measured(self, subject: jobs.MeasureRequest, measured: jobs.MeasuredBrain) -> None:
         self._kept[subject.made_of] = measured

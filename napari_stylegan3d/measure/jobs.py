@@ -45,6 +45,8 @@ class MeasureRequest:
         The model to render it with.
     against : str
         Description of the brain that its changes are counted from.
+    key : str
+        Of the subject whose it is.
     """
 
     title: str
@@ -54,6 +56,7 @@ class MeasureRequest:
     start: Recipe | DerivedVolume | None = None
     loaded: Loaded | None = None
     against: str = ""
+    key: str = ""
 
 
 @dataclass(frozen=True, eq=False)

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from stylegan3d.session.state import State
 
 
+TURNED = "Measurements from before the sides were swapped are hidden: swap back to see them."
 REPAINT = "The region was painted before the sides were swapped, and is gone: paint it again."
 #: Interval between intermediate pictures of a projection.
 SHOW_EVERY_S = 1.5
@@ -544,6 +545,9 @@ class ProjectController(QObject):
             show = _done_so_far(self.session.state) == _done_so_far(asked)
             opened = self.session.open_case(opened, show=show)
             again = choices.get(opened.key) not in (None, opened.choice)
+            marks = None if self.second.views is None else self.second.views.marks
+            if again and marks is not None and {*marks.of(opened.key)} - {*marks.shown}:
+                report_done(TURNED)
             if again and self.session.annotations_of(opened.key).mask is not None:
                 self.session.annotate(opened.key, mask=None)
                 report_done(REPAINT)

@@ -311,9 +311,13 @@ class Marks(QObject):
         self.chosen = None
         self.changed.emit()
 
+    def of(self, key: str) -> list[Mark]:
+        """Those of a patient, on the screen or not."""
+        return [mark for mark in self._marks if mark.whose.startswith(f"{key} ")]
+
     def drop(self, key: str) -> None:
         """Remove those of a patient."""
-        self._marks = [mark for mark in self._marks if not mark.whose.startswith(f"{key} ")]
+        self._marks = [mark for mark in self._marks if mark not in self.of(key)]
         self.changed.emit()
 
     def take(self, tool: Kind | str) -> None:

@@ -25,7 +25,7 @@ from stylegan3d.dataset.quality import Inspector, measure_scan, refusal
 from stylegan3d.geometry.space import Space, as_packed
 from stylegan3d.memory import is_out_of_memory
 from stylegan3d.pools import LOST, Here, open_pool
-from stylegan3d.scans.alignment import REFUTED, Target, Template, centroid, header_doubts
+from stylegan3d.scans.alignment import Target, Template, centroid, header_doubts, refuted
 from stylegan3d.scans.intensity import correlation, stored_in_8_bits, to_unit
 from stylegan3d.scans.reading import SeveralVolumes, read_scan
 from stylegan3d.scans.resampling import resample
@@ -155,7 +155,7 @@ def prepare_volume(job: Job, path: Path) -> tuple[np.ndarray, Json]:
         ) from None
     volume = prepared_volume(scan, job.target)
     seen = [] if volume is None else header_doubts(scan, job.target)
-    if volume is not None and REFUTED.isdisjoint(doubt.kind for doubt in seen):
+    if volume is not None and not refuted(seen):
         quality = correlation(volume, job.target.template)
         how, measures = AS_IT_WAS, inspector.measure(volume)
         found = [*scan.doubts, *seen]

@@ -132,7 +132,7 @@ CLEARLY = 0.06
 # that along its longest axis as a share of that along its shortest, in 142 people up to 1.17.
 SIZES, STRETCHED = (0.87, 1.16), 1.2
 ACROSS = "from left to right", "from back to front", "from bottom to top"
-#: Kinds of `header_doubts` of what cannot be taken as it lies, even on the grid of a model.
+# Kinds of `header_doubts` of what cannot be taken as it lies.
 REFUTED = {"turned", "brain", "labels"}
 # Voxels of a coarse look, which is taken of scans that are only described.
 COARSE_MM = 3.0
@@ -357,6 +357,11 @@ def header_doubts(scan: ScanData, target: Target) -> list[Doubt]:
         return doubts_in(_coarse_pose(coarse, mask, target, RESEMBLES))
     except ScanError as error:
         return [Doubt("brain", "ask", str(error))]
+
+
+def refuted(doubts: list[Doubt]) -> bool:
+    """Whether `header_doubts` of a scan forbid to take it as it lies, even on a model's grid."""
+    return not REFUTED.isdisjoint(doubt.kind for doubt in doubts)
 
 
 def _thinned(space: Space, data: np.ndarray) -> tuple[Space, np.ndarray]:

@@ -312,8 +312,7 @@ class Segmenter:
             if confidence:
                 chances[:, :, :, :, at] = logits.float().softmax(dim=4).amax(dim=4)
         keep = tuple(slice(n) for n in space.shape)
-        both = (to_voxels(blocks)[0][keep].cpu().numpy() for blocks in (places, outsides))
-        tissue, outside = both
+        tissue, outside = (to_voxels(b)[0][keep].cpu().numpy() for b in (places, outsides))
         labels = np.where(outside > 0, np.uint8(0), tissue)
         labels = np.where(enclosed(labels), tissue, labels)
         if not np.any(volume):  # which no network has seen

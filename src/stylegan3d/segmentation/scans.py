@@ -12,7 +12,7 @@ import numpy as np
 from stylegan3d.base import SILENT, Doubt, Json, JsonView, Note, Progress, doubts_in, facts_in
 from stylegan3d.geometry.space import Shown
 from stylegan3d.scans.aligned import AlignedScan, contrast_doubts
-from stylegan3d.scans.alignment import REFUTED, Target, bundled_template, header_doubts
+from stylegan3d.scans.alignment import Target, bundled_template, header_doubts, refuted
 from stylegan3d.scans.intensity import to_unit
 from stylegan3d.scans.person import Person
 from stylegan3d.scans.resampling import parts, resample, with_geometry
@@ -179,7 +179,7 @@ class OnGrid:
         if isinstance(scan, AlignedScan):
             return cls(scan.scan, scan.volume, scan, scan.notes)
         seen = header_doubts(scan, target) if scan.space.same_as(target.space) else None
-        if seen is not None and REFUTED.isdisjoint(doubt.kind for doubt in seen):
+        if seen is not None and not refuted(seen):
             volume = to_unit(scan)
             seen += contrast_doubts(volume, target.template, volume > 0, scan.contrast)
             return cls(scan, volume, None, [*scan.notes, *seen])

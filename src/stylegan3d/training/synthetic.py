@@ -528,8 +528,8 @@ class ImageMaker:
             axis = self._pick(3)
             cut = torch.arange(shape[axis], device=self.device) < self._draw(0, 0.25) * shape[axis]
             cut = cut.flip(0) if self._chance(0.5) else cut
-            pair = ((x.movedim(axis, -1) * ~cut).movedim(-1, axis) for x in (image, labels))
-            image, labels = pair
+            kept = ~cut.reshape([-1 if a == axis else 1 for a in range(3)])
+            image, labels = image * kept, labels * kept
         return image.clamp(0, 1), labels
 
 
