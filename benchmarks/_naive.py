@@ -83,8 +83,9 @@ def synthesize(network: LeveledSynthesis, w: Tensor) -> Tensor:
 def stylegan(network: SynthesisNetwork, w: Tensor) -> Tensor:
     """The `orig` and `skip` wirings."""
     assert network.config.wiring in ("orig", "skip")
-    x, image, white = network.base(w, torch.float32), None, network.stored_noise
-    noises = iter(network._of_layers([*white], torch.float32, NoMemo()))
+    config, x, image = network.config, network.base(w, torch.float32), None
+    maps = [*network.stored_noise]
+    noises = iter(network._of_layers(w, maps, torch.float32, NoMemo()))
     for i, level in enumerate(network.typed_levels):
         low = None if image is None else doubled(network, image)
         for layer, row in zip(level.layers, level.rows, strict=True):
@@ -94,8 +95,29 @@ def stylegan(network: SynthesisNetwork, w: Tensor) -> Tensor:
             image = modulated(rgb, x, w[:, 2 * i + 1]) + rgb.bias[:, None, None, None]
             if low is not None:
                 image[:, : low.shape[1]] += low
-    image = network._with_constant(image, network.config.num_levels - 1)
-    return inverse_haar(image) if network.config.head == "haar" else image
+    image = network._with_constant(image, config.num_levels - 1)
+    image = inverse_haar(image) if config.head == "haar" else image
+    if not config.warps:
+        return image
+    image = network.warp.toe(moved(network, image, network.warp(w)))
+    return gated(network, image, w, network.noise_there(w, network.noise))
+
+
+def moved(network: LeveledSynthesis, image: Tensor, velocity: Tensor) -> Tensor:
+    """The image warped by the exponential of a velocity field."""
+    # Twice as large by the filter, then by linear interpolation.
+    displacement = doubled(network, exponential(velocity))
+    displacement = F.interpolate(displacement, size=image.shape[2:], mode="trilinear")
+    return warp(image, displacement)
+
+
+def gated(network: LeveledSynthesis, image: Tensor, w: Tensor, noise: Tensor | None) -> Tensor:
+    """The image after the flow, if there is one, as far as its details open it."""
+    if network.last_flow is None:
+        return image
+    gate = network.flow.gate(network.detail_weights(w))
+    found = flowed(network.flow, image, noise, network.config.flow_steps)
+    return torch.lerp(image, found, gate)
 
 
 def anatomy(network: AnatomyNetwork, w: Tensor) -> Tensor:
@@ -110,16 +132,8 @@ def anatomy(network: AnatomyNetwork, w: Tensor) -> Tensor:
     bands = torch.cat([low, low.new_zeros(1, 7, *low.shape[2:])], dim=1)
     for more in (network.continued(low), network._details(w), network._constant(last)):
         bands = bands if more is None else bands + more
-    displacement = exponential(network.velocity(w))
-    # Twice as large by the filter, then by linear interpolation.
-    displacement = doubled(network, displacement)
-    image = inverse_haar(bands)
-    displacement = F.interpolate(displacement, size=image.shape[2:], mode="trilinear")
-    image = network.finished(warp(image, displacement))
-    if not config.flow_channels:
-        return image
-    gate = network.flow.gate(network.detail_weights(w))
-    return torch.lerp(image, flowed(network.flow, image, config.flow_steps), gate)
+    image = network.finished(moved(network, inverse_haar(bands), network.velocity(w)))
+    return gated(network, image, w, network.flow.noise if config.flow_channels else None)
 
 
 def basis_band(network: AnatomyNetwork, w: Tensor, level: int) -> Tensor:
@@ -134,12 +148,12 @@ def basis_band(network: AnatomyNetwork, w: Tensor, level: int) -> Tensor:
     return image - doubled(network, F.avg_pool3d(image, 2)) if level else image
 
 
-def flowed(flow: flows.Flow, image: Tensor, steps: int) -> Tensor:
-    """The flow with its fixed noise, in the box that a brain can reach."""
+def flowed(flow: flows.Flow, image: Tensor, noise: Tensor, steps: int) -> Tensor:
+    """The flow with noise, in the box that a brain can reach."""
     near = flows.near_brain(image)
     box = flows.box_of(near)
     inner = tuple(slice(2 * side.start, 2 * side.stop) for side in box)
-    bands = haar((image + flow.noise * flow.noise_strength)[:, :, *inner])
+    bands = haar((image + noise * flow.noise_strength)[:, :, *inner])
     places = flows.places_on(near.shape[2:], image.device)[:, :, *box]
     for step in range(steps):
         bands = bands + velocity(flow, bands, step / steps, places) / steps

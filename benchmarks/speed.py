@@ -145,13 +145,13 @@ def rows(generator: Generator) -> list[Row]:
 def layer_operations(config: GeneratorConfig, row: int) -> float:
     """Floating point operations of the convolutions that a row of w governs, in one volume.
 
-    An anatomy model has those of its flow alone, which every row but the last governs; they count
+    An anatomy model has those of its flow alone. Every row but the last governs a flow; it counts
     for the last row that does.
     """
-    total = 0.0
+    total = flow_operations(config) if row == config.num_layers - 2 else 0.0
     if isinstance(config, AnatomyConfig):
         assert not config.channels
-        return flow_operations(config) if row == config.num_layers - 2 else 0.0
+        return total
     for level in range(config.num_levels):
         inputs = config.channels[max(level - 1, 0)]
         outputs, voxels = config.channels[level], float(np.prod(config.grid(level)))
@@ -166,7 +166,7 @@ def layer_operations(config: GeneratorConfig, row: int) -> float:
     return total
 
 
-def flow_operations(config: AnatomyConfig) -> float:
+def flow_operations(config: GeneratorConfig) -> float:
     """Of the flow's convolutions, if its box were the whole grid."""
     if not config.flow_channels:
         return 0.0

@@ -54,7 +54,7 @@ def test_the_naive_flow_is_the_networks(benchmark, curves):
         flow.curves.tail.fill_(0.2)
         flow.curves.ends.copy_(torch.tensor([0.4, 0.6]))
     image = torch.rand(1, 1, 12, 16, 12) * 2 - 1
-    naive = benchmark("_naive").flowed(flow, image, 2)
+    naive = benchmark("_naive").flowed(flow, image, flow.noise, 2)
     torch.testing.assert_close(naive, flow(image, flow.noise, 2), rtol=0, atol=FLOAT32)
 
 

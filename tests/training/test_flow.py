@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from small_flow import SMALL, Texture
+from tolerances import LAYERS
 
 from stylegan3d.base import ModelError
 from stylegan3d.cli import main
@@ -18,20 +19,26 @@ from stylegan3d.networks.flow import within
 from stylegan3d.networks.synthesis import MappingNetwork
 from stylegan3d.recipe.model import seed_latents
 from stylegan3d.training import flow_export, shape_matching
+from stylegan3d.training.data import as_input
 from stylegan3d.training.export import ModelTarget, export_stylegan
 from stylegan3d.training.flow import (
     Cubes,
     FlowTask,
+    flow_noise,
     flow_of,
+    flow_start,
     make_pairs,
     make_trajectories,
     start_of_run,
     straight_config,
     train_flow,
+    without_flow,
 )
 from stylegan3d.training.flow_export import (
     export_matched,
+    export_pupil,
     export_with_flow,
+    export_with_teachers_flow,
     uncurved,
 )
 from stylegan3d.training.options import FlowSettings, MatchSettings, tiny
@@ -256,6 +263,41 @@ def test_a_straightened_flow_goes_its_teachers_way_in_one_step(generator, pack, 
     wide = replace(config, channels=(16, 8, 8))
     with pytest.raises(ModelError, match="other widths"):
         FlowTask.of(ways, wide, start_of_run(teacher))
+
+
+def test_a_stylegan_has_the_flow_of_its_teacher(with_flow, pack, tmp_path):
+    network = replace(tiny().generator, base_input="dense")
+    few = replace(tiny(), generator=network, steps=6, teacher_steps=6, validate_every=6)
+    run = train_stylegan(pack, tmp_path / "run", few, teacher=with_flow)
+    plain = export_stylegan(run, pack, ModelTarget(tmp_path / "plain", "plain"), teacher=with_flow)
+    made = export_pupil(run, pack, ModelTarget(tmp_path / "made", "made"), with_flow)
+    assert "Its flow is its teacher's" in (tmp_path / "made" / "README.md").read_text()
+    assert made.config.flow_steps == 2
+    assert made.has_noise
+    w = seed_latents(made, range(4))
+    assert torch.equal(w, seed_latents(plain, range(4)))  # seeds mean what they did
+    w[:, 1] *= 2  # details enough for all of it
+    start, _ = flow_start(without_flow(made), 7, flow_noise(made, 7))
+    assert torch.equal(start, plain.synthesis(seed_latents(plain, [7]), 7))
+    flow, known = made.synthesis.flow, with_flow.synthesis.flow
+    for name, value in flow.named_parameters():
+        torch.testing.assert_close(value, known.get_parameter(name))
+    # Noise comes to the flow where the warp takes what the layers have read.
+    maps = made.synthesis.noise_maps(7)
+    torch.testing.assert_close(
+        made.synthesis(w[:1], maps),
+        flow(plain.synthesis(w[:1], maps), made.synthesis.noise_there(w[:1], *maps), 2),
+        rtol=0,
+        atol=LAYERS,
+    )
+    assert not torch.equal(made.synthesis(w[:1], 7), made.synthesis(w[:1], 8))
+    # A person's reconstruction has no details, and stays as it was.
+    person = made.encoder(as_input(pack.volumes[0])[None])
+    assert torch.equal(made.synthesis(person), plain.synthesis(person))
+    with pytest.raises(ModelError, match="the model that taught it"):
+        export_with_teachers_flow(made, tmp_path / "plain", pack, tmp_path / "other")
+    with pytest.raises(ModelError, match="flow of its teacher"):
+        make_pairs(plain, pack, tmp_path / "pairs")
 
 
 @pytest.fixture

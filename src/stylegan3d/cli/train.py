@@ -471,6 +471,7 @@ class TrainStyleGAN(Named):
         """See `Kind.plan`."""
         from stylegan3d.model.generator import load
         from stylegan3d.training.export import export_stylegan
+        from stylegan3d.training.flow_export import export_pupil
         from stylegan3d.training.stylegan import train_stylegan
 
         flags = {k: getattr(self, k) for k in ("steps", "accumulate", "precision")}
@@ -485,7 +486,11 @@ class TrainStyleGAN(Named):
         more: Json = {"teacher": teacher, "tensorboard": self.tensorboard, "changes": changes}
         return PreparedTraining(
             partial(train_stylegan, pack, self.out, chosen, **more),
-            lambda run, _: export_stylegan(run, pack, self.to, teacher=teacher),
+            lambda run, _: (
+                export_pupil(run, pack, self.to, teacher)
+                if teacher
+                else export_stylegan(run, pack, self.to)
+            ),
             lambda figures: [
                 f"  random brains differ {figures['diversity']:.2f} times as much as subjects"
             ],

@@ -20,11 +20,12 @@ from stylegan3d.networks.deformation import (
     add_identity,
     enlarge_smoothly,
     exponential,
+    nearest_at,
     read_at,
     resize,
     velocity_of,
 )
-from stylegan3d.networks.flow import DetailTexture, Flow, Toe, details_between
+from stylegan3d.networks.flow import DetailTexture, Toe, details_between
 from stylegan3d.networks.memo import Memo, NoMemo
 from stylegan3d.networks.resampling import fine_bands, upsample_image
 from stylegan3d.networks.synthesis import (
@@ -33,7 +34,6 @@ from stylegan3d.networks.synthesis import (
     LeveledSynthesis,
     grid_of,
     is_frozen,
-    is_traced,
     sum_low,
 )
 
@@ -65,10 +65,7 @@ class AnatomyNetwork(LeveledSynthesis):
             self.detail_texture = DetailTexture(config.detail_slope, haar_head, config.w_dim, grid)
         if config.toe:
             self.image_toe = Toe()
-        if config.flow_channels:
-            a, b, c = config.flow_channels
-            flow = Flow((a, b, c), grid, curves=config.flow_curves)
-            self.flow = flow.requires_grad_(False)
+        self.add_flow()
         if config.deformation:
             grid = config.grid(config.deformation_level)
             self.velocity_basis = Basis(config.deformation, 3, grid)
@@ -84,19 +81,9 @@ class AnatomyNetwork(LeveledSynthesis):
         return [] if self.last_flow is None else [self.last_flow.noise]
 
     @property
-    def last_flow(self) -> Flow | None:
-        """The flow that finishes random brains, if any."""
-        return self.flow if self.config.flow_channels else None
-
-    @property
     def has_white_noise(self) -> bool:
         """The flow's is."""
         return True
-
-    @property
-    def has_noise(self) -> bool:
-        """Whether the flow's noise has an effect."""
-        return bool(self.config.flow_channels) and bool(self.flow.noise_strength)
 
     @property
     def has_own_noise(self) -> bool:
@@ -185,26 +172,6 @@ class AnatomyNetwork(LeveledSynthesis):
             return None
         return torch.cat([torch.zeros_like(low), fine_bands(low, self.config.fine_taps)], dim=1)
 
-    def flowed(
-        self, image: Tensor, w: Tensor, noise: Tensor | None, dtype: torch.dtype, memo: Memo | None
-    ) -> Tensor:
-        """An image [N, 1, X, Y, Z] after the flow, gated by its details."""
-        assert self.last_flow is not None
-        details = self.detail_weights(w)
-        gate = self.last_flow.gate(details)
-        if gate.device.type == "cpu" and not is_traced() and not bool(gate.any()):
-            return image
-        memo = memo or NoMemo()
-
-        def make() -> Tensor:
-            config = self.config
-            # A scan's own noise takes the place of the rest.
-            drawn = noise if noise is None else noise * (1 - self.flow.opened).clamp(min=0).sqrt()
-            return self.flow(image, drawn, config.flow_steps, dtype, memo.check)
-
-        flowed = memo.get(("flow", dtype), self.rows_read, make)
-        return torch.lerp(image, flowed, gate[:, None, None, None, None])
-
     @property
     def rows_read(self) -> int:
         """Number of first rows of w that have an effect."""
@@ -237,8 +204,7 @@ class AnatomyNetwork(LeveledSynthesis):
         """White noise [N, 1, X, Y, Z] of the common anatomy at its places in that of w."""
         if not self.config.deformation:
             return noise
-        places = self.points(exponential(self.velocity(w)), grid_of(noise)).permute(0, 2, 3, 4, 1)
-        return F.grid_sample(noise, places, "nearest", "border", align_corners=False)
+        return nearest_at(noise, self.points(exponential(self.velocity(w)), grid_of(noise)))
 
     def finished(self, image: Tensor) -> Tensor:
         """The final processing of an image, at every level."""

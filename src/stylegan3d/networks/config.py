@@ -92,6 +92,12 @@ class GeneratorConfig(Config):
     textures : int
         With `noise_bands`: how many images, weighed by w, the layers of the last level read beside
         the white one, see `synthesis.Texture`. 0 for none.
+    flow_channels : tuple of int
+        Three widths of the flow that finishes random brains, see `flow.py`; () for none.
+    flow_steps : int
+        Number of steps along it.
+    flow_curves : bool
+        Whether curves finish its fine bands, see `flow.py`.
     mapping_layers, mapping_lr_multiplier : int, float
         The mapping network.
     mapping_linear_output : bool
@@ -130,6 +136,9 @@ class GeneratorConfig(Config):
     warps: int = 0
     warp_level: int = 0
     textures: int = 0
+    flow_channels: tuple[int, ...] = ()
+    flow_steps: int = 4
+    flow_curves: bool = False
     mapping_layers: int = 8
     mapping_lr_multiplier: float = 0.01
     mapping_linear_output: bool = False
@@ -156,11 +165,31 @@ class GeneratorConfig(Config):
             raise ModelError("The architecture's warps must be 0, or positive at an own level.")
         if self.textures < 0 or (self.textures and not self.noise_bands):
             raise ModelError("The architecture's textures must be 0, or positive with noise_bands.")
+        if self.flow_channels:
+            self._check_flow()
+        elif self.flow_curves:
+            raise ModelError("The architecture's flow_curves need a flow.")
         if self.image_const and self.wiring != "skip":
             raise ModelError(
                 "The architecture's image_const needs the `skip` wiring: it has an image at every "
                 "level."
             )
+
+    def _check_flow(self) -> None:
+        if len(self.flow_channels) != 3 or min(*self.flow_channels, self.flow_steps) < 1:
+            raise ModelError(
+                "The architecture's flow needs three positive flow_channels and at least one step."
+            )
+        if not self.num_details or self.head != "haar" or self.image_channels != 1:
+            raise ModelError(
+                "The architecture's flow needs textures or a detail_basis, a `haar` head and one "
+                "image channel."
+            )
+
+    @property
+    def num_details(self) -> int:
+        """Number of images of details, without which there is no flow."""
+        return self.textures
 
     @property
     def num_levels(self) -> int:
@@ -381,12 +410,6 @@ class AnatomyConfig(GeneratorConfig):
         Number of learned velocity fields, see `deformation.py`; 0 for none.
     deformation_level : int
         Level of the velocities' grid.
-    flow_channels : tuple of int
-        Three widths of the flow, see `flow.py`; () for none.
-    flow_steps : int
-        Number of steps along it.
-    flow_curves : bool
-        Whether curves finish its fine bands, see `flow.py`.
     """
 
     channels: tuple[int, ...] = ()
@@ -399,9 +422,6 @@ class AnatomyConfig(GeneratorConfig):
     toe: bool = False
     deformation: int = 0
     deformation_level: int = 0
-    flow_channels: tuple[int, ...] = ()
-    flow_steps: int = 4
-    flow_curves: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -421,10 +441,6 @@ class AnatomyConfig(GeneratorConfig):
             )
         if self.toe and not self.deformation:
             raise ModelError("The architecture's toe needs a deformation, after which it comes.")
-        if self.flow_channels:
-            self._check_flow()
-        elif self.flow_curves:
-            raise ModelError("The architecture's flow_curves need a flow.")
         if self.deformation and not 0 <= self.deformation_level < self.num_levels:
             raise ModelError(
                 f"The architecture's deformation level {self.deformation_level} does not exist; "
@@ -437,15 +453,10 @@ class AnatomyConfig(GeneratorConfig):
                 "An anatomy model needs the `skip` wiring: it has an image at every level."
             )
 
-    def _check_flow(self) -> None:
-        if len(self.flow_channels) != 3 or min(*self.flow_channels, self.flow_steps) < 1:
-            raise ModelError(
-                "The architecture's flow needs three positive flow_channels and at least one step."
-            )
-        if not self.detail_basis or self.head != "haar" or self.image_channels != 1:
-            raise ModelError(
-                "The architecture's flow needs a detail_basis, a `haar` head and one image channel."
-            )
+    @property
+    def num_details(self) -> int:
+        """Number of detail images."""
+        return self.detail_basis
 
     @property
     def num_levels(self) -> int:

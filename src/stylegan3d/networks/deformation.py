@@ -160,6 +160,13 @@ def read_at(image: Tensor, points: Tensor) -> Tensor:
     return F.grid_sample(image, points, padding_mode="border", align_corners=False)
 
 
+def nearest_at(noise: Tensor, points: Tensor) -> Tensor:
+    """White noise [1 or N, 1, ...] at `points` as of `read_at`: the nearest values, still white."""
+    places = points.permute(0, 2, 3, 4, 1)
+    noise = noise.expand(len(places), -1, -1, -1, -1)
+    return F.grid_sample(noise, places, "nearest", "border", align_corners=False)
+
+
 def add_identity(displacement: Tensor) -> Tensor:
     """Convert displacements [N, 3, X, Y, Z], channels z, y, x, to points."""
     shape = (displacement.shape[2], displacement.shape[3], displacement.shape[4])

@@ -34,11 +34,12 @@ from stylegan3d.networks.deformation import (
     add_identity,
     enlarge_smoothly,
     exponential,
+    nearest_at,
     read_at,
     resize,
     velocity_of,
 )
-from stylegan3d.networks.flow import DetailTexture, Toe
+from stylegan3d.networks.flow import DetailTexture, Flow, Toe
 from stylegan3d.networks.memo import Maps, Memo, Noise, NoMemo, drawn_noise, of_sample
 from stylegan3d.networks.resampling import (
     CHANNELS_LAST,
@@ -329,6 +330,56 @@ class LeveledSynthesis(nn.Module):
             bands = 8 if config.head == "haar" else 1
             shape = (config.image_channels * bands, *config.grid(config.num_levels - 1))
             self.image_const = nn.Parameter(torch.zeros(shape))
+
+    def add_flow(self) -> None:
+        """Make the flow of the configuration, if it has one."""
+        config = self.config
+        if config.flow_channels:
+            a, b, c = config.flow_channels
+            grid = config.grid(config.num_levels - 1)
+            self.flow = Flow((a, b, c), grid, curves=config.flow_curves).requires_grad_(False)
+
+    @property
+    def last_flow(self) -> Flow | None:
+        """The flow that finishes random brains, if any."""
+        return self.flow if self.config.flow_channels else None
+
+    @property
+    def has_layer_noise(self) -> bool:
+        """Whether the noise of any layer has an effect."""
+        return False
+
+    @property
+    def has_noise(self) -> bool:
+        """Whether the noise of a layer or of the flow has an effect."""
+        flow = self.last_flow
+        return self.has_layer_noise or (flow is not None and bool(flow.noise_strength))
+
+    @property
+    def rows_read(self) -> int:
+        """Number of first rows of w that have an effect."""
+        return self.config.num_layers
+
+    def detail_weights(self, w: Tensor) -> Tensor:
+        """Weights of the images of details from w [N, num_layers, w_dim], [N, num_details]."""
+        raise NotImplementedError
+
+    def flowed(
+        self, image: Tensor, w: Tensor, noise: Tensor | None, dtype: torch.dtype, memo: Memo | None
+    ) -> Tensor:
+        """An image [N, 1, X, Y, Z] after the flow, gated by its details."""
+        gate = self.flow.gate(self.detail_weights(w))
+        if gate.device.type == "cpu" and not is_traced() and not bool(gate.any()):
+            return image
+        memo = memo or NoMemo()
+
+        def make() -> Tensor:
+            # A scan's own noise takes the place of the rest.
+            drawn = noise if noise is None else noise * (1 - self.flow.opened).clamp(min=0).sqrt()
+            return self.flow(image, drawn, self.config.flow_steps, dtype, memo.check)
+
+        flowed = memo.get(("flow", dtype), self.rows_read, make)
+        return torch.lerp(image, flowed, gate[:, None, None, None, None])
 
     def _canonical(self, inputs: Inputs, stop: int, *, draft: bool) -> Tensor:
         """The image of level `stop`; of the last one with a Haar head the bands.
@@ -670,6 +721,9 @@ class SynthesisNetwork(LeveledSynthesis):
             self.warp = Warp(config).requires_grad_(False)
         if config.textures:
             self.texture = Texture(config).requires_grad_(False)
+        self.add_flow()
+        if self.last_flow is not None:
+            del self.flow.noise  # it is given that of the layers
 
     @property
     def typed_levels(self) -> list[Level]:
@@ -692,8 +746,6 @@ class SynthesisNetwork(LeveledSynthesis):
         return any(
             bool(torch.atleast_2d(layer.noise_strength)[:, :8].any()) for layer in self.layers
         )
-
-    has_noise = has_layer_noise  # there is no other
 
     def base(self, w: Tensor, dtype: torch.dtype) -> Tensor:
         """Input of the first level, [N, C, X, Y, Z], from w [N, num_layers, w_dim]."""
@@ -740,13 +792,26 @@ class SynthesisNetwork(LeveledSynthesis):
         return [*warped, haar(self._finish(inverse_haar(last), inputs, full=True))]
 
     def _finish(self, image: Tensor, inputs: Inputs, *, full: bool) -> Tensor:
-        if not self.config.warps:
+        flows = full and self.last_flow is not None
+        noise = inputs.maps[-1] if flows else None
+        if self.config.warps:
+            grid, rows = grid_of(image), max(2 * self.config.warp_level, 1)
+            make = lambda: self.points(exponential(self.warp(inputs.w)), grid)  # noqa: E731
+            points = inputs.memo.get(("points", grid), rows, make)
+            image = self.warp.toe(read_at(image, points))
+            noise = None if noise is None else nearest_at(noise, points)
+        if not flows:
             return image
-        grid, rows = grid_of(image), max(2 * self.config.warp_level, 1)
-        make = lambda: self.points(exponential(self.warp(inputs.w)), grid)  # noqa: E731
-        points = inputs.memo.get(("points", grid), rows, make)
-        toed: Tensor = self.warp.toe(read_at(image, points))
-        return toed
+        return self.flowed(image, inputs.w, noise, inputs.dtype, inputs.memo)
+
+    def noise_there(self, w: Tensor, noise: Tensor) -> Tensor:
+        """White noise [N, 1, X, Y, Z] of the layers where the warp of w takes it, to the flow."""
+        return nearest_at(noise, self.points(exponential(self.warp(w)), grid_of(noise)))
+
+    def detail_weights(self, w: Tensor) -> Tensor:
+        """Weights of the texture's images from w [N, num_layers, w_dim], [N, textures]."""
+        found: Tensor = self.texture.style(w[:, self.typed_levels[-1].rows[0]])
+        return found
 
     def _canonical(self, inputs: Inputs, stop: int, *, draft: bool) -> Tensor:
         *_, (_, image) = self._walk(inputs, stop, draft=draft)

@@ -21,12 +21,12 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Self, Unpack, cast
+from typing import Any, Self, Unpack, cast
 
 import numpy as np
 import torch
@@ -41,10 +41,11 @@ from stylegan3d.model.family import HasVariations
 from stylegan3d.model.generator import Generator, load
 from stylegan3d.networks.anatomy import AnatomyNetwork
 from stylegan3d.networks.autoencoder import LatentSynthesis
-from stylegan3d.networks.config import Grid
+from stylegan3d.networks.config import AnatomyConfig, Grid
 from stylegan3d.networks.flow import VELOCITY_GAIN, Flow, places_on
 from stylegan3d.networks.memo import drawn_noise
 from stylegan3d.networks.resampling import haar
+from stylegan3d.networks.synthesis import SynthesisNetwork
 from stylegan3d.recipe.model import seed_latents
 from stylegan3d.storage.files import atomic_write_text, only_run, output_errors
 from stylegan3d.training.data import as_input, digest_of
@@ -262,6 +263,11 @@ def make_pairs(
         If the generator cannot have a flow, or the folder contains pairs of another one.
     """
     check_flow(generator, pack)
+    if isinstance(generator.synthesis, SynthesisNetwork):
+        raise ModelError(
+            f"A StyleGAN such as '{generator.name}' has no pairs: it is exported with the flow of "
+            "its teacher."
+        )
     generator = without_flow(generator)
     of_people = [(int(row), True) for row in pack.indices("train")]
     of_people += [(int(row), False) for row in pack.indices("validation")]
@@ -321,38 +327,63 @@ def check_flow(generator: Generator, pack: Pack) -> None:
     ModelError
         If it lacks a requirement, or its grid differs from the data set's.
     """
-    if isinstance(generator.synthesis, LatentSynthesis):
-        if generator.encoder is None:
-            raise ModelError(f"'{generator.name}' cannot be given a flow: that needs an encoder.")
-    elif not isinstance(generator.synthesis, AnatomyNetwork):
-        raise ModelError(
-            f"'{generator.name}' cannot be given a flow: only anatomy models, autoencoders and "
-            "latent diffusions can."
-        )
-    else:
-        config = generator.synthesis.config
-        if generator.encoder is None or not config.detail_basis or not config.deformation:
-            raise ModelError(
-                f"'{generator.name}' cannot be given a flow: that needs an encoder, detail images "
-                "and a deformation."
-            )
+    needed = "an encoder"
+    can = generator.encoder is not None
+    if not isinstance(generator.synthesis, LatentSynthesis):
+        needed += ", images of details and a deformation, which a StyleGAN has of its teacher"
+        config = leveled(generator).config
+        moved = config.deformation if isinstance(config, AnatomyConfig) else config.warps
+        can = can and bool(config.num_details and moved)
+    if not can:
+        raise ModelError(f"'{generator.name}' cannot be given a flow: that needs {needed}.")
     pack.check_grid(generator.space, generator.name)
+
+
+#: Networks whose flow is gated by details, see `LeveledSynthesis.flowed`.
+Leveled = AnatomyNetwork | SynthesisNetwork
+
+
+def leveled(generator: Generator) -> Leveled:
+    """The synthesis network of a StyleGAN or an anatomy model; ModelError for another."""
+    if not isinstance(generator.synthesis, AnatomyNetwork | SynthesisNetwork):
+        raise ModelError(
+            f"'{generator.name}' cannot be given a flow: only StyleGANs, anatomy models, "
+            "autoencoders and latent diffusions can."
+        )
+    return generator.synthesis
 
 
 def without_flow(generator: Generator) -> Generator:
     """The generator without its flow."""
     if isinstance(generator.synthesis, LatentSynthesis):
         return generator  # without noise the flow is not used
-    network = anatomy_network(generator)
+    network = leveled(generator)
     if network.last_flow is None:
         return generator
-    config = replace(network.config, flow_channels=(), flow_curves=False)
-    synthesis = AnatomyNetwork(config).to(generator.device)
-    # The remaining tensors are those of the flow.
-    synthesis.load_state_dict(network.state_dict(), strict=False)
-    plain = copy.copy(generator)
-    plain.config, plain.synthesis = config, synthesis.eval().requires_grad_(False)
-    return plain
+    return rebuilt(generator, flow_channels=(), flow_curves=False)
+
+
+def rebuilt(
+    generator: Generator, tensors: Mapping[str, Tensor] | None = None, **changes: Any
+) -> Generator:
+    """The generator with changed settings of its network: its weights where they fit, and others.
+
+    Parameters
+    ----------
+    generator : Generator
+        A StyleGAN or an anatomy model.
+    tensors : mapping of str to Tensor or None
+        More weights, by their names in the network.
+    changes : object
+        New values of settings, see `GeneratorConfig`.
+    """
+    other, network = copy.copy(generator), leveled(generator)
+    config = replace(network.config, **changes)
+    synthesis = cast("Any", type(network))(config).to(generator.device)
+    # What the settings leave out, such as the flow, stays behind.
+    synthesis.load_state_dict(network.state_dict() | dict(tensors or {}), strict=False)
+    other.config, other.synthesis = config, synthesis.eval().requires_grad_(False)
+    return other
 
 
 def flow_and_steps(generator: Generator) -> tuple[Flow | None, int]:
@@ -360,9 +391,8 @@ def flow_and_steps(generator: Generator) -> tuple[Flow | None, int]:
     synthesis = generator.synthesis
     if isinstance(synthesis, LatentSynthesis):
         return synthesis.flow, synthesis.flow_steps
-    if isinstance(synthesis, AnatomyNetwork) and synthesis.config.flow_channels:
-        return synthesis.flow, synthesis.config.flow_steps
-    return None, 0
+    network = leveled(generator)
+    return network.last_flow, network.config.flow_steps
 
 
 def flow_noise(generator: Generator, seed: int) -> Tensor:
@@ -372,9 +402,33 @@ def flow_noise(generator: Generator, seed: int) -> Tensor:
         assert synthesis.flow is not None
         (noise,) = drawn_noise([synthesis.flow.noise], seed)
     else:
-        *_, noise = anatomy_network(generator).noise_maps(seed)
+        *_, noise = leveled(generator).noise_maps(seed)
     assert noise is not None
     return noise
+
+
+def flow_start(plain: Generator, seed: int, noise: Tensor) -> tuple[Tensor, Tensor]:
+    """Where a flow starts.
+
+    Parameters
+    ----------
+    plain : Generator
+        Without its flow, see `without_flow`.
+    seed : int
+        Of the latent.
+    noise : Tensor, shape (1, 1, X, Y, Z)
+        White noise, see `flow_noise`.
+
+    Returns
+    -------
+    tuple of Tensor, shapes (1, 1, X, Y, Z)
+        The image, in which the layers of a StyleGAN have read the noise, and the noise where a flow
+        adds it.
+    """
+    w, synthesis = seed_latents(plain, [seed]), plain.synthesis
+    if isinstance(synthesis, SynthesisNetwork):
+        return synthesis(w, [noise]), synthesis.noise_there(w, noise)
+    return synthesis(w, "none"), noise
 
 
 # Reduced-precision kernels fail on smaller cubes, at least oneDNN's of 2026.

@@ -36,24 +36,43 @@ from stylegan3d.checkpoints.folder import check_target, read_folder
 from stylegan3d.dataset.pack import Pack
 from stylegan3d.geometry.space import Space, unit
 from stylegan3d.measures.attributes import measure_attributes
-from stylegan3d.model.families.anatomy import anatomy_network
 from stylegan3d.model.families.autoencoder import FLOW as LATENT_FLOW
 from stylegan3d.model.generator import Generator, load, packed_synthesis
 from stylegan3d.model.labelled_mapping import LabelledMapping
 from stylegan3d.model.random_latents import random_w
 from stylegan3d.networks.anatomy import AnatomyNetwork
 from stylegan3d.networks.autoencoder import LatentSynthesis
-from stylegan3d.networks.config import AnatomyConfig
+from stylegan3d.networks.config import GeneratorConfig
 from stylegan3d.networks.flow import FLOOR, BandCurves, Flow, within
 from stylegan3d.networks.memo import drawn_noise
 from stylegan3d.networks.resampling import haar
 from stylegan3d.networks.synthesis import KNOTS, MappingNetwork, SizeCurves
 from stylegan3d.recipe.model import seed_latents
 from stylegan3d.training.data import as_input
-from stylegan3d.training.export import card_anew, finish, halves, toed
-from stylegan3d.training.flow import FlowRun, flow_and_steps, learned, without_flow
+from stylegan3d.training.export import (
+    ModelTarget,
+    card_anew,
+    export_stylegan,
+    finish,
+    halves,
+    toed,
+)
+from stylegan3d.training.flow import (
+    FlowRun,
+    Leveled,
+    check_flow,
+    flow_and_steps,
+    flow_noise,
+    flow_of,
+    flow_start,
+    learned,
+    leveled,
+    rebuilt,
+    without_flow,
+)
 from stylegan3d.training.options import FLOW_STEPS, STRAIGHT_FLOW_STEPS, MatchSettings
 from stylegan3d.training.shape_matching import MatchedFlow
+from stylegan3d.training.stylegan import StyleGANRun
 
 #: What is matched, in millilitres.
 MATCHED_SIZES = ("brain_ml", "ventricle_ml")
@@ -201,20 +220,17 @@ GAINS, TAILS = (0.5, 2.0), (-0.5, 1.0)
 
 
 @torch.no_grad()
-def calibrate_flow(generator: Generator, pack: Pack) -> AnatomyNetwork:
+def calibrate_flow(generator: Generator, pack: Pack) -> Leveled:
     """The generator's synthesis network with curves that are fitted to the training subjects.
 
     Parameters
     ----------
     generator : Generator
-        An anatomy model with a flow; curves that it has already are fitted anew.
+        A StyleGAN or an anatomy model with a flow; curves that it has already are fitted anew.
     pack : Pack
         The data set that it was trained on.
     """
-    before = anatomy_network(generator)
-    network = AnatomyNetwork(replace(before.config, flow_curves=True))
-    network.load_state_dict(before.state_dict(), strict=False)
-    network = network.to(generator.device).eval().requires_grad_(False)
+    network = leveled(rebuilt(generator, flow_curves=True))
     curves = network.flow.curves
     assert curves is not None
     rows = pack.indices("train")
@@ -265,13 +281,12 @@ def _fit_outline(curves: BandCurves, made: Iterable[Drawn], pack: Pack) -> None:
     curves.ends.copy_(torch.tensor(toe))
 
 
-def _drawn(generator: Generator, network: AnatomyNetwork) -> Iterator[Drawn]:
-    """What an anatomy model's flow draws of random brains."""
+def _drawn(generator: Generator, network: Leveled) -> Iterator[Drawn]:
+    """What the flow of a StyleGAN or an anatomy model draws of random brains."""
     plain = without_flow(generator)
     for seed in range(FIRST_SEED, FIRST_SEED + BRAINS):
-        image = plain.synthesis(seed_latents(plain, [seed]), "none")
-        *_, noise = network.noise_maps(seed)
-        yield network.flow.followed(image, noise, network.config.flow_steps)
+        start = flow_start(plain, seed, flow_noise(generator, seed))
+        yield network.flow.followed(*start, network.config.flow_steps)
 
 
 @dataclass(frozen=True, eq=False)
@@ -462,16 +477,57 @@ def export_with_flow(
         state |= {f"curves.{k}": v.cpu() for k, v in outline.items()}
         del state["noise"]  # sampled from a seed there
     else:
-        before = anatomy_network(generator).config
-        config = replace(
-            before, flow_channels=settings.channels, flow_steps=steps, flow_curves=False
-        )
-        state["spread"].fill_(details_spread(generator))
-        generator = _with_flow(generator, config, state)
-        config, curves, sizes = _calibrated(generator, pack)
-        state |= curves
-        plan = {"generator": config.to_dict()}
+        plan, sizes = _calibrated(generator, state, settings.channels, steps, pack)
     return model.write(plan, learned(run), state, sizes)
+
+
+def export_pupil(run: StyleGANRun, pack: Pack, to: ModelTarget, teacher: Generator) -> Generator:
+    """Export a StyleGAN that has a teacher, see `export_stylegan`, with the teacher's flow.
+
+    Without it, where the teacher has none, or a discriminator has judged what the layers draw.
+    """
+    made = export_stylegan(run, pack, to, teacher=teacher)
+    flow, _ = flow_and_steps(teacher)
+    if flow is None or made.can("score") or not leveled(made).config.num_details:
+        return made
+    return export_with_teachers_flow(teacher, to.folder, pack, to.folder, overwrite=True)
+
+
+def export_with_teachers_flow(
+    teacher: Generator,
+    folder: str | Path,
+    pack: Pack,
+    out: str | Path,
+    *,
+    overwrite: bool = False,
+) -> Generator:
+    """Export a StyleGAN with the flow of the model that taught it, calibrated to its own brains.
+
+    Parameters
+    ----------
+    teacher : Generator
+        A generator with a flow.
+    folder, pack, out, overwrite
+        As of `export_with_flow`.
+
+    Raises
+    ------
+    ModelError
+        If it is no StyleGAN of this teacher, or the teacher has no flow.
+    """
+    model = _Model(folder, pack, out, overwrite)
+    generator, start = model.generator, flow_of(teacher)
+    check_flow(generator, pack)
+    taught = generator.card["training"].get("teacher", {})
+    if start is None or taught.get("hash") != teacher.hash:
+        raise ModelError(
+            f"'{generator.name}' can have the flow of the model that taught it only, and "
+            f"'{teacher.name}' is another, or has none."
+        )
+    state = {k: v.cpu().clone() for k, v in start.state.items() if k != "noise"}
+    _, steps = flow_and_steps(teacher)
+    plan, sizes = _calibrated(generator, state, start.channels, steps, pack)
+    return model.write(plan, {"begun_with": start.learned}, state, sizes)
 
 
 def export_matched(
@@ -529,7 +585,7 @@ def export_matched(
     if isinstance(generator.synthesis, LatentSynthesis):
         del state["noise"]  # sampled from a seed there
     else:
-        network = copy.deepcopy(anatomy_network(generator))
+        network = copy.deepcopy(leveled(generator))
         network.flow = flow
         config, sizes = _sized(generator, network, pack)
         plan = {"generator": config.to_dict()}
@@ -546,38 +602,45 @@ def _between(before: Flow, after: Flow, share: float) -> Flow:
     return flow
 
 
-def _with_flow(generator: Generator, config: AnatomyConfig, flow: dict[str, Tensor]) -> Generator:
-    """The generator with a flow of these tensors."""
-    synthesis = AnatomyNetwork(config)
-    before = anatomy_network(generator).state_dict()
-    known = {k: v for k, v in before.items() if not k.startswith("flow.")}
-    synthesis.load_state_dict(known | {f"flow.{k}": v for k, v in flow.items()})
-    flowing = copy.copy(generator)
-    flowing.config, flowing.synthesis = config, synthesis.eval().requires_grad_(False)
-    return flowing
-
-
 def _calibrated(
-    generator: Generator, pack: Pack
-) -> tuple[AnatomyConfig, dict[str, Tensor], dict[str, Tensor]]:
-    """Configuration with curves; their tensors by their names in the flow; those of sizes, whole.
+    generator: Generator,
+    state: dict[str, Tensor],
+    channels: tuple[int, ...],
+    steps: int,
+    pack: Pack,
+) -> tuple[Json, dict[str, Tensor]]:
+    """Entry of the card for a generator with a flow, and tensors of curves of sizes.
 
+    `state`, the flow's tensors, is completed: its spread, and curves that are fitted to subjects.
     Sizes come last, since the flow's curves decide where a brain ends.
     """
-    drawing = copy.copy(generator)
-    drawing.mapping = uncurved(generator.mapping)
+    state["spread"].fill_(details_spread(generator))
+    drawing = rebuilt(
+        generator,
+        {f"flow.{k}": v for k, v in state.items()},
+        flow_channels=channels,
+        flow_steps=steps,
+        flow_curves=False,
+    )
+    if isinstance(drawing.synthesis, AnatomyNetwork):
+        drawing.mapping = uncurved(generator.mapping)
     network = calibrate_flow(drawing, pack)
     curves = network.flow.curves
     assert curves is not None
-    tensors = {f"curves.{k}": v.cpu() for k, v in curves.state_dict().items()}
+    state |= {f"curves.{k}": v.cpu() for k, v in curves.state_dict().items()}
     config, sizes = _sized(drawing, network, pack)
-    return config, tensors, sizes
+    return {"generator": config.to_dict()}, sizes
 
 
 def _sized(
-    generator: Generator, network: AnatomyNetwork, pack: Pack
-) -> tuple[AnatomyConfig, dict[str, Tensor]]:
-    """Configuration and tensors of curves of sizes for random brains drawn by a network."""
+    generator: Generator, network: Leveled, pack: Pack
+) -> tuple[GeneratorConfig, dict[str, Tensor]]:
+    """Configuration and tensors of curves of sizes for random brains drawn by a network.
+
+    A StyleGAN keeps its teacher's, so that seeds mean the same.
+    """
+    if not isinstance(network, AnatomyNetwork):
+        return network.config, {}
     drawing = copy.copy(generator)
     drawing.mapping, drawing.synthesis = uncurved(generator.mapping), network
     sizes = fit_sizes(drawing, pack)
@@ -598,5 +661,5 @@ def uncurved(mapping: nn.Module) -> nn.Module:
 @torch.no_grad()
 def details_spread(generator: Generator) -> float:
     """Root mean square of the details' weights among random brains."""
-    w = seed_latents(generator, range(SAMPLES))[:, -1]
-    return float(w[:, anatomy_network(generator).config.details].square().mean() ** 0.5)
+    w = seed_latents(generator, range(SAMPLES))
+    return float(leveled(generator).detail_weights(w).square().mean() ** 0.5)

@@ -133,5 +133,7 @@ def _check_size(part: str, plan: JsonView, weights: int) -> None:
         needed += finest // 64 + images * finest // 4096
         needed += max(0, plan.get("mapping_layers", 8) - 2) * min(width, plan.get("w_dim", 1)) ** 2
         needed += width * max(channels)
+        if plan.get("flow_channels"):
+            needed += 27 * sum(n * n for n in whole_numbers(plan, "flow_channels", (1,)))
     if far_larger(needed, weights):
         raise ValueError(f"the card asks for a {part} far larger than the weights there are")
