@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from stylegan3d.model.generator import Generator
     from stylegan3d.recipe.recipe import Recipe
 
-STOPS = "Another model stops what runs or waits for {}. Open it?"
+STOPS = "{} would stop what runs or waits for {}. Go on?"
 #: The step of `warm_up` at which directions are ready.
 DIRECTED = 2
 RECENT_KEY = "recent_models"
@@ -69,12 +69,17 @@ class ModelController(QObject):
         """
         if self.loading.running:
             return
-        names = self.projecting.at_work_for
-        if names and not dialogs.confirm(self.context.dock, "Open a model", STOPS.format(names)):
+        if not self._may_stop("Another model"):
             self.refused.emit()
             return
         self.started.emit("the bundled model" if model is None else model.name)
         self.loading.start(load_model, model, frame)
+
+    def _may_stop(self, what: str) -> bool:
+        """Whether nothing runs that aligned scans to the model, or the user lets it go."""
+        names = self.projecting.at_work_for
+        text = STOPS.format(what, names)
+        return not names or dialogs.confirm(self.context.dock, "Stop projections", text)
 
     def warm_up(self, loaded: Loaded, recipe: Recipe) -> None:
         """Prepare previews and directions, cancelling those of an earlier model."""
@@ -137,6 +142,9 @@ class ModelController(QObject):
         """The model's affine changed."""
         render, comparison = self.context.render, self.context.comparison
         if render.loaded is None:
+            return
+        if not self._may_stop("Other axes or voxel sizes"):
+            self.browsing.panel.frame.show_model(render.loaded.generator)
             return
         self.projecting.forget_model()
         loaded = place(render.loaded, frame)

@@ -93,7 +93,7 @@ def test_directions_are_written(run, folder, tmp_path):
         (("project", "SCAN", "--space", "w+noise"), LACKS["noise_maps"]),
         (("project", "SCAN", "--method", "original"), LACKS["noise_maps"]),
         (("evaluate", "DATA", "--only", "speed", "--budget", "thorough"), LACKS["tuning"]),
-        (("train", "flow", "MODEL", "DATA"), "only StyleGANs, anatomy models, autoenc"),
+        (("train", "flow", "MODEL", "DATA"), "only anatomy models, autoencoders"),
     ],
 )
 def test_what_it_cannot_do_is_refused_in_one_sentence(run, folder, data, tmp_path, words, reason):

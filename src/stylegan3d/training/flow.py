@@ -41,7 +41,7 @@ from stylegan3d.model.family import HasVariations
 from stylegan3d.model.generator import Generator, load
 from stylegan3d.networks.anatomy import AnatomyNetwork
 from stylegan3d.networks.autoencoder import LatentSynthesis
-from stylegan3d.networks.config import AnatomyConfig, Grid
+from stylegan3d.networks.config import Grid
 from stylegan3d.networks.flow import VELOCITY_GAIN, Flow, places_on
 from stylegan3d.networks.memo import drawn_noise
 from stylegan3d.networks.resampling import haar
@@ -263,11 +263,6 @@ def make_pairs(
         If the generator cannot have a flow, or the folder contains pairs of another one.
     """
     check_flow(generator, pack)
-    if isinstance(generator.synthesis, SynthesisNetwork):
-        raise ModelError(
-            f"A StyleGAN such as '{generator.name}' has no pairs: it is exported with the flow of "
-            "its teacher."
-        )
     generator = without_flow(generator)
     of_people = [(int(row), True) for row in pack.indices("train")]
     of_people += [(int(row), False) for row in pack.indices("validation")]
@@ -327,15 +322,21 @@ def check_flow(generator: Generator, pack: Pack) -> None:
     ModelError
         If it lacks a requirement, or its grid differs from the data set's.
     """
-    needed = "an encoder"
-    can = generator.encoder is not None
-    if not isinstance(generator.synthesis, LatentSynthesis):
-        needed += ", images of details and a deformation, which a StyleGAN has of its teacher"
-        config = leveled(generator).config
-        moved = config.deformation if isinstance(config, AnatomyConfig) else config.warps
-        can = can and bool(config.num_details and moved)
-    if not can:
-        raise ModelError(f"'{generator.name}' cannot be given a flow: that needs {needed}.")
+    if isinstance(generator.synthesis, LatentSynthesis):
+        if generator.encoder is None:
+            raise ModelError(f"'{generator.name}' cannot be given a flow: that needs an encoder.")
+    elif not isinstance(generator.synthesis, AnatomyNetwork):
+        raise ModelError(
+            f"'{generator.name}' cannot be given a flow: only anatomy models, autoencoders and "
+            "latent diffusions can. A StyleGAN is exported with that of its teacher."
+        )
+    else:
+        config = generator.synthesis.config
+        if generator.encoder is None or not config.detail_basis or not config.deformation:
+            raise ModelError(
+                f"'{generator.name}' cannot be given a flow: that needs an encoder, detail images "
+                "and a deformation."
+            )
     pack.check_grid(generator.space, generator.name)
 
 
@@ -346,10 +347,7 @@ Leveled = AnatomyNetwork | SynthesisNetwork
 def leveled(generator: Generator) -> Leveled:
     """The synthesis network of a StyleGAN or an anatomy model; ModelError for another."""
     if not isinstance(generator.synthesis, AnatomyNetwork | SynthesisNetwork):
-        raise ModelError(
-            f"'{generator.name}' cannot be given a flow: only StyleGANs, anatomy models, "
-            "autoencoders and latent diffusions can."
-        )
+        raise ModelError(f"'{generator.name}' is neither a StyleGAN nor an anatomy model.")
     return generator.synthesis
 
 

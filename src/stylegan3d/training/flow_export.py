@@ -60,7 +60,6 @@ from stylegan3d.training.export import (
 from stylegan3d.training.flow import (
     FlowRun,
     Leveled,
-    check_flow,
     flow_and_steps,
     flow_noise,
     flow_of,
@@ -517,7 +516,7 @@ def export_with_teachers_flow(
     """
     model = _Model(folder, pack, out, overwrite)
     generator, start = model.generator, flow_of(teacher)
-    check_flow(generator, pack)
+    pack.check_grid(generator.space, generator.name)
     taught = generator.card["training"].get("teacher", {})
     if start is None or taught.get("hash") != teacher.hash:
         raise ModelError(

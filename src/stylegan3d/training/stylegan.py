@@ -627,6 +627,7 @@ class Teacher:
         taken = {name: getattr(known, name) for name in names}
         drawn = generator.head == "haar" and self.generator.has_noise
         taken |= {"noise_bands": drawn, "base_rank": PUPIL_RANK if known.w_dim > PUPIL_RANK else 0}
+        taken |= {"flow_channels": (), "flow_curves": False}  # it has the teacher's when exported
         if isinstance(known, AnatomyConfig) and known.deformation:
             taken |= {"warps": known.deformation, "warp_level": known.deformation_level}
             taken["textures"] = known.detail_basis if drawn and known.detail_slope else 0

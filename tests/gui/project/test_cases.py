@@ -23,6 +23,7 @@ from napari_stylegan3d.project.panel import answers_of
 from napari_stylegan3d.widgets import dialogs
 from stylegan3d import scans
 from stylegan3d.base import ScanError
+from stylegan3d.geometry.space import Frame
 from stylegan3d.scans import read_scan
 from stylegan3d.scans.verdicts import VERDICTS
 from stylegan3d.session.case import Choice
@@ -357,13 +358,16 @@ def test_a_scan_opened_during_a_projection_is_shown_and_its_work_waits(
     window.show("sub-08")
     assert window.session.placed is not None
     assert window.captions == {"Scan: sub-08"}
-    # Another model ends the work, unless the answer is no, says so, and knows no place of theirs.
+    # Another model, or other axes of it, ends the work, unless the answer is no, says so, and knows no place of theirs.
     window.click("project.start")
     asked, models, sessions = [], window.explorer.models, window.explorer.sessions
     monkeypatch.setattr(dialogs, "confirm", lambda *words: asked.append(words[-1]))
     monkeypatch.setattr(sessions, "_waiting", ("a session that wants another model", None))
     window.explorer.open_model(None)
-    assert asked == ["Another model stops what runs or waits for sub-08. Open it?"]
+    window.explorer.browse.frame.frameChanged.emit(Frame("LAS", (9.0, 9.0, 9.0)))
+    stopped = "would stop what runs or waits for sub-08. Go on?"
+    assert asked == [f"{what} {stopped}" for what in ("Another model", "Other axes or voxel sizes")]
+    assert window.find("browse.frame_axes").currentData() == "RAS"
     assert projecting.job.running
     assert not models.loading.running
     assert sessions._waiting is None, "it does not wait for the next model"
