@@ -24,7 +24,6 @@ from stylegan3d.training.export import ModelTarget, export_stylegan
 from stylegan3d.training.flow import (
     Cubes,
     FlowTask,
-    flow_noise,
     flow_of,
     flow_start,
     make_pairs,
@@ -277,7 +276,7 @@ def test_a_stylegan_has_the_flow_of_its_teacher(with_flow, pack, tmp_path):
     w = seed_latents(made, range(4))
     assert torch.equal(w, seed_latents(plain, range(4)))  # seeds mean what they did
     w[:, 1] *= 2  # details enough for all of it
-    start, _ = flow_start(without_flow(made), 7, flow_noise(made, 7))
+    start, _ = flow_start(made, without_flow(made), made.synthesis.flow, 7)
     assert torch.equal(start, plain.synthesis(seed_latents(plain, [7]), 7))
     flow, known = made.synthesis.flow, with_flow.synthesis.flow
     for name, value in flow.named_parameters():

@@ -197,7 +197,7 @@ def test_brains_without_a_tissue_are_left_out_of_a_search(model, even_pack, tmp_
         drawn.extend(seeds)
         return seed_latents(generator, seeds)
 
-    monkeypatch.setattr(shape_matching, "seed_latents", latents)
+    monkeypatch.setattr("stylegan3d.training.flow.seed_latents", latents)
     settings = MatchSettings(rounds=1, brains=20, slopes=3, judged=6)
     search = partial(match_flow, model, even_pack, measures=[Tissues()])
     judged, slopes = [first + k for k in range(6)], [first + 20 + k for k in range(3)]

@@ -393,37 +393,32 @@ def flow_and_steps(generator: Generator) -> tuple[Flow | None, int]:
     return network.last_flow, network.config.flow_steps
 
 
-def flow_noise(generator: Generator, seed: int) -> Tensor:
-    """The noise [1, 1, X, Y, Z] that a seed gives the generator's flow."""
-    synthesis = generator.synthesis
-    if isinstance(synthesis, LatentSynthesis):
-        assert synthesis.flow is not None
-        (noise,) = drawn_noise([synthesis.flow.noise], seed)
-    else:
-        *_, noise = leveled(generator).noise_maps(seed)
-    assert noise is not None
-    return noise
-
-
-def flow_start(plain: Generator, seed: int, noise: Tensor) -> tuple[Tensor, Tensor]:
-    """Where a flow starts.
+def flow_start(
+    generator: Generator, plain: Generator, flow: Flow, seed: int
+) -> tuple[Tensor, Tensor]:
+    """Where a flow behind a generator starts.
 
     Parameters
     ----------
-    plain : Generator
-        Without its flow, see `without_flow`.
+    generator, plain : Generator
+        The generator, and without its flow, see `without_flow`.
+    flow : Flow
+        That flow, or another in its place.
     seed : int
-        Of the latent.
-    noise : Tensor, shape (1, 1, X, Y, Z)
-        White noise, see `flow_noise`.
+        Of the latent and of the noise.
 
     Returns
     -------
     tuple of Tensor, shapes (1, 1, X, Y, Z)
-        The image, in which the layers of a StyleGAN have read the noise, and the noise where a flow
-        adds it.
+        The image, in which the layers of a StyleGAN have read the noise, and the noise where the
+        flow adds it.
     """
     w, synthesis = seed_latents(plain, [seed]), plain.synthesis
+    if isinstance(synthesis, LatentSynthesis):
+        (noise,) = drawn_noise([flow.noise], seed)
+    else:
+        *_, noise = leveled(generator).noise_maps(seed)
+    assert noise is not None
     if isinstance(synthesis, SynthesisNetwork):
         return synthesis(w, [noise]), synthesis.noise_there(w, noise)
     return synthesis(w, "none"), noise

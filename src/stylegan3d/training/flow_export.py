@@ -44,7 +44,6 @@ from stylegan3d.networks.anatomy import AnatomyNetwork
 from stylegan3d.networks.autoencoder import LatentSynthesis
 from stylegan3d.networks.config import GeneratorConfig
 from stylegan3d.networks.flow import FLOOR, BandCurves, Flow, within
-from stylegan3d.networks.memo import drawn_noise
 from stylegan3d.networks.resampling import haar
 from stylegan3d.networks.synthesis import KNOTS, MappingNetwork, SizeCurves
 from stylegan3d.recipe.model import seed_latents
@@ -61,7 +60,6 @@ from stylegan3d.training.flow import (
     FlowRun,
     Leveled,
     flow_and_steps,
-    flow_noise,
     flow_of,
     flow_start,
     learned,
@@ -234,7 +232,7 @@ def calibrate_flow(generator: Generator, pack: Pack) -> Leveled:
     assert curves is not None
     rows = pack.indices("train")
     people = (haar(as_input(pack.volumes[row])[None].to(generator.device)) for row in rows)
-    made = list(_drawn(generator, network))
+    made = list(_drawn(generator, network.flow, network.config.flow_steps))
     fit_curves(curves, [bands for bands, _, _ in made], BandFigures.of(people))
     _fit_outline(curves, made, pack)
     return network
@@ -258,14 +256,8 @@ def outline_latent_flow(generator: Generator, flow: Flow, steps: int, pack: Pack
         The data set that it was trained on.
     """
 
-    def drawn() -> Iterator[Drawn]:
-        for seed in range(FIRST_SEED, FIRST_SEED + BRAINS):
-            image = generator.synthesis(seed_latents(generator, [seed]), "none")
-            (noise,) = drawn_noise([flow.noise], seed)
-            yield flow.followed(image, noise, steps)
-
     curves = BandCurves(FLOOR).to(generator.device)
-    _fit_outline(curves, drawn(), pack)
+    _fit_outline(curves, _drawn(generator, flow, steps), pack)
     return curves
 
 
@@ -280,12 +272,11 @@ def _fit_outline(curves: BandCurves, made: Iterable[Drawn], pack: Pack) -> None:
     curves.ends.copy_(torch.tensor(toe))
 
 
-def _drawn(generator: Generator, network: Leveled) -> Iterator[Drawn]:
-    """What the flow of a StyleGAN or an anatomy model draws of random brains."""
+def _drawn(generator: Generator, flow: Flow, steps: int) -> Iterator[Drawn]:
+    """What a flow draws of a generator's random brains."""
     plain = without_flow(generator)
     for seed in range(FIRST_SEED, FIRST_SEED + BRAINS):
-        start = flow_start(plain, seed, flow_noise(generator, seed))
-        yield network.flow.followed(*start, network.config.flow_steps)
+        yield flow.followed(*flow_start(generator, plain, flow, seed), steps)
 
 
 @dataclass(frozen=True, eq=False)

@@ -59,7 +59,7 @@ from stylegan3d.networks.resampling import haar
 from stylegan3d.segmentation.inference import bundled_segmenter, load_regions
 from stylegan3d.segmentation.network import TissueNetwork, padded
 from stylegan3d.storage.files import only_run
-from stylegan3d.training.flow import flow_and_steps, flow_noise, flow_start, without_flow
+from stylegan3d.training.flow import flow_and_steps, flow_start, without_flow
 from stylegan3d.training.options import MatchSettings
 from stylegan3d.training.run import check_new, load_checkpoint, save_checkpoint, stop_signals
 
@@ -618,7 +618,7 @@ class _Drawing:
     def __call__(self, flow: Flow, seed: int) -> Tensor:
         """The image (X, Y, Z) in [0, 1] of a seed, cut off at 1 as in a file."""
         with torch.no_grad():
-            start = flow_start(self.plain, seed, flow_noise(self.generator, seed))
+            start = flow_start(self.generator, self.plain, flow, seed)
         image = flow(*start, self.steps)[0, 0]
         return ((image + 1) / 2).clamp(0, 1)
 

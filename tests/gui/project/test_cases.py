@@ -358,7 +358,8 @@ def test_a_scan_opened_during_a_projection_is_shown_and_its_work_waits(
     window.show("sub-08")
     assert window.session.placed is not None
     assert window.captions == {"Scan: sub-08"}
-    # Another model, or other axes of it, ends the work, unless the answer is no, says so, and knows no place of theirs.
+    # Another model, or other axes of it, ends the work, unless the answer is no, says so, and
+    # knows no place of theirs.
     window.click("project.start")
     asked, models, sessions = [], window.explorer.models, window.explorer.sessions
     monkeypatch.setattr(dialogs, "confirm", lambda *words: asked.append(words[-1]))
