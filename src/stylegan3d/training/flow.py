@@ -346,7 +346,7 @@ Leveled = AnatomyNetwork | SynthesisNetwork
 
 def leveled(generator: Generator) -> Leveled:
     """The synthesis network of a StyleGAN or an anatomy model; ModelError for another."""
-    if not isinstance(generator.synthesis, AnatomyNetwork | SynthesisNetwork):
+    if not isinstance(generator.synthesis, Leveled):
         raise ModelError(f"'{generator.name}' is neither a StyleGAN nor an anatomy model.")
     return generator.synthesis
 
@@ -389,8 +389,9 @@ def flow_and_steps(generator: Generator) -> tuple[Flow | None, int]:
     synthesis = generator.synthesis
     if isinstance(synthesis, LatentSynthesis):
         return synthesis.flow, synthesis.flow_steps
-    network = leveled(generator)
-    return network.last_flow, network.config.flow_steps
+    if isinstance(synthesis, Leveled):
+        return synthesis.last_flow, synthesis.config.flow_steps
+    return None, 0
 
 
 def flow_start(
