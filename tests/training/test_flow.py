@@ -15,7 +15,7 @@ from stylegan3d.base import ModelError
 from stylegan3d.cli import main
 from stylegan3d.cli.train import STOPPED
 from stylegan3d.model.generator import load
-from stylegan3d.networks.flow import within
+from stylegan3d.networks.flow import details_between, within
 from stylegan3d.networks.synthesis import MappingNetwork
 from stylegan3d.recipe.model import seed_latents
 from stylegan3d.training import flow_export, shape_matching
@@ -290,6 +290,11 @@ def test_a_stylegan_has_the_flow_of_its_teacher(with_flow, pack, tmp_path):
         atol=LAYERS,
     )
     assert not torch.equal(made.synthesis(w[:1], 7), made.synthesis(w[:1], 8))
+    # Half-way to another brain details are as strong as in both.
+    mixed = made.mix(w[0], w[2], 0.5)
+    strong = [made.synthesis.detail_weights(one[None])[0] for one in (w[0], w[2], mixed)]
+    between = details_between(strong[0], strong[1], 0.5, flow.spread)
+    torch.testing.assert_close(strong[2], between, rtol=0, atol=LAYERS)
     # A person's reconstruction has no details, and stays as it was.
     person = made.encoder(as_input(pack.volumes[0])[None])
     assert torch.equal(made.synthesis(person), plain.synthesis(person))

@@ -25,7 +25,7 @@ from stylegan3d.networks.deformation import (
     resize,
     velocity_of,
 )
-from stylegan3d.networks.flow import DetailTexture, Toe, details_between
+from stylegan3d.networks.flow import DetailTexture, Toe
 from stylegan3d.networks.memo import Memo, NoMemo
 from stylegan3d.networks.resampling import fine_bands, upsample_image
 from stylegan3d.networks.synthesis import (
@@ -215,7 +215,7 @@ class AnatomyNetwork(LeveledSynthesis):
         config = self.config
         if not config.detail_basis:
             return None
-        rows = w[:, self._detail_rows].mean(dim=1)
+        rows = w[:, self.detail_rows].mean(dim=1)
         channels = config.image_channels if low_only else None
         details = self.detail_basis(self.detail_weights(w), channels)
         if not config.detail_slope:
@@ -225,35 +225,19 @@ class AnatomyNetwork(LeveledSynthesis):
 
     def detail_weights(self, w: Tensor) -> Tensor:
         """Weights of the detail images from w [N, num_layers, w_dim], [N, detail_basis]."""
-        return w[:, self._detail_rows, self.config.details].mean(dim=1)
+        return w[:, self.detail_rows, self.config.details].mean(dim=1)
 
     @property
-    def _detail_rows(self) -> slice:
+    def detail_rows(self) -> slice:
         """The rows of w whose mean weighs the detail images: those of the last level."""
         last = self.config.num_levels - 1
         return slice(max(2 * last - 1, 0), 2 * last + 1)
 
-    def evened(self, mixed: Tensor, first: Tensor, second: Tensor, strength: Tensor) -> Tensor:
-        """A mix whose details change evenly with the strength, see `flow.details_between`.
-
-        Parameters
-        ----------
-        mixed : Tensor, shape (num_layers, w_dim)
-            The mix on a straight line, row by row.
-        first, second : Tensor, shape (num_layers, w_dim)
-            What was mixed.
-        strength : Tensor, shape (num_layers,)
-            From 0 (first) to 1 (second).
-        """
-        rows, details = self._detail_rows, self.config.details
-        share = float(strength[rows].mean())
-        if self.last_flow is None or not 0 < share < 1:
-            return mixed
-        one, other = (self.detail_weights(w[None])[0] for w in (first, second))
-        wanted = details_between(one, other, share, self.last_flow.spread)
-        evened = mixed.clone()
-        evened[rows, details] += wanted - self.detail_weights(mixed[None])[0]
-        return evened
+    def detail_shift(self, change: Tensor) -> Tensor:
+        """See `LeveledSynthesis.detail_shift`."""
+        shift = change.new_zeros(self.config.w_dim)
+        shift[self.config.details] = change
+        return shift
 
     def _band(self, w: Tensor, level: int) -> Tensor:
         """Contribution of the basis images to a level, [N, C, X, Y, Z] on its grid.

@@ -39,7 +39,7 @@ from stylegan3d.networks.deformation import (
     resize,
     velocity_of,
 )
-from stylegan3d.networks.flow import DetailTexture, Flow, Toe
+from stylegan3d.networks.flow import DetailTexture, Flow, Toe, details_between
 from stylegan3d.networks.memo import Maps, Memo, Noise, NoMemo, drawn_noise, of_sample
 from stylegan3d.networks.resampling import (
     CHANNELS_LAST,
@@ -363,6 +363,36 @@ class LeveledSynthesis(nn.Module):
     def detail_weights(self, w: Tensor) -> Tensor:
         """Weights of the images of details from w [N, num_layers, w_dim], [N, num_details]."""
         raise NotImplementedError
+
+    @property
+    def detail_rows(self) -> slice:
+        """The rows of w whose mean weighs the images of details."""
+        raise NotImplementedError
+
+    def detail_shift(self, change: Tensor) -> Tensor:
+        """The shift of these rows, [w_dim], that changes those weights by [num_details]."""
+        raise NotImplementedError
+
+    def evened(self, mixed: Tensor, first: Tensor, second: Tensor, strength: Tensor) -> Tensor:
+        """A mix whose details change evenly with the strength, see `flow.details_between`.
+
+        Parameters
+        ----------
+        mixed : Tensor, shape (num_layers, w_dim)
+            The mix on a straight line, row by row.
+        first, second : Tensor, shape (num_layers, w_dim)
+            What was mixed.
+        strength : Tensor, shape (num_layers,)
+            From 0 (first) to 1 (second).
+        """
+        share = float(strength[self.detail_rows].mean())
+        if self.last_flow is None or not 0 < share < 1:
+            return mixed
+        one, other, now = (self.detail_weights(w[None])[0] for w in (first, second, mixed))
+        wanted = details_between(one, other, share, self.last_flow.spread)
+        evened = mixed.clone()
+        evened[self.detail_rows] += self.detail_shift(wanted - now)
+        return evened
 
     def flowed(
         self, image: Tensor, w: Tensor, noise: Tensor | None, dtype: torch.dtype, memo: Memo | None
@@ -810,8 +840,19 @@ class SynthesisNetwork(LeveledSynthesis):
 
     def detail_weights(self, w: Tensor) -> Tensor:
         """Weights of the texture's images from w [N, num_layers, w_dim], [N, textures]."""
-        found: Tensor = self.texture.style(w[:, self.typed_levels[-1].rows[0]])
+        found: Tensor = self.texture.style(w[:, self.detail_rows].mean(dim=1))
         return found
+
+    @property
+    def detail_rows(self) -> slice:
+        """That of the last level's first layer."""
+        first = self.typed_levels[-1].rows[0]
+        return slice(first, first + 1)
+
+    def detail_shift(self, change: Tensor) -> Tensor:
+        """The smallest of those that do, see `LeveledSynthesis.detail_shift`."""
+        weights = self.texture.style.weight / math.sqrt(self.config.w_dim)
+        return torch.linalg.pinv(weights) @ change
 
     def _canonical(self, inputs: Inputs, stop: int, *, draft: bool) -> Tensor:
         *_, (_, image) = self._walk(inputs, stop, draft=draft)
