@@ -100,6 +100,8 @@ def stylegan(network: SynthesisNetwork, w: Tensor) -> Tensor:
     if not config.warps:
         return image
     image = network.warp.toe(moved(network, image, network.warp(w)))
+    if not config.flow_channels:
+        return image
     return gated(network, image, w, network.noise_there(w, network.noise))
 
 
@@ -111,10 +113,8 @@ def moved(network: LeveledSynthesis, image: Tensor, velocity: Tensor) -> Tensor:
     return warp(image, displacement)
 
 
-def gated(network: LeveledSynthesis, image: Tensor, w: Tensor, noise: Tensor | None) -> Tensor:
-    """The image after the flow, if there is one, as far as its details open it."""
-    if network.last_flow is None:
-        return image
+def gated(network: LeveledSynthesis, image: Tensor, w: Tensor, noise: Tensor) -> Tensor:
+    """The image after the flow, as far as its details open it."""
     gate = network.flow.gate(network.detail_weights(w))
     found = flowed(network.flow, image, noise, network.config.flow_steps)
     return torch.lerp(image, found, gate)
@@ -133,7 +133,7 @@ def anatomy(network: AnatomyNetwork, w: Tensor) -> Tensor:
     for more in (network.continued(low), network._details(w), network._constant(last)):
         bands = bands if more is None else bands + more
     image = network.finished(moved(network, inverse_haar(bands), network.velocity(w)))
-    return gated(network, image, w, network.flow.noise if config.flow_channels else None)
+    return gated(network, image, w, network.flow.noise) if config.flow_channels else image
 
 
 def basis_band(network: AnatomyNetwork, w: Tensor, level: int) -> Tensor:
