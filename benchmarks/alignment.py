@@ -97,7 +97,7 @@ def trial(
         "quality": round(found.quality, 3),
         "brain_overlap": round(overlap(first, found), 3),
         "cpu_seconds": round(time.process_time() - start, 2),
-        "again": any("again, upright" in note.text for step in found.record for note in step.notes),
+        "again": any("again, upright" in str(note) for step in found.record for note in step.notes),
     }
 
 

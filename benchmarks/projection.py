@@ -28,6 +28,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
+from typing import get_args
 
 import nibabel as nib
 import numpy as np
@@ -50,7 +51,7 @@ from stylegan3d.projection import ProjectionResult, ProjectionState, estimate_se
 from stylegan3d.projection.operators import Identity
 from stylegan3d.projection.problem import Problem
 from stylegan3d.projection.search import Tuning, original_loss
-from stylegan3d.projection.settings import BUDGETS, METHODS
+from stylegan3d.projection.settings import BUDGETS, Method
 from stylegan3d.recipe.latents import Delta, find_step, mixed
 from stylegan3d.recipe.model import seed_latents
 from stylegan3d.render.editable import CarriedDetail, Original
@@ -135,7 +136,7 @@ def curves(generator: Generator, args: argparse.Namespace) -> None:
     scan = scan_of(args.scans, person)
     target = torch.from_numpy(scan.volume)[None, None] * 2 - 1
     found: dict[str, Curve] = {}
-    for method in METHODS:
+    for method in get_args(Method):
         project(generator, scan, method=method, steps=2)  # what is slow the first time only
         curve, follow = follower(target, args.cpu)
         steps = args.steps if method == "original" else None

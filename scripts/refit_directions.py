@@ -17,7 +17,12 @@ import json
 from pathlib import Path
 
 from stylegan3d.dataset.pack import load_pack
-from stylegan3d.directions.attributes import checked, fit_people, seen_in_people
+from stylegan3d.directions.attributes import (
+    check_edits,
+    fit_people,
+    seen_in_people,
+    without_failures,
+)
 from stylegan3d.directions.people import encode_people
 from stylegan3d.measures.attributes import MEASURES
 from stylegan3d.model.card import card_text
@@ -61,7 +66,7 @@ def refitted(folder: Path, data: Path) -> Directions:
         before.model_name,
         {before.names[k]: before.descriptions[before.names[k]] for k in kept},
     )
-    after = checked(generator, fitted_now, drop_failures=True)
+    after = without_failures(check_edits(generator, fitted_now))
     return seen_in_people(join(after, components), people)
 
 

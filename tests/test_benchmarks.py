@@ -1,5 +1,6 @@
-"""Benchmarks that time two ways of the same work end with an error where the results differ."""
+"""Benchmarks and scripts can be started; what times two ways ends where their results differ."""
 
+import ast
 from importlib import import_module
 from pathlib import Path
 
@@ -9,7 +10,10 @@ from tolerances import FLOAT32
 
 from stylegan3d.networks.flow import Flow
 
-BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
+ROOT = Path(__file__).resolve().parents[1]
+BENCHMARKS = ROOT / "benchmarks"
+STARTED = [*BENCHMARKS.glob("*.py"), *(ROOT / "scripts").glob("*.py")]
+PRODUCT = ("stylegan3d", "napari_stylegan3d")
 X = torch.linspace(-1, 1, 100)
 
 
@@ -18,6 +22,16 @@ def benchmark(monkeypatch):
     """A benchmark as a module, by its name."""
     monkeypatch.syspath_prepend(BENCHMARKS)
     return import_module
+
+
+@pytest.mark.parametrize("file", STARTED, ids=lambda file: file.stem)
+def test_what_they_import_is_there(file):
+    """Of the product, whose names change."""
+    for line in ast.walk(ast.parse(file.read_text("utf-8"))):
+        if isinstance(line, ast.ImportFrom) and (line.module or "").startswith(PRODUCT):
+            for name in line.names:
+                if not hasattr(import_module(line.module), name.name):
+                    import_module(f"{line.module}.{name.name}")
 
 
 def test_results_that_differ_by_rounding_alone_are_timed(benchmark, capsys):

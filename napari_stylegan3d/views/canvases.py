@@ -27,7 +27,8 @@ from napari_stylegan3d.views.display import ViewPlane, drawn_at, orient_volume, 
 from napari_stylegan3d.views.follower import Follower
 from napari_stylegan3d.views.look import ViewLook
 from napari_stylegan3d.views.marks import Marks, MarkSheet
-from napari_stylegan3d.views.navigation import nearest_voxel, visible_pictures
+from napari_stylegan3d.views.navigation import nearest_voxel
+from napari_stylegan3d.views.stage import visible_pictures
 from napari_stylegan3d.widgets.controls import Links, painting, single_shot
 from stylegan3d.geometry.space import filled_box
 

@@ -27,7 +27,6 @@ from napari_stylegan3d.views import canvases, display, marks, navigation
 from napari_stylegan3d.views.display import (
     AXIAL,
     CORONAL,
-    KEY,
     OVERLAY,
     SAGITTAL,
     UNIT,
@@ -44,10 +43,9 @@ from napari_stylegan3d.views.look import LookModel, ViewLook, in_words, thicken
 from napari_stylegan3d.views.marks import NAMES, Marks, place_of
 from napari_stylegan3d.views.navigation import LevelsByMouse
 from napari_stylegan3d.views.slices import Lightbox, Pane, Panes
-from napari_stylegan3d.views.stage import PRESETS, WHITE_LIMITS, Stage
+from napari_stylegan3d.views.stage import PRESETS, WHITE_LIMITS, Stage, visible_pictures
 from napari_stylegan3d.widgets import controls
 from napari_stylegan3d.widgets.controls import Links, painting, scaled
-from stylegan3d.session.provenance import GENERATED
 
 #: Usual longest texts, so that nothing jumps while the crosshair moves.
 WIDEST = ("Right 88.8 mm", "Posterior 88.8 mm", "Superior 88.8 mm")
@@ -241,13 +239,12 @@ class ReadoutBar(QWidget):
 
     def show_levels(self, stage: Stage) -> None:
         """Show which intensities are black and white; an overlay alone has its own."""
-        top = next(navigation.visible_pictures(stage.viewer, over=True), None)
-        alone = top is not None and top.metadata.get(KEY, GENERATED).kind == "second"
-        low, high = stage.limits if top is None or not alone else top.contrast_limits
+        alone = stage.covering
+        low, high = stage.limits if alone is None else alone.contrast_limits
         controls.show_value(self.white, stage.levels.white)
-        controls.enable(not alone, self.white, self.levels)
+        controls.enable(alone is None, self.white, self.levels)
         words = f"W/L {brightness(high - low)} / {brightness((high + low) / 2)}"
-        is_symmetrical = stage.is_difference and not alone
+        is_symmetrical = stage.is_difference and alone is None
         self.levels.setText(f"± {brightness(high)}" if is_symmetrical else words)
 
     def show_point(self, model: ViewerModel) -> None:
@@ -297,7 +294,7 @@ def intensity_in_words(model: ViewerModel, point_mm: tuple[float, ...], roomy: b
 
 def value_at(model: ViewerModel, point_mm: tuple[float, ...]) -> float | None:
     """Intensity of the topmost visible image at a point in mm; None outside."""
-    values = (voxel_at(layer, point_mm) for layer in navigation.visible_pictures(model, over=True))
+    values = (voxel_at(layer, point_mm) for layer in visible_pictures(model, over=True))
     return next((value for value in values if value is not None), None)
 
 

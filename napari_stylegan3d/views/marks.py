@@ -17,6 +17,7 @@ from qtpy.QtWidgets import QApplication, QWidget
 from napari_stylegan3d.views import navigation
 from napari_stylegan3d.views.display import KEY, PLANES, planes_of, position_in_letters, projected
 from napari_stylegan3d.views.glass import Glass
+from napari_stylegan3d.views.stage import visible_pictures
 from napari_stylegan3d.widgets.controls import painting, scaled, set_letters
 from stylegan3d.session.provenance import Provenance
 
@@ -395,7 +396,7 @@ class Marks(QObject):
 
     def figures(self, mark: Mark) -> RegionFigures | None:
         """Figures of a region in what is shown."""
-        layers, look = [*navigation.visible_pictures(self.viewer, over=True)], self.looks.look
+        layers, look = [*visible_pictures(self.viewer, over=True)], self.looks.look
         key = (*(id(layer.data) for layer in layers), look.slab, look.slab_mm)
         known = self._known.get(mark)
         if known is None or known[0] != key:

@@ -10,11 +10,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import chain
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from napari.components import ViewerModel
-from napari.layers import Image
 from qtpy.QtCore import QEvent, QObject, QPointF, Qt
 from qtpy.QtGui import QCursor, QKeyEvent
 from qtpy.QtWidgets import (
@@ -26,10 +25,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_stylegan3d.views.display import KEY, OVERLAY
-
-if TYPE_CHECKING:
-    from napari_stylegan3d.views.stage import Stage
+from napari_stylegan3d.views.stage import Stage, visible_pictures
 
 ZOOM_PER_NOTCH = 1.15
 LEFT, RIGHT, MIDDLE = 1, 2, 3
@@ -47,19 +43,6 @@ def is_free(model: ViewerModel) -> bool:
     """Whether the mouse is free: 2D, and no layer is being painted or edited."""
     active = model.layers.selection.active
     return model.dims.ndisplay == 2 and (active is None or str(active.mode) == "pan_zoom")
-
-
-def visible_pictures(model: ViewerModel, *, over: bool = False) -> Iterator[Image]:
-    """The volumes in sight, the topmost first; overlays are none.
-
-    With `over`, those are that hide what is below, as an overlay alone, or A in a comparison.
-    """
-    for layer in reversed(model.layers):
-        if not isinstance(layer, Image) or not layer.visible or layer.ndim != 3:
-            continue
-        hides = over and KEY in layer.metadata and layer.contrast_limits[0] >= 0
-        if hides or OVERLAY not in layer.metadata:
-            yield layer
 
 
 def grid_mm(model: ViewerModel) -> np.ndarray:

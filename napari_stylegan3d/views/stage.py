@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,7 +14,7 @@ from qtpy.QtCore import QObject, Signal
 from napari_stylegan3d.views import display
 from napari_stylegan3d.views.display import DisplayArray
 from napari_stylegan3d.views.layers import SOLID, SPARE, ColorScale, DifferenceOverlay, OwnLayer
-from stylegan3d.session.provenance import Provenance
+from stylegan3d.session.provenance import GENERATED, Provenance
 
 #: A share of the brightest tissue: darker voxels are air.
 AIR = 0.12
@@ -167,6 +168,19 @@ def preset(name: str, usual_white: float, span: Limits) -> Levels:
     return Levels(max(min(low, white - NARROWEST), LOWEST_BLACK), white)
 
 
+def visible_pictures(model: ViewerModel, *, over: bool = False) -> Iterator[Image]:
+    """The volumes in sight, the topmost first; overlays are none.
+
+    With `over`, those are that hide what is below, as an overlay alone, or A in a comparison.
+    """
+    for layer in reversed(model.layers):
+        if not isinstance(layer, Image) or not layer.visible or layer.ndim != 3:
+            continue
+        hides = over and display.KEY in layer.metadata and layer.contrast_limits[0] >= 0
+        if hides or display.OVERLAY not in layer.metadata:
+            yield layer
+
+
 def is_symmetrical(limits: Limits) -> bool:
     """Whether the limits are symmetrical about 0, as for a difference."""
     return limits[0] < 0 < limits[1] and limits[0] == -limits[1]
@@ -296,9 +310,16 @@ class Stage(QObject, OwnLayer):
             return None
         return ColorScale(self.layer.name, "fraction of white", self.limits[1], solid=True)
 
+    @property
+    def covering(self) -> Image | None:
+        """What alone is seen in place of the picture, as an overlay, with a window of its own."""
+        top = next(visible_pictures(self.viewer, over=True), None)
+        alone = top is not None and top.metadata.get(display.KEY, GENERATED).kind == "second"
+        return top if alone else None
+
     def set_levels(self, levels: Levels) -> None:
-        """Set window and level."""
-        if levels == self.levels:
+        """Set window and level, of a picture that is in sight."""
+        if levels == self.levels or self.covering is not None:
             return
         self._levels[self.is_difference] = levels
         self._set_limits()
@@ -309,10 +330,8 @@ class Stage(QObject, OwnLayer):
 
     def drag_levels(self, start: Levels, right_px: float, up_px: float) -> None:
         """Set levels during a drag, from those at its start."""
-        if self.is_difference:
-            self.set_levels(start.widened(right_px))
-        else:
-            self.set_levels(start.dragged(right_px, up_px))
+        moved = start.widened(right_px) if self.is_difference else start.dragged(right_px, up_px)
+        self.set_levels(moved)
 
     def reset_levels(self) -> None:
         """Reset window and level."""

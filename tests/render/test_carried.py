@@ -205,9 +205,10 @@ def test_darker_fluid_darkens_no_tissue():
     assert change[far < 20].abs().max() == 0
 
 
-def test_ventricles_that_grow_move_tissue_and_going_back_is_exact():
-    """The bundled model's average brain, its own texture as the scan."""
-    generator = load()
+@pytest.mark.parametrize("name", ["brain-t1-2mm", "stylegan-t1-2mm"])
+def test_ventricles_that_grow_move_tissue_and_going_back_is_exact(name):
+    """A bundled model's average brain, its own texture as the scan."""
+    generator = load(name)
     assert deforms(generator)
     w = generator.w_avg.expand(generator.num_layers, -1).clone()
     step = torch.as_tensor(find_step("Ventricle volume", generator), dtype=w.dtype)

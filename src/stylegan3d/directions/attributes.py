@@ -59,6 +59,7 @@ from stylegan3d.directions.people import (
 from stylegan3d.geometry.space import to_display
 from stylegan3d.measures.attributes import BACKGROUND, MEASURES, measure_attributes
 from stylegan3d.model.random_latents import COMPONENTS, SAMPLES, Spread, pca_directions, random_w
+from stylegan3d.networks.config import AnatomyConfig
 from stylegan3d.networks.deformation import add_identity, exponential
 from stylegan3d.recipe.directions import Directions, join
 from stylegan3d.render.movement import composed, deformed_anatomy, deforms
@@ -120,7 +121,8 @@ def contour_rows(generator: Generator, w: np.ndarray, seed: int = 0) -> np.ndarr
     synthesis = deformed_anatomy(generator)
     if synthesis is None:
         return None
-    count, random = synthesis.config.deformation, np.random.RandomState(seed)
+    config, random = synthesis.config, np.random.RandomState(seed)
+    count = config.deformation if isinstance(config, AnatomyConfig) else config.w_dim
     half_mm = np.array(generator.shape) * np.array(generator.space.voxel_size) / 2
     steps = np.zeros((count, generator.w_dim))
     sd = random_w(generator, _BRAINS, seed)[:, :count].std(axis=0)

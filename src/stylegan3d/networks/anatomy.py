@@ -17,12 +17,6 @@ from torch import Tensor, nn
 from stylegan3d.networks.config import AnatomyConfig
 from stylegan3d.networks.deformation import (
     Basis,
-    add_identity,
-    enlarge_smoothly,
-    exponential,
-    nearest_at,
-    read_at,
-    resize,
     velocity_of,
 )
 from stylegan3d.networks.flow import DetailTexture, Toe
@@ -32,7 +26,6 @@ from stylegan3d.networks.synthesis import (
     Fingerprint,
     Inputs,
     LeveledSynthesis,
-    grid_of,
     is_frozen,
     sum_low,
 )
@@ -85,22 +78,6 @@ class AnatomyNetwork(LeveledSynthesis):
         """The flow's is."""
         return True
 
-    @property
-    def has_own_noise(self) -> bool:
-        """Whether the noise of a scan can be found: by a flow alone, after a deformation."""
-        config = self.config
-        deformed = bool(config.deformation) and config.image_const and config.head == "haar"
-        return deformed and config.image_channels == 1 and bool(config.flow_channels)
-
-    def canonical(self, w: Tensor) -> Tensor:
-        """The image of w [N, num_layers, w_dim] in the common anatomy: before deformation and flow.
-
-        [N, C, X, Y, Z]; with a Haar head its eight bands, at half the resolution.
-        """
-        last = self.config.num_levels - 1
-        *_, image = self._walk(w, last)
-        return self._with_constant(image, last)
-
     def appearance(self, w: Tensor) -> Tensor:
         """The image of w [N, num_layers, w_dim] in the common anatomy, without texture.
 
@@ -111,28 +88,9 @@ class AnatomyNetwork(LeveledSynthesis):
         *_, image = self._walk(w, last, draft=draft)
         return self.finished(self._with_constant(image, last)[:, : self.config.image_channels])
 
-    def smooth_points(self, w: Tensor) -> Tensor:
-        """Sampling positions of the deformation of w, like `points`, at twice its resolution.
-
-        Positions on finer grids are linear interpolations of these.
-        """
-        displacement = exponential(self.velocity(w)).flip(1)
-        first, *_ = full = self.config.image_grids[-1]
-        if first <= 2 * displacement.shape[2]:
-            return add_identity(resize(displacement, full))
-        x, y, z = (2 * n for n in displacement.shape[2:])
-        kernel = self.config.resample_kernel
-        return add_identity(enlarge_smoothly(displacement, (x, y, z), kernel))
-
     def _canonical(self, inputs: Inputs, stop: int, *, draft: bool) -> Tensor:
         *_, image = self._walk(inputs.w, stop, draft=draft, memo=inputs.memo)
         return self._with_constant(image, stop)
-
-    def _finish(self, image: Tensor, inputs: Inputs, *, full: bool) -> Tensor:
-        image = self.moved(image, inputs.w, inputs.memo)
-        if not full or self.last_flow is None:
-            return image
-        return self.flowed(image, inputs.w, inputs.maps[-1], inputs.dtype, inputs.memo)
 
     def _walk(
         self, w: Tensor, stop: int, *, draft: bool = False, memo: Memo | None = None
@@ -188,23 +146,6 @@ class AnatomyNetwork(LeveledSynthesis):
         weights = [w[:, max(2 * level - 1, 0), :count] for level in levels]
         grids = [self.config.grid(level) for level in levels]
         return velocity_of(self.velocity_basis, self.velocity_const, weights, grids)
-
-    def moved(self, image: Tensor, w: Tensor, memo: Memo | None = None) -> Tensor:
-        """Warp a canonical image [N, C, X, Y, Z] by the deformation of w."""
-        if not self.config.deformation:
-            return image
-        grid = grid_of(image)
-        rows = max(2 * self.config.deformation_level, 1)
-        points = (memo or NoMemo()).get(
-            ("points", grid), rows, lambda: self.points(exponential(self.velocity(w)), grid)
-        )
-        return self.finished(read_at(image, points))
-
-    def noise_there(self, w: Tensor, noise: Tensor) -> Tensor:
-        """White noise [N, 1, X, Y, Z] of the common anatomy at its places in that of w."""
-        if not self.config.deformation:
-            return noise
-        return nearest_at(noise, self.points(exponential(self.velocity(w)), grid_of(noise)))
 
     def finished(self, image: Tensor) -> Tensor:
         """The final processing of an image, at every level."""

@@ -192,6 +192,11 @@ class GeneratorConfig(Config):
         return self.textures
 
     @property
+    def velocities(self) -> tuple[int, int]:
+        """Number of velocity fields of the deformation, 0 for none, and the level of their grid."""
+        return self.warps, self.warp_level
+
+    @property
     def num_levels(self) -> int:
         """Number of feature levels, including the base grid."""
         return len(self.channels)
@@ -457,6 +462,11 @@ class AnatomyConfig(GeneratorConfig):
     def num_details(self) -> int:
         """Number of detail images."""
         return self.detail_basis
+
+    @property
+    def velocities(self) -> tuple[int, int]:
+        """Number of velocity fields, and the level of their grid."""
+        return self.deformation, self.deformation_level
 
     @property
     def num_levels(self) -> int:

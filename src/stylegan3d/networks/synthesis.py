@@ -356,9 +356,69 @@ class LeveledSynthesis(nn.Module):
         return self.has_layer_noise or (flow is not None and bool(flow.noise_strength))
 
     @property
+    def has_own_noise(self) -> bool:
+        """Whether the noise of a scan can be found: by a flow alone, after a deformation."""
+        config = self.config
+        return bool(config.velocities[0] and config.image_const and config.flow_channels)
+
+    @property
     def rows_read(self) -> int:
         """Number of first rows of w that have an effect."""
         return self.config.num_layers
+
+    def canonical(self, w: Tensor, noise: Noise | Maps = "none") -> Tensor:
+        """The image of w [N, num_layers, w_dim] in the common anatomy: before deformation and flow.
+
+        [N, C, X, Y, Z]; with a Haar head its eight bands, at half the resolution.
+        """
+        inputs = Inputs(w, self._maps(noise, len(w)), torch.float32, NoMemo())
+        return self._canonical(inputs, self.config.num_levels - 1, draft=False)
+
+    def appearance(self, w: Tensor) -> Tensor:
+        """The image of w [N, num_layers, w_dim] in the common anatomy, without texture.
+
+        [N, C, X, Y, Z]; with a Haar head the low band, at half the image's resolution.
+        """
+        return self.finished(self.canonical(w)[:, : self.config.image_channels])
+
+    def velocity(self, w: Tensor) -> Tensor:
+        """Velocity field of the deformation, w [N, num_layers, w_dim] -> [N, 3, X, Y, Z]."""
+        raise NotImplementedError
+
+    def finished(self, image: Tensor) -> Tensor:
+        """The final processing of an image, at every level."""
+        return image
+
+    def moved(self, image: Tensor, w: Tensor, memo: Memo | None = None) -> Tensor:
+        """Warp a canonical image [N, C, X, Y, Z] by the deformation of w."""
+        if not self.config.velocities[0]:
+            return image
+        return self.finished(read_at(image, self.points_of(w, grid_of(image), memo)))
+
+    def noise_there(self, w: Tensor, noise: Tensor, memo: Memo | None = None) -> Tensor:
+        """White noise [N, 1, X, Y, Z] of the common anatomy at its places in that of w."""
+        if not self.config.velocities[0]:
+            return noise
+        return nearest_at(noise, self.points_of(w, grid_of(noise), memo))
+
+    def points_of(self, w: Tensor, grid: Grid, memo: Memo | None = None) -> Tensor:
+        """Where the deformation of w reads the voxels of `grid`, [N, 3, X, Y, Z]."""
+        rows = max(2 * self.config.velocities[1], 1)
+        make = lambda: self.points(exponential(self.velocity(w)), grid)  # noqa: E731
+        return (memo or NoMemo()).get(("points", grid), rows, make)
+
+    def smooth_points(self, w: Tensor) -> Tensor:
+        """Sampling positions of the deformation of w, like `points`, at twice its resolution.
+
+        Positions on finer grids are linear interpolations of these.
+        """
+        displacement = exponential(self.velocity(w)).flip(1)
+        first, *_ = full = self.config.image_grids[-1]
+        if first <= 2 * displacement.shape[2]:
+            return add_identity(resize(displacement, full))
+        x, y, z = (2 * n for n in displacement.shape[2:])
+        kernel = self.config.resample_kernel
+        return add_identity(enlarge_smoothly(displacement, (x, y, z), kernel))
 
     def detail_weights(self, w: Tensor) -> Tensor:
         """Weights of the images of details from w [N, num_layers, w_dim], [N, num_details]."""
@@ -394,18 +454,17 @@ class LeveledSynthesis(nn.Module):
         evened[self.detail_rows] += self.detail_shift(wanted - now)
         return evened
 
-    def flowed(
-        self, image: Tensor, w: Tensor, noise: Tensor | None, dtype: torch.dtype, memo: Memo | None
-    ) -> Tensor:
+    def flowed(self, image: Tensor, inputs: Inputs) -> Tensor:
         """An image [N, 1, X, Y, Z] after the flow, gated by its details."""
+        w, (*_, noise), dtype, memo = inputs
         gate = self.flow.gate(self.detail_weights(w))
         if gate.device.type == "cpu" and not is_traced() and not bool(gate.any()):
             return image
-        memo = memo or NoMemo()
 
         def make() -> Tensor:
-            # A scan's own noise takes the place of the rest.
-            drawn = noise if noise is None else noise * (1 - self.flow.opened).clamp(min=0).sqrt()
+            drawn = noise
+            if noise is not None and self.config.noise_bands:  # layers have read it before
+                drawn = self.noise_there(w, noise, memo)
             return self.flow(image, drawn, self.config.flow_steps, dtype, memo.check)
 
         flowed = memo.get(("flow", dtype), self.rows_read, make)
@@ -420,7 +479,8 @@ class LeveledSynthesis(nn.Module):
 
     def _finish(self, image: Tensor, inputs: Inputs, *, full: bool) -> Tensor:
         """The image of a level as it is returned; `full` at full resolution."""
-        return image
+        image = self.moved(image, inputs.w, inputs.memo)
+        return self.flowed(image, inputs) if full and self.last_flow is not None else image
 
     def points(self, displacement: Tensor, grid: Grid) -> Tensor:
         """Sampling positions for each voxel of `grid`, [N, 3, X, Y, Z]; see `read_at`."""
@@ -506,10 +566,16 @@ class LeveledSynthesis(nn.Module):
 
     def _maps(self, noise: Noise | Maps, batch: int, memo: Memo | None = None) -> Maps:
         if isinstance(noise, list):
-            return noise
-        if memo is None:
-            return self.noise_maps(noise, batch)
-        return memo.maps(noise, lambda: self.noise_maps(noise, batch))
+            maps = noise
+        elif memo is None:
+            maps = self.noise_maps(noise, batch)
+        else:
+            maps = memo.maps(noise, lambda: self.noise_maps(noise, batch))
+        if self.last_flow is None:
+            return maps
+        # A scan's own noise takes the place of the rest.
+        left = (1 - self.flow.opened).clamp(min=0).sqrt()
+        return [m if m is None else m * left for m in maps]
 
     def _constant(self, level: int) -> Tensor:
         """The constant image at the resolution of a level, [1, C, X, Y, Z]."""
@@ -821,22 +887,14 @@ class SynthesisNetwork(LeveledSynthesis):
             return [*warped, self._finish(last, inputs, full=False)]
         return [*warped, haar(self._finish(inverse_haar(last), inputs, full=True))]
 
-    def _finish(self, image: Tensor, inputs: Inputs, *, full: bool) -> Tensor:
-        flows = full and self.last_flow is not None
-        noise = inputs.maps[-1] if flows else None
-        if self.config.warps:
-            grid, rows = grid_of(image), max(2 * self.config.warp_level, 1)
-            make = lambda: self.points(exponential(self.warp(inputs.w)), grid)  # noqa: E731
-            points = inputs.memo.get(("points", grid), rows, make)
-            image = self.warp.toe(read_at(image, points))
-            noise = None if noise is None else nearest_at(noise, points)
-        if not flows:
-            return image
-        return self.flowed(image, inputs.w, noise, inputs.dtype, inputs.memo)
+    def velocity(self, w: Tensor) -> Tensor:
+        """That of the warp."""
+        found: Tensor = self.warp(w)
+        return found
 
-    def noise_there(self, w: Tensor, noise: Tensor) -> Tensor:
-        """White noise [N, 1, X, Y, Z] of the layers where the warp of w takes it, to the flow."""
-        return nearest_at(noise, self.points(exponential(self.warp(w)), grid_of(noise)))
+    def finished(self, image: Tensor) -> Tensor:
+        """That after the warp."""
+        return self.warp.toe(image) if self.config.warps else image
 
     def detail_weights(self, w: Tensor) -> Tensor:
         """Weights of the texture's images from w [N, num_layers, w_dim], [N, textures]."""

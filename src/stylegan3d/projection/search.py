@@ -12,7 +12,7 @@ fitted around it. The choice of weights decides what edits do afterwards. If a g
 learned constant in the common anatomy, that is tuned: edits then deform it together with what was
 tuned. In other generators the weights of the last level are tuned, which leaves structure alone.
 
-A scan's own noise: the flow of an anatomy model run backwards.
+A scan's own noise: the flow of a generator run backwards.
 
 A random brain starts as a mixture of subjects in the common anatomy, A_w + noise, is deformed by
 phi_w, and a flow F turns it into a brain with clean folds. For a scan S the equation
@@ -42,10 +42,10 @@ from stylegan3d.base import Json, Progress
 from stylegan3d.devices import eager
 from stylegan3d.geometry.space import to_display
 from stylegan3d.model.generator import Generator, network_of, with_state
-from stylegan3d.networks.anatomy import AnatomyNetwork
 from stylegan3d.networks.deformation import exponential, read_at
+from stylegan3d.networks.memo import NoMemo
 from stylegan3d.networks.resampling import haar, inverse_haar
-from stylegan3d.networks.synthesis import LeveledSynthesis
+from stylegan3d.networks.synthesis import Inputs, LeveledSynthesis, grid_of
 from stylegan3d.projection.forward import conjugate_gradients
 from stylegan3d.projection.operators import Identity
 from stylegan3d.projection.problem import Problem
@@ -419,13 +419,12 @@ class Tuning:
     def __iter__(self) -> Iterator[SearchStep]:
         network = self._synthesis
         if self.problem.operator.linear and has_constant(network):
-            assert isinstance(network, AnatomyNetwork)
             yield from self._tune_constant(network)
         else:
             yield from self._tune_weights()
 
     @torch.no_grad()
-    def _tune_constant(self, synthesis: AnatomyNetwork) -> Iterator[SearchStep]:
+    def _tune_constant(self, synthesis: LeveledSynthesis) -> Iterator[SearchStep]:
         """Fit the constant by least squares with conjugate gradients (Gauss-Newton).
 
         The image depends on the constant nearly linearly (except through the tone curve at the
@@ -439,7 +438,6 @@ class Tuning:
             change = change + _ridge(self._reader(points, slope), rest, change)
             self.changed = {CONSTANT: synthesis.image_const + self._banded(change)}
             tuned = with_state(synthesis, self.changed)
-            assert isinstance(tuned, AnatomyNetwork)
             made, slope = self._finished(tuned, points)
             left = (ROUNDS - done) * ROUND_COST
             loss = float(problem.difference(made))
@@ -464,18 +462,18 @@ class Tuning:
             left = WEIGHT_STEPS - step - 1
             yield SearchStep(float(loss.detach()), -1, made.detach(), step + 1, left, left)
 
-    def _points(self, synthesis: AnatomyNetwork) -> Tensor | None:
+    def _points(self, synthesis: LeveledSynthesis) -> Tensor | None:
         """Position of each voxel in the common anatomy; None without a deformation."""
-        scan = self.problem.scan
-        if not synthesis.config.deformation:
+        if not synthesis.config.velocities[0]:
             return None
-        displacement = exponential(synthesis.velocity(self._w[None]))
-        return synthesis.points(displacement, (scan.shape[2], scan.shape[3], scan.shape[4]))
+        return synthesis.points_of(self._w[None], grid_of(self.problem.scan))
 
-    def _finished(self, synthesis: AnatomyNetwork, points: Tensor | None) -> tuple[Tensor, Tensor]:
+    def _finished(
+        self, synthesis: LeveledSynthesis, points: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
         """The image, and the slope of the tone curve at each voxel, at least `LEAST_SLOPE`."""
-        channel, config = self.problem.channel, synthesis.config
-        image = synthesis.canonical(self._w[None])
+        channel, config, maps = self.problem.channel, synthesis.config, self.problem.maps
+        image = synthesis.canonical(self._w[None], maps)
         image = inverse_haar(image) if config.head == "haar" else image
         image = image[:, channel : channel + 1]
         if points is None:
@@ -487,7 +485,7 @@ class Tuning:
         # The flow, if any, adds nothing to the latent of a scan.
         made = made.detach()
         if synthesis.last_flow is not None:
-            made = synthesis.flowed(made, self._w[None], self.problem.maps[-1], torch.float32, None)
+            made = synthesis.flowed(made, Inputs(self._w[None], maps, torch.float32, NoMemo()))
         return made, slope.clamp(min=LEAST_SLOPE)
 
     def _reader(self, points: Tensor | None, slope: Tensor) -> Callable[[Tensor], Tensor]:
@@ -509,8 +507,9 @@ class Tuning:
 
 
 def has_constant(synthesis: LeveledSynthesis) -> bool:
-    """Whether a network adds a learned constant image."""
-    return isinstance(synthesis, AnatomyNetwork) and synthesis.config.image_const
+    """Whether a network adds a learned constant image, in a common anatomy if it has layers."""
+    config = synthesis.config
+    return config.image_const and bool(config.velocities[0] or not config.channels)
 
 
 def tuning_cost(generator: Generator) -> float:
@@ -569,9 +568,7 @@ class OwnNoise:
     cost = COST
 
     def __init__(self, problem: Problem) -> None:
-        network = network_of(problem.generator)
-        assert isinstance(network, AnatomyNetwork)
-        self.problem, self._network = problem, network
+        self.problem, self._network = problem, network_of(problem.generator)
         self.changed: dict[str, Tensor] = {}
 
     @torch.no_grad()

@@ -46,8 +46,8 @@ class Choices:
             "In W+ all layers are free, so that the result follows the scan more closely; in W one "
             "style serves all layers, so that it remains a typical brain of the model. With noise, "
             "fine texture of this scan is fitted too, and saved in the latent file. Where a flow "
-            "draws the folds, as in the bundled model, the folds are those of the scan, and edits "
-            "and mixes move them; layer noise of a StyleGAN stays in place.",
+            "draws the folds, as in the bundled anatomy model and StyleGAN, the folds are those of "
+            "the scan, and edits and mixes move them; layer noise stays in place.",
             choices={
                 "w+": "Closest to the scan (W+)",
                 "w+noise": "Inverted noise",

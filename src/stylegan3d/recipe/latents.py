@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-NOISE = ".noise"
+NOISE = "noise"
 #: The constant image in the common anatomy.
 CONSTANT = "image_const"
 #: Of a flow that is open for a scan's own noise, which is then in the constant image.

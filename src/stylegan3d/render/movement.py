@@ -1,6 +1,6 @@
 """Where an edit of a latent moves tissue to, and what else it changes.
 
-For an anatomy model an edit of w to w' is a smooth map of space and a slow change of intensity.
+With a deformation an edit of w to w' is a smooth map of space and a slow change of intensity.
 With I_w(x) = A_w(phi_w(x)), A_w the appearance in the common anatomy and phi_w = exp(v_w)
 (Arsigny et al. 2006, MICCAI):
 
@@ -28,10 +28,10 @@ from scipy.ndimage import distance_transform_edt, gaussian_filter1d
 from torch import Tensor
 
 from stylegan3d.geometry.space import Shown, Space, filled_box
-from stylegan3d.networks.anatomy import AnatomyNetwork
 from stylegan3d.networks.deformation import add_identity, determinant, exponential, read_at, resize
 from stylegan3d.networks.registration import Demons, register
 from stylegan3d.networks.resampling import along_axes
+from stylegan3d.networks.synthesis import LeveledSynthesis
 
 if TYPE_CHECKING:
     from stylegan3d.model.generator import Generator
@@ -186,11 +186,11 @@ def deforms(generator: Generator) -> bool:
     return deformed_anatomy(generator) is not None
 
 
-def deformed_anatomy(generator: Generator) -> AnatomyNetwork | None:
+def deformed_anatomy(generator: Generator) -> LeveledSynthesis | None:
     """The synthesis network, if it has a deformation."""
     synthesis = generator.synthesis
-    moves = isinstance(synthesis, AnatomyNetwork) and synthesis.config.deformation > 0
-    return cast("AnatomyNetwork", synthesis) if moves else None
+    moves = isinstance(synthesis, LeveledSynthesis) and synthesis.config.velocities[0] > 0
+    return cast("LeveledSynthesis", synthesis) if moves else None
 
 
 class Mover:
@@ -271,7 +271,7 @@ class Mover:
         image = self._image(generator, w, -1)
         own = deformed_anatomy(generator)
         assert own is not None
-        x, y, z = (4 * n for n in own.config.grid(own.config.deformation_level))
+        x, y, z = (4 * n for n in own.config.grid(own.config.velocities[1]))
         return resize(image, (x, y, z)) if x < image.shape[2] else image
 
     def _by_registration(self, to: Generator, w: Tensor, quick: bool) -> tuple[Tensor, Tensor]:

@@ -90,6 +90,8 @@ def test_it_follows_its_patient_and_is_named_with_every_picture(
     )
     assert window.find("views.levels").text() != of_scan
     assert not window.find("views.white").isEnabled(), "it is the scan's, which is not in sight"
+    window.explorer.stage.take_preset("full")
+    window.explorer.stage.drag_levels(window.explorer.stage.levels, 40.0, 10.0)
 
     # What is measured in it is its own, and is named so when it is copied.
     marks, middle_mm = window.views.marks, tuple(window.viewer.dims.point)
