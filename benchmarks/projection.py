@@ -45,8 +45,7 @@ from stylegan3d.measures.attributes import measure_volume
 from stylegan3d.measures.similarity import similarity
 from stylegan3d.measures.tissue_shape import tissue_shapes
 from stylegan3d.metrics.two_sample import LEAST, classify_by_measures
-from stylegan3d.model.families.anatomy import anatomy_network
-from stylegan3d.model.generator import Generator, load
+from stylegan3d.model.generator import Generator, load, network_of
 from stylegan3d.projection import ProjectionResult, ProjectionState, estimate_seconds, project
 from stylegan3d.projection.operators import Identity
 from stylegan3d.projection.problem import Problem
@@ -478,7 +477,7 @@ def made(
     subjects: list[Subject], generator: Generator, draw: Callable[..., np.ndarray]
 ) -> dict[str, list[np.ndarray]]:
     """Brains with own noise that no scan shows."""
-    details = anatomy_network(generator).config.details
+    network = network_of(generator)
     half = (0.5,) * generator.num_layers
     sets: dict[str, list[np.ndarray]] = {}
     others = [*subjects[1:], subjects[0]]
@@ -491,7 +490,8 @@ def made(
         middle = generator.mix(one.w, other.w, half)
         sets.setdefault("half-way between two", []).append(draw(middle, between))
         (random,) = seed_latents(generator, [FIRST_SEED + number])
-        random[:, details] = one.w[:, details]
+        shown, wanted = (network.detail_weights(w[None])[0] for w in (random, one.w))
+        random[network.detail_rows] += network.detail_shift(wanted - shown)
         sets.setdefault("random with own noise", []).append(draw(random, own))
         tuned = mixed(one.deltas["tuned"], other.deltas["tuned"], half, generator.rows_of)
         sets.setdefault("half-way between two, tuned", []).append(draw(middle, tuned))
@@ -505,15 +505,12 @@ def inverted_noise() -> None:
         python benchmarks/projection.py inverted_noise MODEL PACK [--people 27] [--budget draft]
         [--montage PNG]
 
-    For held-out subjects of the data set PACK that the anatomy model MODEL was trained on:
-    similarity
-    to the scan of the latent alone, tuned (`projection/search.py`) and with its own noise, and the
-    seconds of each projection; how well tissue shape tells the scans from brains with own noise:
-    edited, half-way between two subjects, and random brains with the noise of a subject; the
-    change of
-    volumes that edits make, as a share of that in the brain of the latent alone; and the similarity
-    after an edit there and back, when the edited brain is projected anew as a scan. Seconds are by
-    the
+    For held-out subjects of the data set PACK that MODEL was trained on: similarity to the scan of
+    the latent alone, tuned (`projection/search.py`) and with its own noise, and the seconds of each
+    projection; how well tissue shape tells the scans from brains with own noise: edited, half-way
+    between two subjects, and random brains with the noise of a subject; the change of volumes that
+    edits make, as a share of that in the brain of the latent alone; and the similarity after an
+    edit there and back, when the edited brain is projected anew as a scan. Seconds are by the
     clock.
     """
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])

@@ -6,8 +6,8 @@
 Data sets are phantoms: the bundled template, moved by known smooth fields and of different
 brightness. Anatomies are written from such fields directly; registration costs the same for each
 subject and is measured on two. Each part runs in a process of its own, whose anonymous memory
-(RssAnon: without pages of files, which the system drops when it needs them) is sampled. More than
-10,000 people have an empty file of volumes (one with holes), which is opened only.
+(RssAnon: without pages of files, which the system drops when it needs them) is sampled. More
+people than `--real` have an empty file of volumes (one with holes), which is opened only.
 The folder is emptied at the end.
 """
 
@@ -61,7 +61,7 @@ def fields_of(shape: tuple[int, ...], seed: int, count: int) -> torch.Tensor:
     return resize(0.05 * torch.randn(count, 3, 5, 7, 6, generator=source), shape)
 
 
-def make_pack(folder: Path, people: int, grid: int) -> None:
+def make_pack(folder: Path, people: int, grid: int, real: int) -> None:
     """A data set of so many phantoms, a tenth of them to validate on."""
     mean, space = mean_brain(grid)
     half = [n // 2 for n in mean.shape]
@@ -70,7 +70,7 @@ def make_pack(folder: Path, people: int, grid: int) -> None:
     for number in range(SHAPES):
         moved = exponential(fields_of(half, number, 1))
         shapes.append(warp(image, resize(moved, mean.shape))[0, 0].clamp(0, 1).numpy())
-    for _ in range(-(-people // SHAPES) if people <= REAL else 0):
+    for _ in range(-(-people // SHAPES) if people <= real else 0):
         gain = torch.from_numpy(rng.uniform(150, 255, (1, 1, 5, 7, 6))).float()
         gains.append(resize(gain, mean.shape)[0, 0].half().numpy())
 
@@ -96,7 +96,7 @@ def make_pack(folder: Path, people: int, grid: int) -> None:
         }
         for i in range(people)
     ]
-    if people <= REAL:
+    if people <= real:
         write_pack(folder, rows, volume_of, space, {"refused": []})
         return
     write_pack(folder, rows, lambda row: np.zeros(1, np.uint8), space, {"refused": []})
@@ -218,6 +218,7 @@ def main() -> int:
     parser.add_argument("folder", type=Path, help="emptied at the end; 2 MB a person at 2 mm")
     parser.add_argument("--people", type=int, nargs="+", default=[2000, 5000, 10_000])
     parser.add_argument("--grid", type=int, choices=(1, 2), default=2, help="voxel size in mm")
+    parser.add_argument("--real", type=int, default=REAL, help="most people with volumes")
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS))
     parser.add_argument("--part", choices=PARTS, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
@@ -230,8 +231,10 @@ def main() -> int:
     for people in arguments.people:
         folder = arguments.folder / str(people)
         try:
-            make_pack(folder / "pack", people, arguments.grid)
-            parts = [part for part in arguments.parts if people <= REAL or part == "opened"]
+            make_pack(folder / "pack", people, arguments.grid, arguments.real)
+            parts = [
+                part for part in arguments.parts if people <= arguments.real or part == "opened"
+            ]
             if "fitted" in parts:
                 make_anatomy(folder, first(load_pack(folder / "pack"), MANY))
             for part in parts:
