@@ -28,11 +28,14 @@ HALF = 0.5
 
 def show_movement(overlay: layers.DifferenceOverlay, moved: Movement, volume: np.ndarray) -> str:
     """Draw a movement over a brain (X, Y, Z); what it does, in figures, empty for nothing."""
-    affine, brain = moved.space.affine, enlarge(volume > 0, moved.space.shape, "area") > HALF
+    from stylegan3d.directions.attributes import contour_of
+
+    # Not wherever it is above 0: a spline rings around the brain.
+    brain = enlarge(contour_of(volume), moved.space.shape, "area") > HALF
     larger = np.asarray(100 / moved.jacobian - 100, np.float32)  # in %; below 0: smaller
-    shown = upright(larger * brain, affine)
+    shown = upright(larger * brain, moved.space.affine)
     # Tissue moves from where it was read: the other way than the map leads.
-    field = layers.Field(-moved.displacement * brain, affine)
+    field = layers.Field(-moved.displacement * brain, moved.space.affine)
     overlay.show(shown, CHANGE, "%", LIMIT_PERCENT, field)
     return in_words(moved, brain)
 
@@ -50,11 +53,9 @@ def in_words(moved: Movement, brain: np.ndarray) -> str:
     )
 
 
-#: The difference is that of tissue so far below the surface.
-DEPTH_MM = 2.0
+#: The difference is that of tissue so far below the surface; cortex is smoother than voxels.
+DEPTH_MM, SMOOTH_VOXELS = 2.0, 0.7
 GREY = np.array([0.72, 0.72, 0.72])
-#: Cortex is smoother than voxels.
-SMOOTH_VOXELS = 0.7
 ARROW_WIDTH, ARROW_COLOR = 0.7, "white"
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from napari.layers import Image, Labels, Surface, Vectors
@@ -10,13 +12,15 @@ from qtpy.QtTest import QTest
 from scipy.ndimage import maximum_filter, minimum_filter
 from view_helpers import AFFINE, FLAT, RIGHT_BLOCK, center_of, drag, native, phantom
 
-from napari_stylegan3d.core.change_maps import SurfaceMap
+from napari_stylegan3d.core.change_maps import SurfaceMap, show_movement
 from napari_stylegan3d.views.display import OVERLAY, VOLUME_ORDER, DisplayArray, upright
 from napari_stylegan3d.views.four import NAMED_PX
 from napari_stylegan3d.views.layers import Field
 from napari_stylegan3d.views.look import ViewLook
 from napari_stylegan3d.views.navigation import nearest_voxel
 from napari_stylegan3d.widgets.controls import Links, scaled
+from stylegan3d.geometry.space import Space
+from stylegan3d.render.movement import Movement
 
 UNPAINTED = True
 KWARGS = upright(phantom(), AFFINE).layer_kwargs()
@@ -241,3 +245,16 @@ def test_a_difference_colours_the_surface_of_the_3d_view(four, stage):
     finally:
         links.close()
         four.looks.change(rendering="attenuated_mip")
+
+
+def test_movement_is_that_of_the_brain_and_not_of_what_a_spline_leaves_around_it():
+    space = Space((20, 20, 20), np.diag([2.0, 2.0, 2.0, 1.0]))
+    ball = np.linalg.norm(np.indices(space.shape) - 10, axis=0) < 6
+    volume = np.where(ball, 0.7, np.where(np.indices(space.shape)[0] % 2, 0.01, -0.01))
+    volume[10, 10, 10] = 0  # dark fluid
+    moved = np.ones((3, *space.shape), np.float32) * np.linspace(1, 4, 20, dtype=np.float32)
+    seen = []
+    overlay = SimpleNamespace(show=lambda *shown: seen.append(shown))
+    assert "Tissue gains" in show_movement(overlay, Movement(moved, 0 * moved[0], space), volume)
+    field = seen[0][-1]
+    assert np.array_equal(field.moved.any(axis=0), ball)
