@@ -65,10 +65,11 @@ def test_on_the_command_line_in_its_tables_and_sidecars(run, scan, tmp_path):
     assert (known["measures"], known["scores"], known["reading"]) == ({}, {}, None)
     assert WHY in known["among"]
     assert "contrast" in [doubt["kind"] for doubt in known["doubts"]]
-    assert run("segment", scan, scan, "--out", tmp_path / "many").status == 0
-    for row in csv.DictReader((tmp_path / "many/segmentations.tsv").open(), delimiter="\t"):
-        assert {row[name] for name in (*ALL_MEASURES, *READ)} == {"n/a"}
-        assert "Not usable" in row["doubts"]
+    (tmp_path / "scans.txt").write_text(f"{scan}\n")
+    assert run("segment", tmp_path / "scans.txt", "--out", tmp_path / "many").status == 0
+    (row,) = csv.DictReader((tmp_path / "many/segmentations.tsv").open(), delimiter="\t")
+    assert {row[name] for name in (*ALL_MEASURES, *READ)} == {"n/a"}
+    assert "Not usable" in row["doubts"]
 
 
 def test_in_python_and_where_nothing_else_can_be_done(scan):
