@@ -192,9 +192,14 @@ class GeneratorConfig(Config):
         return self.textures
 
     @property
-    def velocities(self) -> tuple[int, int]:
-        """Number of velocity fields of the deformation, 0 for none, and the level of their grid."""
-        return self.warps, self.warp_level
+    def num_velocities(self) -> int:
+        """Number of velocity fields of the deformation, 0 for none."""
+        return self.warps
+
+    @property
+    def velocity_level(self) -> int:
+        """Level of their grid."""
+        return self.warp_level
 
     @property
     def num_levels(self) -> int:
@@ -464,9 +469,14 @@ class AnatomyConfig(GeneratorConfig):
         return self.detail_basis
 
     @property
-    def velocities(self) -> tuple[int, int]:
-        """Number of velocity fields, and the level of their grid."""
-        return self.deformation, self.deformation_level
+    def num_velocities(self) -> int:
+        """Number of velocity fields."""
+        return self.deformation
+
+    @property
+    def velocity_level(self) -> int:
+        """Level of their grid."""
+        return self.deformation_level
 
     @property
     def num_levels(self) -> int:

@@ -359,7 +359,7 @@ class LeveledSynthesis(nn.Module):
     def has_own_noise(self) -> bool:
         """Whether the noise of a scan can be found: by a flow alone, after a deformation."""
         config = self.config
-        return bool(config.velocities[0] and config.image_const and config.flow_channels)
+        return bool(config.num_velocities and config.image_const and config.flow_channels)
 
     @property
     def rows_read(self) -> int:
@@ -391,19 +391,19 @@ class LeveledSynthesis(nn.Module):
 
     def moved(self, image: Tensor, w: Tensor, memo: Memo | None = None) -> Tensor:
         """Warp a canonical image [N, C, X, Y, Z] by the deformation of w."""
-        if not self.config.velocities[0]:
+        if not self.config.num_velocities:
             return image
         return self.finished(read_at(image, self.points_of(w, grid_of(image), memo)))
 
     def noise_there(self, w: Tensor, noise: Tensor, memo: Memo | None = None) -> Tensor:
         """White noise [N, 1, X, Y, Z] of the common anatomy at its places in that of w."""
-        if not self.config.velocities[0]:
+        if not self.config.num_velocities:
             return noise
         return nearest_at(noise, self.points_of(w, grid_of(noise), memo))
 
     def points_of(self, w: Tensor, grid: Grid, memo: Memo | None = None) -> Tensor:
         """Where the deformation of w reads the voxels of `grid`, [N, 3, X, Y, Z]."""
-        rows = max(2 * self.config.velocities[1], 1)
+        rows = max(2 * self.config.velocity_level, 1)
         make = lambda: self.points(exponential(self.velocity(w)), grid)  # noqa: E731
         return (memo or NoMemo()).get(("points", grid), rows, make)
 
@@ -571,10 +571,11 @@ class LeveledSynthesis(nn.Module):
             maps = self.noise_maps(noise, batch)
         else:
             maps = memo.maps(noise, lambda: self.noise_maps(noise, batch))
-        if self.last_flow is None:
+        opened = None if self.last_flow is None else self.flow.opened
+        if opened is None or (opened.device.type == "cpu" and not is_traced() and not opened.any()):
             return maps
         # A scan's own noise takes the place of the rest.
-        left = (1 - self.flow.opened).clamp(min=0).sqrt()
+        left = (1 - opened).clamp(min=0).sqrt()
         return [m if m is None else m * left for m in maps]
 
     def _constant(self, level: int) -> Tensor:

@@ -464,7 +464,7 @@ class Tuning:
 
     def _points(self, synthesis: LeveledSynthesis) -> Tensor | None:
         """Position of each voxel in the common anatomy; None without a deformation."""
-        if not synthesis.config.velocities[0]:
+        if not synthesis.config.num_velocities:
             return None
         return synthesis.points_of(self._w[None], grid_of(self.problem.scan))
 
@@ -509,7 +509,7 @@ class Tuning:
 def has_constant(synthesis: LeveledSynthesis) -> bool:
     """Whether a network adds a learned constant image, in a common anatomy if it has layers."""
     config = synthesis.config
-    return config.image_const and bool(config.velocities[0] or not config.channels)
+    return config.image_const and bool(config.num_velocities or not config.channels)
 
 
 def tuning_cost(generator: Generator) -> float:

@@ -189,7 +189,7 @@ def deforms(generator: Generator) -> bool:
 def deformed_anatomy(generator: Generator) -> LeveledSynthesis | None:
     """The synthesis network, if it has a deformation."""
     synthesis = generator.synthesis
-    moves = isinstance(synthesis, LeveledSynthesis) and synthesis.config.velocities[0] > 0
+    moves = isinstance(synthesis, LeveledSynthesis) and synthesis.config.num_velocities > 0
     return cast("LeveledSynthesis", synthesis) if moves else None
 
 
@@ -271,7 +271,7 @@ class Mover:
         image = self._image(generator, w, -1)
         own = deformed_anatomy(generator)
         assert own is not None
-        x, y, z = (4 * n for n in own.config.grid(own.config.velocities[1]))
+        x, y, z = (4 * n for n in own.config.grid(own.config.velocity_level))
         return resize(image, (x, y, z)) if x < image.shape[2] else image
 
     def _by_registration(self, to: Generator, w: Tensor, quick: bool) -> tuple[Tensor, Tensor]:
