@@ -1,5 +1,6 @@
 """Directions of attributes against people whose attributes are a known function of w."""
 
+import copy
 import dataclasses
 import json
 
@@ -7,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from phantoms import encoding_generator, write_people
+from tolerances import FLOAT32, SUMS
 
 from stylegan3d.base import ModelError, RecipeError
 from stylegan3d.directions.attributes import (
@@ -14,6 +16,7 @@ from stylegan3d.directions.attributes import (
     attribute_directions,
     build_directions,
     check_edits,
+    components_of_brains,
     describe_components,
     seen_in_people,
     without_failures,
@@ -62,6 +65,26 @@ def found(generator, people, *wanted, **settings):
 
 def check(directions, name):
     return next(told for told in directions.checks if told["name"] == name)
+
+
+def test_components_of_a_stylegan_are_those_of_its_brains(generator):
+    """However long w is in what changes nothing."""
+    half = copy.copy(generator)
+    half.synthesis = copy.deepcopy(generator.synthesis)
+    with torch.no_grad():
+        for layer in (*half.synthesis.layers, *half.synthesis.image_layers):
+            layer.conv.style.weight[:, 8:] = 0
+    assert (pca_directions(half, 16).explained_variance[:9] > FLOAT32).all()
+    found = components_of_brains(half, 16)
+    shares = found.explained_variance
+    assert shares.sum() == pytest.approx(1, abs=SUMS)
+    assert shares[:8].sum() > 0.98  # brains are no linear function of w
+    middle = half.w_avg.expand(half.num_layers, -1)
+    steps = torch.stack([torch.from_numpy(found.step(name)).float() for name in found.names[:8]])
+    with torch.inference_mode():
+        above, below = (half.synthesize(middle + sign * steps[:, None], "none") for sign in (1, -1))
+    changes = (above - below).square().mean(dim=(1, 2, 3, 4))
+    assert np.corrcoef(np.log(changes.numpy()), np.log(shares[:8]))[0, 1] > 0.8
 
 
 def test_the_direction_is_how_w_changes_with_the_attribute(generator, people):

@@ -19,7 +19,7 @@ from stylegan3d.render.movement import (
     Movement,
     Mover,
     composed,
-    deforms,
+    deformed_anatomy,
     jacobian_of,
     refined,
     slow_change,
@@ -209,7 +209,7 @@ def test_darker_fluid_darkens_no_tissue():
 def test_ventricles_that_grow_move_tissue_and_going_back_is_exact(name):
     """A bundled model's average brain, its own texture as the scan."""
     generator = load(name)
-    assert deforms(generator)
+    assert deformed_anatomy(generator) is not None
     w = generator.w_avg.expand(generator.num_layers, -1).clone()
     step = torch.as_tensor(find_step("Ventricle volume", generator), dtype=w.dtype)
     mover = Mover(generator, w)
@@ -224,7 +224,7 @@ def test_ventricles_that_grow_move_tissue_and_going_back_is_exact(name):
 
 def test_generators_without_a_deformation_are_registered():
     generator = tiny_generator()
-    assert not deforms(generator)
+    assert deformed_anatomy(generator) is None
     w = generator.w_avg.expand(generator.num_layers, -1).clone()
     other = w + 0.2 * torch.randn(w.shape, generator=torch.manual_seed(1))
     moved = Mover(generator, w).to(other)

@@ -58,11 +58,19 @@ from stylegan3d.directions.people import (
 )
 from stylegan3d.geometry.space import to_display
 from stylegan3d.measures.attributes import BACKGROUND, MEASURES, measure_attributes
-from stylegan3d.model.random_latents import COMPONENTS, SAMPLES, Spread, pca_directions, random_w
+from stylegan3d.model.family import STYLEGAN
+from stylegan3d.model.random_latents import (
+    COMPONENTS,
+    SAMPLES,
+    Spread,
+    numbered,
+    pca_directions,
+    random_w,
+)
 from stylegan3d.networks.config import AnatomyConfig
 from stylegan3d.networks.deformation import add_identity, exponential
 from stylegan3d.recipe.directions import Directions, join
-from stylegan3d.render.movement import composed, deformed_anatomy, deforms
+from stylegan3d.render.movement import composed, deformed_anatomy
 
 if TYPE_CHECKING:
     from stylegan3d.dataset.pack import Pack
@@ -83,6 +91,8 @@ CONTOUR = "contour"
 POINTS, KNOWN_TO_MM = 200, 1.0
 #: A step along each component of w that shows how it moves the contour, in sd of random brains.
 _STEP_SD, _BRAINS = 0.5, 200
+#: Random brains per component of w from which those of brains are found.
+_PER_NUMBER = 4
 #: The border's normal is that of a mask smoothed so much, in voxels.
 _SMOOTH = 1.5
 
@@ -195,6 +205,27 @@ def _measured(generator: Generator, w: np.ndarray) -> dict[str, np.ndarray]:
             volume = to_display(generator.synthesize(wide, noise="none"))[0]
             rows.append(measure_attributes(volume, generator.space))
     return {measure.key: np.array([row[measure.key] for row in rows]) for measure in MEASURES}
+
+
+@torch.inference_mode()
+def components_of_brains(generator: Generator, count: int) -> Directions:
+    """Principal components of random brains instead of w, as directions of w, "PC 1" first.
+
+    For a StyleGAN, in which layers and not the length of w decide how much a brain changes. Coarse
+    images are regressed on w, and what that explains has components (as of features in GANSpace:
+    Härkönen et al. 2020, arXiv 2004.02546, section 3.2). Shares are of what is explained.
+    """
+    w, level = random_w(generator, _PER_NUMBER * generator.w_dim, 0), -min(3, len(generator.levels))
+    made = [generator.synthesize(_wide(generator, one[None]), "none", level) for one in w]
+    images = torch.stack(made).flatten(1).cpu().numpy()
+    values, vectors = np.linalg.eigh(np.cov(w, rowvar=False))
+    root = (vectors * np.sqrt(values))[:, values > 1e-6 * values.max()]
+    scores = (w - w.mean(axis=0)) @ np.linalg.pinv(root).T
+    effects = np.linalg.lstsq(scores, images - images.mean(axis=0), rcond=None)[0]
+    first, sizes, _ = np.linalg.svd(effects, full_matrices=False)
+    steps = (root @ first[:, :count]).T
+    lengths, shares = np.linalg.norm(steps, axis=1), np.square(sizes) / np.square(sizes).sum()
+    return numbered(generator, steps / lengths[:, None], np.square(lengths), shares[:count])
 
 
 def describe_components(
@@ -571,7 +602,7 @@ def build_directions(
         What the other directions must not change: attributes, and `CONTOUR`; by default head size,
         with which most volumes scale, and the outer contour where the generator has a deformation.
     components, samples : int
-        As in `pca_directions`.
+        As in `pca_directions`; a StyleGAN has `components_of_brains`.
     progress : Progress
 
     Returns
@@ -586,7 +617,10 @@ def build_directions(
         If `attributes` are given and one cannot be found, or the contour is to be held fixed by a
         generator without a deformation.
     """
-    found = pca_directions(generator, components, samples)
+    if generator.family == STYLEGAN:
+        found = components_of_brains(generator, components)
+    else:
+        found = pca_directions(generator, components, samples)
     progress(0, 4, "encoding subjects")
     people = None
     if pack is not None and (generator.encoder is not None or attributes is not None):
@@ -623,7 +657,7 @@ def fit_people(
     fixed = hold_fixed
     if fixed is None:
         fixed = [HEAD_SIZE] if _usable(HEAD_SIZE, people) else []
-        fixed += [CONTOUR] if deforms(generator) else []
+        fixed += [] if deformed_anatomy(generator) is None else [CONTOUR]
     rows = None
     if CONTOUR in fixed:
         seen = people.w[~people.held_out]

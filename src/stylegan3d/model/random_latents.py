@@ -168,7 +168,7 @@ def pca_directions(
     variances = pca.explained_variance_
     if is_long(generator) and not variances[-1] > np.finfo(variances.dtype).eps * variances[0]:
         raise RecipeError(f"Random brains differ in fewer than {components} ways: ask for fewer.")
-    return _numbered(generator, pca.components_, variances, pca.explained_variance_ratio_)
+    return numbered(generator, pca.components_, variances, pca.explained_variance_ratio_)
 
 
 def _of_family(generator: Population, count: int) -> Directions:
@@ -181,7 +181,7 @@ def _of_family(generator: Population, count: int) -> Directions:
             f"A principal component of {generator.name} is 0: download the model again."
         )
     whole = float(diagonal(generator)[1].double().square().sum())
-    return _numbered(
+    return numbered(
         generator,
         steps / np.sqrt(variances)[:, None],
         variances,
@@ -189,7 +189,7 @@ def _of_family(generator: Population, count: int) -> Directions:
     )
 
 
-def _numbered(
+def numbered(
     generator: Population, vectors: np.ndarray, variances: np.ndarray, shares: np.ndarray
 ) -> Directions:
     """Components as "PC 1" and so on, each with its largest entry positive."""

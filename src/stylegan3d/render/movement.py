@@ -181,13 +181,8 @@ def repainted(values: Values, greys: Values) -> Values:
     return (values if len(greys) == 1 else values * (1 - greys[1])) + greys[0]
 
 
-def deforms(generator: Generator) -> bool:
-    """Whether a generator says by itself where an edit moves tissue to."""
-    return deformed_anatomy(generator) is not None
-
-
 def deformed_anatomy(generator: Generator) -> LeveledSynthesis | None:
-    """The synthesis network, if it has a deformation."""
+    """The synthesis network, if its deformation says where an edit moves tissue to."""
     synthesis = generator.synthesis
     moves = isinstance(synthesis, LeveledSynthesis) and synthesis.config.num_velocities > 0
     return cast("LeveledSynthesis", synthesis) if moves else None
@@ -240,7 +235,7 @@ class Mover:
         same = (edited - self.w).abs().max() <= ROUNDING * self.w.abs().max()
         if to is self.generator and same:
             return nothing_moves(self.generator.space)
-        if deforms(to):
+        if deformed_anatomy(to) is not None:
             offsets, change = self._by_deformation(to, edited, near, quick)
         else:
             offsets, change = self._by_registration(to, edited, quick)
