@@ -23,9 +23,7 @@ from stylegan3d.render.recipes import render_recipe
 from stylegan3d.render.renderer import Renderer
 from stylegan3d.scans import read_scan
 from stylegan3d.segmentation.classes import ALL_MEASURES
-from stylegan3d.segmentation.inference import bundled_segmenter
 from stylegan3d.segmentation.numbers import READ
-from stylegan3d.segmentation.scans import segment_scan
 from stylegan3d.segmentation.structures import structures_of_scan
 from stylegan3d.storage.volumes import write_volume
 
@@ -61,10 +59,6 @@ def test_on_the_command_line_in_its_tables_and_sidecars(run, scan, tmp_path):
     sidecar = json.loads((tmp_path / "labels.json").read_text())
     assert sidecar["Measures"] == {}
     assert "contrast" in [doubt["kind"] for doubt in sidecar["Doubts"]]
-    known = run("segment", scan, *who, "--json").json
-    assert (known["measures"], known["scores"], known["reading"]) == ({}, {}, None)
-    assert WHY in known["among"]
-    assert "contrast" in [doubt["kind"] for doubt in known["doubts"]]
     (tmp_path / "scans.txt").write_text(f"{scan}\n")
     assert run("segment", tmp_path / "scans.txt", "--out", tmp_path / "many").status == 0
     (row,) = csv.DictReader((tmp_path / "many/segmentations.tsv").open(), delimiter="\t")
@@ -72,10 +66,11 @@ def test_on_the_command_line_in_its_tables_and_sidecars(run, scan, tmp_path):
     assert "Not usable" in row["doubts"]
 
 
-def test_in_python_and_where_nothing_else_can_be_done(scan):
-    found = segment_scan(bundled_segmenter(), read_scan(scan))
-    assert (found.numbers.measures, found.numbers.reading) == ({}, None)
-    assert "contrast" in [doubt.kind for doubt in found.doubts]
+def test_for_scripts_and_where_nothing_else_can_be_done(run, scan):
+    known = run("segment", scan, "--age", "40", "--sex", "F", "--json").json
+    assert (known["measures"], known["scores"], known["reading"]) == ({}, {}, None)
+    assert WHY in known["among"]
+    assert "contrast" in [doubt["kind"] for doubt in known["doubts"]]
     with pytest.raises(ScanError, match="the only one in which lesions are looked for"):
         lesions_of_scan(read_scan(scan))
     phase = scan.with_name("sub-01_part-phase_T1w.nii.gz")
