@@ -136,9 +136,8 @@ def test_a_preview_is_nearly_what_is_shown_when_the_hand_rests(renderer, people)
     full = render_recipe(renderer, recipe).volume
     preview = render_recipe(renderer, recipe, "preview").volume
     assert preview.shape == full.shape
-    if (
-        deformed_anatomy(renderer.generator) is not None
-    ):  # a registration in fewer steps may find less
+    # A registration in fewer steps may find less.
+    if deformed_anatomy(renderer.generator) is not None:
         inside = people["sub-01"][1].aligned > 0
         assert np.sqrt(np.square(full - preview)[inside].mean()) < 0.12
         assert not np.array_equal(preview, people["sub-01"][1].aligned)

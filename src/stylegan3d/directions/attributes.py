@@ -66,6 +66,7 @@ from stylegan3d.model.random_latents import (
     numbered,
     pca_directions,
     random_w,
+    whitened,
 )
 from stylegan3d.networks.config import AnatomyConfig
 from stylegan3d.networks.deformation import add_identity, exponential
@@ -218,9 +219,7 @@ def components_of_brains(generator: Generator, count: int) -> Directions:
     w, level = random_w(generator, _PER_NUMBER * generator.w_dim, 0), -min(3, len(generator.levels))
     made = [generator.synthesize(_wide(generator, one[None]), "none", level) for one in w]
     images = torch.stack(made).flatten(1).cpu().numpy()
-    values, vectors = np.linalg.eigh(np.cov(w, rowvar=False))
-    root = (vectors * np.sqrt(values))[:, values > 1e-6 * values.max()]
-    scores = (w - w.mean(axis=0)) @ np.linalg.pinv(root).T
+    scores, root = whitened(w, w)
     effects = np.linalg.lstsq(scores, images - images.mean(axis=0), rcond=None)[0]
     first, sizes, _ = np.linalg.svd(effects, full_matrices=False)
     steps = (root @ first[:, :count]).T

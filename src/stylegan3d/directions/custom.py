@@ -17,7 +17,7 @@ from scipy.sparse.csgraph import connected_components
 from stylegan3d.base import Json, RecipeError
 from stylegan3d.directions.attributes import attribute_directions, rows_alike
 from stylegan3d.directions.people import check, describe, regress, scaled
-from stylegan3d.model.random_latents import Spread, diagonal, is_long, random_w
+from stylegan3d.model.random_latents import Spread, diagonal, is_long, random_w, whitened
 from stylegan3d.recipe.directions import Directions
 
 if TYPE_CHECKING:
@@ -150,10 +150,7 @@ def _whitened(generator: Generator, w: np.ndarray) -> np.ndarray:
         mean, deviations = (part.double().cpu().numpy() for part in diagonal(generator))
         kept = deviations > 1e-3 * deviations.max()
         return (w - mean)[:, kept] / deviations[kept]
-    population = random_w(generator, _POPULATION, seed=0)
-    values, vectors = np.linalg.eigh(np.atleast_2d(np.cov(population, rowvar=False)))
-    kept = values > 1e-6 * values.max()
-    return (w - population.mean(axis=0)) @ (vectors[:, kept] / np.sqrt(values[kept]))
+    return whitened(w, random_w(generator, _POPULATION, seed=0))[0]
 
 
 def _auc_of_pairs(inner: np.ndarray, more: np.ndarray, subject: np.ndarray) -> float:

@@ -189,6 +189,16 @@ def _of_family(generator: Population, count: int) -> Directions:
     )
 
 
+def whitened(w: np.ndarray, population: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """w `(n, w_dim)` whitened by a population, `(n, kept)`, and its root `(w_dim, kept)`.
+
+    Null directions of the population are dropped.
+    """
+    values, vectors = np.linalg.eigh(np.atleast_2d(np.cov(population, rowvar=False)))
+    root = (vectors * np.sqrt(values.clip(min=0)))[:, values > 1e-6 * values.max()]
+    return (w - population.mean(axis=0)) @ (root / np.square(root).sum(axis=0)), root
+
+
 def numbered(
     generator: Population, vectors: np.ndarray, variances: np.ndarray, shares: np.ndarray
 ) -> Directions:
