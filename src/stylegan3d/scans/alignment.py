@@ -22,7 +22,7 @@ from __future__ import annotations
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import nibabel as nib
 import numpy as np
@@ -38,6 +38,9 @@ from stylegan3d.scans.label_maps import looks_like_labels
 from stylegan3d.scans.resampling import isotropic_space, resample
 from stylegan3d.scans.scan_data import ScanData
 from stylegan3d.storage.places import TEMPLATE, bundled_model_path
+
+if TYPE_CHECKING:
+    import torch
 
 
 class Target(Protocol):
@@ -349,10 +352,11 @@ def header_doubts(scan: ScanData, target: Target) -> list[Doubt]:
     space, thin = _thinned(scan.space, scan.data)
     coarse = replace(scan, data=thin, affine=space.affine)
     # What is no head but a brain shows its size, however wrong; a head needs deepbet, once.
-    with suppress(ScanError):
-        return doubts_in(_coarse_pose(coarse, object_mask(thin), target, TRUSTED))
+    mask = extracted_mask(thin, space)
+    if mask is None:
+        with suppress(ScanError):
+            return doubts_in(_coarse_pose(coarse, object_mask(thin), target, TRUSTED))
     try:
-        mask = extracted_mask(thin, space)
         mask = extract_brain(thin, space) if mask is None else mask
         return doubts_in(_coarse_pose(coarse, mask, target, RESEMBLES))
     except ScanError as error:
@@ -381,23 +385,34 @@ class _Level:
     """Template points and the moving image at one resolution."""
 
     def __init__(self, brain: np.ndarray, space: Space, target: Target, spacing: float) -> None:
+        import torch
+
         grid = isotropic_space(brain, space, spacing, 3 * spacing)
-        self.moving = resample(brain, space, grid)
+        moving = resample(brain, space, grid)
         self.origin, self.spacing = grid.affine[:3, 3, None], spacing
-        self.slopes = [slope / spacing for slope in np.gradient(self.moving)]
+        slopes = [slope / spacing for slope in np.gradient(moving)]
+        #: [1, 4, ...], the brain and its slopes per mm.
+        self.images = torch.from_numpy(np.stack([moving, *slopes], dtype=np.float32))[None]
         fixed_grid = isotropic_space(target.template > 0.02, target.space, spacing, spacing)
         fixed = resample(target.template, target.space, fixed_grid)
         near = ndimage.binary_dilation(fixed > 0.02, iterations=2 if spacing < 8 else 1)
         self.points = nib.affines.apply_affine(fixed_grid.affine, np.argwhere(near)).T.copy()
         self.fixed = _normalised(fixed[near].astype(np.float64))[0]
 
-    def _sample(self, image: np.ndarray, where: np.ndarray) -> np.ndarray:
-        voxels = (where - self.origin) / self.spacing
-        return ndimage.map_coordinates(image, voxels, order=1, output=np.float64)
+    def _sample(self, images: torch.Tensor, where: np.ndarray) -> np.ndarray:
+        """Images [1, C, ...] at points (3, n): (C, n), 0 outside."""
+        import torch
+        from torch.nn import functional
+
+        ends = (np.array(images.shape[2:]) - 1)[:, None] / 2
+        voxels = ((where - self.origin) / self.spacing / ends - 1).astype(np.float32)
+        grid = torch.from_numpy(voxels[::-1].T.copy())[None, None, None]
+        found = functional.grid_sample(images, grid, align_corners=True)
+        return found[0, :, 0, 0].numpy().astype(np.float64)
 
     def score(self, pose: Similarity) -> float:
         """Correlation of the template with the brain in this pose, -1 to 1."""
-        values = self._sample(self.moving, pose.points(self.points))
+        (values,) = self._sample(self.images[:, :1], pose.points(self.points))
         return float((self.fixed * _normalised(values)[0]).sum())
 
     def fit(self, pose: Similarity) -> tuple[Similarity, float]:
@@ -422,8 +437,8 @@ class _Level:
     def _equations(self, pose: Similarity) -> tuple[np.ndarray, np.ndarray]:
         """J^T J (7, 7) and J^T r (7,) of the residual between the normalised images."""
         where = pose.points(self.points)
-        image, length = _normalised(self._sample(self.moving, where))
-        slopes = [self._sample(slope, where) for slope in self.slopes]
+        values, *slopes = self._sample(self.images, where)
+        image, length = _normalised(values)
         arm = where - pose.place[:, None]
         jacobian = np.stack(
             [

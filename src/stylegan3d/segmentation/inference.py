@@ -310,7 +310,9 @@ class Segmenter:
             places[:, :, :, :, at] = index + 1
             outsides[:, :, :, :, at] = logits[:, :, :, :, 0] >= most
             if confidence:
-                chances[:, :, :, :, at] = logits.float().softmax(dim=4).amax(dim=4)
+                # The largest of `softmax`, which takes much longer over an axis that is not the last.
+                likely = torch.maximum(most, logits[:, :, :, :, 0]).float()
+                chances[:, :, :, :, at] = 1 / (logits - likely.unsqueeze(4)).exp_().sum(dim=4)
         keep = tuple(slice(n) for n in space.shape)
         tissue, outside = (to_voxels(b)[0][keep].cpu().numpy() for b in (places, outsides))
         labels = np.where(outside > 0, np.uint8(0), tissue)
@@ -388,12 +390,12 @@ class Segmenter:
         the mean with those of the volume a voxel further on, whose blocks lie half across these.
         """
         read = self._read(network, whole)
-        further = []
+        further = None
         if self._drawn is STRUCTURES:
             further = self._read(network, F.pad(whole, (1, -1) * 3))
-        for start in range(0, read[0].shape[2], SLAB):
+        for start in range(0, read.shape[2], SLAB):
             logits = self._classified(network, read, slice(start, start + SLAB))
-            if further:
+            if further is not None:
                 other = self._classified(network, further, slice(start, start + SLAB + 1))
                 for a, b, c in product(*map(range, logits.shape[1:4])):
                     part = logits[:, a, b, c]
@@ -404,22 +406,27 @@ class Segmenter:
                 logits /= 2
             yield slice(start, start + SLAB), logits
 
-    def _read(self, network: TissueNetwork, whole: torch.Tensor) -> list[torch.Tensor]:
-        """Features of a volume, and of all but tissues those of its mirror image."""
-        turned = () if self._drawn is TISSUES else (network.features(whole.flip(2)).flip(2),)
-        return [network.features(whole), *turned]
+    def _read(self, network: TissueNetwork, whole: torch.Tensor) -> torch.Tensor:
+        """Features of a volume, and of all but tissues those of its mirror image beside them."""
+        read = network.features(whole)
+        if self._drawn is TISSUES:
+            return read
+        return torch.cat([read, network.features(whole.flip(2)).flip(2)], dim=1)
 
-    def _classified(
-        self, network: TissueNetwork, read: list[torch.Tensor], at: slice
-    ) -> torch.Tensor:
-        parts = [network.classified(features[:, :, at]) for features in read]
-        if self._drawn is STRUCTURES:  # sums of four in bfloat16 would have ties
-            parts = [part.float() for part in parts]
-        logits = parts[0]
-        for turned in parts[1:]:
-            # The places in a block (axis 1) run the other way, too.
-            logits += turned.flip(1)[:, :, :, :, list(self._drawn.mirrored)]
-        return logits
+    def _classified(self, network: TissueNetwork, read: torch.Tensor, at: slice) -> torch.Tensor:
+        weight, bias = network.head.weight, network.head.bias
+        assert bias is not None
+        if self._drawn is not TISSUES:
+            # Of the mirror image, the places in a block (axis 1) run the other way, too.
+            sides = list(self._drawn.mirrored)
+            other, least = (
+                part.unflatten(0, (2, 2, 2, -1)).flip(0)[:, :, :, sides].flatten(0, 3)
+                for part in (weight, bias)
+            )
+            weight, bias = torch.cat([weight, other], dim=1), bias + least
+        logits = F.conv3d(read[:, :, at], weight, bias).unflatten(1, (2, 2, 2, -1))
+        # Sums with those of the volume a voxel further on would have ties in bfloat16.
+        return logits.float() if self._drawn is STRUCTURES else logits
 
 
 def enclosed(labels: np.ndarray) -> np.ndarray:
