@@ -534,7 +534,9 @@ def test_long_names_make_no_panel_scroll_sideways(window, scan_file, tmp_path):
         window.explorer.panel(panel.key)
         QTest.qWait(20)
         area = panel.parentWidget().parentWidget()
-        assert panel.width() <= area.viewport().width(), panel.key
+        # Of what waits for a projection only the least width is laid out.
+        width = panel.width() if panel.isVisible() else panel.minimumSizeHint().width()
+        assert width <= area.viewport().width(), panel.key
         boxes = [box for box in panel.findChildren(QComboBox) if box.isVisible()]
         assert all(box.findChild(InWords) for box in boxes), "no letter is cut in two"
     window.explorer.panel("Project")
