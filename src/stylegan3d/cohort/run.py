@@ -304,9 +304,7 @@ def _place(item: Item) -> str:
 
 def _hash(path: Path) -> str:
     if not path.is_dir():
-        if not path.is_file():
-            return "missing"
-        return sha256_of(path)
+        return sha256_of(path) if path.is_file() else "missing"
     files = sorted(p for p in path.rglob("*") if p.is_file())
     lines = [(str(p.relative_to(path)), p.stat().st_size, p.stat().st_mtime_ns) for p in files]
     return hashlib.sha256(repr(lines).encode()).hexdigest()

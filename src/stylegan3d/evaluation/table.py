@@ -176,9 +176,7 @@ def usual() -> tuple[str, ...]:
 def title_of(key: str) -> str:
     """Displayed name of a metric; the key if unknown."""
     metric = next((metric for metric in METRICS if metric.key == key), None)
-    if metric is None:
-        return key
-    return metric.title or key.replace("_", " ").capitalize()
+    return key if metric is None else metric.title or key.replace("_", " ").capitalize()
 
 
 def figures_by_part(report: JsonView) -> dict[str, list[Figure]]:

@@ -251,9 +251,7 @@ class Renderer:
 
         A generator without coarse images has previews once `learn_preview` has found them.
         """
-        if self.readout is not None or len(self.generator.levels) > 1:
-            return -2
-        return -1
+        return -2 if self.readout is not None or len(self.generator.levels) > 1 else -1
 
     @torch.no_grad()
     @answering

@@ -22,7 +22,7 @@ from __future__ import annotations
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 import nibabel as nib
 import numpy as np
@@ -38,9 +38,6 @@ from stylegan3d.scans.label_maps import looks_like_labels
 from stylegan3d.scans.resampling import isotropic_space, resample
 from stylegan3d.scans.scan_data import ScanData
 from stylegan3d.storage.places import TEMPLATE, bundled_model_path
-
-if TYPE_CHECKING:
-    import torch
 
 
 class Target(Protocol):
@@ -385,29 +382,27 @@ class _Level:
     """Template points and the moving image at one resolution."""
 
     def __init__(self, brain: np.ndarray, space: Space, target: Target, spacing: float) -> None:
-        import torch
-
         grid = isotropic_space(brain, space, spacing, 3 * spacing)
         moving = resample(brain, space, grid)
         self.origin, self.spacing = grid.affine[:3, 3, None], spacing
         slopes = [slope / spacing for slope in np.gradient(moving)]
         #: [1, 4, ...], the brain and its slopes per mm.
-        self.images = torch.from_numpy(np.stack([moving, *slopes], dtype=np.float32))[None]
+        self.images = np.stack([moving, *slopes], dtype=np.float32)[None]
         fixed_grid = isotropic_space(target.template > 0.02, target.space, spacing, spacing)
         fixed = resample(target.template, target.space, fixed_grid)
         near = ndimage.binary_dilation(fixed > 0.02, iterations=2 if spacing < 8 else 1)
         self.points = nib.affines.apply_affine(fixed_grid.affine, np.argwhere(near)).T.copy()
         self.fixed = _normalised(fixed[near].astype(np.float64))[0]
 
-    def _sample(self, images: torch.Tensor, where: np.ndarray) -> np.ndarray:
+    def _sample(self, images: np.ndarray, where: np.ndarray) -> np.ndarray:
         """Images [1, C, ...] at points (3, n): (C, n), 0 outside."""
-        import torch
-        from torch.nn import functional
+        from torch import from_numpy
+        from torch.nn.functional import grid_sample
 
         ends = (np.array(images.shape[2:]) - 1)[:, None] / 2
         voxels = ((where - self.origin) / self.spacing / ends - 1).astype(np.float32)
-        grid = torch.from_numpy(voxels[::-1].T.copy())[None, None, None]
-        found = functional.grid_sample(images, grid, align_corners=True)
+        grid = from_numpy(voxels[::-1].T.copy())[None, None, None]
+        found = grid_sample(from_numpy(images), grid, align_corners=True)
         return found[0, :, 0, 0].numpy().astype(np.float64)
 
     def score(self, pose: Similarity) -> float:

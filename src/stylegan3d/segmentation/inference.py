@@ -310,7 +310,7 @@ class Segmenter:
             places[:, :, :, :, at] = index + 1
             outsides[:, :, :, :, at] = logits[:, :, :, :, 0] >= most
             if confidence:
-                # The largest of `softmax`, which takes much longer over an axis that is not the last.
+                # The largest of `softmax`, which takes much longer over such an axis.
                 likely = torch.maximum(most, logits[:, :, :, :, 0]).float()
                 chances[:, :, :, :, at] = 1 / (logits - likely.unsqueeze(4)).exp_().sum(dim=4)
         keep = tuple(slice(n) for n in space.shape)
@@ -390,9 +390,8 @@ class Segmenter:
         the mean with those of the volume a voxel further on, whose blocks lie half across these.
         """
         read = self._read(network, whole)
-        further = None
-        if self._drawn is STRUCTURES:
-            further = self._read(network, F.pad(whole, (1, -1) * 3))
+        doubled = self._drawn is STRUCTURES
+        further = self._read(network, F.pad(whole, (1, -1) * 3)) if doubled else None
         for start in range(0, read.shape[2], SLAB):
             logits = self._classified(network, read, slice(start, start + SLAB))
             if further is not None:
@@ -414,17 +413,15 @@ class Segmenter:
         return torch.cat([read, network.features(whole.flip(2)).flip(2)], dim=1)
 
     def _classified(self, network: TissueNetwork, read: torch.Tensor, at: slice) -> torch.Tensor:
-        weight, bias = network.head.weight, network.head.bias
-        assert bias is not None
+        head: list[torch.Tensor] = list(network.head.parameters())
         if self._drawn is not TISSUES:
             # Of the mirror image, the places in a block (axis 1) run the other way, too.
-            sides = list(self._drawn.mirrored)
-            other, least = (
-                part.unflatten(0, (2, 2, 2, -1)).flip(0)[:, :, :, sides].flatten(0, 3)
-                for part in (weight, bias)
-            )
-            weight, bias = torch.cat([weight, other], dim=1), bias + least
-        logits = F.conv3d(read[:, :, at], weight, bias).unflatten(1, (2, 2, 2, -1))
+            places, sides = (2, 2, 2, -1), list(self._drawn.mirrored)
+            both = [
+                part.unflatten(0, places).flip(0)[:, :, :, sides].flatten(0, 3) for part in head
+            ]
+            head = [torch.cat([head[0], both[0]], dim=1), head[1] + both[1]]
+        logits = F.conv3d(read[:, :, at], head[0], head[1]).unflatten(1, (2, 2, 2, -1))
         # Sums with those of the volume a voxel further on would have ties in bfloat16.
         return logits.float() if self._drawn is STRUCTURES else logits
 

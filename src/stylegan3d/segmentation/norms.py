@@ -361,9 +361,7 @@ def _spline(x: np.ndarray, knots: np.ndarray) -> list[np.ndarray]:
 
 def _powered(values: np.ndarray, power: float | None) -> np.ndarray:
     """On the power scale; nothing of a measure counts as a hundredth of a unit."""
-    if power is None:
-        return values
-    return boxcox(np.maximum(values, 0.01), power)
+    return values if power is None else boxcox(np.maximum(values, 0.01), power)
 
 
 def _unpowered(scaled: np.ndarray, power: float | None) -> np.ndarray:

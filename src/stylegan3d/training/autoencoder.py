@@ -217,6 +217,11 @@ LEAST_DEVIATION = 0.05
 TOED = 24
 
 
+def never_zero(deviations: Tensor) -> Tensor:
+    """Standard deviations, none of them far below the usual one."""
+    return deviations.clamp(min=LEAST_DEVIATION * float(deviations.median()))
+
+
 def export_autoencoder(
     run: AutoencoderRun,
     pack: Pack,
@@ -260,8 +265,7 @@ def export_autoencoder(
     count = min(COMPONENTS, len(rows) - 1)
     _, lengths, axes = torch.linalg.svd(around, full_matrices=False)
     components = axes[:count] * lengths[:count, None] / (len(latents) - 1) ** 0.5
-    deviations = around.square().sum(dim=0).div(len(latents) - 1).sqrt()
-    deviations = deviations.clamp(min=LEAST_DEVIATION * float(deviations.median()))
+    deviations = never_zero(latents.std(dim=0))
     kept = float(components.square().sum() / around.square().sum() * (len(latents) - 1))
     tensors = {f"decoder.{k}": v.half() for k, v in network.decoder.state_dict().items()}
     tensors |= {

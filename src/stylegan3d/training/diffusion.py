@@ -31,7 +31,7 @@ from stylegan3d.model.generator import Generator
 from stylegan3d.networks.autoencoder import LatentEncoder, LatentSynthesis
 from stylegan3d.networks.latent_diffusion import DiffusionConfig, LatentDiffusion, LatentGaussian
 from stylegan3d.storage.files import atomic_file
-from stylegan3d.training.autoencoder import finish_labelled, people_latents
+from stylegan3d.training.autoencoder import finish_labelled, never_zero, people_latents
 from stylegan3d.training.data import as_input, augment, digest_of, in_epoch
 from stylegan3d.training.export import ModelTarget, card_of
 from stylegan3d.training.labels import check_columns
@@ -41,8 +41,6 @@ from stylegan3d.training.run import How, Run, TrainingTask, device_of, train
 FOLDS = 5
 #: Variants of each subject: original, mirrored, and slightly stretched ones.
 STRETCHED = 6
-# Least standard deviation of a latent's number, as a share of the median.
-LEAST_DEVIATION = 0.05
 # Least residual variance besides the directions, as a share of the variance.
 LEAST_REST = 1e-3
 
@@ -106,8 +104,7 @@ def people_of(latents: np.ndarray, directions: int) -> SubjectLatents:
     count = len(latents)
     plain = torch.from_numpy(latents[:, :2].astype(np.float32))
     center = plain.mean(dim=(0, 1))
-    scale = (plain - center).square().mean(dim=(0, 1)).sqrt()
-    scale = scale.clamp(min=LEAST_DEVIATION * float(scale.median()))
+    scale = never_zero((plain - center).square().mean(dim=(0, 1)).sqrt())
     plain = (plain - center) / scale
     folds = np.random.default_rng(0).permutation(count) % FOLDS
     bases, variances, rests = [], [], []
@@ -395,8 +392,7 @@ def export_diffusion(
         check_columns(pack, labels)
     network = run.average.cpu()
     latents = people_latents(encode, pack, progress)
-    deviations = latents.std(dim=0)
-    deviations = deviations.clamp(min=LEAST_DEVIATION * float(deviations.median()))
+    deviations = never_zero(latents.std(dim=0))
     files = read_folder(stage.needed_folder())
     kept = ("decoder.", "mean", "toe.")
     tensors = {k: v for k, v in files.tensors.items() if k.startswith(kept)}
