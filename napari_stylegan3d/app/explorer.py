@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from napari.components import ViewerModel
-from napari.layers import Image, Shapes
+from napari.layers import Image, Labels, Shapes
 from napari.qt import QtViewer
 from qtpy.QtCore import QEvent, QObject, QRectF, QSize, Qt, QTimer, Signal
 from qtpy.QtGui import (
@@ -44,7 +44,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_stylegan3d.app.guidance import Guidance
+from napari_stylegan3d.app.guidance import Guidance, step
 from napari_stylegan3d.app.models import ModelController
 from napari_stylegan3d.app.qt_binding import refuse_broken_binding
 from napari_stylegan3d.app.sessions import SessionController
@@ -784,9 +784,10 @@ class Explorer(Docked):
         session.recipeChanged.connect(self._on_recipe)
         self.header.undo.clicked.connect(self._undo)
         self.relabelling.changed.connect(self._show_history)
-        self.header.redo.clicked.connect(session.redo)
+        self.header.redo.clicked.connect(lambda: step(self.viewer, Labels.redo, session.redo))
         self.rendering.busyChanged.connect(self.header.busy.set_busy)
         self.rendering.shown.connect(self._on_picture)
+        self.rendering.failed.connect(lambda _: self.comparison.blank())
         self.rendering.failed.connect(self.messages.slot("rendering"))
         self.rendering.cramped.connect(self.say)
         self.messages.failed.connect(self._fail)
@@ -902,11 +903,9 @@ class Explorer(Docked):
             readout.show_clipped(self.comparison.share_above(BRIGHTEST) if ours else 0.0)
 
     def _undo(self) -> None:
-        """Undo an edit of labels while its brain is shown, else the last change."""
-        if self.relabelling.can_undo:
-            self.relabelling.undo()
-        else:
-            self.session.undo()
+        """Undo a stroke while painting, an edit of labels while its brain is shown, or a change."""
+        change = self.relabelling.undo if self.relabelling.can_undo else self.session.undo
+        step(self.viewer, Labels.undo, change)
 
     def _show_history(self) -> None:
         self.header.undo.setEnabled(self.session.can_undo or self.relabelling.can_undo)

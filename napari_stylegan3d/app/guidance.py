@@ -78,8 +78,8 @@ def commands_of(
         press("export.save")
 
     named: dict[str, Callable[[], object]] = {
-        "undo": partial(_step, viewer, Labels.undo, partial(press, "explorer.undo")),
-        "redo": partial(_step, viewer, Labels.redo, session.redo),
+        "undo": partial(step, viewer, Labels.undo, partial(press, "explorer.undo")),
+        "redo": partial(step, viewer, Labels.redo, session.redo),
         "next": partial(press, "browse.next"),
         "previous": partial(press, "browse.previous"),
         "dice": partial(press, "browse.dice"),
@@ -103,7 +103,7 @@ def _bring(tabs: Tabs, number: int) -> None:
     tabs.tabBar().setFocus(Qt.FocusReason.ShortcutFocusReason)
 
 
-def _step(
+def step(
     viewer: napari.viewer.ViewerModel,
     stroke: Callable[[Labels], object],
     change: Callable[[], object],

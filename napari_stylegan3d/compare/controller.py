@@ -21,13 +21,7 @@ from qtpy.QtGui import (
     QPolygonF,
     QWindow,
 )
-from qtpy.QtWidgets import (
-    QAbstractButton,
-    QAbstractItemView,
-    QApplication,
-    QComboBox,
-    QWidget,
-)
+from qtpy.QtWidgets import QAbstractButton, QAbstractItemView, QApplication, QComboBox, QWidget
 
 from napari_stylegan3d.compare.panel import ComparePanel, RowController
 from napari_stylegan3d.core.jobs import DisplayVolume, render_beside, screen_dtype

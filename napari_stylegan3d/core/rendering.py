@@ -50,7 +50,7 @@ if TYPE_CHECKING:
 
 NOT_OPEN = (
     "The scan {name} is not open, so its detail cannot be shown: open the scan and project it, or "
-    "choose Reconstruction."
+    "choose Reconstruction or Undo."
 )
 ELSEWHERE = (
     "The scan {name} was projected with other axes or another voxel size, so its detail cannot be "
@@ -478,12 +478,16 @@ class DisplayController(QObject):
         self.painted = self.filled = None
         self._sharp.clear()
 
+    def blank(self) -> None:
+        """No picture, until another is drawn."""
+        self.forget()
+        self.stage.blank()
+        self.viewChanged.emit(self.view)
+
     def _on_change(self, change: StateChange) -> None:
         """Nothing of a subject stays on the screen when another one comes, or it lies elsewhere."""
         if change.another_subject:
-            self.forget()
-            self.stage.blank()
-            self.viewChanged.emit(self.view)
+            self.blank()
         case, placed = self.session.case, self.session.placed
         scan = None if case is None else case.scan
         elsewhere = placed is not self._placed or scan is not self._scan

@@ -168,7 +168,8 @@ class Base:
         kind = "edited" if told.kind == "scan" else told.kind
         if told == GENERATED:
             return GENERATED
-        return Provenance(kind, told.name, ", ".join(filter(None, (told.what, EDITED_LABELS))))
+        what = told.what if told.what.endswith(EDITED_LABELS) else f"{told.what}, {EDITED_LABELS}"
+        return Provenance(kind, told.name, what.removeprefix(", "))
 
     @cached_property
     def fading(self) -> Fading | None:
@@ -398,8 +399,7 @@ class LabelDrawing(QObject, OwnLayer):
         layer = make_layer(labels.copy(), place)
         layer.name, layer.editable = NAME, True
         self.add(layer)
-        for event in (self.layer.events.paint, self.layer.events.labels_update):
-            event.connect(self._on_event)
+        self.hear(self._on_event)
 
     def _on_event(self, _: object) -> None:
         QTimer.singleShot(0, self._look)  # napari emits it before it has drawn the stroke
@@ -549,7 +549,10 @@ class LabelsController(QObject):
         fresh = Editing(base, EditedBrain(base.labels, base.volume), [base.labels])
         if key != self.session.key:
             if key in self.session.histories:
+                if key in self._open and len(self._open[key].steps) > 1:
+                    self._put_by[key] = self._open[key]
                 self._open[key] = fresh
+                self._tell(key)
             return
         self._put_edited_by()
         self._begin(fresh)
@@ -681,9 +684,10 @@ class LabelsController(QObject):
 
     @staticmethod
     def _remember(editing: Editing, labels: np.ndarray) -> None:
-        """One more edit that can be undone, if it is one."""
-        if not np.array_equal(labels, editing.steps[-1]):
-            editing.steps = [*editing.steps, labels][-MOST_STEPS:]
+        """One more edit that can be undone, or back to the one that led to the same labels."""
+        before = [k for k, step in enumerate(editing.steps, 1) if np.array_equal(labels, step)]
+        known = editing.steps[: before[0]] if before else [*editing.steps, labels]
+        editing.steps = known[-MOST_STEPS:]
 
     def _step(self, labels: np.ndarray) -> None:
         if self._now is not None:

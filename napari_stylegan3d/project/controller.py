@@ -357,7 +357,7 @@ class ProjectController(QObject):
             return "waiting"
         done = 0.0 if self._progress is None else self._progress.fraction
         doing = "projecting" if self._tasks[0].work is project_scan else "aligning"
-        return f"{doing}, {round(100 * done)} %"
+        return f"{doing}, {'paused at ' * self._paused}{round(100 * done)} %"
 
     def _queue(self, case: Case, work: Callable[..., Any], *args: Any) -> None:
         self._tasks.append(CaseTask(case, work, args))
@@ -388,6 +388,7 @@ class ProjectController(QObject):
     def _pause(self, paused: bool) -> None:
         self._paused = paused
         self.job.pause(paused)
+        self.progressed.emit()
 
     @property
     def _at_work(self) -> Case | None:
@@ -426,7 +427,7 @@ class ProjectController(QObject):
             return
         self._painted = key
         self.painting.forget()
-        self.panel.paint.uncheck()
+        self.panel.paint.show_fill(False)
         self._offer_regions()
         self._bring_region()
 
@@ -454,6 +455,7 @@ class ProjectController(QObject):
         if kept is None or placed is None:
             return
         if kept.space is None or placed.space.same_as(kept.space):
+            self.panel.paint.show_fill(kept.used)
             self.painting.restore(kept, placed.space)
 
     def _paint(self, on: bool) -> None:
@@ -462,6 +464,7 @@ class ProjectController(QObject):
             self._on_region()
         else:
             self.painting.put_brush_down()
+            self.painting.emit_volume()
 
     def _show_region(self, view: str) -> None:
         """The painted region belongs to the scan; no region covers the filled scan."""
@@ -490,7 +493,8 @@ class ProjectController(QObject):
         painting = self.painting
         if painting.layer is not None and painting.space and self._painted == self.session.key:
             if (mask := painting.region()) is not None:
-                mask = dataclasses.replace(mask, affine=painting.space.affine)
+                used = self.panel.paint.fill.isChecked()
+                mask = dataclasses.replace(mask, affine=painting.space.affine, used=used)
             self.session.annotate(self._painted, mask=mask)
 
     def _region(self) -> Region | None:

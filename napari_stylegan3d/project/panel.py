@@ -221,10 +221,7 @@ class SearchBox(QWidget):
     def show_wishes(self, wishes: Sequence[object]) -> None:
         """Choose again what a session was saved with, as far as it is offered."""
         for box, wish in zip(self._boxes, wishes, strict=False):
-            # Which slices are thick is known once the scan is read, which drops all else.
-            if box is self.loss and isinstance(wish, str) and box.findData(wish) < 0:
-                box.addItem(wish, wish)
-            if box.findData(wish) >= 0:
+            if box is not self.loss and box.findData(wish) >= 0:  # that one is the patient's
                 controls.show_value(box, wish)
 
     def show_sites(self) -> None:
@@ -336,6 +333,8 @@ class PoseBox(QWidget):
             "Preparation", "project.steps_fold", "What was done to the scan, step by step."
         )
         self.record.column.addWidget(self.steps)
+        # In a narrow panel its text takes more lines than its size hint has.
+        self.record.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Preferred)
         buttons = controls.row(self.align, self.by_hand, stretch=0)
         controls.stack(buttons, self.quality, self.hand, self.record, on=self, spacing=7)
 
@@ -360,7 +359,7 @@ class PoseBox(QWidget):
     ) -> None:
         """Show the quality of the alignment; None if not aligned yet, or refused."""
         if aligned is None:
-            self.quality.setText(REFUSED.format(problem=problem) if problem else "")
+            self.quality.setText(problem)
             self.steps.clear()
         else:
             words = aligned.quality_in_words
@@ -459,6 +458,7 @@ class ProjectPanel(ExplorerPanel):
 
     def _connect(self) -> None:
         self.pause.toggled.connect(self._on_pause)
+        self.search.loss.currentIndexChanged.connect(self._keep_loss)
         self.session.caseChanged.connect(self.show_case)
         self.session.projectedChanged.connect(self.show_case)
 
@@ -476,14 +476,21 @@ class ProjectPanel(ExplorerPanel):
         if case is None:
             self.pose.show_aligned(None)
         else:
-            self.pose.show_aligned(placed, case.pose if placed else NO_POSE, case.problem)
+            by_hand = REFUSED if case.problem and case.scan else "{problem}"
+            problem = by_hand.format(problem=case.problem)
+            self.pose.show_aligned(placed, case.pose if placed else NO_POSE, problem)
         self.paint.setVisible(placed is not None)
         scan = None if case is None else case.scan
-        if scan is not self._offered:
-            self._offered = scan
-            controls.fill(self.search.loss, losses(scan))
+        # Not the scan: its voxels may be moved to disk.
+        offered = None if case is None else (case.key, case.choice, scan is None)
+        if offered != self._offered:
+            self._offered = offered
+            controls.fill(self.search.loss, losses(scan), self.session.annotations.loss)
         self._show_result()
         self._refresh()
+
+    def _keep_loss(self) -> None:
+        self.session.annotate(self.session.key, loss=self.search.loss.currentData())
 
     def _show_result(self) -> None:
         result = self.session.result
@@ -499,7 +506,8 @@ class ProjectPanel(ExplorerPanel):
             self.pause.setText("Continue" if paused else "Pause")
             self.pause.setEnabled(False)
         self._running, self._waiting = running, bool(waits_for)
-        self.waits.setText(f"Waiting: {waits_for} is being worked on first." if waits_for else "")
+        state = "is paused; continue or cancel it" if paused else "is being worked on"
+        self.waits.setText(f"Waiting: {waits_for} {state} first." if waits_for else "")
         self._refresh()
 
     def show_progress(self, progress: JobStatus) -> None:

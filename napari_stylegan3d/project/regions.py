@@ -222,8 +222,7 @@ class RegionPainter(QObject, OwnLayer):
         self.layer.selected_label = 1
         self._before = self.layer.data.copy()
         self.set_brush(self._brush_mm)
-        for event in (self.layer.events.labels_update, self.layer.events.data):
-            event.connect(self.emit_volume)
+        self.hear(self.emit_volume)
         self.layer.events.brush_size.connect(self._on_brush)
         self.layer.events.paint.connect(self._on_paint)
 
@@ -321,10 +320,10 @@ class PaintBox(QWidget):
             self.painted.setText(nothing if painted else "This layer is empty.")
         self.clear.setEnabled(millilitres > 0)
 
-    def uncheck(self) -> None:
-        """Uncheck the box without emitting signals."""
-        controls.show_value(self.fill, False)
-        self.tools.hide()
+    def show_fill(self, on: bool) -> None:
+        """Check the box or not, without emitting signals."""
+        controls.show_value(self.fill, on)
+        self.tools.setVisible(on)
 
     def _on_fill(self, on: bool) -> None:
         controls.show_value(self.erase, False)

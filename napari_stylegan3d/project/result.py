@@ -10,6 +10,7 @@ import numpy as np
 from qtpy.QtCore import QObject, Qt, Signal
 from qtpy.QtWidgets import QLabel, QPushButton, QWidget
 
+from napari_stylegan3d.core.session import report_done
 from napari_stylegan3d.core.worker import LatestWins, LongJob
 from napari_stylegan3d.project.regions import mask_of
 from napari_stylegan3d.widgets import controls, dialogs
@@ -68,12 +69,11 @@ class ResultBox(QWidget):
         )
         self.notes = controls.hint(name="project.notes")
         self.save_filled = controls.push_button("project.save_filled")
-        self.saved = controls.hint(name="project.saved")
         self.figures: dict[str, QLabel] = {}
         column = controls.stack(self.patient, self.lights, on=self, spacing=7)
         self.table = self._make_figures()
         column.addWidget(self.table)
-        for widget in (self.place, self.regions, self.notes, self.save_filled, self.saved):
+        for widget in (self.place, self.regions, self.notes, self.save_filled):
             column.addWidget(widget)
         self.show_result(None)
 
@@ -90,7 +90,6 @@ class ResultBox(QWidget):
         doubts = projected.doubts if projected else ()
         self.table.setVisible(projected is not None)
         self.save_filled.setVisible(projected is not None and projected.filled is not None)
-        self.saved.hide()
         # Verdicts are already shown above.
         lines = [doubt.sentence for doubt in beside_verdicts(doubts)]
         for label, text in (
@@ -99,15 +98,6 @@ class ResultBox(QWidget):
             (self.notes, "\n".join(lines)),
         ):
             controls.show_text(label, text)
-
-    def show_saved(self, paths: Sequence[Path]) -> None:
-        """Show which files were written, and where."""
-        text = "\n".join([f"Saved in {paths[0].parent}:", *(path.name for path in paths)])
-        # Allow line breaks after these, so that long names do not widen the dock.
-        for sign in "_/\\-":
-            text = text.replace(sign, f"{sign}\u200b")
-        self.saved.setText(text)
-        self.saved.show()
 
     def _make_figures(self) -> QWidget:
         table = QWidget()
@@ -306,7 +296,11 @@ class FillController(QObject):
             lambda request, volume: comparison.show_filled(request[0], volume),
             slot("filling in the region"),
         )
-        self.job = LongJob(self, box.show_saved, slot("saving the filled scan"))
+        self.job = LongJob(
+            self,
+            lambda paths: report_done(f"Saved {' and '.join(path.name for path in paths)}."),
+            slot("saving the filled scan"),
+        )
         comparison.pictured.connect(self._again)
         box.save_filled.clicked.connect(self._ask)
         self.job.runningChanged.connect(lambda on: box.save_filled.setEnabled(not on))

@@ -685,15 +685,15 @@ class Panes(QWidget):
                 painter.drawText(inner, centre | Qt.AlignmentFlag.AlignTop, top)
 
     def captions(self) -> list[list[str]]:
-        """Lines below each column: whose it is, as far as there is room, and the whole warning."""
+        """Lines below each column: whose it is, and the warning."""
         if not self.panes:
             return []
         metrics = QFontMetrics(self._font)
         room = self.width() // len(self.panes) - 2 * MARGIN_PX
         words = [pane.words(number) for number, pane in zip(NUMBERS, self.panes, strict=False)]
         return [
-            [elided(title, metrics, room), *wrapped(warning, metrics, room)]
-            for title, warning in words
+            [elided(line, metrics, room) for text in both for line in wrapped(text, metrics, room)]
+            for both in words
         ]
 
     @property

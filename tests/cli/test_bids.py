@@ -118,6 +118,7 @@ def test_participants_then_the_group(app, tmp_path, monkeypatch):
             ("raw", "out", "group", "--bids-filter-file", "filter.json"),
             "No scan of raw fits filter",
         ),
+        (("raw", "out", "participant", "--mem", "nan"), "Give --nprocs 1"),
         (("raw", "out", "group", "--bids-filter-file", "none.json"), "(No such file or directory)"),
         (("raw", "out", "group", "--bids-filter-file", "empty.json"), "(it is empty)"),
         (("raw", "out", "group", "--bids-filter-file", "latin.json"), "(it is not text in UTF-8)"),

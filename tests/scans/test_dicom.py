@@ -747,3 +747,23 @@ def test_slices_lost_at_the_end_are_seen_where_headers_count_them(tmp_path, kept
     assert [(doubt.severity, doubt.figures["missing"]) for doubt in doubts] == [
         ("ask", missing)
     ] * (missing > 0)
+
+
+def test_people_whose_names_were_taken_out_are_told_apart(tmp_path):
+    young, old = ({(0x0010, 0x1010): ("AS", age)} for age in ("031Y", "074Y"))
+    dicoms.write_series(tmp_path, picture(1), grid(), keep=range(10), extra=young)
+    dicoms.write_series(tmp_path, picture(2), grid(), keep=range(10, 20), extra=old, start=10)
+    found = list_series(tmp_path)
+    assert [series.people for series in found] == [2, 2]
+    with pytest.raises(SeveralSeries):
+        read_scan(tmp_path)
+
+
+def test_a_background_that_is_not_zero_is_subtracted_and_told(tmp_path):
+    data = np.zeros(picture().shape, np.int16)
+    data[8:16, 8:16, 8:16] = picture()[8:16, 8:16, 8:16]
+    dicoms.write_series(tmp_path, data, grid(), extra={(0x0028, 0x1052): ("DS", 500.0)})
+    scan = read_scan(tmp_path, orientation="RAS")
+    assert scan.data.min() == 0
+    assert "background" in {doubt.kind for doubt in scan.doubts}
+    assert "Orientation: RAS, as chosen." in scan.notes

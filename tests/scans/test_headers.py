@@ -3,6 +3,7 @@
 import gzip
 import json
 import os
+import struct
 import tarfile
 import zipfile
 from pathlib import Path
@@ -223,3 +224,37 @@ def test_a_name_in_another_encoding_is_read(brain, tmp_path):
     path = tmp_path / os.fsdecode("M\xfcller_脳_T1w.nii".encode()[:1] + b"\xfcller_T1w.nii")
     nib.save(brain, path)
     assert read_scan(path).path == path
+
+
+@pytest.mark.parametrize("sign", [-5.0, 5.0, float("nan")])
+def test_an_impossible_sign_of_the_third_axis_is_asked_about(brain, tmp_path, sign):
+    """NIfTI-1 takes any below 0 for -1; nibabel takes it for 1, and left for right."""
+    turned = brain.as_reoriented([[2, 1], [0, 1], [1, -1]])
+    turned.set_sform(None, 0)
+    turned.set_qform(turned.affine, 1)
+    raw = bytearray(turned.to_bytes())
+    struct.pack_into("<f", raw, 76, sign)
+    (tmp_path / "head.nii").write_bytes(raw)
+    scan = read_scan(tmp_path / "head.nii")
+    lies = np.allclose(scan.affine, turned.affine, atol=QFORM_MM)
+    assert lies == (sign < 0)
+    assert "sides" in kinds(tmp_path / "head.nii")
+
+
+def test_a_shear_is_told_of_every_format_and_whatever_was_chosen(brain, tmp_path):
+    shear = np.eye(4)
+    shear[0, 1] = np.tan(np.radians(10))
+    nib.save(
+        nib.MGHImage(brain.get_fdata(dtype=np.float32), shear @ brain.affine), tmp_path / "a.mgz"
+    )
+    image = nib.Nifti1Image(np.asarray(brain.dataobj), shear @ brain.affine)
+    image.set_qform(np.diag([-1, 1, 1, 1]) @ brain.affine, 1)
+    nib.save(image, tmp_path / "b.nii")
+    for name, orientation, sheared in (
+        ("a.mgz", None, True),
+        ("b.nii", None, True),
+        ("b.nii", "sform", True),
+        ("b.nii", "LAS", False),
+    ):
+        found = read_scan(tmp_path / name, orientation=orientation).doubts
+        assert ("shear" in {doubt.kind for doubt in found}) == sheared

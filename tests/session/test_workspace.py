@@ -627,12 +627,13 @@ class Doctor(RuleBasedStateMachine):
             overlay = Overlay(choice, "header", same, look, f"flair of {case.name}", image)
             self.session.annotate(case.key, overlay=overlay)
 
-    @rule(place=st.integers(0, 3), there=st.booleans())
-    def paint_a_mask(self, place: int, there: bool) -> None:
+    @rule(place=st.integers(0, 3), there=st.booleans(), used=st.booleans())
+    def paint_a_mask(self, place: int, there: bool, used: bool) -> None:
         if case := self.session.case:
             data = np.zeros((3, 4, 5), bool)
             data[place % 3, place] = True
-            self.session.annotate(case.key, mask=Region(data, np.eye(4)) if there else None)
+            mask = Region(data, np.eye(4), used=used) if there else None
+            self.session.annotate(case.key, mask=mask, loss="blur:3mm" if used else "")
 
     @rule(number=st.integers(0, 2))
     def open_a_map(self, number: int) -> None:
@@ -737,3 +738,17 @@ def test_what_was_judged_of_a_scan_holds_before_it_was_projected_too(session: Wa
     assert session.judged_of(a) == session.judged, "wherever it is shown"
     session.open_case(scan_of("B"))
     assert session.withheld == ""
+
+
+def test_a_file_that_has_moved_is_its_patients_again(session: Watched) -> None:
+    case = projected(scan_of("A"))
+    case = dataclasses.replace(case, scan=None, aligned=None, stored_sha256="sha of A")
+    entry = HistoryEntry(State(Patient(case, Recipe(case.source))))
+    session.restore(Snapshot({case.key: History([entry])}, case.key, (case,)))
+    read: Any = Scan("sha of A", Person())
+    moved = dataclasses.replace(scan_of("A"), choice=Choice(Path("/elsewhere/B.nii")), scan=read)
+    assert session.open_case(moved).key == case.key
+    assert [(one.name, one.choice.path.name) for one in session.patients] == [("A", "B.nii")]
+    other: Any = Scan("sha of C", Person())
+    again = dataclasses.replace(moved, choice=Choice(Path("/elsewhere/C.nii")), scan=other)
+    assert session.open_case(again).key != case.key

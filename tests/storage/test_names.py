@@ -164,12 +164,14 @@ def test_folders_are_cut_out_of_what_is_handed_on():
     value = {
         "scan": "/data/DOE JANE/1970/sub-01.nii.gz",
         "told": ["/data/DOE JANE/1970/b.nii is damaged.", "1/2 of /data/other.nii", 3, None],
+        "link": "/store/DOE JOHN/a.nii.gz is a link to MD5/b.gz, which does not exist.",
         "windows": "C:\\Users\\jane\\a.nii",
         "relative": "sub-01/anat/a.nii",
     }
     assert formats.without_folders(value) == {
         "scan": "sub-01.nii.gz",
         "told": ["b.nii is damaged.", "1/2 of other.nii", 3, None],
+        "link": "a.nii.gz is a link to MD5/b.gz, which does not exist.",
         "windows": "a.nii",
         "relative": "sub-01/anat/a.nii",
     }

@@ -67,8 +67,8 @@ def run(args: Sequence[str], **_: Any) -> int:
     """Work on the level that is asked for; the exit status."""
     given = parser().parse_args(args)
     log.setLevel("INFO")
-    jobs = given.nprocs if given.mem is None else min(given.nprocs, int(given.mem / SCAN_GB))
-    if jobs < 1:
+    jobs = given.nprocs if given.mem is None else min(given.mem / SCAN_GB, given.nprocs)
+    if not jobs >= 1:
         raise StyleGAN3DError(f"Give --nprocs 1 and --mem {SCAN_GB:g}, or more.")
     every, items = scans_of(given)
     if given.analysis_level == "group":
@@ -88,7 +88,7 @@ def run(args: Sequence[str], **_: Any) -> int:
     if not (out / "README").exists():
         atomic_write_text(out / "README", plain("derivatives.md"), overwrite=True)
     how = {"choices": Choices().to_dict(), "model": generator.hash, "network": segmenter.hash}
-    table, more = replace(EXAMINATIONS, file=""), {"jobs": jobs, "overwrite": given.overwrite}
+    table, more = replace(EXAMINATIONS, file=""), {"jobs": int(jobs), "overwrite": given.overwrite}
     with progress("Examining") as told:
         outcome = run_cohort(items, out, examine_item, how, table=table, progress=told, **more)
     tell(outcome.rows)

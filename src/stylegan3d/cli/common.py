@@ -299,8 +299,7 @@ JobsOption = Annotated[
     typer.Option("--jobs", "-j", min=1, help="Scans processed in parallel, 3 GB of memory each."),
 ]
 SchedulerOption = Annotated[
-    str | None,
-    typer.Option(help="Address of a Dask cluster to work on, one task per scan."),
+    str | None, typer.Option(help="Address of a Dask cluster to work on, one task per scan.")
 ]
 CacheOption = Annotated[
     Path | None,

@@ -408,7 +408,7 @@ def _label_one(
         else:
             found = structures_of_scan(scan, network, progress=report)
     files = {} if out is None else found.files(out, scan, network)
-    result = {"name": scan_stem(volume), **found.to_dict()}
+    result = {"name": scan_stem(scan.path), **found.to_dict()}
     if table is not None:
         files[table] = table_text(table, result, found.cells).encode()
     write_together(files, overwrite=reading.overwrite)

@@ -15,20 +15,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from stylegan3d.networks.config import AnatomyConfig
-from stylegan3d.networks.deformation import (
-    Basis,
-    velocity_of,
-)
+from stylegan3d.networks.deformation import Basis, velocity_of
 from stylegan3d.networks.flow import DetailTexture, Toe
 from stylegan3d.networks.memo import Memo, NoMemo
 from stylegan3d.networks.resampling import fine_bands, upsample_image
-from stylegan3d.networks.synthesis import (
-    Fingerprint,
-    Inputs,
-    LeveledSynthesis,
-    is_frozen,
-    sum_low,
-)
+from stylegan3d.networks.synthesis import Fingerprint, Inputs, LeveledSynthesis, is_frozen, sum_low
 
 
 class AnatomyNetwork(LeveledSynthesis):

@@ -273,7 +273,7 @@ def contrast_doubts(
         return []
     looks = contrast_in_brain(volume, template, mask) if contrast in ("", T1) else contrast
     text = "The contrast is not that of a T1-weighted scan, which the model expects" + (
-        f"; it looks like {looks}." if looks else "."
+        "." if looks in ("", T1) else f"; it looks like {looks}."
     )
     return [Doubt("contrast", "refuse", text, {"agreement": float(agreement)})]
 

@@ -390,6 +390,16 @@ def _opened(path: Path) -> Any:
         check_content(path)
         with (gzip.open if packed else open)(path, "rb") as stream:
             image = kind.from_bytes(stream.read())
+    sign = 1.0 if kind is nib.MGHImage else float(_raw_header(path, block)["pixdim"][0])
+    header = image.header
+    if sign not in (-1, 0, 1) and header["qform_code"] > 0 and header["sform_code"] <= 0:
+        header["pixdim"][0] = -1 if sign < 0 else 1  # nibabel takes any other for 1
+        image = type(image)(image.dataobj, header.get_best_affine(), header)
+        text = (
+            f"The header's pixdim[0], which can only be 1 or -1, is {sign:g}; it is taken as "
+            f"{header['pixdim'][0]:g}, so left and right may be swapped."
+        )
+        image.extra["notes"] = [Doubt("sides", "ask", text, {"assumed": "qform"})]
     if kind is nib.MGHImage and block[28:30] == b"\0\0":  # goodRASFlag
         # FreeSurfer's default; nibabel has other signs.
         turn = np.array([[-1, 0, 0], [0, 0, 1], [0, -1, 0]])
@@ -407,6 +417,7 @@ def _in_millimetres(path: Path, image: Any) -> Any:
     if not isinstance(image, nib.Nifti1Pair) or image.ndim < 3:
         return image
     header, told = image.header, "unknown"
+    notes = image.extra.setdefault("notes", [])
     check_affine(path, image.affine)
     extent = nib.affines.voxel_sizes(image.affine) * image.shape[:3]
     with suppress(KeyError):
@@ -417,9 +428,9 @@ def _in_millimetres(path: Path, image: Any) -> Any:
     text = f"The header's lengths are taken as {unit}; it says {told}"
     if told != unit and (told, unit) != ("unknown", "mm"):
         text += ", in which this could not be a head."
-        image.extra["notes"] = [Doubt("unit", "ask", text, {"told": told, "assumed": unit})]
+        notes.append(Doubt("unit", "ask", text, {"told": told, "assumed": unit}))
     elif told != "mm":
-        image.extra["notes"] = [f"{text}."]
+        notes.append(f"{text}.")
     if unit == "mm":
         return image
     for field in ("srow_x", "srow_y", "srow_z", "qoffset_x", "qoffset_y", "qoffset_z"):

@@ -601,7 +601,11 @@ ORDER = (
 )
 _PLACE = {"PixelSpacing": 2, "ImageOrientationPatient": 6, "ImagePositionPatient": 3}
 _PERSON = ("PatientAge", "PatientBirthDate", "StudyDate", "PatientSex")
-_WHO = ("PatientID", "PatientName", "PatientBirthDate")
+# Where names are taken out, age, sex or study still differ.
+_WHO = (
+    *("PatientID", "PatientName", "PatientBirthDate"),
+    *("PatientAge", "PatientSex", "StudyInstanceUID"),
+)
 _SCALE = {"RescaleSlope": 1.0, "RescaleIntercept": 0.0}
 _UIDS = ("SeriesInstanceUID", "SOPInstanceUID")
 _WORDS = (*ABOUT.values(), *ORDER, *_PLACE, *_SCALE, *_PERSON, *_WHO, *_UIDS)

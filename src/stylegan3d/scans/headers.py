@@ -207,16 +207,18 @@ def scanner_geometry(affine: np.ndarray) -> Json:
 
 
 def header_notes(
-    header: Any, geometry: Json, shape: tuple[int, ...], orientation: str | None
+    header: Any, geometry: Json, affine: np.ndarray, shape: tuple[int, ...], orientation: str | None
 ) -> list[Note]:
     """Further notes on the header's two geometries, and where it contradicts itself.
 
-    Choosing the sform or the qform answers all that they disagree about.
+    Choosing the sform or the qform answers all that they disagree about, but not a shear of the
+    `affine` that is used.
     """
     chosen = [] if orientation is None else [f"Orientation: {orientation}, as chosen."]
+    notes: list[Note] = [*chosen, *_sheared(affine)]
     if orientation in FORMS or geometry.get("sform") is None:
-        return [*chosen]
-    notes: list[Note] = [*chosen, *_contradictions(header, geometry)]
+        return notes
+    notes += _contradictions(header, geometry)
     if orientation is None and not orientation_doubts(geometry):
         notes += _disagreement(geometry, shape)
     if geometry["qform"] is None and int(header["qform_code"]) > 0:
@@ -225,26 +227,31 @@ def header_notes(
 
 
 def _contradictions(header: Any, geometry: Json) -> list[Doubt]:
-    """Doubts about a sform that gives other sizes than the header, or that shears the head."""
+    """A doubt about a sform that gives other sizes than the header."""
     if geometry["sform_code"] == 0:
         return []
-    doubts, matrix = [], np.array(geometry["sform"])[:3, :3]
     sizes = nib.affines.voxel_sizes(np.array(geometry["sform"]))
     told = np.array(header["pixdim"], np.float64)[1:4]
-    if max(np.max(sizes / told), np.max(told / sizes)) > SAME_SIZE:
-        words = (" x ".join(f"{size:.3g}" for size in one) for one in (sizes, told))
-        text = "The header gives two voxel sizes: {} mm in its sform, which is used, and {} mm."
-        figures = {"sform_mm": sizes.round(4).tolist(), "other_mm": told.round(4).tolist()}
-        doubts.append(Doubt("voxel-size", "ask", text.format(*words), figures))
+    if max(np.max(sizes / told), np.max(told / sizes)) <= SAME_SIZE:
+        return []
+    words = (" x ".join(f"{size:.3g}" for size in one) for one in (sizes, told))
+    text = "The header gives two voxel sizes: {} mm in its sform, which is used, and {} mm."
+    figures = {"sform_mm": sizes.round(4).tolist(), "other_mm": told.round(4).tolist()}
+    return [Doubt("voxel-size", "ask", text.format(*words), figures)]
+
+
+def _sheared(affine: np.ndarray) -> list[Doubt]:
+    """A doubt about axes that are not at right angles."""
+    sizes, matrix = nib.affines.voxel_sizes(affine), affine[:3, :3]
     cosines = np.abs((matrix / sizes).T @ (matrix / sizes) - np.eye(3)).max()
     shear = float(np.degrees(np.arcsin(min(cosines, 1.0))))
-    if shear > SHEAR_DEGREES:
-        text = (
-            f"The header's sform shears the head by {shear:.0f} degrees, as only a "
-            "tilted gantry does; sizes and shapes may be wrong."
-        )
-        doubts.append(Doubt("shear", "ask", text, {"degrees": shear}))
-    return doubts
+    if shear <= SHEAR_DEGREES:
+        return []
+    text = (
+        f"The header shears the head by {shear:.0f} degrees, as only a tilted gantry does; sizes "
+        "and shapes may be wrong."
+    )
+    return [Doubt("shear", "ask", text, {"degrees": shear})]
 
 
 def orientation_doubts(geometry: Json) -> list[Doubt]:

@@ -137,7 +137,7 @@ def read_scan(
         *shifted,
         *([] if orientation else orientation_doubts(geometry)),
         *image.extra.get("notes", ()),
-        *header_notes(image.header, geometry, shape, orientation),
+        *header_notes(image.header, geometry, affine, shape, orientation),
         *([f"Volume {volume} of {count} (counted from 0)."] if count > 1 else []),
         *intensity_notes(data, contrast, path.name, names_agent(sidecar_record(path))),
     ]
@@ -204,11 +204,13 @@ def _read_dicom(
     about, told = first.about, first.told
     contrast = CT if looks_like_ct(data) else contrast_by_name(series.description)
     contrast = contrast or contrast_by_timing(about)
+    data, shifted = _from_zero(data, contrast)
     # Without its description, which may contain a name.
     words = {what: about[what] for what in ("age", "sex")}
     unsure = doubts_of_words(first.person, words, "the DICOM header", DICOM_AGE)
-    notes: list[Note] = [*told.doubts, *unsure]
+    notes: list[Note] = [*told.doubts, *unsure, *shifted]
     notes.append(f"DICOM series {series.digits}: {series.summary}.")
+    notes += [] if orientation is None else [f"Orientation: {orientation}, as chosen."]
     others = Counter(series.kind for series in found[1:])
     if wanted is None and others:
         kinds = ", ".join(f"{count} {kind}" for kind, count in others.items())

@@ -181,11 +181,14 @@ class Region:
         (4, 4) voxel indices to millimetres; None if `data` is on the model's grid.
     of_scan : bool
         Whether these are millimetres of the scan's native space, not of model space.
+    used : bool
+        Whether the next projection leaves it out, or it is only kept.
     """
 
     data: np.ndarray
     affine: np.ndarray | None = None
     of_scan: bool = False
+    used: bool = True
 
     @property
     def millilitres(self) -> float:
@@ -204,7 +207,8 @@ def _region(plain: Any) -> Region | None:
     if plain is None or isinstance(plain, Region):
         return plain
     affine = None if plain["affine"] is None else _affine(plain["affine"])
-    return Region(_unpacked(plain, "bits", 8).astype(bool), affine, bool(plain["of_scan"]))
+    data, used = _unpacked(plain, "bits", 8).astype(bool), bool(plain.get("used", True))
+    return Region(data, affine, bool(plain["of_scan"]), used)
 
 
 def _region_to_plain(region: Region | None) -> Json | None:
@@ -212,7 +216,8 @@ def _region_to_plain(region: Region | None) -> Json | None:
         return None
     bits = _packed(np.packbits(region.data), "bits")
     shape, affine = list(region.data.shape), to_plain(region.affine)
-    return {**bits, "shape": shape, "affine": affine, "of_scan": region.of_scan}
+    about = {"of_scan": region.of_scan, "used": region.used}
+    return {**bits, "shape": shape, "affine": affine, **about}
 
 
 #: None where a file has no valid one.
@@ -284,6 +289,8 @@ class Annotations:
         Files of the label maps over the scan.
     labels : EditedLabels or None
         Edited tissue labels; the last of `edits` is the current one.
+    loss : str
+        The degradation chosen for the next projection, as text for `projector.loss_of`.
     """
 
     overlay: Overlay | None = None
@@ -291,6 +298,7 @@ class Annotations:
     mask: Region | None = None
     maps: tuple[Path, ...] = ()
     labels: EditedLabels | None = None
+    loss: str = ""
 
 
 NOTHING = Annotations()

@@ -106,6 +106,8 @@ class SavedScan:
         What the scan's files said that it is.
     key : str
         `Case.key`; empty in old sessions.
+    loss : str
+        `Annotations.loss` of the patient.
     """
 
     __pydantic_config__ = ARRAYS
@@ -122,6 +124,7 @@ class SavedScan:
     sha256: Text = ""
     origin: Annotated[Origin, WrapValidator(or_else("acquired"))] = "acquired"
     key: Text = ""
+    loss: Text = ""
 
     def __post_init__(self) -> None:
         if self.rigid is None:
@@ -151,12 +154,13 @@ class SavedScan:
             case.sha256,
             case.origin,
             case.key,
+            over.loss,
         )
 
     @property
     def annotations(self) -> Annotations:
         """What lies over the scan."""
-        return Annotations(self.second, "", self.painted, self.labels)
+        return Annotations(self.second, "", self.painted, self.labels, loss=self.loss)
 
     def case(self, key: str) -> Case:
         """The case before its scan is read again."""

@@ -793,8 +793,9 @@ class Workspace:
         return self._is_mine(case.model) and self.generator.space.same_as(case.aligned.space)
 
     def _is_again(self, known: Case, case: Case) -> bool:
-        """Whether a scan that was read is that of a patient who is open."""
-        return known.is_same_scan_as(case) and known.sha256 in ("", case.sha256)
+        """Whether a scan that was read is that of an open patient, whose file may have moved."""
+        moved = known.scan is None and known.sha256 == case.sha256
+        return moved or (known.is_same_scan_as(case) and known.sha256 in ("", case.sha256))
 
     def _distinguished(self, case: Case) -> Case:
         """Tell two files of one name apart, by their contrast or by a number."""

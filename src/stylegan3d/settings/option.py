@@ -134,8 +134,7 @@ class ComparisonSettings:
         ),
     ] = Sliding(50.0)
     rate: Annotated[
-        Sliding,
-        Option("Rate", "Cycles of A and B per second.", (0.5, 4, 0.5), "Hz"),
+        Sliding, Option("Rate", "Cycles of A and B per second.", (0.5, 4, 0.5), "Hz")
     ] = Sliding(1.0)
     threshold: Annotated[
         Sliding,
@@ -148,8 +147,7 @@ class LabelTools:
     """Brush and border; see `stylegan3d.translation.files.resized`."""
 
     brush: Annotated[
-        float,
-        Option("Brush", "Diameter of the spherical brush.", (2, 40, 1), "mm"),
+        float, Option("Brush", "Diameter of the spherical brush.", (2, 40, 1), "mm")
     ] = 8.0
     resize: Annotated[
         Sliding,
@@ -305,8 +303,7 @@ class FigureSettings:
     ] = 0
     columns: Annotated[int, Option("Columns", "Columns of the lightbox.", (1,))] = 5
     scale: Annotated[
-        float,
-        Option("Scale", "11.8 is life size at 300 dpi.", (0.5, 12), "pixels per mm"),
+        float, Option("Scale", "11.8 is life size at 300 dpi.", (0.5, 12), "pixels per mm")
     ] = 2.0
     neurological: Annotated[
         bool, Option("Neurological", "Show the patient's left on the left.")
@@ -329,8 +326,7 @@ class FilmSettings:
     """How a film leads from brain to brain; see `stylegan3d.recipe.keyframes.stills`."""
 
     seconds: Annotated[
-        float,
-        Option("Transition", "Time from one brain to the next.", (0.1, 60, 0.5), "s"),
+        float, Option("Transition", "Time from one brain to the next.", (0.1, 60, 0.5), "s")
     ] = 2.0
     fps: Annotated[
         int,

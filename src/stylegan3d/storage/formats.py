@@ -103,7 +103,7 @@ def without_folders(value: Any, paths: Iterable[str] = ()) -> Any:
     Folders name patients, users and hospitals. The folders of every absolute path that is a text of
     its own in `value`, and those of `paths`, are cut out of all texts, also of sentences.
     """
-    told = {path for path in (*paths, *_texts(value)) if is_absolute(path)}
+    told = {_leading(path) for path in (*paths, *_texts(value)) if is_absolute(path)}
     folders = {
         str(folder) + mark
         for path in told
@@ -116,6 +116,12 @@ def without_folders(value: Any, paths: Iterable[str] = ()) -> Any:
         return value
     longest_first = sorted(folders, key=len, reverse=True)
     return _cut(value, re.compile("|".join(map(re.escape, longest_first))), told)
+
+
+def _leading(text: str) -> str:
+    """The path that a text is, or with which a sentence begins."""
+    found = re.match(r".+?\.\w+(?=[\s,;:)])", text) if text.endswith(".") else None
+    return found[0] if found else text
 
 
 def _texts(value: Any) -> Iterator[str]:

@@ -48,14 +48,7 @@ from stylegan3d.networks.resampling import haar
 from stylegan3d.networks.synthesis import KNOTS, MappingNetwork, SizeCurves
 from stylegan3d.recipe.model import seed_latents
 from stylegan3d.training.data import as_input
-from stylegan3d.training.export import (
-    ModelTarget,
-    card_anew,
-    export_stylegan,
-    finish,
-    halves,
-    toed,
-)
+from stylegan3d.training.export import ModelTarget, card_anew, export_stylegan, finish, halves, toed
 from stylegan3d.training.flow import (
     FlowRun,
     Leveled,
@@ -484,12 +477,7 @@ def export_pupil(run: StyleGANRun, pack: Pack, to: ModelTarget, teacher: Generat
 
 
 def export_with_teachers_flow(
-    teacher: Generator,
-    folder: str | Path,
-    pack: Pack,
-    out: str | Path,
-    *,
-    overwrite: bool = False,
+    teacher: Generator, folder: str | Path, pack: Pack, out: str | Path, *, overwrite: bool = False
 ) -> Generator:
     """Export a StyleGAN with the flow of the model that taught it, calibrated to its own brains.
 

@@ -269,8 +269,7 @@ class MatchSettings:
     """
 
     rounds: Annotated[
-        int,
-        Option("Rounds", "Rounds of the search; more continue a finished one.", (1,)),
+        int, Option("Rounds", "Rounds of the search; more continue a finished one.", (1,))
     ] = 4
     share: Annotated[
         float,

@@ -461,11 +461,7 @@ class How(TypedDict, total=False):
 
 
 def train(
-    kind: type[R],
-    begin: Callable[[], R],
-    source: Any,
-    folder: Path,
-    **how: Unpack[How],
+    kind: type[R], begin: Callable[[], R], source: Any, folder: Path, **how: Unpack[How]
 ) -> Run[R]:
     """Train a run to its end, or until it is stopped; `how` are all parameters after `folder`.
 

@@ -19,15 +19,7 @@ from pathlib import Path
 import numpy as np
 from scipy import ndimage
 
-from stylegan3d.base import (
-    SILENT,
-    Json,
-    Note,
-    OutputError,
-    ScanError,
-    StyleGAN3DError,
-    doubts_in,
-)
+from stylegan3d.base import SILENT, Json, Note, OutputError, ScanError, StyleGAN3DError, doubts_in
 from stylegan3d.geometry.space import Space
 from stylegan3d.render.editable import EditableScan, Original, edited_scan_files
 from stylegan3d.render.movement import Movement

@@ -241,6 +241,40 @@ def test_a_stroke_shows_the_brain_that_fits_at_once_and_can_be_undone(window, pa
     assert window.viewer.layers[NAME].mode == "pan_zoom"
 
 
+def test_an_undone_stroke_is_undone_in_the_brain_too(window, part):
+    few, drawn = count(window), part.drawing.layer
+    window.click("labels.paint")
+    stroke(window, tuple(n // 4 for n in window.volume.shape))
+    window.wait(lambda: is_shown(window, part))
+    assert window.session.annotations.labels is not None
+    drawn.undo()  # as Ctrl+Z does
+    window.wait(lambda: window.session.annotations.labels is None)
+    window.wait(lambda: is_shown(window, part))
+    assert count(window) == few
+    assert not window.find("labels.undo").isEnabled()
+    drawn.redo()
+    window.wait(lambda: window.session.annotations.labels is not None)
+    window.click("explorer.undo")
+    window.wait(lambda: window.session.annotations.labels is None)
+
+
+def test_edited_labels_can_be_reopened_if_their_patient_was_left_while_it_was_segmented(
+    window, part, scan_file
+):
+    stroke(window, tuple(n // 4 for n in window.volume.shape))
+    window.wait(lambda: window.session.annotations.labels is not None)
+    window.wait(lambda: is_shown(window, part))
+    key = window.session.key
+    window.click("labels.take")
+    window.open_scan(scan_file)
+    window.wait(lambda: not part._reading.busy)
+    assert window.session.annotations_of(key).labels is None
+    window.show("Synthetic brains")
+    window.wait(lambda: window.find("labels.back").isVisibleTo(window.find("labels.back").window()))
+    window.click("labels.back")
+    assert window.session.annotations.labels is not None
+
+
 def test_strokes_wait_where_that_is_wanted(window, part):
     window.click("labels.live")
     before = window.volume

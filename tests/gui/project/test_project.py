@@ -370,7 +370,8 @@ def test_a_painted_region_is_left_to_the_model_and_the_filled_scan_is_saved(
     assert window.explorer.measuring._who()[1] == result.sha256
     monkeypatch.setattr(dialogs, "choose_folder", lambda *_: tmp_path / "out")
     window.click("project.save_filled")
-    window.wait(lambda: not window.find("project.saved").isHidden())
+    window.wait(lambda: notifications and notifications[-1].startswith("Saved "))
+    window.wait(lambda: window.find("project.save_filled").isEnabled())
     original = nib.load(scan_file)
     (native,) = (tmp_path / "out").glob("*desc-filled_T1w.nii.gz")
     filled = nib.load(native)
@@ -381,8 +382,7 @@ def test_a_painted_region_is_left_to_the_model_and_the_filled_scan_is_saved(
     # A second projection of one scan in a session has a name of its own.
     assert re.fullmatch(r"Projected sub-07(_run-\d+)?, PC 1 \+3 sd", told["MadeUpFrom"])
     window.click("project.save_filled")
-    window.wait(lambda: notifications)
-    assert "exists already" in notifications[0]
+    window.wait(lambda: "exists already" in notifications[-1])
     window.click("project.show.scan")
     assert layer.visible
     assert str(layer.mode) == "pan_zoom"
@@ -419,6 +419,27 @@ def test_thick_slices_are_allowed_for(window, scan_file, tmp_path):
     window.click("project.show.filled")
     window.wait(lambda: np.allclose(window.volume, result.filled.volume, atol=LAYERS))
     window.choose("project.loss", "")
+
+
+def test_a_region_and_a_degradation_stay_as_their_patient_was_left(window, scan_file):
+    window.open_scan(scan_file)
+    layer = paint(window)
+    ml, kept = window.find("project.painted").text(), window.session.annotations.mask
+    layer.undo()
+    assert window.find("project.painted").text().startswith("Nothing painted yet")
+    assert window.session.annotations.mask is None
+    layer.redo()
+    assert window.find("project.painted").text() == ml
+    window.choose("project.loss", "blur:3mm")
+    for ticked in (True, False):
+        window.find("project.fill").setChecked(ticked)
+        window.show("Synthetic brains")
+        assert window.find("project.loss").currentData() == ""
+        window.show("sub-07")
+        window.settle()
+        assert window.find("project.fill").isChecked() == ticked
+        assert window.find("project.loss").currentData() == "blur:3mm"
+        assert np.array_equal(window.session.annotations.mask.data, kept.data)
 
 
 def test_a_stroke_is_seen_in_all_views(window, scan_file):
