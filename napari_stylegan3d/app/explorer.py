@@ -212,7 +212,7 @@ class PatientList(QWidget):
         if case.key in self.session.ready:
             return "another projection is ready: show"
         if case.problem:
-            return case.problem
+            return case.problem if case.scan else f"not opened: {case.problem}"
         done = "aligned" if self.session.fits(case) else ""
         if any(one.key == case.key for one in self.session.projected):
             done = "projected"

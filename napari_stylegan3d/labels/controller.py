@@ -20,7 +20,7 @@ from napari_stylegan3d.core.panel import Context
 from napari_stylegan3d.core.session import Session, report_done, sentence
 from napari_stylegan3d.core.tissues import COLORS, ROWS, index_of, make_layer, read_tissues, size_ml
 from napari_stylegan3d.core.worker import LatestWins, LongJob, beside_the_window
-from napari_stylegan3d.views.display import upright
+from napari_stylegan3d.views.display import hear_strokes, upright
 from napari_stylegan3d.views.layers import OwnLayer
 from napari_stylegan3d.widgets import controls, dialogs
 from napari_stylegan3d.widgets.controls import Fold
@@ -399,7 +399,7 @@ class LabelDrawing(QObject, OwnLayer):
         layer = make_layer(labels.copy(), place)
         layer.name, layer.editable = NAME, True
         self.add(layer)
-        self.hear(self._on_event)
+        hear_strokes(self.layer, self._on_event)
 
     def _on_event(self, _: object) -> None:
         QTimer.singleShot(0, self._look)  # napari emits it before it has drawn the stroke

@@ -14,7 +14,7 @@ from qtpy.QtCore import QObject, QTimer, Signal
 from qtpy.QtWidgets import QWidget
 
 from napari_stylegan3d.project.overlay import LABEL_MAP
-from napari_stylegan3d.views.display import NAMES, OVERLAY, upright
+from napari_stylegan3d.views.display import NAMES, OVERLAY, hear_strokes, upright
 from napari_stylegan3d.views.layers import OwnLayer
 from napari_stylegan3d.widgets import controls
 from napari_stylegan3d.widgets.controls import Links
@@ -222,7 +222,7 @@ class RegionPainter(QObject, OwnLayer):
         self.layer.selected_label = 1
         self._before = self.layer.data.copy()
         self.set_brush(self._brush_mm)
-        self.hear(self.emit_volume)
+        hear_strokes(self.layer, self.emit_volume)
         self.layer.events.brush_size.connect(self._on_brush)
         self.layer.events.paint.connect(self._on_paint)
 

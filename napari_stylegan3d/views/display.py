@@ -139,6 +139,18 @@ def put(layer: Layer, data: Any, scale: npt.ArrayLike, translate: npt.ArrayLike)
         events.translate()
 
 
+def hear_strokes(layer: Any, heard: Callable[[object], object]) -> None:
+    """Call when labels are painted, and when that is undone, of which napari tells nobody."""
+
+    def load(*args: Any, **options: Any) -> None:
+        type(layer)._load_history(layer, *args, **options)
+        heard(None)
+
+    vars(layer)["_load_history"] = load
+    for event in (layer.events.paint, layer.events.labels_update, layer.events.data):
+        event.connect(heard)
+
+
 def insert(model: ViewerModel, index: int, layer: Layer) -> None:
     """Add a layer; from then on `put` tells the viewer where its grid is another.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -198,18 +198,6 @@ class OwnLayer:
         """Whether it is drawn; napari puts a brush down even where nothing changes."""
         if self.there and self.layer.visible != visible:
             self.layer.visible = visible
-
-    def hear(self, heard: Callable[[object], object]) -> None:
-        """Call when labels are painted, and when that is undone, of which napari tells nobody."""
-        layer = self.layer
-
-        def load(*args: Any, **options: Any) -> None:
-            type(layer)._load_history(layer, *args, **options)
-            heard(None)
-
-        vars(layer)["_load_history"] = load
-        for event in (layer.events.paint, layer.events.labels_update, layer.events.data):
-            event.connect(heard)
 
     def put_brush_down(self) -> None:
         """The mouse moves the crosshair again."""

@@ -479,6 +479,12 @@ class Pane:
         return told.caption.removesuffix(told.warning).strip().replace("\n", ": "), told.warning
 
 
+def _in_two_lines(title: str, metrics: QFontMetrics, room: int) -> list[str]:
+    """A title, which begins with whose it is; what is left out is in the second line."""
+    first, *more = wrapped(title, metrics, room) or [""]
+    return [elided(line, metrics, room) for line in (first, " ".join(more)) if line]
+
+
 class Panes(QWidget):
     """Paints the brains in three planes, or in the enlarged one; the mouse acts on all of them.
 
@@ -692,8 +698,8 @@ class Panes(QWidget):
         room = self.width() // len(self.panes) - 2 * MARGIN_PX
         words = [pane.words(number) for number, pane in zip(NUMBERS, self.panes, strict=False)]
         return [
-            [elided(line, metrics, room) for text in both for line in wrapped(text, metrics, room)]
-            for both in words
+            [*_in_two_lines(title, metrics, room), *wrapped(warning, metrics, room)]
+            for title, warning in words
         ]
 
     @property

@@ -420,8 +420,7 @@ def test_a_session_that_ended_unexpectedly_is_offered_and_restored(window, sessi
 
 def test_how_to_search_is_restored_with_a_session(window, sessions_folder):
     search, sessions = window.explorer.project.search, window.explorer.sessions
-    # Slices are offered once their scan is read.
-    asked = ("w+", "draft", "thick:5mm:S", "")
+    asked = ("w+", "draft", "", "")
     search.show_wishes(asked)
     state = sessions.state()
     search.show_wishes(("w", "standard", "", ""))

@@ -255,10 +255,11 @@ def test_columns_say_their_whole_warning(qapp):
     row.resize(480, 300)
     row.show_panes([Pane(picture, EDITS)] * 4)
     metrics = QFontMetrics(row._font)
-    for name, *warning in row.captions():
-        assert "…" in name
+    for name, edits, *warning in row.captions():
+        assert EDITS.startswith(name[3:]), "whose it is"
+        assert "…" in edits
         assert " ".join(warning) == SYNTHETIC
-        assert all(metrics.horizontalAdvance(line) <= 120 for line in (name, *warning))
+        assert all(metrics.horizontalAdvance(line) <= 120 for line in (name, edits, *warning))
     below = max(on.bottom() for _, _, on in row.cells())
-    assert below <= 300 - 3 * metrics.height(), "the slices end above it"
+    assert below <= 300 - 4 * metrics.height(), "the slices end above it"
     row.links.close()
