@@ -1,5 +1,7 @@
 """`info` recognises what it is given."""
 
+import json
+
 import dicoms
 import nibabel as nib
 import numpy as np
@@ -67,6 +69,11 @@ def test_a_recipe_and_a_saved_volume(run, model, tmp_path):
     (doubt,) = found.pop("doubts")
     assert (found.pop("origin"), doubt["kind"]) == ("synthetic", "origin")
     assert found == told
+    sidecar = saved.with_name(saved.name.replace(".nii.gz", ".json"))
+    doubt = {"kind": "sides", "severity": "ask", "sentence": "Left and right may be swapped."}
+    sidecar.write_text(json.dumps(json.loads(sidecar.read_text()) | {"Doubts": [doubt]}))
+    kinds = [one["kind"] for one in run("info", saved, "--json").json["doubts"]]
+    assert kinds == ["origin", "sides"], "what was in doubt when it was made still is"
 
 
 def test_what_it_does_not_know_is_refused(run, tmp_path):
@@ -94,7 +101,9 @@ def test_a_scan_before_anything_is_done_with_it(run, tmp_path, monkeypatch):
     assert [doubt["kind"] for doubt in told["doubts"]] == ["sidecar", "head-size"]
     series = np.stack([data, data], axis=-1)
     nib.save(nib.Nifti1Image(series, affine), tmp_path / "series.nii.gz")
-    assert run("info", tmp_path / "series.nii.gz", "--json").json["volumes"] == 2
+    told = run("info", tmp_path / "series.nii.gz", "--json").json
+    assert told["volumes"] == 2
+    assert [doubt["kind"] for doubt in told["doubts"]] == ["head-size"], "of all its volumes"
     folder = dicoms.write_series(tmp_path / "dicom", data, affine)
     assert run("info", folder, "--json").json["shape"] == [26, 24, 20]
     dicoms.write_series(folder, data, affine, uid="1.2.3.4", number=9, start=100)

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -442,10 +443,12 @@ def _describe_recipe(path: Path) -> Json:
 def _origin_of(path: Path) -> Json:
     """What a saved volume is, and the sentence on how that is known."""
     from stylegan3d.scans.checks import open_image
-    from stylegan3d.scans.origin import origin_of_file
+    from stylegan3d.scans.origin import origin_of_file, sidecar_record
 
-    told = origin_of_file(path, open_image(path).header)
-    return {"origin": told.origin, "doubts": told.doubts}
+    told, kept = origin_of_file(path, open_image(path).header), list[Doubt]()
+    with suppress(ValueError, TypeError):
+        kept = [Doubt.read(one) for one in sidecar_record(path).get("Doubts", ())]
+    return {"origin": told.origin, "doubts": [*told.doubts, *kept]}
 
 
 def _describe_scan(path: Path) -> Json:
@@ -458,14 +461,14 @@ def _describe_scan(path: Path) -> Json:
             f"{series}{f', not readable: {series.problem}' * bool(series.problem)}"
             for series in list_series(path)
         ]
-    try:
-        with common.progress("Reading"):
+    with common.progress("Reading"):
+        try:
             scan = read_scan(path)
-            seen = header_doubts(scan, bundled_template())
-    except SeveralVolumes as choice:
-        return {**about, "volumes": choice.count}
-    except SeveralSeries:
-        return about
+        except SeveralVolumes as choice:
+            about["volumes"], scan = choice.count, read_scan(path, 0)  # they share a header
+        except SeveralSeries:
+            return about
+        seen = header_doubts(scan, bundled_template())
     return {
         **about,
         "type": "labels" if "labels" in {doubt.kind for doubt in seen} else "scan",

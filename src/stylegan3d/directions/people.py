@@ -86,9 +86,8 @@ def encode_people(generator: Generator, pack: Pack, wanted: Sequence[str] = ()) 
     """
     if generator.encoder is None:
         raise ModelError(
-            f"The model {generator.name} has no encoder, so the latents of the subjects "
-            "are unknown: train one with `stylegan3d train`, or request principal "
-            "components only."
+            f"The model {generator.name} has no encoder, so the latents of the subjects are "
+            "unknown: train one with `stylegan3d train`, or request principal components only."
         )
     pack.check_grid(generator.space, generator.name)
     rows, measured = [], []

@@ -430,9 +430,8 @@ def _strengths(a: Mix | None, b: Mix | None, t: float) -> Mix | None:
         return None
     if a is not None and b is not None and a.source != b.source:
         raise RecipeError(
-            "The two brains are mixes with different brains, and a recipe cannot mix "
-            "three brains: walk between brains that are not mixed, or mixed with the "
-            "same one."
+            "The two brains are mixes with different brains, and a recipe cannot mix three brains: "
+            "walk between brains that are not mixed, or mixed with the same one."
         )
     zero = (0.0,) * len(known.strength)
     pairs = zip(a.strength if a else zero, b.strength if b else zero, strict=True)

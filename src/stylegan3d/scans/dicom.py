@@ -765,9 +765,8 @@ def list_series(path: str | Path) -> list[Series]:
             )
     if not found:
         raise ScanError(
-            f"{path} holds no DICOM images"
-            f"{left_out(sum(search.left.values(), Counter()))}; give the folder of an "
-            "examination, or one NIfTI file."
+            f"{path} holds no DICOM images{left_out(sum(search.left.values(), Counter()))}; give "
+            "the folder of an examination, or one NIfTI file."
         )
     series = [
         entry

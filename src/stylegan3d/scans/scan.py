@@ -391,9 +391,8 @@ def _posed(brain: np.ndarray, space: Space, target: Target) -> tuple[np.ndarray,
             return rigid, [*facts_in(steps)]
     rigid, steps = align_rigid(brain, space, standard)
     text = (
-        "This brain does not match the model's mean brain in any orientation, so it was aligned "
-        "to a standard brain in the centre of the model's grid; check the model's axes and "
-        "voxel size."
+        "This brain does not match the model's mean brain in any orientation, so it was aligned to "
+        "a standard brain in the centre of the model's grid; check the model's axes and voxel size."
     )
     doubt = Doubt("model-axes", "ask", text, {"likeness": float(likeness)})
     return rigid, [doubt, *facts_in(steps)]

@@ -375,10 +375,9 @@ class Segmenter:
         if not self.fits(space):
             expected = " x ".join(f"{mm:g}" for mm in self.card["space"]["voxel_mm"])
             raise StyleGAN3DError(
-                f"{self.name} segments volumes of {expected} mm with axes right, "
-                "anterior, superior, but this one has "
-                f"{' x '.join(f'{mm:.3g}' for mm in space.voxel_size)} mm and axes "
-                f"{''.join(space.axcodes)}; resample it to the grid of such a model."
+                f"{self.name} segments volumes of {expected} mm with axes right, anterior, "
+                f"superior, but this one has {' x '.join(f'{mm:.3g}' for mm in space.voxel_size)} "
+                f"mm and axes {''.join(space.axcodes)}; resample it to the grid of such a model."
             )
 
     def _slabs(

@@ -282,10 +282,9 @@ def export_autoencoder(
         "family": VAE,
         "autoencoder": shape.to_dict(),
         "description": (
-            f"It works on Haar bands and has a latent of {c} channels on a {x} x {y} x {z} "
-            f"grid; its layers have {shape.channels} channels. Random brains have latents drawn "
-            f"from the normal distribution of the subjects', along its first {count} principal "
-            "directions."
+            f"It works on Haar bands and has a latent of {c} channels on a {x} x {y} x {z} grid; "
+            f"its layers have {shape.channels} channels. Random brains have latents drawn from the "
+            f"normal distribution of the subjects', along its first {count} principal directions."
         ),
     }
     training = {

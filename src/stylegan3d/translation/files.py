@@ -332,9 +332,8 @@ class Resize:
             mm = float("nan")
         if tissue not in CLASSES[1:] or not np.isfinite(mm):
             raise StyleGAN3DError(
-                f"'{text}' is not a change of a tissue; write one of "
-                f"{', '.join(CLASSES[1:])} and the millimetres its border moves, such as "
-                "ventricle=4."
+                f"'{text}' is not a change of a tissue; write one of {', '.join(CLASSES[1:])} and "
+                "the millimetres its border moves, such as ventricle=4."
             )
         return cls(tissue, mm)
 

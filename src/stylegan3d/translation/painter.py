@@ -289,9 +289,8 @@ class Painter:
     def _check(self, tissues: np.ndarray) -> None:
         if tissues.shape != self.space.shape:
             raise StyleGAN3DError(
-                f"{self.name} expects maps of {' x '.join(map(str, self.space.shape))} "
-                f"voxels, but this one has {' x '.join(map(str, tissues.shape))}; "
-                "resample it to that grid."
+                f"{self.name} expects maps of {' x '.join(map(str, self.space.shape))} voxels, but "
+                f"this one has {' x '.join(map(str, tissues.shape))}; resample it to that grid."
             )
         if tissues.max() >= len(CLASSES):
             raise StyleGAN3DError(
