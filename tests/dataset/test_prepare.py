@@ -313,7 +313,7 @@ def test_a_series_is_refused_with_what_can_be_done_here(folder, target, tmp_path
     series = np.stack([target.template, target.template], -1)
     nib.save(nib.Nifti1Image(series, target.space.affine), folder / "sub-07_T1w.nii.gz")
     pack = prepare(folder, tmp_path / "pack")
-    assert "save the T1-weighted one" in pack.info["refused"][-1]["reason"]
+    assert "save that one as a file of its own" in pack.info["refused"][-1]["reason"]
 
 
 @pytest.mark.usefixtures("known")

@@ -27,7 +27,7 @@ from stylegan3d.memory import is_out_of_memory
 from stylegan3d.pools import LOST, Here, open_pool
 from stylegan3d.scans.alignment import Target, Template, centroid, header_doubts, refuted
 from stylegan3d.scans.intensity import correlation, stored_in_8_bits, to_unit
-from stylegan3d.scans.reading import SeveralVolumes, read_scan
+from stylegan3d.scans.reading import read_scan
 from stylegan3d.scans.resampling import resample
 from stylegan3d.scans.scan import Scan, ScanData
 from stylegan3d.scans.sources import TEST, VALIDATION, find_sources, read_participants, split_of
@@ -146,13 +146,7 @@ def prepare_volume(job: Job, path: Path) -> tuple[np.ndarray, Json]:
         If it cannot be read or used, or its quality is too poor (`quality.refusal`).
     """
     inspector = Inspector(job.target)
-    try:
-        scan = read_scan(path)
-    except SeveralVolumes as several:  # none can be chosen here
-        raise ScanError(
-            f"{path.name} is a 4D series of {several.count} volumes; save the T1-weighted one as a "
-            "file of its own."
-        ) from None
+    scan = read_scan(path)
     volume = prepared_volume(scan, job.target)
     seen = [] if volume is None else header_doubts(scan, job.target)
     if volume is not None and not refuted(seen):

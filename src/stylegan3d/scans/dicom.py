@@ -440,7 +440,8 @@ def choose_series(path: Path, found: list[Series], wanted: int | str | None) -> 
     if len(chosen) > 1 and any(series.usable for series in chosen):
         raise SeveralSeries(
             f"{path} holds several series; choose one with --series N (series=N in Python), by "
-            f"number, description or uid-…: {_listed(chosen)}.",
+            "number, description or uid-…, or, where many scans are read, by its own folder: "
+            f"{_listed(chosen)}.",
             found,
         )
     if chosen[0].problem:

@@ -258,8 +258,9 @@ def _check_choice(path: Path, count: int, volume: int | None) -> None:
     """Refuse several volumes without a choice, and invalid choices."""
     if count > 1 and volume is None:
         raise SeveralVolumes(
-            f"{path} is a 4D series of {count} volumes; choose one with --volume N "
-            f"(volume=N in Python), N from 0 to {count - 1}.",
+            f"{path} is a 4D series of {count} volumes; choose one with --volume N (volume=N in "
+            f"Python), N from 0 to {count - 1}, or, where many scans are read, save that one as a "
+            "file of its own.",
             count,
         )
     if volume is not None and not 0 <= volume < count:
