@@ -258,3 +258,14 @@ def test_a_shear_is_told_of_every_format_and_whatever_was_chosen(brain, tmp_path
     ):
         found = read_scan(tmp_path / name, orientation=orientation).doubts
         assert ("shear" in {doubt.kind for doubt in found}) == sheared
+
+
+def test_an_empty_slice_between_others_is_told_but_not_of_labels(brain, tmp_path):
+    data = np.asarray(brain.dataobj).copy()
+    data[:, :, 40] = 0
+    nib.save(nib.Nifti1Image(data, brain.affine), tmp_path / "head.nii")
+    assert "slices-missing" in kinds(tmp_path / "head.nii")
+    marked = np.zeros_like(data)
+    marked[30:36, 30:36, 20:26] = marked[30:36, 30:36, 50:56] = 1
+    nib.save(nib.Nifti1Image(marked, brain.affine), tmp_path / "lesions.nii")
+    assert "slices-missing" not in kinds(tmp_path / "lesions.nii")

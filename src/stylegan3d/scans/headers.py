@@ -124,6 +124,13 @@ def intensity_notes(data: np.ndarray, contrast: str, name: str, agent: bool = Fa
         raise ScanError("Nothing in the scan is above 0; if its scl_slope is negative, correct it.")
     middle = float(np.percentile(data[::2, ::2, ::2], 99))
     notes: list[Note] = [f"Intensities from {low:.4g} to {high:.4g}, 99 % below {middle:.4g}."]
+    above, empty = data > low, 0
+    for share in (above.mean(axis=others) for others in ((1, 2), (0, 2), (0, 1))):
+        if (filled := np.flatnonzero(share > 0.01)).size:  # of a few lesions or specks none is
+            empty = max(empty, int(np.sum(share[filled[0] : filled[-1]] == 0)))
+    if empty:
+        text = f"{empty} slices between others are empty: what is found beside them may be wrong."
+        notes.append(Doubt("slices-missing", "ask", text, {"missing": empty}))
     if contrast == CT:
         text = "This looks like a CT scan; the model expects T1-weighted MR scans."
         notes.append(Doubt("contrast", "refuse", text, {"contrast": CT}))
