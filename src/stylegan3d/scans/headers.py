@@ -129,7 +129,7 @@ def intensity_notes(data: np.ndarray, contrast: str, name: str, agent: bool = Fa
         if (filled := np.flatnonzero(share > 0.01)).size:  # of a few lesions or specks none is
             empty = max(empty, int(np.sum(share[filled[0] : filled[-1]] == 0)))
     if empty:
-        text = f"{empty} slices between others are empty: what is found beside them may be wrong."
+        text = f"Slices between others are empty ({empty}): what is found there may be wrong."
         notes.append(Doubt("slices-missing", "ask", text, {"missing": empty}))
     if contrast == CT:
         text = "This looks like a CT scan; the model expects T1-weighted MR scans."
