@@ -767,3 +767,13 @@ def test_a_background_that_is_not_zero_is_subtracted_and_told(tmp_path):
     assert scan.data.min() == 0
     assert "background" in {doubt.kind for doubt in scan.doubts}
     assert "Orientation: RAS, as chosen." in scan.notes
+
+
+def test_a_file_that_claims_fewer_frames_than_it_describes_is_refused(tmp_path):
+    path = tmp_path / "enhanced.dcm"
+    dicoms.write_enhanced(path, picture(), grid())
+    described = pydicom.dcmread(path, force=True)
+    described.NumberOfFrames -= 4
+    described.save_as(path, enforce_file_format=False)
+    with pytest.raises(ScanError, match="damaged"):
+        read_scan(path)

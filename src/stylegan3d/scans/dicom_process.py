@@ -163,14 +163,16 @@ def _header(path: Path, words: list[str]) -> Json:
         return {"damaged": "Image Storage" in UID(_text(ds, "SOPClassUID")).name, "failed": True}
     count = _text(ds, "NumberOfFrames")
     frames = max(1, int(count)) if count.isdecimal() else 1
-    # A file of 10 MB can claim a thousand million frames.
-    if frames > MOST_FRAMES or frames * int(top["Rows"]) * int(top["Columns"]) > MOST_PIXELS:
+    groups = list(ds.get(OWN) or [])
+    # A file of 10 MB can claim a thousand million frames, or fewer than it describes.
+    pixels = frames * int(top["Rows"]) * int(top["Columns"])
+    if frames > MOST_FRAMES or pixels > MOST_PIXELS or frames < len(groups):
         return {"damaged": True, "failed": True}
     own: list[Any] = []
     if frames > 1 or OWN in ds:
         top.pop("ImagePositionPatient", None)  # of which frame?
         top |= _of_groups((ds.get(SHARED) or [pydicom.Dataset()])[0])
-        own = [_of_groups(groups) for groups in list(ds.get(OWN) or [])[:frames]]
+        own = [_of_groups(group) for group in groups]
     own += [{}] * (frames - len(own))
     return {"top": top, "bytes": _bytes(ds, path), "frames": own}
 
