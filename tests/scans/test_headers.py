@@ -239,6 +239,9 @@ def test_an_impossible_sign_of_the_third_axis_is_asked_about(brain, tmp_path, si
     lies = np.allclose(scan.affine, turned.affine, atol=QFORM_MM)
     assert lies == (sign < 0)
     assert "sides" in kinds(tmp_path / "head.nii")
+    axes = "".join(nib.aff2axcodes(turned.affine))
+    told = read_scan(tmp_path / "head.nii", orientation=axes).doubts
+    assert "sides" not in {doubt.kind for doubt in told}, "it was answered"
 
 
 def test_a_shear_is_told_of_every_format_and_whatever_was_chosen(brain, tmp_path):

@@ -399,7 +399,7 @@ def _opened(path: Path) -> Any:
             f"The header's pixdim[0], which can only be 1 or -1, is {sign:g}; it is taken as "
             f"{header['pixdim'][0]:g}, so left and right may be swapped."
         )
-        image.extra["notes"] = [Doubt("sides", "ask", text, {"assumed": "qform"})]
+        image.extra["sides"] = [Doubt("sides", "ask", text, {"assumed": "qform"})]
     if kind is nib.MGHImage and block[28:30] == b"\0\0":  # goodRASFlag
         # FreeSurfer's default; nibabel has other signs.
         turn = np.array([[-1, 0, 0], [0, 0, 1], [0, -1, 0]])

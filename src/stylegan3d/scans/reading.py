@@ -135,7 +135,7 @@ def read_scan(
         *grid_notes(affine, shape, f"stored as {image.get_data_dtype()}"),
         *unknown,
         *shifted,
-        *([] if orientation else orientation_doubts(geometry)),
+        *([] if orientation else [*orientation_doubts(geometry), *image.extra.get("sides", ())]),
         *image.extra.get("notes", ()),
         *header_notes(image.header, geometry, affine, shape, orientation),
         *([f"Volume {volume} of {count} (counted from 0)."] if count > 1 else []),
