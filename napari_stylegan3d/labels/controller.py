@@ -549,8 +549,8 @@ class LabelsController(QObject):
         fresh = Editing(base, EditedBrain(base.labels, base.volume), [base.labels])
         if key != self.session.key:
             if key in self.session.histories:
-                if key in self._open and len(self._open[key].steps) > 1:
-                    self._put_by[key] = self._open[key]
+                if (now := self._open.get(key)) and len(now.steps) > 1:
+                    self._put_by[key] = now
                 self._open[key] = fresh
                 self._tell(key)
             return
@@ -589,7 +589,8 @@ class LabelsController(QObject):
     def _tell(self, key: str) -> None:
         """The session keeps what the labels of a subject were edited to."""
         now, labels = self._open.get(key), None
-        edited = now.steps[-1] if now and key != self.session.key else self.edited
+        last = now.steps[-1] if now and len(now.steps) > 1 else None
+        edited = self.edited if key == self.session.key else last
         if now is not None and now.base.origin is not None and edited is not None:
             assert now.base.labels is not None
             origin = now.base.origin
@@ -897,5 +898,4 @@ class LabelsController(QObject):
         return lambda *args: self._fail(args[-1], doing)
 
     def _fail(self, error: Exception, doing: str) -> None:
-        self._offer()
         self.box.note.setText(self.session.messages.said(error, doing))

@@ -259,14 +259,17 @@ def test_an_undone_stroke_is_undone_in_the_brain_too(window, part):
 
 
 def test_edited_labels_can_be_reopened_if_their_patient_was_left_while_it_was_segmented(
-    window, part, scan_file
+    window, part, scan_file, monkeypatch
 ):
     stroke(window, tuple(n // 4 for n in window.volume.shape))
     window.wait(lambda: window.session.annotations.labels is not None)
     window.wait(lambda: is_shown(window, part))
-    key = window.session.key
+    key, read, left = window.session.key, part._reading._function, threading.Event()
+    late = lambda asked: left.wait(30) and read(asked)  # noqa: E731
+    monkeypatch.setattr(part._reading, "_function", late)
     window.click("labels.take")
     window.open_scan(scan_file)
+    left.set()
     window.wait(lambda: not part._reading.busy)
     assert window.session.annotations_of(key).labels is None
     window.show("Synthetic brains")
