@@ -37,6 +37,7 @@ from qtpy.QtWidgets import (
     QMenu,
     QMessageBox,
     QProgressBar,
+    QSizePolicy,
     QStyle,
     QStyledItemDelegate,
     QStyleOptionViewItem,
@@ -761,6 +762,8 @@ class Explorer(Docked):
         for part in (self.tabs, self.measuring.box, self.relabelling.box):
             column.setStretchFactor(part, 1)  # a part that is open takes no more than its share
         measure, labels = self.measuring.box, self.relabelling.box
+        for box in (measure, labels):  # no panel stretches below them
+            box.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Maximum)
         measure.header.toggled.connect(partial(self._make_room, labels))
         labels.header.toggled.connect(partial(self._make_room, measure))
         # A session does not fold what the user has unfolded.

@@ -274,3 +274,8 @@ def report_doubts(doubts: Iterable[Doubt]) -> None:
 def report_done(text: str) -> None:
     """Show a notification that something was done."""
     show_info(text)
+
+
+def report_saved(paths: Sequence[Path]) -> None:
+    """Show a notification of the files that were written."""
+    report_done(f"Saved {' and '.join(path.name for path in paths)}.")

@@ -17,7 +17,7 @@ from qtpy.QtWidgets import QVBoxLayout, QWidget
 from napari_stylegan3d.core.change_maps import show_movement
 from napari_stylegan3d.core.jobs import DerivedVolume, SharpenRequest, screen_dtype
 from napari_stylegan3d.core.panel import Context
-from napari_stylegan3d.core.session import Session, report_done, sentence
+from napari_stylegan3d.core.session import Session, report_saved, sentence
 from napari_stylegan3d.core.tissues import COLORS, ROWS, index_of, make_layer, read_tissues, size_ml
 from napari_stylegan3d.core.worker import LatestWins, LongJob, beside_the_window
 from napari_stylegan3d.views.display import hear_strokes, upright
@@ -460,11 +460,7 @@ class LabelsController(QObject):
         failed = slot("generating from labels")
         self._work = LatestWins(fit, self, self._on_fitted, failed, key=lambda wish: id(wish.base))
         self.busyChanged = self._reading.busyChanged
-        self._job = LongJob(
-            self,
-            lambda paths: report_done(f"Saved {paths[0].name} and {paths[1].name}."),
-            slot("saving the generated brain"),
-        )
+        self._job = LongJob(self, report_saved, slot("saving the generated brain"))
         #: The movement that is mapped over the brain.
         self._mapped: Movement | None = None
         self._field: Field | None = None
@@ -547,16 +543,13 @@ class LabelsController(QObject):
         self._offer()
         assert base.labels is not None
         fresh = Editing(base, EditedBrain(base.labels, base.volume), [base.labels])
-        if key != self.session.key:
-            if key in self.session.histories:
-                if (now := self._open.get(key)) and len(now.steps) > 1:
-                    self._put_by[key] = now
-                self._open[key] = fresh
-                self._tell(key)
-            return
-        self._put_edited_by()
-        self._begin(fresh)
-        self._show_size()
+        self._put_edited_by(key)
+        if key == self.session.key:
+            self._begin(fresh)
+            self._show_size()
+        elif key in self.session.histories:
+            self._open[key] = fresh
+            self._tell(key)
 
     def take_up(self, key: str, base: Base, fitted: EditedBrain) -> None:
         """Continue with labels edited earlier, of the subject with this key; do not show them."""
@@ -589,8 +582,7 @@ class LabelsController(QObject):
     def _tell(self, key: str) -> None:
         """The session keeps what the labels of a subject were edited to."""
         now, labels = self._open.get(key), None
-        last = now.steps[-1] if now and len(now.steps) > 1 else None
-        edited = self.edited if key == self.session.key else last
+        edited = self._edited_of(key)
         if now is not None and now.base.origin is not None and edited is not None:
             assert now.base.labels is not None
             origin = now.base.origin
@@ -602,20 +594,26 @@ class LabelsController(QObject):
     @property
     def edited(self) -> np.ndarray | None:
         """The current labels, uint8 (X, Y, Z); None if unchanged."""
-        labels, base = self.drawing.labels, self.base
-        if base is None or base.labels is None or labels is None:
-            return None
-        return None if np.array_equal(labels, base.labels) else labels
+        return self._edited_of(self.session.key)
 
-    def _put_edited_by(self) -> None:
-        """Let edited labels be restored that are closed or replaced."""
-        if self._now is not None and self.edited is not None:
-            self._settle()
-            self._put_by[self.session.key] = self._now
+    def _edited_of(self, key: str) -> np.ndarray | None:
+        if (now := self._open.get(key)) is None:
+            return None
+        labels = self.drawing.labels if key == self.session.key else now.steps[-1]
+        if now.base.labels is None or labels is None or np.array_equal(labels, now.base.labels):
+            return None
+        return labels
+
+    def _put_edited_by(self, key: str) -> None:
+        """Let edited labels of a subject be restored that are closed or replaced."""
+        if self._edited_of(key) is not None:
+            if key == self.session.key:
+                self._settle()
+            self._put_by[key] = self._open[key]
 
     def _bring_back(self) -> None:
         if (kept := self._put_by.pop(self.session.key, None)) is not None:
-            self._put_edited_by()
+            self._put_edited_by(self.session.key)
             self._begin(kept)
             self._fit()
 
@@ -657,7 +655,7 @@ class LabelsController(QObject):
     def _on_model(self, generator: Generator) -> None:
         """Labels of another model's brain stay valid on the same grid."""
         if self.base is not None and not self.base.space.same_as(generator.space):
-            self._put_edited_by()
+            self._put_edited_by(self.session.key)
             self._forget()
         if self._now is not None:
             self._now.asked = None
@@ -686,9 +684,9 @@ class LabelsController(QObject):
     @staticmethod
     def _remember(editing: Editing, labels: np.ndarray) -> None:
         """One more edit that can be undone, or back to the one that led to the same labels."""
-        before = [k for k, step in enumerate(editing.steps, 1) if np.array_equal(labels, step)]
-        known = editing.steps[: before[0]] if before else [*editing.steps, labels]
-        editing.steps = known[-MOST_STEPS:]
+        steps = editing.steps
+        known = next((k for k, one in enumerate(steps, 1) if np.array_equal(labels, one)), 0)
+        editing.steps = steps[:known] if known else [*steps, labels][-MOST_STEPS:]
 
     def _step(self, labels: np.ndarray) -> None:
         if self._now is not None:
@@ -878,7 +876,7 @@ class LabelsController(QObject):
 
     def close_labels(self) -> None:
         """Close the labels; edited ones can be restored."""
-        self._put_edited_by()
+        self._put_edited_by(self.session.key)
         self._forget()
         self._show_back()
 

@@ -575,9 +575,9 @@ class ProjectController(QObject):
             self.session.expect_no_longer(request.case, sentence(error, doing))
 
     def _on_no_picture(self, _error: Exception) -> None:
-        """Rendering failed: do not leave another patient's picture beside this name."""
+        """Rendering failed, and no picture is left: of a patient the scan can be shown."""
         case = self.session.case
-        if case is not None and case.layer is not None and self.comparison.recipe is None:
+        if case is not None and case.layer is not None:
             self.session.look("scan")
 
     def _estimate(self) -> None:

@@ -333,8 +333,6 @@ class PoseBox(QWidget):
             "Preparation", "project.steps_fold", "What was done to the scan, step by step."
         )
         self.record.column.addWidget(self.steps)
-        # In a narrow panel its text takes more lines than its size hint has.
-        self.record.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Preferred)
         buttons = controls.row(self.align, self.by_hand, stretch=0)
         controls.stack(buttons, self.quality, self.hand, self.record, on=self, spacing=7)
 
@@ -476,8 +474,9 @@ class ProjectPanel(ExplorerPanel):
         if case is None:
             self.pose.show_aligned(None)
         else:
-            by_hand = REFUSED if case.problem and case.scan else "{problem}"
-            problem = by_hand.format(problem=case.problem)
+            problem = case.problem
+            if problem and case.scan is not None:  # one that is not there cannot be aligned
+                problem = REFUSED.format(problem=problem)
             self.pose.show_aligned(placed, case.pose if placed else NO_POSE, problem)
         self.paint.setVisible(placed is not None)
         scan = None if case is None else case.scan

@@ -820,7 +820,6 @@ class Fold(QWidget):
         scrolls: bool = False,
     ) -> None:
         super().__init__()
-        self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Maximum)
         inner = QWidget()
         self.body = _Scrolled(inner) if scrolls else inner
         self.header = folding(self.body, name, tip, unfolded)

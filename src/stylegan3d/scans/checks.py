@@ -417,7 +417,6 @@ def _in_millimetres(path: Path, image: Any) -> Any:
     if not isinstance(image, nib.Nifti1Pair) or image.ndim < 3:
         return image
     header, told = image.header, "unknown"
-    notes = image.extra.setdefault("notes", [])
     check_affine(path, image.affine)
     extent = nib.affines.voxel_sizes(image.affine) * image.shape[:3]
     with suppress(KeyError):
@@ -428,9 +427,9 @@ def _in_millimetres(path: Path, image: Any) -> Any:
     text = f"The header's lengths are taken as {unit}; it says {told}"
     if told != unit and (told, unit) != ("unknown", "mm"):
         text += ", in which this could not be a head."
-        notes.append(Doubt("unit", "ask", text, {"told": told, "assumed": unit}))
+        image.extra["notes"] = [Doubt("unit", "ask", text, {"told": told, "assumed": unit})]
     elif told != "mm":
-        notes.append(f"{text}.")
+        image.extra["notes"] = [f"{text}."]
     if unit == "mm":
         return image
     for field in ("srow_x", "srow_y", "srow_z", "qoffset_x", "qoffset_y", "qoffset_z"):

@@ -213,6 +213,11 @@ def scanner_geometry(affine: np.ndarray) -> Json:
     return geometry if geometry["qform_code"] else geometry | {"qform": None}
 
 
+def chosen_notes(orientation: str | None) -> list[str]:
+    """That left and right were chosen, if they were."""
+    return [] if orientation is None else [f"Orientation: {orientation}, as chosen."]
+
+
 def header_notes(
     header: Any, geometry: Json, affine: np.ndarray, shape: tuple[int, ...], orientation: str | None
 ) -> list[Note]:
@@ -221,8 +226,7 @@ def header_notes(
     Choosing the sform or the qform answers all that they disagree about, but not a shear of the
     `affine` that is used.
     """
-    chosen = [] if orientation is None else [f"Orientation: {orientation}, as chosen."]
-    notes: list[Note] = [*chosen, *_sheared(affine)]
+    notes: list[Note] = [*chosen_notes(orientation), *_sheared(affine)]
     if orientation in FORMS or geometry.get("sform") is None:
         return notes
     notes += _contradictions(header, geometry)

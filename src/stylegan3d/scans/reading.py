@@ -22,6 +22,7 @@ from stylegan3d.scans.headers import (
     CT,
     FLAIR,
     T2,
+    chosen_notes,
     contrast_by_name,
     contrast_by_timing,
     geometry_of,
@@ -210,7 +211,7 @@ def _read_dicom(
     unsure = doubts_of_words(first.person, words, "the DICOM header", DICOM_AGE)
     notes: list[Note] = [*told.doubts, *unsure, *shifted]
     notes.append(f"DICOM series {series.digits}: {series.summary}.")
-    notes += [] if orientation is None else [f"Orientation: {orientation}, as chosen."]
+    notes += chosen_notes(orientation)
     others = Counter(series.kind for series in found[1:])
     if wanted is None and others:
         kinds = ", ".join(f"{count} {kind}" for kind, count in others.items())

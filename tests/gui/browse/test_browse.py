@@ -453,3 +453,14 @@ def test_windows_are_as_large_as_what_is_in_them_within_the_screen(window, wall)
     fit_window(dialog)
     assert dialog.height() < 100
     dialog.deleteLater()
+
+
+def test_no_text_is_cut_off_in_what_is_unfolded(window):
+    window.explorer.panel("Browse")
+    fold, text = window.explorer.browse.about_fold, window.find("browse.about")
+    was = fold.header.isChecked(), text.text()
+    text.setText("A model of which there is more to say than of this one. " * 6)
+    fold.unfold()
+    window.wait(lambda: text.isVisible() and text.height() >= text.heightForWidth(text.width()))
+    fold.unfold(was[0])
+    text.setText(was[1])

@@ -304,6 +304,20 @@ def held(part, monkeypatch):
     released.set()
 
 
+def test_edits_are_kept_of_whom_is_not_shown_when_their_first_steps_are_forgotten(
+    window, part, held, scan_file, monkeypatch
+):
+    monkeypatch.setattr("napari_stylegan3d.labels.controller.MOST_STEPS", 1)
+    key = window.session.key
+    stroke(window, tuple(n // 4 for n in window.volume.shape))
+    window.wait(lambda: window.session.annotations.labels is not None)
+    window.open_scan(scan_file)
+    held.set()
+    window.wait(lambda: not part._work.busy)
+    assert window.session.annotations_of(key).labels is not None
+    window.show("Synthetic brains")
+
+
 @pytest.mark.parametrize("after", ["undo", "stroke", "stroke that waits"])
 def test_what_follows_the_slider_is_not_undone_by_its_late_result(window, part, held, after):
     few, shape = count(window), window.volume.shape
