@@ -41,13 +41,13 @@ from stylegan3d.measures.tissue_shape import tissue_shapes
 from stylegan3d.metrics.two_sample import classify_by_measures
 from stylegan3d.model.generator import Generator
 from stylegan3d.networks.deformation import exponential
+from stylegan3d.outputs.labels import LabelledScan, segment_scan
 from stylegan3d.recipe.latents import Delta, find_step
 from stylegan3d.render.editable import CarriedDetail, Original
 from stylegan3d.render.movement import composed, deformed_anatomy
 from stylegan3d.scans import Scan
 from stylegan3d.segmentation.classes import CLASSES, volumes_ml
 from stylegan3d.segmentation.inference import Segmenter, bundled_segmenter, measures_of
-from stylegan3d.segmentation.scans import LabelledScan, segment_scan
 
 COLUMNS = (
     *("strength", "asked ml", "found ml", "found/asked", "border", "between", "back %"),

@@ -15,10 +15,10 @@ import nibabel as nib
 import numpy as np
 
 from stylegan3d.geometry.space import Space
+from stylegan3d.outputs.labels import LabelledScan, Wanted, segment_scan
 from stylegan3d.scans import read_scan
 from stylegan3d.segmentation.classes import PAIRED, REGIONS, dice_scores, halved, region_of_label
 from stylegan3d.segmentation.inference import bundled_segmenter
-from stylegan3d.segmentation.scans import LabelledScan, Wanted, segment_scan
 
 DEEP = ("thalamus", "caudate", "putamen", "pallidum", "amygdala")
 

@@ -25,6 +25,7 @@ from scipy import ndimage
 from scipy.spatial.transform import Rotation
 
 from stylegan3d.geometry.space import Space
+from stylegan3d.outputs.visits import measures_of, visits_of
 from stylegan3d.scans import AlignedScan, read_scan
 from stylegan3d.scans.alignment import bundled_template
 from stylegan3d.scans.resampling import isotropic_space
@@ -38,7 +39,6 @@ from stylegan3d.segmentation.norms import (
     difference,
 )
 from stylegan3d.segmentation.numbers import label_brain
-from stylegan3d.segmentation.visits import measures_of, visits_of
 from stylegan3d.storage.encoding import to_json
 
 #: Ranges of what a scanner does differently the next time.

@@ -327,7 +327,7 @@ def _bytes_of(states: dict[str, dict[str, Any]]) -> dict[str, Any]:
 
 
 def _prepare(inputs: Path, mine: Path, slowly: float) -> None:
-    from stylegan3d.dataset.preparation import prepare
+    from stylegan3d.cohort.preparation import prepare
 
     wait = lambda *_: time.sleep(slowly)  # noqa: E731
     prepare(inputs / "study", mine / "pack", progress=wait)

@@ -17,6 +17,8 @@ from stylegan3d.directions.people import read_value_table
 from stylegan3d.evaluation.evaluation import evaluate
 from stylegan3d.evaluation.groups import compare_table
 from stylegan3d.evaluation.settings import EvaluationSettings
+from stylegan3d.outputs.labels import segment_scan
+from stylegan3d.outputs.visits import Visits
 from stylegan3d.projection import Uncertainty, uncertainty
 from stylegan3d.projection.operators import ThickSlices
 from stylegan3d.recipe.latents import Latent
@@ -25,8 +27,6 @@ from stylegan3d.render.movement import Movement
 from stylegan3d.render.recipes import EditedScan
 from stylegan3d.scans.scan import Scan, second_image
 from stylegan3d.segmentation.inference import Segmentation
-from stylegan3d.segmentation.scans import segment_scan
-from stylegan3d.segmentation.visits import Visits
 
 
 def zeros(generator):

@@ -370,8 +370,8 @@ def _projected(scan: Image, budget: str, skull: str) -> list[LayerDataTuple]:
 
 
 def _segmented(scan: Image, skull: str) -> list[LayerDataTuple]:
+    from stylegan3d.outputs.labels import segment_scan
     from stylegan3d.segmentation.inference import bundled_segmenter
-    from stylegan3d.segmentation.scans import segment_scan
 
     found = segment_scan(bundled_segmenter(), _scan_of(scan), skull=skull)
     shown = upright(np.asarray(found.image.dataobj), found.image.affine, nearest=True)
@@ -384,7 +384,7 @@ def _segmented(scan: Image, skull: str) -> list[LayerDataTuple]:
 
 
 def _structures(scan: Image) -> list[LayerDataTuple]:
-    from stylegan3d.segmentation.structures import TITLES, structures_of_scan
+    from stylegan3d.outputs.structures import TITLES, structures_of_scan
 
     found = structures_of_scan(_scan_of(scan))
     shown = upright(np.asarray(found.image.dataobj), found.image.affine, nearest=True)

@@ -493,7 +493,7 @@ class VisitsController(QObject):
         self._overlay()
 
     def _draw(self, request: jobs.MapRequest, found: DisplayArray) -> None:
-        from stylegan3d.segmentation.visits import FULL_PERCENT
+        from stylegan3d.outputs.visits import FULL_PERCENT
 
         self._overlaid = True
         if request.kind == "volume":

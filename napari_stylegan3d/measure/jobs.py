@@ -19,10 +19,10 @@ if TYPE_CHECKING:
     from collections.abc import Hashable
 
     from stylegan3d.geometry.space import Space
+    from stylegan3d.outputs.visits import Visits
     from stylegan3d.recipe.recipe import Recipe
     from stylegan3d.scans import Scan
     from stylegan3d.segmentation.norms import Norms
-    from stylegan3d.segmentation.visits import Visits
 
 
 @dataclass(frozen=True, eq=False)
@@ -220,8 +220,8 @@ def open_norms(file: str) -> Norms | None:
 
 def compare_visits(report: Progress, pair: VisitPair) -> ComparedVisits:
     """Compare, as `stylegan3d segment --longitudinal` does."""
+    from stylegan3d.outputs.visits import visits_of_scans
     from stylegan3d.segmentation.norms import site_repeats
-    from stylegan3d.segmentation.visits import visits_of_scans
 
     first, second = (pair.other, pair.scan) if pair.earlier else (pair.scan, pair.other)
     with beside_the_window():

@@ -66,18 +66,21 @@ def align_scan(
     report: Progress, loaded: Loaded, scan: Scan, folder: Path, pose: str = "auto"
 ) -> AlignedScan:
     """Align a scan to the model's grid; `folder` is the session's, for the cache."""
+    from stylegan3d.projection.assessment import looked_over
     from stylegan3d.scans.extraction import deepbet
 
     cache = folder / STEPS_FOLDER
     found = scan.align(loaded.generator, pose=pose, cache=cache, progress=report)
     deepbet.cache_clear()  # the next scan may never come
-    return found
+    return looked_over(found)
 
 
 def fit_scan(report: Progress, aligned: AlignedScan, pose: Pose) -> AlignedScan:
     """Refine the alignment from the user's pose."""
+    from stylegan3d.projection.assessment import looked_over
+
     report(0, 1, "Aligning to the template")
-    return pose.of(aligned).refined()
+    return looked_over(pose.of(aligned).refined())
 
 
 @dataclass(frozen=True, eq=False)

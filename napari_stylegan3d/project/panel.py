@@ -365,7 +365,9 @@ class PoseBox(QWidget):
             correlation = f"correlation {aligned.quality:.2f}"
             text = f"{words[:1].upper()}{words[1:]} ({correlation})"
             self.quality.setText(f"{text}\n{BY_HAND}" if aligned.by_hand else text)
-            self.steps.setText("\n".join(map(step_in_words, aligned.record)))
+            done = [note for step in aligned.record for note in step.notes]
+            further = (in_words(note) for note in aligned.steps if note not in done)
+            self.steps.setText("\n".join([*map(step_in_words, aligned.record), *further]))
             warned = bool(doubts_in(aligned.steps))
             self.record.unfold(warned)
         if pose in self._asked:  # the numbers may have changed since

@@ -55,7 +55,7 @@ SMALL = ("--samples", 6, "--privacy-samples", 5, "--limit-validation", 2, "--bud
 
 def test_what_is_measured_is_written_in_one_page(run, model, data, tmp_path) -> None:
     out, picture = tmp_path / "out", tmp_path / "montage.png"
-    words = ("--only", f"{QUICK},speed", "--out", out, "--montage", picture, "--json", *SMALL)
+    words = ("--only", QUICK, "--out", out, "--montage", picture, "--json", *SMALL)
     result = run("evaluate", data, "--model", model, *words)
     assert result.status == 0, result.err
     report = json.loads((out / "report.json").read_text())
@@ -68,9 +68,8 @@ def test_what_is_measured_is_written_in_one_page(run, model, data, tmp_path) -> 
     assert report["plausibility"]["synthetic"]["n"] == 6
     assert report["reconstruction"]["n"] == 2
     assert report["reconstruction"]["blurred"]["psnr"] > 0
-    assert report["speed"]["full"]["float32"] > 0
     names = " ".join(figure["name"] for figure in figures)
-    for word in ("FID", "KID", "bMMD2", "MS-SSIM", "plausible", "spread in feature", "float32"):
+    for word in ("FID", "KID", "bMMD2", "MS-SSIM", "plausible", "spread in feature"):
         assert word in names
     image = Image.open(io.BytesIO(picture.read_bytes()))
     assert image.size[0] > image.size[1]
@@ -139,7 +138,7 @@ def test_an_official_checkpoint_is_measured_like_any_other(run, tmp_path, monkey
     ]
     volumes = {row["name"]: volume for row, volume in zip(rows, people, strict=True)}
     write_pack(tmp_path / "p", rows, lambda row: volumes[row["name"]], generator.space, {})
-    parts = f"{QUICK},anatomy,utility,membership,edits,speed"
+    parts = f"{QUICK},anatomy,utility,membership,edits"
     words = ("--only", parts, "--json", "--out", tmp_path / "out", *SMALL)
     result = run("evaluate", tmp_path / "p", "--model", official, *words)
     assert result.status == 0, result.err
@@ -152,7 +151,6 @@ def test_an_official_checkpoint_is_measured_like_any_other(run, tmp_path, monkey
     assert "has no directions of attributes" in left_out["edits"]
     assert "does not know volumes on this grid" in left_out["anatomy"]
     assert "has no encoder" in left_out["utility, age"]
-    assert report["speed"]["full"]["float32"] > 0
     assert generator.hash in (tmp_path / "out" / "report.html").read_text()
 
 
@@ -325,8 +323,8 @@ def test_contradictory_words_are_refused(run, model, data, tmp_path) -> None:
 
 def test_all_is_what_is_measured_by_default() -> None:
     assert _parts("all") == EvaluationSettings().parts
-    assert _parts("all,speed") == (*EvaluationSettings().parts, "speed")
-    assert _parts("speed, speed") == ("speed",)
+    assert _parts("all,fidelity") == EvaluationSettings().parts
+    assert _parts("edits, edits") == ("edits",)
 
 
 def test_data_on_another_grid_is_refused(run, model, data, tmp_path) -> None:

@@ -8,8 +8,8 @@ from studies import MEAN_BRAIN, make_study, write_splits
 from typer.testing import CliRunner
 
 from stylegan3d.cli import app
-from stylegan3d.dataset import scan_preparation as preparing
-from stylegan3d.dataset.preparation import prepare
+from stylegan3d.cohort import preparation as preparing
+from stylegan3d.cohort.preparation import prepare
 from stylegan3d.scans import load_template
 
 

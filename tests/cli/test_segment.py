@@ -13,10 +13,10 @@ import stylegan3d
 from stylegan3d.base import Doubt, StyleGAN3DError
 from stylegan3d.cli.many import tell
 from stylegan3d.model.generator import RandomBrains, load
+from stylegan3d.outputs.labels import Wanted, segment_scan
 from stylegan3d.scans import load_template, read_scan
 from stylegan3d.segmentation.classes import ALL_MEASURES
 from stylegan3d.segmentation.inference import Segmenter, bundled_segmenter
-from stylegan3d.segmentation.scans import Wanted, segment_scan
 from stylegan3d.storage.places import TEMPLATE, bundled_model_path
 from stylegan3d.storage.volumes import write_volume
 

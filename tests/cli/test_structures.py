@@ -6,12 +6,12 @@ import pytest
 from scipy import ndimage
 
 from stylegan3d.model.generator import RandomBrains, load
+from stylegan3d.outputs.structures import COLUMNS, TITLES, structures_of_scan
 from stylegan3d.scans.alignment import bundled_template
 from stylegan3d.scans.reading import scan_of_array
 from stylegan3d.scans.resampling import nearest
 from stylegan3d.segmentation.classes import CLASSES, STRUCTURES
 from stylegan3d.segmentation.inference import Segmentation, Segmenter, bundled_segmenter
-from stylegan3d.segmentation.structures import COLUMNS, TITLES, structures_of_scan
 
 
 def test_a_brain_of_another_contrast_is_labelled_where_it_lies(run, tmp_path):

@@ -17,13 +17,15 @@ from scipy.spatial.transform import Rotation
 from stylegan3d.base import Doubt, ScanError, StyleGAN3DError
 from stylegan3d.cohort.run import find_items, people_of
 from stylegan3d.geometry.space import Space
+from stylegan3d.outputs import visits
+from stylegan3d.outputs.visits import check_pair, visits_of
 from stylegan3d.projection import calibration
 from stylegan3d.scans.aligned import PreparedBrain, on_grid
 from stylegan3d.scans.alignment import Template
 from stylegan3d.scans.person import Person
 from stylegan3d.scans.resampling import resample
 from stylegan3d.scans.scan_data import ScanData
-from stylegan3d.segmentation import norms, visits
+from stylegan3d.segmentation import norms
 from stylegan3d.segmentation.classes import CLASSES, REGIONS
 from stylegan3d.segmentation.inference import Segmentation
 from stylegan3d.segmentation.norms import (
@@ -35,7 +37,6 @@ from stylegan3d.segmentation.norms import (
     site_repeats,
 )
 from stylegan3d.segmentation.numbers import Labelled
-from stylegan3d.segmentation.visits import check_pair, visits_of
 from stylegan3d.storage import places
 
 #: A small head with ventricles as large as anybody's, so that their border is as sharp.
@@ -276,6 +277,7 @@ def test_what_is_in_doubt_of_a_site_is_told_and_who_was_left_out_is_not_compared
     monkeypatch.setattr(places, "sites_folder", lambda: tmp_path)
     monkeypatch.setattr("stylegan3d.scans.reading.read_scan", read)
     monkeypatch.setattr(visits, "visits_of_scans", compare)
+    monkeypatch.setattr(visits, "outline_doubts", lambda aligned: [])
     monkeypatch.setattr(visits, "measures_of", lambda visits: ({}, {}))
     monkeypatch.setattr(norms, "learn_repeats", lambda pairs, name, networks: Repeats(name, {}))
     monkeypatch.setattr(norms, "save_site_repeats", lambda *args, **options: tmp_path / "repeats")

@@ -11,10 +11,11 @@ from stylegan3d.base import Doubt, ScanError, StyleGAN3DError, doubts_in
 from stylegan3d.cohort.work import row_of
 from stylegan3d.directions.edit_effects import measure_effect, rows_of
 from stylegan3d.model.generator import RandomBrains, load
-from stylegan3d.outputs.lesions import lesions_of_scan
+from stylegan3d.outputs.labels import lesions_of_scan
 from stylegan3d.outputs.projections import projected_latent
 from stylegan3d.outputs.report import build_case, identity, notes, sides_table, whole_table
 from stylegan3d.outputs.results import rendered_files
+from stylegan3d.outputs.structures import structures_of_scan
 from stylegan3d.projection.projector import tissues_of
 from stylegan3d.recipe.latents import save_latent
 from stylegan3d.recipe.recipe import Recipe, Source
@@ -24,7 +25,6 @@ from stylegan3d.render.renderer import Renderer
 from stylegan3d.scans import read_scan
 from stylegan3d.segmentation.classes import ALL_MEASURES
 from stylegan3d.segmentation.numbers import READ
-from stylegan3d.segmentation.structures import structures_of_scan
 from stylegan3d.storage.volumes import write_volume
 
 WHY = "withheld: the acquisition is unsuitable"

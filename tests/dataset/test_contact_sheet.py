@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from stylegan3d.cohort.preparation import prepare
 from stylegan3d.dataset import contact_sheet
 from stylegan3d.dataset.contact_sheet import mid_slices, outliers, picture_of, picture_of_scan
-from stylegan3d.dataset.preparation import prepare
 from stylegan3d.geometry.space import Space
 from stylegan3d.pages.page import histogram
 from stylegan3d.scans import load_template

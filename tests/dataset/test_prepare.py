@@ -15,9 +15,9 @@ from studies import MEAN_BRAIN, make_study, prepared, save_prepared, save_raw, w
 
 from stylegan3d import pools
 from stylegan3d.base import OutputError, StyleGAN3DError
-from stylegan3d.dataset import scan_preparation as preparing
+from stylegan3d.cohort import preparation as preparing
+from stylegan3d.cohort.preparation import prepare
 from stylegan3d.dataset.pack import load_pack
-from stylegan3d.dataset.preparation import prepare
 from stylegan3d.scans import load_template
 from stylegan3d.storage import files
 

@@ -31,27 +31,21 @@ REPORT = {
             "real_interval": [0.4, 0.6],
         },
     },
-    "speed": {
-        "full": {"bfloat16": 150.4, "float32": 301.2},
-        "preview": {"bfloat16": 14.0, "float32": 24.0},
-        "intervals": {
-            "full": {"bfloat16": [149.0, 152.0], "float32": [299.0, 310.0]},
-            "preview": {"bfloat16": [13.0, 15.0], "float32": [20.0, 25.0]},
-        },
-        "device": "cpu",
-        "threads": 2,
-        "repeats": 15,
+    "membership": {
+        "attacks": [
+            {"attack": "encoder", "auc": 0.567, "interval": [0.5, 0.6], "members": 9, "others": 8}
+        ]
     },
 }
 
 
 @pytest.fixture
 def reports(tmp_path):
-    """Two folders as `evaluate --out` leaves them; the second has no speed."""
+    """Two folders as `evaluate --out` leaves them; the second was not attacked."""
     other = copy.deepcopy(REPORT)
     other["model"]["name"] = "<second>"
     other["two_sample"]["accuracy"]["synthetic"] = 0.93
-    del other["speed"]
+    del other["membership"]
     folders = []
     for name, report in {"a": REPORT, "b": other}.items():
         (tmp_path / name).mkdir()
@@ -82,8 +76,8 @@ def test_figures_stand_beside_each_other(run, reports, tmp_path):
     assert accuracy[0] == "two_sample"
     assert accuracy[3].startswith("0.93")
     assert accuracy[4].startswith("0.50")
-    speed = next(row for row in rows if "301" in row[2])
-    assert speed[3] == ""
+    attack = next(row for row in rows if "0.567" in row[2])
+    assert attack[3] == ""
 
 
 def test_the_page_is_one_file_that_runs_nothing(run, reports, tmp_path):
@@ -104,7 +98,7 @@ def test_names_can_be_given_and_numbers_read(run, reports, tmp_path):
     found = json.loads(out.read_text())
     values = [m["value"] for m in found["two_sample"][0]["models"]]
     assert values == [0.61, 0.93]
-    assert found["speed"][0]["models"][1] is None
+    assert found["membership"][0]["models"][1] is None
 
 
 def test_what_cannot_be_compared_is_said(run, reports, tmp_path):

@@ -94,10 +94,3 @@ def test_both_measures_of_a_reconstruction_count() -> None:
     assert projected.reached is True
     assert "mean brain 0.590" in encoder.real
     assert "blurred scan 0.830" in projected.real
-
-
-def test_a_precision_without_kernels_is_no_success() -> None:
-    times = {"bfloat16": None, "float32": 10.0}
-    part = {"full": times, "preview": times, "device": "cpu", "threads": 2}
-    rows = figures({"speed": part})
-    assert [row.reached for row in rows] == [False, True, False, True]

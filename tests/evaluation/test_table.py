@@ -66,7 +66,7 @@ def report(pack: Pack, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
 def test_a_new_metric_is_measured_and_reported_everywhere(
     report: dict[str, Any], tmp_path: Path
 ) -> None:
-    assert "toy" in table.usual()
+    assert "toy" in EvaluationSettings().parts
     html = page(report, {})
     for words in (
         "Toy metric",

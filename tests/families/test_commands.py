@@ -92,7 +92,7 @@ def test_directions_are_written(run, folder, tmp_path):
         (("project", "SCAN", "--budget", "thorough"), LACKS["tuning"]),
         (("project", "SCAN", "--space", "w+noise"), LACKS["noise_maps"]),
         (("project", "SCAN", "--method", "original"), LACKS["noise_maps"]),
-        (("evaluate", "DATA", "--only", "speed", "--budget", "thorough"), LACKS["tuning"]),
+        (("evaluate", "DATA", "--only", "reconstruction", "--budget", "thorough"), LACKS["tuning"]),
         (("train", "flow", "MODEL", "DATA"), "only anatomy models, autoencoders"),
     ],
 )
@@ -120,7 +120,7 @@ def test_a_scan_is_projected(run, folder, tmp_path):
 
 
 def test_it_is_evaluated_and_its_page_written(run, folder, data, tmp_path):
-    words = ("--only", "reconstruction,membership,speed", "--samples", 4, "--privacy-samples", 4)
+    words = ("--only", "reconstruction,membership", "--samples", 4, "--privacy-samples", 4)
     words += ("--limit-validation", 1, "--budget", "none", "--json", "--out", tmp_path / "out")
     copied = toy.save(tmp_path / "copied")
     status, told, error = run("evaluate", data, "--model", copied, "--card", *words)

@@ -13,7 +13,7 @@ from tiny import tiny_generator
 
 from stylegan3d.base import Doubt
 from stylegan3d.geometry.space import CELL, PLANES, Space, Upright, cut, draw_montage
-from stylegan3d.outputs.lesions import LesionsOfScan
+from stylegan3d.outputs.labels import LesionsOfScan
 from stylegan3d.render.renderer import Rendered
 from stylegan3d.scans.reading import read_scan
 

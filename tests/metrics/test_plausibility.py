@@ -5,10 +5,10 @@ import pytest
 
 from stylegan3d.base import StyleGAN3DError
 from stylegan3d.geometry.space import Space
+from stylegan3d.measures.tissue_shape import tissue_mixture
 from stylegan3d.metrics.plausibility import (
     CHECKS,
     PlausibilityLimits,
-    fit_tissues,
     measure_brain,
     measure_brains,
     pass_rate,
@@ -91,13 +91,14 @@ def test_three_gaussians_are_found() -> None:
     rng = np.random.default_rng(0)
     parts = [(0.3, 0.06, 3000), (0.6, 0.05, 9000), (0.85, 0.04, 6000)]
     values = np.concatenate([rng.normal(m, s, n) for m, s, n in parts]).clip(0, 1)
-    means, deviations, shares = fit_tissues(values)
-    # Fitted to 18,000 random values in a histogram.
-    assert np.allclose(means, [0.3, 0.6, 0.85], atol=0.01)
-    # Fitted to 18,000 random values in a histogram.
-    assert np.allclose(deviations, [0.06, 0.05, 0.04], atol=0.01)
-    # Fitted to 18,000 random values in a histogram.
-    assert np.allclose(shares, [1 / 6, 1 / 2, 1 / 3], atol=0.02)
+    found = tissue_mixture(values)
+    order = found.means_.ravel().argsort()
+    # Fitted to 18,000 random values.
+    assert np.allclose(found.means_.ravel()[order], [0.3, 0.6, 0.85], atol=0.01)
+    # Fitted to 18,000 random values.
+    assert np.allclose(found.covariances_.ravel()[order] ** 0.5, [0.06, 0.05, 0.04], atol=0.01)
+    # Fitted to 18,000 random values.
+    assert np.allclose(found.weights_[order], [1 / 6, 1 / 2, 1 / 3], atol=0.02)
 
 
 def test_limits_need_people() -> None:

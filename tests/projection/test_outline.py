@@ -1,12 +1,26 @@
 """Brain that is missing from a scan, and what was left around it."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy import ndimage
 
+from stylegan3d.base import doubts_in
+from stylegan3d.cohort.preparation import Job, prepare_volume
+from stylegan3d.geometry.space import Space
+from stylegan3d.model.generator import RandomBrains, load
+from stylegan3d.outputs.labels import lesions_of_scan, segment_scan
+from stylegan3d.outputs.structures import structures_of_scan
+from stylegan3d.outputs.visits import named_doubts
+from stylegan3d.projection.assessment import looked_over, outline_doubts
 from stylegan3d.projection.scanner import compare_outline, find_dark
+from stylegan3d.scans import read_scan
+from stylegan3d.scans.aligned import AlignedScan, PreparedBrain
 from stylegan3d.scans.alignment import load_template
+from stylegan3d.segmentation.inference import bundled_segmenter
 from stylegan3d.storage.places import TEMPLATE, bundled_model_path
+from stylegan3d.storage.volumes import write_volume
 
 
 @pytest.fixture(scope="module")
@@ -76,3 +90,51 @@ def test_signal_loss_is_found_and_a_cavity_is_none(target):
     # At its rim the signal is blurred with the brain beside it.
     assert sum(found["loss"].values()) == pytest.approx(10, rel=0.4)
     assert all(name.startswith("right") for name in found["loss"])
+
+
+@pytest.fixture(scope="module")
+def scans(target, tmp_path_factory):
+    """A random brain, whole and without the lower frontal lobes, as prepared scans."""
+    brain = next(iter(RandomBrains(load(device="cpu"), [3], truncation=0.7))) / np.float32(255)
+    y, z = (target.space.affine[i, i] * np.indices(brain.shape)[i] for i in (1, 2))
+    y, z = y + target.space.affine[1, 3], z + target.space.affine[2, 3]
+    folder, found = tmp_path_factory.mktemp("scans"), []
+    for name, shown in (("whole", brain), ("cut", np.where(y > 42 + 0.35 * z, 0, brain))):
+        path = folder / f"sub-{name}_T1w.nii.gz"
+        write_volume(path, shown, target.space.affine, description="a brain", sidecar={})
+        found.append(path)
+    return found
+
+
+def test_whatever_measures_a_scan_tells_that_brain_is_missing(scans, target, tmp_path):
+    whole, cut = map(read_scan, scans)
+
+    def labelled(scan):
+        return segment_scan(bundled_segmenter(), scan).doubts
+
+    def prepared(scan):
+        return prepare_volume(Job(target, "auto", True, 0.8, tmp_path), scan.path)[1]["doubts"]
+
+    for scan in (labelled(whole), prepared(whole)):
+        assert "brain-missing" not in [doubt.kind for doubt in scan]
+    others = (lesions_of_scan(cut), structures_of_scan(cut))
+    for doubts in (labelled(cut), prepared(cut), *(found.doubts for found in others)):
+        (told,) = (doubt for doubt in doubts if doubt.kind == "brain-missing")
+        assert "frontal lobe" in str(told)
+        assert told.severity == "ask"
+
+
+def test_an_aligned_scan_carries_it_until_its_pose_changes(scans, target):
+    scan = read_scan(scans[1])
+    volume, mask = scan.data.astype(np.float32), scan.data > 0
+    prepared = PreparedBrain(volume, mask, target.space, target)
+    aligned = AlignedScan(volume, target.space, np.eye(4), 1.0, mask, 1.0, [], scan, prepared)
+    kinds = [doubt.kind for doubt in looked_over(aligned).doubts]
+    assert "brain-missing" in kinds
+    assert [doubt.kind for doubt in named_doubts(aligned)] == kinds
+    assert "brain-missing" not in [
+        d.kind for d in doubts_in(looked_over(aligned).posed(np.eye(4)).steps)
+    ]
+    # Neither where the mean brain lies elsewhere, nor on the same place of a finer grid.
+    moved = Space(target.space.shape, target.space.affine + np.outer([1, 0, 0, 0], [0, 0, 0, 40]))
+    assert not outline_doubts(replace(aligned, space=moved))

@@ -274,7 +274,7 @@ def test_an_acquisition_is_told_by_contrast_coverage_and_scanner(person):
     assert "site 'ward 3'" in at_site["sentence"]
     assert "not calibrated" not in at_site["sentence"]
     for outline, word in (
-        (OutlineGaps({"left frontal lobe": 41.0}, {}), "at least 41 ml at the left frontal lobe"),
+        (OutlineGaps({"left frontal lobe": 41.0}, {}), "41 ml at the left frontal lobe"),
         (OutlineGaps({}, {"right temporal lobe": 5.0}), "5 ml at the right temporal lobe"),
         (OutlineGaps(dark={"right temporal lobe": 7.0}), "7 ml at the right temporal lobe"),
     ):

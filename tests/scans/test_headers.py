@@ -16,12 +16,12 @@ from scipy.spatial.transform import Rotation
 from tolerances import QFORM_MM
 
 from stylegan3d.base import SILENT, ScanError, doubts_in
-from stylegan3d.dataset.scan_preparation import Job, prepare_volume
+from stylegan3d.cohort.preparation import Job, prepare_volume
 from stylegan3d.geometry.space import Space
 from stylegan3d.scans import read_scan
 from stylegan3d.scans.alignment import align_rigid, header_doubts, load_template
 from stylegan3d.scans.intensity import correlation
-from stylegan3d.segmentation.scans import OnGrid
+from stylegan3d.segmentation.scans import OnGrid, prepared_volume
 from stylegan3d.storage.places import TEMPLATE, bundled_model_path
 
 
@@ -67,13 +67,27 @@ def test_a_scan_on_the_grid_of_the_model_that_does_not_lie_as_its_header_says_is
     placed = OnGrid.of(read_scan(path), target, "auto", SILENT)
     volume, row = prepare_volume(Job(target, "auto", False, 0.0, tmp_path), path)
     assert row["prepared"] == "aligned"
-    for doubts in (doubts_in(placed.steps), row["doubts"]):
+    for doubts in (doubts_in(placed.notes), row["doubts"]):
         (turned,) = (doubt.sentence for doubt in doubts if doubt.kind == "turned")
         assert "which was corrected" in turned
     for made in (placed.volume, volume):
         assert correlation(made, target.template) > 0.97
     described = header_doubts(read_scan(path), target)
     assert "corrected" not in described[0].sentence, "nothing was moved"
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.float32])
+def test_a_whole_head_on_the_grid_of_the_model_is_not_taken_for_a_brain(brain, kind, tmp_path):
+    """It was measured with its skull."""
+    data, target = np.asarray(brain.dataobj), load_template(bundled_model_path() / TEMPLATE)
+    head = np.where(data > 0, data, 90)
+    for name, shown in (("brain", data), ("head", head)):
+        scale = 1 if kind is np.uint8 else 1 / 255
+        nib.save(
+            nib.Nifti1Image((scale * shown).astype(kind), brain.affine), tmp_path / f"{name}.nii"
+        )
+    assert prepared_volume(read_scan(tmp_path / "brain.nii"), target) is not None
+    assert prepared_volume(read_scan(tmp_path / "head.nii"), target) is None
 
 
 def test_labels_are_no_scan_even_on_the_grid_of_the_model(brain, tmp_path):

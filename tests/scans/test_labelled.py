@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from stylegan3d.base import StyleGAN3DError
-from stylegan3d.dataset import scan_preparation as preparing
+from stylegan3d.cohort import preparation as preparing
+from stylegan3d.cohort.preparation import prepare
 from stylegan3d.dataset.pack import load_pack
-from stylegan3d.dataset.preparation import prepare
 from stylegan3d.scans import load_template
 from stylegan3d.scans.label_maps import TissueLabels, counted_note, measure_tissues, read_tissues
 

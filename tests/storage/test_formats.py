@@ -11,7 +11,7 @@ import pytest
 
 from stylegan3d.base import StyleGAN3DError
 from stylegan3d.cohort.run import find_items, holds_scans
-from stylegan3d.dataset.scan_preparation import read_set
+from stylegan3d.dataset.volume_set import read_set
 from stylegan3d.scans import read_scan
 from stylegan3d.scans.sources import find_sources
 from stylegan3d.storage import formats

@@ -13,7 +13,7 @@ from stylegan3d.base import Json, ModelError, OutputError, RecipeError
 from stylegan3d.cli import common
 from stylegan3d.directions.people import read_value_table, subject_of
 from stylegan3d.evaluation.settings import EvaluationSettings, GroupSettings
-from stylegan3d.evaluation.table import figures, keys, usual, warnings
+from stylegan3d.evaluation.table import figures, keys, warnings
 from stylegan3d.storage.files import (
     atomic_write_bytes,
     atomic_write_text,
@@ -49,10 +49,7 @@ def evaluate(
     written: common.Result,
     only: Annotated[
         str,
-        typer.Option(
-            help=f"Parts to measure, joined by commas: {', '.join(keys())}; or all, without "
-            f"{' and '.join(key for key in keys() if key not in usual())}, such as all,speed."
-        ),
+        typer.Option(help=f"Parts to measure, joined by commas: {', '.join(keys())}; or all."),
     ] = "all",
     cache: common.CacheOption = None,
     montage: Annotated[
@@ -136,7 +133,7 @@ def evaluate(
 
 def _open(choice: common.ModelChoice, real: Path) -> tuple[Subject, Pack]:
     """What is evaluated, and the real brains."""
-    from stylegan3d.dataset.scan_preparation import holds_volumes, open_real, read_set
+    from stylegan3d.dataset.volume_set import holds_volumes, open_real, read_set
     from stylegan3d.evaluation.material import GeneratorSubject, VolumesSubject
     from stylegan3d.storage.places import CARD
 
@@ -179,7 +176,7 @@ def _check_files(
 
 
 def _parts(only: str) -> tuple[str, ...]:
-    """Parts from text such as "all,speed"."""
+    """Parts from text such as "fidelity,privacy"."""
     parts: list[str] = []
     for word in (part.strip() for part in only.split(",")):
         parts += DEFAULT.parts if word == "all" else [word]

@@ -148,11 +148,11 @@ def site(
     Example: stylegan3d model site our-scanner --name "3T ward"
     """
     from stylegan3d.cohort.run import find_items, people_of
+    from stylegan3d.outputs.visits import measures_of, named_doubts, visits_of_scans
     from stylegan3d.projection.calibration import LEAST, measure_scans, save_site
     from stylegan3d.scans.reading import read_scan
     from stylegan3d.scans.verdicts import unsuitable
     from stylegan3d.segmentation import norms
-    from stylegan3d.segmentation.visits import measures_of, named_doubts, visits_of_scans
 
     subjects = people_of(find_items([folder], common.log.warning))
     if len(subjects) < LEAST:

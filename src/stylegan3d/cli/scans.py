@@ -24,11 +24,11 @@ from stylegan3d.storage.volumes import make_image, sidecar_path, volume_files
 if TYPE_CHECKING:
     import numpy as np
 
+    from stylegan3d.cohort.preparation import Plan
     from stylegan3d.dataset.pack import Pack
-    from stylegan3d.dataset.preparation import Plan
+    from stylegan3d.outputs.labels import Wanted
     from stylegan3d.scans import Target
     from stylegan3d.scans.scan import Scan
-    from stylegan3d.segmentation.scans import Wanted
     from stylegan3d.translation.files import PlacedMap
     from stylegan3d.translation.painter import Painter
 
@@ -163,13 +163,13 @@ def prepare(
         raise typer.BadParameter("Give --out FOLDER for the data set, or --dry-run to look first.")
     settings: Json = {"target": _target(template, model), "skull": skull, **asdict(how)}
     if out is None or dry_run:
-        from stylegan3d.dataset.preparation import make_plan
+        from stylegan3d.cohort.preparation import make_plan
 
         with common.progress("Reading the folder"):
             plan = make_plan(folder, out, **settings)
         _emit_plan(plan, as_json=as_json)
         return
-    from stylegan3d.dataset import preparation
+    from stylegan3d.cohort import preparation
 
     with common.progress("Preparing") as report:
         settings |= {"jobs": jobs, "scheduler": scheduler}
@@ -190,7 +190,7 @@ def _target(template: Path | None, choice: common.ModelChoice) -> Target | None:
 
 def _emit_plan(plan: Plan, *, as_json: bool) -> None:
     """Print the plan."""
-    from stylegan3d.dataset.preparation import DONE, LEAVE_OUT, PREPARE
+    from stylegan3d.cohort.preparation import DONE, LEAVE_OUT, PREPARE
 
     rows = plan.rows()
     counts = Counter(row["action"] for row in rows)
@@ -336,8 +336,8 @@ def segment(
     Example: stylegan3d segment first.nii.gz second.nii.gz --longitudinal --years 2 --out change
     """
     from stylegan3d.cohort.run import holds_scans
+    from stylegan3d.outputs.labels import Wanted
     from stylegan3d.segmentation.norms import read_norms
-    from stylegan3d.segmentation.scans import Wanted
 
     of_people = "visits", "years", "site", "age", "sex", "norms"
     if lesions:
@@ -390,11 +390,16 @@ def _label_one(
     """Lesions of one volume; or what is wanted of its tissues; by default its structures."""
     planned = _planned(out, table, reading)
 
-    from stylegan3d.outputs.lesions import LesionsOfScan, lesions_of_scan
+    from stylegan3d.outputs.labels import (
+        LabelledScan,
+        LesionsOfScan,
+        lesions_of_scan,
+        segment_scan,
+        table_text,
+    )
+    from stylegan3d.outputs.structures import StructuresOfScan, structures_of_scan
     from stylegan3d.scans import read_scan
     from stylegan3d.segmentation.inference import load_lesions, load_segmenter, load_structures
-    from stylegan3d.segmentation.scans import LabelledScan, segment_scan, table_text
-    from stylegan3d.segmentation.structures import StructuresOfScan, structures_of_scan
 
     found: LesionsOfScan | LabelledScan | StructuresOfScan
     with common.progress("Labelling") as report:
@@ -438,9 +443,9 @@ def _segment_visits(
 ) -> None:
     """What changed between two scans."""
     from stylegan3d.evaluation.visit_files import save_visits
+    from stylegan3d.outputs.visits import lines_of, visits_of_scans
     from stylegan3d.scans import read_scan
     from stylegan3d.segmentation.norms import site_repeats
-    from stylegan3d.segmentation.visits import lines_of, visits_of_scans
 
     if years is not None and years <= 0:
         raise typer.BadParameter("--years must be above 0; give the earlier scan first.")
@@ -589,7 +594,7 @@ def _made(
     if reference is not None:
         brain, read = brain_of(reference, painter, segmenter)
         contrast = painter.contrast_of(brain.volume, read)
-        notes += brain.steps
+        notes += brain.notes
     if keep:
         tissues = edited(placed.tissues, edits, painter)
         volume = painter.repaint(brain.volume, read, tissues).volume

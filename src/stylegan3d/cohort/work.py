@@ -21,6 +21,8 @@ from stylegan3d.cohort.run import (
 )
 from stylegan3d.measures.attributes import TOLD
 from stylegan3d.model.generator import Generator, load
+from stylegan3d.outputs import structures
+from stylegan3d.outputs.labels import Wanted, segment_scan
 from stylegan3d.outputs.projections import (
     all_files,
     file_names,
@@ -37,11 +39,10 @@ from stylegan3d.render.renderer import Renderer
 from stylegan3d.scans.pose import parse_pose
 from stylegan3d.scans.reading import read_scan
 from stylegan3d.scans.verdicts import VERDICTS
-from stylegan3d.segmentation import structures
 from stylegan3d.segmentation.inference import Segmenter, load_segmenter, load_structures
 from stylegan3d.segmentation.norms import Norms
 from stylegan3d.segmentation.numbers import COLUMNS
-from stylegan3d.segmentation.scans import Wanted, made_by, segment_scan
+from stylegan3d.segmentation.scans import made_by
 from stylegan3d.storage.bids import describe
 from stylegan3d.storage.files import atomic_write_text, check_output, write_together
 from stylegan3d.storage.formats import scan_stem

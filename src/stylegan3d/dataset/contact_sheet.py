@@ -17,11 +17,11 @@ from PIL import Image
 
 from stylegan3d.base import Doubt, Json, StyleGAN3DError
 from stylegan3d.dataset.pack import Pack
-from stylegan3d.dataset.scan_preparation import HELD_OUT
 from stylegan3d.geometry.space import NORMAL, PLANES, Slice, Space, Upright, as_drawn, cut
 from stylegan3d.pages.page import Markup, histogram, page
 from stylegan3d.scans.checks import READ_ERRORS
 from stylegan3d.scans.reading import read_scan
+from stylegan3d.scans.sources import HELD_OUT
 from stylegan3d.storage.files import atomic_write_text
 
 CONTACT_SHEET = "contact-sheet.html"

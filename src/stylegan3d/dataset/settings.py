@@ -10,7 +10,7 @@ from stylegan3d.settings.option import Option
 
 @dataclass(frozen=True)
 class PreparationSettings:
-    """How scans are prepared for training; see `stylegan3d.dataset.preparation.prepare`."""
+    """How scans are prepared for training; see `stylegan3d.cohort.preparation.prepare`."""
 
     bias_correction: Annotated[
         bool,

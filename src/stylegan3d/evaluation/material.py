@@ -13,7 +13,7 @@ import numpy as np
 
 from stylegan3d.base import SILENT, Json, Progress, StyleGAN3DError
 from stylegan3d.dataset.pack import Pack
-from stylegan3d.dataset.scan_preparation import VolumeSet
+from stylegan3d.dataset.volume_set import VolumeSet
 from stylegan3d.evaluation.settings import EvaluationSettings
 from stylegan3d.evaluation.table import keys
 from stylegan3d.measures.tissue_shape import TISSUE_SHAPE, Labeller, tissue_shapes

@@ -1,7 +1,6 @@
 """Rows of the table of metrics: figure, interval, reference and target.
 
-The targets are those of the bundled brain generator at 2 mm; for speed, on two CPU cores. They are
-not a general measure of quality.
+The targets are those of the bundled brain generator at 2 mm, not a general measure of quality.
 """
 
 from __future__ import annotations
@@ -111,8 +110,6 @@ def times(ratio: float | None, interval: Sequence[float] | None = None) -> str:
 FID_RATIO, DIAGONAL_RATIO, BMMD2_RATIO = 1.5, 1.3, 1.3
 MS_SSIM_DIFFERENCE = 0.03
 ENCODER, PROJECTED = (0.66, 19.0), (0.78, 21.0)  # SSIM, dB
-FULL_MS = {"bfloat16": 120.0, "float32": 300.0}
-PREVIEW_MS = {"bfloat16": 30.0, "float32": 70.0}
 # Numbers of components with a row of specificity and compactness.
 SHOWN = (1, 8, 64)
 #: Ends of keys: compared with all subjects, or with held-out ones.
@@ -286,22 +283,6 @@ def shape_statistics(part: Json) -> Iterator[Figure]:
     real = part["specificity"]
     text = with_interval(real["held_out"], real["held_out_interval"], 4)
     yield Figure("  held-out subjects, distance to a subject", "", text)
-
-
-def speed(part: Json) -> Iterator[Figure]:
-    """Of `parts.speed`."""
-    for quality, aims in (("full", FULL_MS), ("preview", PREVIEW_MS)):
-        for precision, aim in aims.items():
-            found = part[quality][precision]
-            interval = part.get("intervals", {}).get(quality, {}).get(precision)
-            yield Figure(
-                f"{quality} volume, {precision} ({part['device']}, {part['threads']} threads)",
-                "not possible here" if found is None else f"{with_interval(found, interval, 0)} ms",
-                "",
-                "",
-                f"<= {aim:.0f} ms",
-                found is not None and found <= aim,
-            )
 
 
 # Figures of the tissue-shape test: name and target.

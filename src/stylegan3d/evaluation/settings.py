@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
-from stylegan3d.evaluation.table import usual
+from stylegan3d.evaluation.table import keys
 from stylegan3d.projection.settings import TITLES, Choices
 from stylegan3d.settings.option import Option
 
@@ -19,7 +19,7 @@ class EvaluationSettings:
     of pairs for MS-SSIM.
     """
 
-    parts: tuple[str, ...] = field(default_factory=usual)
+    parts: tuple[str, ...] = field(default_factory=keys)
     samples: Annotated[int, Option("Samples", "Random brains for all parts but privacy.", (4,))] = (
         200
     )

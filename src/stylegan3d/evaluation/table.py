@@ -70,8 +70,6 @@ class Metric:
         Which of its "values" are plotted, with titles.
     needs_generator : bool
         Whether it cannot be measured for a folder of volumes.
-    on_request : bool
-        Whether it is measured only on request.
     """
 
     key: str
@@ -81,7 +79,6 @@ class Metric:
     warnings: Callable[[Found], Iterable[str]] = nothing
     plots: Mapping[str, str] | None = None
     needs_generator: bool = False
-    on_request: bool = False
 
     def function(self) -> Callable[[Any], Found]:
         """The function that measures it."""
@@ -158,19 +155,12 @@ METRICS: tuple[Metric, ...] = (
         "parts",
         needs_generator=True,
     ),
-    # Not a property of the brains.
-    Metric("speed", measure="parts", needs_generator=True, on_request=True),
 )
 
 
 def keys() -> tuple[str, ...]:
     """Keys of all metrics."""
     return tuple(metric.key for metric in METRICS)
-
-
-def usual() -> tuple[str, ...]:
-    """Keys of the metrics that are measured by default."""
-    return tuple(metric.key for metric in METRICS if not metric.on_request)
 
 
 def title_of(key: str) -> str:

@@ -7,10 +7,10 @@ from pathlib import Path
 
 from stylegan3d.base import Json, facts_in
 from stylegan3d.evaluation.groups import coloured_slices
+from stylegan3d.outputs.visits import DRAWN_PERCENT, FULL_PERCENT, Visits
 from stylegan3d.pages.page import page
 from stylegan3d.segmentation.changes import cells_of, row_of, summary_of
 from stylegan3d.segmentation.classes import REGIONS, region_title, title_of, unit_of
-from stylegan3d.segmentation.visits import DRAWN_PERCENT, FULL_PERCENT, Visits
 from stylegan3d.storage.about import PROGRAM, version
 from stylegan3d.storage.encoding import to_json
 from stylegan3d.storage.files import table_text as text_of_rows

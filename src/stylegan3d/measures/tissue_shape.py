@@ -115,15 +115,19 @@ def mixture_labels(volume: np.ndarray) -> np.ndarray:
     Takes the volume that `tissue_shape` takes, and returns its labels; ventricles are CSF.
     """
     image = unit(volume)
-    inside = image > 0
-    values, labels = image[inside][:, None], np.zeros(image.shape, np.uint8)
-    if len(values) >= FEWEST_VOXELS:
-        start = np.quantile(values, MIXED_FROM)[:, None]
-        mixture = GaussianMixture(len(start), means_init=start, random_state=0)
-        mixture.fit(values[:: max(len(values) // MIXED_VOXELS, 1)])
+    inside, labels = image > 0, np.zeros(image.shape, np.uint8)
+    if np.count_nonzero(inside) >= FEWEST_VOXELS:
+        mixture = tissue_mixture(image[inside])
         rank = mixture.means_.ravel().argsort().argsort()
-        labels[inside] = np.array((CSF, GREY, WHITE))[rank[mixture.predict(values)]]
+        labels[inside] = np.array((CSF, GREY, WHITE))[rank[mixture.predict(image[inside][:, None])]]
     return labels
+
+
+def tissue_mixture(values: np.ndarray) -> GaussianMixture:
+    """Three Gaussians fitted to intensities [n] in [0, 1], in no order."""
+    start = np.quantile(values, MIXED_FROM)[:, None]
+    mixture = GaussianMixture(len(start), means_init=start, random_state=0)
+    return mixture.fit(values[:: max(len(values) // MIXED_VOXELS, 1), None])
 
 
 #: Who labels the tissues.

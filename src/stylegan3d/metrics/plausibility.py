@@ -16,6 +16,7 @@ from scipy import ndimage
 from stylegan3d.base import SILENT, Json, Progress, StyleGAN3DError
 from stylegan3d.devices import computed
 from stylegan3d.geometry.space import Space, unit
+from stylegan3d.measures.tissue_shape import tissue_mixture
 
 # Threshold of the brain.
 FOREGROUND = 0.05
@@ -26,10 +27,6 @@ CONNECTED = 0.995
 MARGIN = 0.1
 # Erosion before tissues are measured, to avoid partial volume with air.
 EDGE_MM = 4.0
-BINS = 256
-EM_STEPS = 200
-START_QUANTILES = (0.05, 0.35, 0.8)
-LEAST_DEVIATION = 0.01
 LEAST_VOXELS = 50
 
 
@@ -82,21 +79,25 @@ def measure_brain(volume: np.ndarray, space: Space) -> BrainMeasures:
     """
     x = unit(volume)
     foreground = x > FOREGROUND
-    labels, count = ndimage.label(foreground)
-    if not count:
+    labels, _ = ndimage.label(foreground)
+    if np.count_nonzero(foreground) < LEAST_VOXELS:
         return BrainMeasures(0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
     sizes = np.bincount(labels.ravel())[1:]
     brain = ndimage.binary_fill_holes(labels == sizes.argmax() + 1)
     difference = np.abs(x - np.flip(x, space.sideways)).sum(dtype=np.float64)
-    means, deviations, shares = fit_tissues(x[_inside(brain, space)])
-    distances = np.diff(means) / np.sqrt((deviations[1:] ** 2 + deviations[:-1] ** 2) / 2)
+    # At 2 mm most CSF voxels are mixed with grey matter: its Gaussian is wide and seldom a separate
+    # maximum of the histogram, also in real brains, so peaks are not counted.
+    tissues = tissue_mixture(x[_inside(brain, space)])
+    order = tissues.means_.ravel().argsort()
+    means, variances = tissues.means_.ravel()[order], tissues.covariances_.ravel()[order]
+    distances = np.diff(means) / np.sqrt((variances[1:] + variances[:-1]) / 2)
     return BrainMeasures(
         connected=float(sizes.max() / sizes.sum()),
         brain_ml=float(brain.sum() * space.voxel_ml),
         asymmetry=float(difference / (2 * x.sum(dtype=np.float64))),
         csf_grey=float(distances[0]),
         grey_white=float(distances[1]),
-        least_tissue=float(shares.min()),
+        least_tissue=float(tissues.weights_.min()),
     )
 
 
@@ -105,40 +106,6 @@ def _inside(brain: np.ndarray, space: Space) -> np.ndarray:
     depth = max(1, round(EDGE_MM / min(space.voxel_size)))
     core = ndimage.binary_erosion(brain, iterations=depth)
     return core if core.sum() >= LEAST_VOXELS else brain
-
-
-def fit_tissues(values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Three Gaussians fitted to intensities: cerebrospinal fluid, grey and white matter.
-
-    Deterministic expectation-maximisation on a histogram of 256 bins, initialised at fixed
-    quantiles. At 2 mm most CSF voxels are mixed with grey matter: its Gaussian is wide and seldom a
-    separate maximum of the histogram, also in real brains, so peaks are not counted.
-
-    Parameters
-    ----------
-    values : ndarray, shape (n,)
-        Values in [0, 1].
-
-    Returns
-    -------
-    means, deviations, shares : [3], by rising mean.
-    """
-    bins = np.rint(values * (BINS - 1)).astype(np.int64)
-    histogram = np.bincount(bins, minlength=BINS) / len(bins)
-    x = np.arange(BINS) / (BINS - 1)
-    mean = x[np.searchsorted(np.cumsum(histogram), START_QUANTILES).clip(max=BINS - 1)]
-    deviation, share = np.full(3, 0.08), np.full(3, 1 / 3)
-    for _ in range(EM_STEPS):
-        square = (x[:, None] - mean) ** 2
-        density = share / deviation * np.exp(-square / (2 * deviation**2))
-        belongs = density / (density.sum(axis=1, keepdims=True) + 1e-300) * histogram[:, None]
-        share = belongs.sum(axis=0)
-        safe = np.maximum(share, 1e-12)
-        mean = (belongs * x[:, None]).sum(axis=0) / safe
-        spread = (belongs * (x[:, None] - mean) ** 2).sum(axis=0) / safe
-        deviation = np.maximum(np.sqrt(spread), LEAST_DEVIATION)
-    order = np.argsort(mean)
-    return mean[order], deviation[order], share[order]
 
 
 @dataclass(frozen=True)

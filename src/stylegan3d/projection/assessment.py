@@ -35,6 +35,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any, Literal, TypedDict
 
 import numpy as np
@@ -43,16 +44,17 @@ from scipy import ndimage
 from skimage.measure import block_reduce
 from torch import Tensor
 
-from stylegan3d.base import Doubt, JsonView, ModelError
+from stylegan3d.base import Doubt, JsonView, ModelError, doubts_in
 from stylegan3d.geometry.space import Space, to_display
 from stylegan3d.measures.attributes import connected_fluid, measure_volume, tissue_masks
 from stylegan3d.measures.lesions import suspect_lesions
 from stylegan3d.measures.regions import Cluster, Finding, clusters, find, region_masks
 from stylegan3d.measures.similarity import similarity
-from stylegan3d.model.generator import Generator
+from stylegan3d.model.generator import Generator, load
 from stylegan3d.networks.anatomy import AnatomyNetwork
 from stylegan3d.projection.problem import LatentPrior
 from stylegan3d.projection.scanner import (
+    NAMED,
     Matched,
     OutlineGaps,
     compare_figures,
@@ -66,9 +68,11 @@ from stylegan3d.projection.scanner import (
     spreads,
 )
 from stylegan3d.projection.signs import SIGNS, SPOT_MM, Guess, Usual, first_guess, measure_signs
-from stylegan3d.scans.aligned import EXPECTED_CONTRAST
-from stylegan3d.scans.intensity import contrast_agreement
-from stylegan3d.scans.verdicts import VERDICTS, doubts_of
+from stylegan3d.scans.aligned import EXPECTED_CONTRAST, AlignedScan
+from stylegan3d.scans.intensity import contrast_agreement, correlation
+from stylegan3d.scans.resampling import resample
+from stylegan3d.scans.verdicts import VERDICTS, doubts_of, withheld
+from stylegan3d.segmentation.scans import OnGrid
 from stylegan3d.storage.encoding import pack, read_bytes, unpack
 
 #: The file of the maps, in a model's folder.
@@ -312,9 +316,10 @@ WHERE = {
 }
 #: Kinds of a scan's doubts that say where its brain ends too early.
 CUT = ("cut", "field-of-view")
+#: Correlation with the mean brain below which a scan does not lie where the model's brains do.
+LEAST_LIKENESS = 0.75
 # Times the limit from which a finding is large.
 LARGE = 5.0
-NAMED = 3
 
 
 class Verdict(TypedDict):
@@ -409,15 +414,8 @@ def judge_acquisition(
         return _told("red", refused.sentence)
     words = scanner_in_words(figures)
     known = f"those of the site '{site}'" if site else "the training scans"
-    for amounts, text in (
-        (outline.missing, "Brain is missing, at least {}."),
-        (outline.dark, "Brain without signal: {}."),
-        (outline.surplus, "Tissue outside the brain was left, such as meninges: {}."),
-    ):
-        if amounts:
-            named = list(amounts.items())[:NAMED]
-            regions = ", ".join(f"{ml:.0f} ml at the {name}" for name, ml in named)
-            return _told("amber", text.format(regions))
+    for doubt in outline.doubts("ask"):
+        return _told("amber", f"{doubt.sentence.partition('. ')[0]}.")
     if cut:
         return _told("amber", cut)
     if not words:
@@ -690,9 +688,10 @@ def assess(
     own["verdicts"] = decisive_first(verdicts)
     own["headline"] = headline(own["verdicts"])
     own["verdicts"]["reconstruction"] = follows
+    told_before = {doubt.kind for doubt in of_scan}
     doubts = [
         *doubts_of(own["verdicts"]),
-        *own["doubts"],
+        *(doubt for doubt in own["doubts"] if doubt.kind not in told_before),
         *_further_doubts(
             alike if judged is made else similarity(judged, volume, mask), usual, percentile
         ),
@@ -711,6 +710,56 @@ def assess(
         "doubts": doubts,
     }
     return assessment, z
+
+
+@lru_cache(maxsize=1)
+def _bundled() -> Generator:
+    return load(device="cpu")
+
+
+def outline_doubts(brain: AlignedScan | OnGrid) -> list[Doubt]:
+    """What a scan does not show of the brain that the bundled model expects, or shows beside it.
+
+    Nothing of a scan that is refused already, or aligned to a mean brain that lies elsewhere.
+    """
+    generator, volume, mask = _bundled(), brain.volume, brain.brain_mask
+    if not brain.space.same_as(generator.space):
+        volume, mask = (
+            resample(np.asarray(one, np.float32), brain.space, generator.space)
+            for one in (volume, mask)
+        )
+        mask = mask > 0.5
+    alike = correlation(volume, generator.template)
+    if withheld(doubts_in(brain.notes)) or alike < LEAST_LIKENESS:
+        return []
+    seen = see(generator, volume, mask)
+    figures = {name: {"value": value} for name, value in seen.matched.figures.items()}
+    refused = refusal(figures, volume, generator.template, mask)
+    gaps = _gaps(seen, volume, mask, generator.space)
+    return gaps.doubts("ask") if refused is None else [refused]
+
+
+def missing_brain(volume: np.ndarray, mask: np.ndarray) -> list[Doubt]:
+    """`outline_doubts` of brain that is missing alone, of a brain on the bundled model's grid.
+
+    The shape is enough for that: `volume` may be painted from labels.
+    """
+    generator = _bundled()
+    if correlation(volume, generator.template) < LEAST_LIKENESS:
+        return []
+    whole = first_guess(generator, volume, generator.template).volume
+    return OutlineGaps(compare_outline(whole, mask, generator.space).missing).doubts("ask")
+
+
+def looked_over(aligned: AlignedScan) -> AlignedScan:
+    """A scan that carries its `outline_doubts`; a change of its pose drops them."""
+    return replace(aligned, steps=[*aligned.steps, *outline_doubts(aligned)])
+
+
+def _gaps(seen: Seen, volume: np.ndarray, mask: np.ndarray, space: Space) -> OutlineGaps:
+    ventricles = seen.matched.core & ~seen.judged
+    dark = find_dark(volume, seen.expected, mask, ventricles, seen.fluid, space)
+    return replace(compare_outline(seen.guess.volume, mask, space), dark=dark)
 
 
 def judge_scan(
@@ -742,10 +791,7 @@ def judge_scan(
     z = None
     if usual is None:
         return judged, z
-    outline = compare_outline(seen.guess.volume, mask, generator.space)
-    ventricles = seen.matched.core & ~seen.judged
-    dark = find_dark(volume, seen.expected, mask, ventricles, seen.fluid, generator.space)
-    outline = replace(outline, dark=dark)
+    outline = _gaps(seen, volume, mask, generator.space)
     refused = refusal(figures, volume, generator.template, mask)
     if refused is not None:
         judged["quantities"] = {}

@@ -50,6 +50,8 @@ BLURS_MM = (0.0, 0.8, 1.2, 1.6, 2.0, 2.4)
 # Intensity from which a voxel of the expected brain is brain; depth to which outlines of healthy
 # brains differ from it, and millilitres beyond it that none of 80 of them reached (1.0 and 0.6).
 BRAIN, OUTLINE_MM, OUTLINE_ML = 0.15, 4.0, 1.2
+#: Places that a sentence names at most.
+NAMED = 3
 # Signal is lost where, within `DARK_MM`, a scan is darker than this share of the expected brain
 # (whole brains: at least 0.70), and darker than this share of fluid, which a cavity is not.
 DARK_MM, DARK_SHARE, BLACK, FLUID_PERCENT = 6.0, 0.65, 0.7, 25
@@ -105,27 +107,32 @@ class OutlineGaps:
             (
                 self.missing,
                 "brain-missing",
-                "of brain are missing or more: they lie outside the field of view, or were removed "
-                "with the skull or the face. Volumes are too small by that.",
-            ),
-            (
-                self.surplus,
-                "brain-extraction",
-                "of tissue outside the brain were left, such as meninges. Volumes may be too "
-                "large; improve the brain extraction.",
+                "of brain are missing or more ({}): they lie outside the field of view, or were "
+                "removed with the skull or the face. Volumes are too small by that.",
             ),
             (
                 self.dark,
                 "signal-loss",
-                "of brain have no signal, as beside metal or a failing coil. Nothing can be said "
-                "of the brain there.",
+                "of brain have no signal ({}), as beside metal or a failing coil. Nothing can be "
+                "said of the brain there.",
+            ),
+            (
+                self.surplus,
+                "brain-extraction",
+                "of tissue outside the brain were left ({}), such as meninges. Volumes may be too "
+                "large; improve the brain extraction.",
             ),
         )
         return [
-            Doubt(kind, severity, f"{sum(ml.values()):.0f} ml {text}", ml)
+            Doubt(kind, severity, f"{sum(ml.values()):.0f} ml {text.format(_listed(ml))}", ml)
             for ml, kind, text in told
             if ml
         ]
+
+
+def _listed(amounts: Mapping[str, float]) -> str:
+    named = list(amounts.items())[:NAMED]
+    return ", ".join(f"{ml:.0f} ml at the {name}" for name, ml in named)
 
 
 def compare_outline(expected: np.ndarray, mask: np.ndarray, space: Space) -> OutlineGaps:

@@ -29,6 +29,7 @@ RESULT = "This program made it, unlike other images there."
 SKIPPED_FOLDERS = {"derivatives", "sourcedata"}
 # Accepted values of the column "split" of participants.tsv (case-insensitive) and their meaning.
 TRAIN, VALIDATION, TEST = "train", "validation", "test"
+HELD_OUT = "participants.tsv holds it out for a test."
 SPLITS = {
     **dict.fromkeys(("train", "training"), TRAIN),
     **dict.fromkeys(("validation", "val", "valid", "dev"), VALIDATION),

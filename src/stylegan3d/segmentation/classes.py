@@ -1,6 +1,6 @@
 """What a voxel can be: tissues, regions of each side, lesions; and how large each is.
 
-The names of the tissues are those of a data set's `labels.tsv` (see `scans.labelled`); "other" is
+The names of the tissues are those of a data set's `labels.tsv` (see `scans.label_maps`); "other" is
 the brain stem, with the optic chiasm, in the labels the bundled network learned from. Regions are
 merged from the numbers of the Neuromorphometrics protocol (http://neuromorphometrics.com), as
 hand-drawn label maps and MUSE (Doshi et al. 2016, doi:10.1016/j.neuroimage.2015.11.073) use them:

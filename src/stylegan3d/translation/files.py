@@ -357,7 +357,7 @@ def brain_of(scan: Scan, painter: Painter, segmenter: Segmenter) -> tuple[OnGrid
         If no brain is found, or the scan is unsuitable, such as for its contrast.
     """
     placed = OnGrid.of(scan, painter, "auto", SILENT)
-    if why := unsuitable(doubts_in(placed.steps)):
+    if why := unsuitable(doubts_in(placed.notes)):
         raise ScanError(f"{scan.path.name} is {why}: give a T1-weighted scan.")
     return placed, segmenter.segment(placed.volume, painter.space).labels
 

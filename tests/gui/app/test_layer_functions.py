@@ -27,9 +27,9 @@ from napari_stylegan3d.app.layer_functions import ALIGNED, _scan_of, read_scans,
 from napari_stylegan3d.core.scans import DOUBTS
 from napari_stylegan3d.views.display import KEY
 from stylegan3d.model.generator import RandomBrains
+from stylegan3d.outputs import structures
 from stylegan3d.projection.settings import BUDGETS
 from stylegan3d.scans.scan import Scan
-from stylegan3d.segmentation import structures
 from stylegan3d.segmentation.classes import STRUCTURES
 from stylegan3d.segmentation.inference import Segmentation
 from stylegan3d.session.provenance import Provenance

@@ -21,15 +21,16 @@ from napari_stylegan3d.widgets.elided import InWords
 from napari_stylegan3d.widgets.settings import unusual_z
 from stylegan3d.base import Doubt
 from stylegan3d.evaluation import visit_files
+from stylegan3d.outputs import visits
+from stylegan3d.outputs.visits import Visits
 from stylegan3d.recipe.recipe import Edit, Mix, Recipe, Source
 from stylegan3d.scans import AlignedScan
 from stylegan3d.scans.aligned import Halfway
 from stylegan3d.scans.person import Person
-from stylegan3d.segmentation import norms, visits
+from stylegan3d.segmentation import norms
 from stylegan3d.segmentation.changes import Change
 from stylegan3d.segmentation.classes import ALL_MEASURES, CLASSES, VOLUMES, value_text, volumes_ml
 from stylegan3d.segmentation.numbers import Reading, numbers_of
-from stylegan3d.segmentation.visits import Visits
 from stylegan3d.session.store import OWNER, SessionFolder, kept_sessions
 from stylegan3d.settings.option import ReportSettings
 from stylegan3d.storage import places

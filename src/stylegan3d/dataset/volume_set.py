@@ -1,6 +1,4 @@
-"""Prepare training volumes from scans, in parallel.
-
-Folders of NIfTI volumes that were not made by `stylegan3d prepare`.
+"""Folders of NIfTI volumes that were not made by `stylegan3d prepare`.
 
 They are converted to the format of a pack, uint8 on one grid, or refused with the file's name.
 """
@@ -8,11 +6,7 @@ They are converted to the format of a pack, uint8 on one grid, or refused with t
 from __future__ import annotations
 
 import hashlib
-import io
-import json
-import logging
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -21,170 +15,16 @@ import numpy as np
 
 from stylegan3d.base import SILENT, Json, Progress, ScanError, StyleGAN3DError, followed
 from stylegan3d.dataset.pack import TABLE, Pack, load_pack
-from stylegan3d.dataset.quality import Inspector, measure_scan, refusal
 from stylegan3d.geometry.space import Space, as_packed
-from stylegan3d.memory import is_out_of_memory
-from stylegan3d.pools import LOST, Here, open_pool
-from stylegan3d.scans.alignment import Target, Template, centroid, header_doubts, refuted
-from stylegan3d.scans.intensity import correlation, stored_in_8_bits, to_unit
+from stylegan3d.scans.alignment import centroid
+from stylegan3d.scans.intensity import to_unit
 from stylegan3d.scans.reading import read_scan
 from stylegan3d.scans.resampling import resample
-from stylegan3d.scans.scan import Scan, ScanData
+from stylegan3d.scans.scan import Scan
 from stylegan3d.scans.sources import TEST, VALIDATION, find_sources, read_participants, split_of
-from stylegan3d.storage.encoding import read_json, to_plain
-from stylegan3d.storage.files import atomic_write_bytes, output_errors
 
-# Marks a refusal that is not stored, so the next run tries again.
-PASSING = "passing"
-HELD_OUT = "participants.tsv holds it out for a test."
-AS_IT_WAS, ALIGNED = "as it was", "aligned"
 # Largest offset from the mean brain's centre; otherwise the generator would learn a shift.
 MAX_OFF_CENTER_MM = 15.0
-_log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, eq=False)
-class Job:
-    """Settings of the preparation, and the folder of finished parts."""
-
-    target: Target
-    skull: str
-    bias_correction: bool
-    min_quality: float
-    parts: Path
-
-
-def prepare_all(
-    job: Job,
-    files: dict[str, Path],
-    jobs: int,
-    scheduler: str | None,
-    progress: Progress,
-    total: int,
-) -> dict[str, Json]:
-    """Prepare pending files; returns results by key.
-
-    Parameters
-    ----------
-    files : dict
-        Scans by the key of their part.
-    progress : Progress
-        Told the files done, of `total` with those finished before, and a file's name.
-    """
-    with output_errors(job.parts):
-        job.parts.mkdir(parents=True, exist_ok=True)
-    results: dict[str, Json] = {}
-    done = total - len(files)
-    for (key, path), result in _finished(job, files, jobs, scheduler):
-        results[key] = result
-        progress(done + len(results), total, path.name)
-    return results
-
-
-def _finished(
-    job: Job, files: dict[str, Path], jobs: int, scheduler: str | None
-) -> Iterator[tuple[tuple[str, Path], Json]]:
-    """Yield results as they become ready, stored ones first."""
-    waiting = []
-    for key, path in files.items():
-        item, stored = (key, path.absolute()), job.parts / f"{key}.json"
-        if stored.is_file():
-            yield item, read_json(stored)
-        else:
-            waiting.append(item)
-    with open_pool(jobs, scheduler, len(waiting)) as pool:
-        if not isinstance(pool, Here):
-            # A generator is larger than needed, and cannot be pickled.
-            target = Template(job.target.space, job.target.template)
-            job = replace(job, target=target, parts=job.parts.absolute())
-        for item, result in pool.each(prepare_part, job, waiting):
-            lost = {"reason": f"{pool.loss} Prepare again to retry.", PASSING: True}
-            yield item, lost if result is LOST else result
-
-
-def prepare_part(job: Job, item: tuple[str, Path]) -> Json:
-    """Prepare one file, given its key, and store the result as `<key>.npy` and `<key>.json`.
-
-    A result with "reason" is a refusal and has no volume. The JSON file is written last and marks a
-    complete part. Failures that may be due to the machine, such as out of memory, are not stored:
-    the next run tries again.
-
-    Raises
-    ------
-    OutputError
-        If the part cannot be written, such as on a full disk.
-    """
-    key, path = item
-    try:
-        volume, result = prepare_volume(job, path)
-    except ScanError as error:
-        # Without the folder, so that the pack does not depend on its location.
-        result = {"reason": str(error).replace(str(path), path.name)}
-    except Exception as error:  # one bad file must not stop the others
-        if is_out_of_memory(error):
-            reason = "There was not enough memory; prepare again with fewer --jobs to retry."
-            return {"reason": reason, PASSING: True}
-        _log.exception("Preparing %s failed", path)
-        reason = f"Unexpected {type(error).__name__}: {error}; prepare again to retry."
-        return {"reason": reason, PASSING: True}
-    else:
-        content = io.BytesIO()
-        np.save(content, volume)
-        atomic_write_bytes(job.parts / f"{key}.npy", content.getvalue(), overwrite=True)
-    atomic_write_bytes(
-        job.parts / f"{key}.json", json.dumps(result, default=to_plain).encode(), overwrite=True
-    )
-    return result
-
-
-def prepare_volume(job: Job, path: Path) -> tuple[np.ndarray, Json]:
-    """The training volume of a file, uint8 (X, Y, Z), and its record.
-
-    Raises
-    ------
-    ScanError
-        If it cannot be read or used, or its quality is too poor (`quality.refusal`).
-    """
-    inspector = Inspector(job.target)
-    scan = read_scan(path)
-    volume = prepared_volume(scan, job.target)
-    seen = [] if volume is None else header_doubts(scan, job.target)
-    if volume is not None and not refuted(seen):
-        quality = correlation(volume, job.target.template)
-        how, measures = AS_IT_WAS, inspector.measure(volume)
-        found = [*scan.doubts, *seen]
-    else:
-        aligned = scan.align(job.target, skull=job.skull, bias_correction=job.bias_correction)
-        volume = np.rint(aligned.volume * 255).astype(np.uint8)
-        quality, how = aligned.quality, ALIGNED
-        measures = inspector.measure(volume) | measure_scan(aligned)
-        found = aligned.doubts
-    result = {
-        "prepared": how,
-        "quality": round(quality, 4),
-        "brain_ml": round(float(np.count_nonzero(volume) * job.target.space.voxel_ml), 1),
-        "doubts": found,
-        "measures": measures,
-    }
-    if reason := refusal(result, job.min_quality):
-        raise ScanError(f"{path.name} {reason}")
-    return volume, result
-
-
-def prepared_volume(scan: ScanData, target: Target) -> np.ndarray | None:
-    """The volume of an already prepared scan, uint8 (X, Y, Z), else None.
-
-    Prepared means: on the target's grid, uint8 or within [0, 1], only a brain, in the right place.
-    """
-    data = scan.data if stored_in_8_bits(scan.path) else 255 * scan.data
-    if not target.space.same_as(scan.space) or data.min() < 0 or data.max() > 255:
-        return None
-    volume = np.rint(data).astype(np.uint8)
-    # An extracted brain leaves well over a third of the grid empty; a whole head does not.
-    if not 0.35 < np.mean(volume == 0) < 0.98:
-        return None
-    offset = centroid(volume > 0, target.space) - centroid(target.template > 0.05, target.space)
-    return volume if np.linalg.norm(offset) < MAX_OFF_CENTER_MM else None
 
 
 # Share of validation subjects if participants.tsv has no split.

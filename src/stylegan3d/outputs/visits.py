@@ -22,6 +22,7 @@ from stylegan3d.base import SILENT, Doubt, Json, Note, Progress, ScanError, doub
 from stylegan3d.geometry.space import Shown, Space
 from stylegan3d.networks.deformation import determinant, exponential, resize, warp
 from stylegan3d.networks.registration import SQUARINGS, Demons, register
+from stylegan3d.projection.assessment import outline_doubts
 from stylegan3d.scans.aligned import AlignedScan, Halfway, halfway
 from stylegan3d.scans.alignment import bundled_template
 from stylegan3d.scans.person import Person
@@ -360,8 +361,8 @@ def _notes(pair: Halfway, head: Change) -> list[Note]:
 
 def named_doubts(aligned: AlignedScan) -> list[Doubt]:
     """What is in doubt of one scan of several, with its name."""
-    name = aligned.scan.path.name
-    return [replace(doubt, sentence=f"{name}: {doubt.sentence}") for doubt in aligned.doubts]
+    name, doubts = aligned.scan.path.name, [*aligned.doubts, *outline_doubts(aligned)]
+    return [replace(doubt, sentence=f"{name}: {doubt.sentence}") for doubt in doubts]
 
 
 def measures_of(visits: Visits) -> tuple[dict[str, float], dict[str, float]]:

@@ -1,25 +1,36 @@
-"""Prepare scans as a data set: the plan, and its work."""
+"""Prepare scans as a data set: the plan, and its work in parallel."""
 
 from __future__ import annotations
 
 import hashlib
+import io
 import json
+import logging
 import shutil
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
-from stylegan3d.base import SILENT, Json, Progress, ScanError, StyleGAN3DError
+from stylegan3d.base import SILENT, Json, Progress, ScanError, StyleGAN3DError, doubts_in
 from stylegan3d.dataset.contact_sheet import write_contact_sheet
 from stylegan3d.dataset.pack import MANY_ROWS, TABLE, Pack, load_pack, parquet_library, write_pack
-from stylegan3d.dataset.quality import doubts_of
-from stylegan3d.dataset.scan_preparation import HELD_OUT, PASSING, Job, prepare_all
+from stylegan3d.dataset.quality import Inspector, doubts_of, measure_scan, refusal
 from stylegan3d.dataset.settings import PreparationSettings
-from stylegan3d.scans.alignment import Target, bundled_template, load_template
+from stylegan3d.geometry.space import as_packed
+from stylegan3d.memory import is_out_of_memory
+from stylegan3d.pools import LOST, Here, open_pool
+from stylegan3d.projection.assessment import outline_doubts
+from stylegan3d.scans.alignment import (
+    Target,
+    Template,
+    bundled_template,
+    load_template,
+)
+from stylegan3d.scans.intensity import correlation
 from stylegan3d.scans.label_maps import (
     counted_note,
     measure_tissues,
@@ -27,17 +38,38 @@ from stylegan3d.scans.label_maps import (
     tissue_columns,
     unnamed_note,
 )
-from stylegan3d.scans.sources import TEST, ScanSource, find_sources, read_participants, split_of
-from stylegan3d.storage.files import LOCK, check_output, only_run, output_errors, sha256_of
+from stylegan3d.scans.reading import read_scan
+from stylegan3d.scans.sources import (
+    HELD_OUT,
+    TEST,
+    ScanSource,
+    find_sources,
+    read_participants,
+    split_of,
+)
+from stylegan3d.segmentation.scans import OnGrid
+from stylegan3d.storage.encoding import read_json, to_plain
+from stylegan3d.storage.files import (
+    LOCK,
+    atomic_write_bytes,
+    check_output,
+    only_run,
+    output_errors,
+    sha256_of,
+)
 
 # Version of the result: increase it when the same scan would now be prepared differently.
-PIPELINE = 3
+PIPELINE = 4
 PARTS = ".parts"
 # Columns set by preparation, and all columns that participants.tsv cannot set.
 RESULT_COLUMNS = ("prepared", "quality", "brain_ml", "doubts", "measures")
 # "doubts" are all of a row; "scan_doubts" those from preparing the scan.
 RESERVED_COLUMNS = {"name", "person", "file", "key", "sha256", "scan_doubts", *RESULT_COLUMNS}
 PREPARE, DONE, LEAVE_OUT = "prepare", "done", "leave out"
+# Marks a refusal that is not stored, so the next run tries again.
+PASSING = "passing"
+AS_IT_WAS, ALIGNED = "as it was", "aligned"
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
@@ -342,7 +374,10 @@ def prepare(
         if len(plan.sources) > MANY_ROWS:
             parquet_library()
         job = Job(plan.target, skull, bias_correction, min_quality, out / PARTS)
-        results = prepare_all(job, plan.waiting, jobs, scheduler, progress, len(plan.keys))
+        results, known = {}, len(plan.keys) - len(plan.waiting)
+        for (key, path), result in _finished(job, plan.waiting, jobs, scheduler):
+            results[key] = result
+            progress(known + len(results), len(plan.keys), path.name)
         return _packed(plan, plan.known | results, folder, out)
 
 
@@ -422,3 +457,95 @@ def _clear(out: Path) -> None:
         with suppress(OSError):  # the system cannot delete open files
             (out / LOCK).unlink(missing_ok=True)
             out.rmdir()
+
+
+@dataclass(frozen=True, eq=False)
+class Job:
+    """Settings of the preparation, and the folder of finished parts."""
+
+    target: Target
+    skull: str
+    bias_correction: bool
+    min_quality: float
+    parts: Path
+
+
+def _finished(
+    job: Job, files: dict[str, Path], jobs: int, scheduler: str | None
+) -> Iterator[tuple[tuple[str, Path], Json]]:
+    """Yield results by the keys of the files' parts, as they become ready; stored ones first."""
+    with output_errors(job.parts):
+        job.parts.mkdir(parents=True, exist_ok=True)
+    waiting = []
+    for key, path in files.items():
+        item, stored = (key, path.absolute()), job.parts / f"{key}.json"
+        if stored.is_file():
+            yield item, read_json(stored)
+        else:
+            waiting.append(item)
+    with open_pool(jobs, scheduler, len(waiting)) as pool:
+        if not isinstance(pool, Here):
+            # A generator is larger than needed, and cannot be pickled.
+            target = Template(job.target.space, job.target.template)
+            job = replace(job, target=target, parts=job.parts.absolute())
+        for item, result in pool.each(prepare_part, job, waiting):
+            lost = {"reason": f"{pool.loss} Prepare again to retry.", PASSING: True}
+            yield item, lost if result is LOST else result
+
+
+def prepare_part(job: Job, item: tuple[str, Path]) -> Json:
+    """Prepare one file, given its key, and store the result as `<key>.npy` and `<key>.json`.
+
+    A result with "reason" is a refusal and has no volume. The JSON file is written last and marks a
+    complete part. Failures that may be due to the machine, such as out of memory, are not stored:
+    the next run tries again.
+
+    Raises
+    ------
+    OutputError
+        If the part cannot be written, such as on a full disk.
+    """
+    key, path = item
+    try:
+        volume, result = prepare_volume(job, path)
+    except ScanError as error:
+        # Without the folder, so that the pack does not depend on its location.
+        result = {"reason": str(error).replace(str(path), path.name)}
+    except Exception as error:  # one bad file must not stop the others
+        if is_out_of_memory(error):
+            reason = "There was not enough memory; prepare again with fewer --jobs to retry."
+            return {"reason": reason, PASSING: True}
+        _log.exception("Preparing %s failed", path)
+        reason = f"Unexpected {type(error).__name__}: {error}; prepare again to retry."
+        return {"reason": reason, PASSING: True}
+    else:
+        content = io.BytesIO()
+        np.save(content, volume)
+        atomic_write_bytes(job.parts / f"{key}.npy", content.getvalue(), overwrite=True)
+    atomic_write_bytes(
+        job.parts / f"{key}.json", json.dumps(result, default=to_plain).encode(), overwrite=True
+    )
+    return result
+
+
+def prepare_volume(job: Job, path: Path) -> tuple[np.ndarray, Json]:
+    """The training volume of a file, uint8 (X, Y, Z), and its record.
+
+    Raises
+    ------
+    ScanError
+        If it cannot be read or used, or its quality is too poor (`quality.refusal`).
+    """
+    inspector, scan, target = Inspector(job.target), read_scan(path), job.target
+    placed = OnGrid.of(scan, target, job.skull, bias_correction=job.bias_correction)
+    volume, aligned = as_packed(placed.volume), placed.aligned
+    result = {
+        "prepared": AS_IT_WAS if aligned is None else ALIGNED,
+        "quality": round(correlation(placed.volume, target.template), 4),
+        "brain_ml": round(float(np.count_nonzero(volume) * target.space.voxel_ml), 1),
+        "doubts": [*doubts_in(placed.notes), *outline_doubts(placed)],
+        "measures": inspector.measure(volume) | ({} if aligned is None else measure_scan(aligned)),
+    }
+    if reason := refusal(result, job.min_quality):
+        raise ScanError(f"{path.name} {reason}")
+    return volume, result

@@ -17,6 +17,7 @@ import numpy as np
 from stylegan3d.base import SILENT, Doubt, Json, Note, Progress, ScanError, doubts_in
 from stylegan3d.devices import fast_dtype
 from stylegan3d.geometry.space import Shown
+from stylegan3d.projection.assessment import missing_brain
 from stylegan3d.scans.alignment import JUDGED, align_rigid, bundled_template
 from stylegan3d.scans.extraction import background, check_brain_size, edge_notes, largest_piece
 from stylegan3d.scans.intensity import PERCENTILE
@@ -160,8 +161,11 @@ def structures_of_scan(
     del volumes[LESION]
     notes += _implausible(volumes)
     with suppress(ScanError):  # what is labelled is no brain: pose and size cannot be judged
-        brain = LIKE_T1[labels]
-        notes += doubts_in(align_rigid(brain, space, bundled_template(), JUDGED, moved=False)[1])
+        brain, target = LIKE_T1[labels], bundled_template()
+        pose, lies = align_rigid(brain, space, target, JUDGED, moved=False)
+        back, mask = np.linalg.inv(pose), (brain > 0).astype(np.float32)
+        shown, inside = (resample(one, space, target.space, back) for one in (brain, mask))
+        notes += [*doubts_in(lies), *missing_brain(shown, inside > 0.5)]
     assert found.confidence is not None
     progress(1.0, text=NAMED)
     return StructuresOfScan(image, volumes, found.confidence, notes)
