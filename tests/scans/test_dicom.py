@@ -434,6 +434,21 @@ def test_volumes_under_one_uid_are_never_mixed(tmp_path, apart, parts):
     assert not re.search("DOE|ROE", " ".join(map(str, [*read[0].notes, *found])))
 
 
+def test_slices_of_two_images_that_lie_as_one_are_in_doubt(tmp_path):
+    times = {(0x0018, 0x0080): ("DS", 2300), (0x0018, 0x0082): ("DS", 900)}
+    agent = {(0x0018, 0x0010): ("LO", "Gadovist")}
+    for name, more in (("a", {}), ("b", {(0x0018, 0x0082): ("DS", 1100)} | agent)):
+        dicoms.write_series(tmp_path / name / "1", picture(), grid(), keep=range(9), extra=times)
+        rest = {"keep": range(9, 20), "start": 50, "extra": times | more}
+        dicoms.write_series(tmp_path / name / "2", picture(), grid(), **rest)
+    assert not read_scan(tmp_path / "a").doubts
+    (told, *_) = (doubt for doubt in read_scan(tmp_path / "b").doubts if doubt.severity == "ask")
+    assert (told.kind, told.figures["differ"]) == (
+        "mixed-slices",
+        ["InversionTime", "ContrastBolusAgent"],
+    )
+
+
 def test_images_that_nothing_tells_apart_are_refused(tmp_path):
     same = {(0x0020, 0x0013): ("IS", 1)}
     for start in (0, 100):

@@ -902,6 +902,17 @@ def _kind(first: DicomSlice, *, mixed: bool, slices: int) -> str:
     return "derived" if derived else "phase" if _PHASE.intersection(types[2:]) else "volume"
 
 
+def mixed_doubts(slices: list[DicomSlice]) -> list[Doubt]:
+    """Whether one volume's slices were taken in different ways, though they lie as one image."""
+    words = (*("inversion_ms", "repetition_ms"), "agent")
+    ways = [{number_in(piece.about[w], 0) or piece.about[w] for piece in slices} for w in words]
+    differ = [ABOUT[w] for w, way in zip(words, ways, strict=True) if len(way) > 1]
+    text = (
+        f"Its slices differ in {' and '.join(differ)}: they may be of several images."
+    )
+    return [Doubt("mixed-slices", "ask", text, {"differ": differ})] if differ else []
+
+
 def _mosaics(slices: list[DicomSlice]) -> Stack:
     """Files that hold a volume each; dcm2niix knows where its slices lie."""
     ordered = sorted(slices, key=lambda piece: piece.order)

@@ -201,7 +201,8 @@ def _read_dicom(
     affine = oriented_affine(path, series.stack.affine, {}, orientation)
     data, warnings = dicom.read_series(path, series, volume or 0)
     checks.check_values(path, data)
-    first = series.stack.slices[volume or 0][0]
+    slices = series.stack.slices[volume or 0]
+    first = slices[0]
     about, told = first.about, first.told
     contrast = CT if looks_like_ct(data) else contrast_by_name(series.description)
     contrast = contrast or contrast_by_timing(about)
@@ -219,6 +220,7 @@ def _read_dicom(
     notes.extend(grid_notes(affine, series.shape, f"modality {series.modality}"))
     notes.extend(series.stack.notes)
     notes.extend(file_notes(series))
+    notes += dicom.mixed_doubts(slices)
     notes += [Doubt("converter", "ask", f"dcm2niix warns: {text}") for text in warnings]
     if series.kind != "volume" and told.origin == "acquired":
         text = f"The series is marked as {series.kind}, not as an original acquisition."
