@@ -172,9 +172,9 @@ class RegionPainter(QObject, OwnLayer):
         self.changed.emit(0.0)
 
     def clear(self) -> None:
-        """Erase all of it."""
+        """Erase all of it, as a stroke that can be undone."""
         if self.layer is not None:
-            self.layer.data = np.zeros_like(self.layer.data)
+            self.layer.data_setitem(np.nonzero(self.layer.data), 0)
             self._before = self.layer.data.copy()
 
     def set_erasing(self, erasing: bool) -> None:

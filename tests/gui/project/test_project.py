@@ -310,6 +310,8 @@ def test_a_painted_region_is_on_the_models_grid_whatever_its_axes():
     painting.clear()
     assert painting.region() is None
     assert told[-1] == 0
+    painting.layer.undo()
+    assert len(np.argwhere(painting.region().data)) == len(painted), "as after any stroke"
 
 
 def paint(window, millimetres=24):
