@@ -56,6 +56,14 @@ def test_background_need_not_be_zero(brain):
     np.testing.assert_array_equal(shifted, extracted_mask(brain.data, brain.space))
 
 
+def test_a_slice_without_signal_takes_only_itself_away(brain):
+    data = brain.data.copy()
+    data[:, data.shape[1] // 2] = extraction.background(data)
+    kept, whole = (extracted_mask(one, brain.space) for one in (data, brain.data))
+    lost = whole & ~kept
+    assert lost.sum() < 1.1 * whole[:, data.shape[1] // 2].sum()  # and holes beside it
+
+
 @pytest.mark.parametrize("codes", [pytest.param("LAS", marks=pytest.mark.soak), "PIR"])
 def test_extraction_finds_the_brain_in_any_orientation(head, codes):
     turn = nib.orientations.ornt_transform(

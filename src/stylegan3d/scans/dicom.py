@@ -907,9 +907,7 @@ def mixed_doubts(slices: list[DicomSlice]) -> list[Doubt]:
     words = (*("inversion_ms", "repetition_ms"), "agent")
     ways = [{number_in(piece.about[w], 0) or piece.about[w] for piece in slices} for w in words]
     differ = [ABOUT[w] for w, way in zip(words, ways, strict=True) if len(way) > 1]
-    text = (
-        f"Its slices differ in {' and '.join(differ)}: they may be of several images."
-    )
+    text = f"Its slices differ in {' and '.join(differ)}: they may be of several images."
     return [Doubt("mixed-slices", "ask", text, {"differ": differ})] if differ else []
 
 

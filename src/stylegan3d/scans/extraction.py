@@ -26,6 +26,8 @@ BRAIN_LITRES = (0.5, 2.3)
 EMPTY_SHARE = 0.3
 # For heads that are rotated first: grid, margin of air, and intensity threshold of the head.
 UPRIGHT_MM, AIR_MM, HEAD_SHARE = 1.0, 10.0, 0.15
+# What has more than this share of the largest component's voxels is of one object with it.
+PIECE_SHARE = 0.2
 # Margin around a brain for a second pass: skull and scalp, and parts that were missed.
 HEAD_MM = 30.0
 # deepbet stores the current bounding box in the object, so it is not thread-safe.
@@ -61,13 +63,16 @@ def background(data: np.ndarray) -> float:
 
 
 def largest_piece(mask: np.ndarray) -> np.ndarray:
-    """The largest face-connected component with its holes filled."""
+    """The largest face-connected component with its holes filled.
+
+    What is nearly as large belongs to it: a slice without signal divides a brain.
+    """
     labels, count = ndimage.label(mask)
     if count == 0:
         return np.zeros(mask.shape, dtype=bool)
     sizes = np.bincount(labels.ravel())
     sizes[0] = 0
-    return ndimage.binary_fill_holes(labels == sizes.argmax())
+    return ndimage.binary_fill_holes((sizes > PIECE_SHARE * sizes.max())[labels])
 
 
 def extract_brain(data: np.ndarray, space: Space) -> np.ndarray:
