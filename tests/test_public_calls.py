@@ -63,6 +63,8 @@ def brain(generator):
         (lambda G: stylegan3d.picture(brain(G), G.space, limits=(1,)), "must be 2 finite numbers"),
         (lambda G: stylegan3d.picture(brain(G), G.space, at_mm=("a", 1, 2)), "3 finite numbers"),
         (lambda G: stylegan3d.read_scan(np.zeros(3)), "path must be str or Path"),
+        (lambda G: stylegan3d.read_scan("a.nii", volume=True), "int or None, not bool .True."),
+        (lambda G: stylegan3d.picture(np.nan * brain(G), G.space), "contains NaN or infinity"),
         (lambda G: stylegan3d.seed_latents(G, 5), "seeds must be Sequence"),
         (lambda G: stylegan3d.seed_latents(G, [0.5]), "seed must be a whole number"),
         (lambda G: stylegan3d.seed_latents(G, [1], label={"age": 7}), "without labels"),

@@ -163,7 +163,9 @@ def answering(function: Callable[..., T]) -> Callable[..., T]:
                 f"{title}: the volume has {has} voxels, but its space {wants}: give "
                 "one brain and its own grid."
             )
-        if wants is not None and has and not np.isfinite(given["volume"]).all():
+        volume = given.get("volume")
+        floats = isinstance(volume, np.ndarray) and volume.dtype.kind == "f"
+        if floats and not np.isfinite(volume).all():
             raise StyleGAN3DError(f"{title}: the volume contains NaN or infinity.")
         return function(*values, **named)
 
@@ -174,6 +176,7 @@ def _fits(value: Any, kinds: Sequence[str]) -> bool:
     """Whether a value may be of one of the annotated types."""
     names = set(kinds)
     types = {kind.__name__ for kind in type(value).__mro__}
+    names -= {"int", "float"} if isinstance(value, bool) else set()  # to Python it is a number
     like = any(isinstance(value, _LIKE.get(name, ())) for name in names)
     unknown = {name for name in names - NAMED - _LIKE.keys() if name[0] != "'"}
     return like or bool(types & names or unknown or repr(value) in names)
