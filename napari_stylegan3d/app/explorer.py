@@ -230,8 +230,15 @@ class PatientList(QWidget):
         if case is not None:
             menu.addAction("Show", lambda: self._show(key))
             menu.addAction("Name, ID and dates…", lambda: self._ask_identity(case))
-        menu.addAction("Close", lambda: self.session.close_patient(key))
+        menu.addAction("Close", lambda: self._close(key))
         return menu
+
+    def _close(self, key: str) -> None:
+        """Close a patient, having asked if what was made of the scan goes too."""
+        made = any(one.key == key for one in self.session.projected)
+        text = "Its projection and edits go too, and its detail from other brains. Close it?"
+        if not made or dialogs.confirm(self, "Close patient", text):
+            self.session.close_patient(key)
 
     def _show(self, key: str) -> None:
         self.session.show(key)

@@ -159,7 +159,9 @@ def test_a_patient_is_worked_on_while_other_scans_are_read(
         assert text(window, "project.quality")
 
 
-def test_a_scan_that_cannot_be_read_leaves_the_patient_and_says_why(window, patients, tmp_path):
+def test_a_scan_that_cannot_be_read_leaves_the_patient_and_says_why(
+    window, patients, tmp_path, monkeypatch
+):
     case = window.project(patients[0])
     broken = tmp_path / "sub-66_T1w.nii.gz"
     broken.write_bytes(b"this is no scan")
@@ -180,6 +182,12 @@ def test_a_scan_that_cannot_be_read_leaves_the_patient_and_says_why(window, pati
     close.trigger()
     assert list(window.patients()) == ["sub-07", "sub-08"]
     assert window.captions == {"Scan: sub-08"}
+    asked = []
+    monkeypatch.setattr(dialogs, "confirm", lambda *words: asked.append(words))
+    (*_, close) = window.explorer.patients.menu(case.key).actions()
+    close.trigger()
+    assert list(window.patients()) == ["sub-07", "sub-08"]
+    assert "Its projection" in asked[0][-1]
 
 
 @pytest.mark.parametrize(
