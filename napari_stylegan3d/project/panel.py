@@ -367,7 +367,7 @@ class PoseBox(QWidget):
             self.quality.setText(f"{text}\n{BY_HAND}" if aligned.by_hand else text)
             done = [note for step in aligned.record for note in step.notes]
             further = (in_words(note) for note in aligned.steps if note not in done)
-            self.steps.setText("\n".join([*map(step_in_words, aligned.record), *further]))
+            self.steps.setText("\n".join([*further, *map(step_in_words, aligned.record)]))
             warned = bool(doubts_in(aligned.steps))
             self.record.unfold(warned)
         if pose in self._asked:  # the numbers may have changed since

@@ -33,6 +33,7 @@ closed, are found by the lesion network (`measures.lesions`).
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -415,7 +416,7 @@ def judge_acquisition(
     words = scanner_in_words(figures)
     known = f"those of the site '{site}'" if site else "the training scans"
     for doubt in outline.doubts("ask"):
-        return _told("amber", f"{doubt.sentence.partition('. ')[0]}.")
+        return _told("amber", f"{re.split('[.:] ', doubt.sentence)[0]}.")
     if cut:
         return _told("amber", cut)
     if not words:
