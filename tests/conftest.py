@@ -8,6 +8,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from functools import cache
+from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -121,6 +122,26 @@ def _brief_bias(request: pytest.FixtureRequest) -> None:
         from stylegan3d.scans import scan
 
         scan.ITERATIONS = (1,)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _outlined_once() -> None:
+    """Most tests measure the same few brains, and what one lacks takes over a second to find."""
+    from stylegan3d.base import doubts_in
+    from stylegan3d.projection import assessment
+
+    find, known = assessment.outline_doubts, {}
+
+    def found(brain: Any) -> list[Any]:
+        data = (brain.volume.tobytes(), brain.brain_mask.tobytes(), brain.space.affine.tobytes())
+        key = (sha256(b"".join(data)).digest(), brain.volume.shape, *map(repr, doubts_in(brain.notes)))
+        if key not in known:
+            known[key] = find(brain)
+        return list(known[key])
+
+    for module in list(sys.modules.values()):
+        if vars(module).get("outline_doubts") is find:
+            vars(module)["outline_doubts"] = found
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ import pytest
 from scipy import ndimage
 
 from stylegan3d.model.generator import RandomBrains, load
+from stylegan3d.outputs import structures
 from stylegan3d.outputs.structures import COLUMNS, TITLES, structures_of_scan
 from stylegan3d.scans.alignment import bundled_template
 from stylegan3d.scans.reading import scan_of_array
@@ -45,7 +46,18 @@ def test_a_brain_of_another_contrast_is_labelled_where_it_lies(run, tmp_path):
         assert "does not go with" in refused.err
 
 
-def test_a_brain_with_bright_fluid_is_read_as_its_negative(monkeypatch):
+@pytest.fixture
+def labelled_by(monkeypatch):
+    """Let a function stand for the network, on voxels of 2 mm: it needs none of 1 mm."""
+
+    def stand_in(segment):
+        monkeypatch.setattr(Segmenter, "segment", segment)
+        monkeypatch.setattr(structures, "MM", 2.0)
+
+    return stand_in
+
+
+def test_a_brain_with_bright_fluid_is_read_as_its_negative(labelled_by):
     """As T2-weighted: the network knows ventricles next to lesions from dark fluid."""
     target = bundled_template()
     tissues = bundled_segmenter().segment(target.template, target.space).labels
@@ -61,7 +73,7 @@ def test_a_brain_with_bright_fluid_is_read_as_its_negative(monkeypatch):
         found = nearest(labels, target.space, space, np.eye(4))
         return Segmentation(found, space, 1.0, STRUCTURES)
 
-    monkeypatch.setattr(Segmenter, "segment", segment)
+    labelled_by(segment)
     head = np.array([0, 0.9, 0.6, 0.4, 1.0, 0.5])[tissues]  # by `CLASSES`
     structures_of_scan(scan_of_array(head, target.space.affine, "head_T2w.nii"))
     bright, dark = seen
@@ -72,7 +84,7 @@ def test_a_brain_with_bright_fluid_is_read_as_its_negative(monkeypatch):
     assert len(seen) == 1
 
 
-def test_a_head_of_a_wrong_size_is_in_doubt(monkeypatch):
+def test_a_head_of_a_wrong_size_is_in_doubt(labelled_by):
     target = bundled_template()
 
     def segment(network, volume, space, **options):
@@ -84,7 +96,7 @@ def test_a_head_of_a_wrong_size_is_in_doubt(monkeypatch):
         labels = np.where(deep, white, np.where(inside, grey, 0)).astype(np.uint8)
         return Segmentation(labels, space, 1.0, STRUCTURES)
 
-    monkeypatch.setattr(Segmenter, "segment", segment)
+    labelled_by(segment)
     inverted = np.where(target.template > 0, 1.3 - target.template, 0)
     for data in (target.template, inverted):  # whatever the contrast
         for size, told in ((1.0, False), (0.75, True)):

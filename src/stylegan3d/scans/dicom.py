@@ -555,10 +555,9 @@ class _Decoder:
         process, self._process = self._process, None
         if process is None or self._owner != os.getpid():
             return
-        for stream in (process.stdin, process.stdout):
-            if stream is not None:
-                with suppress(OSError):  # what was not sent yet
-                    stream.close()
+        for stream in filter(None, (process.stdin, process.stdout)):
+            with suppress(OSError):  # what was not sent yet
+                stream.close()
         process.wait()
 
 
@@ -647,8 +646,9 @@ def slices_of(path: Path, search: DicomSearch) -> list[DicomSlice]:
     """The slices of a DICOM file; none of one that `search` counts as left out."""
     limit = _seconds_for([path])
     try:
+        checks.check_holes(path)
         told = _decoder.ask(path, {"path": str(path), "words": WORDS}, limit)
-    except NotDecoded:
+    except (FileNotFoundError, ScanError):
         search.seconds -= ENDED_S
         search.left[""][DAMAGED] += 1
         return []
