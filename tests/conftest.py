@@ -7,7 +7,8 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
-from functools import cache
+from copy import deepcopy
+from functools import cache, wraps
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -125,23 +126,43 @@ def _brief_bias(request: pytest.FixtureRequest) -> None:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _outlined_once() -> None:
-    """Most tests measure the same few brains, and what one lacks takes over a second to find."""
+def _found_once() -> None:
+    """Many tests measure or align the same few brains, which takes a second or more each time."""
     from stylegan3d.base import doubts_in
     from stylegan3d.projection import assessment
+    from stylegan3d.scans import alignment
 
-    find, known = assessment.outline_doubts, {}
+    def outline(brain: Any) -> tuple[Any, ...]:
+        doubts = map(repr, doubts_in(brain.notes))
+        return brain.volume, brain.brain_mask, brain.space.affine, *doubts
 
-    def found(brain: Any) -> list[Any]:
-        data = (brain.volume.tobytes(), brain.brain_mask.tobytes(), brain.space.affine.tobytes())
-        key = (sha256(b"".join(data)).digest(), brain.volume.shape, *map(repr, doubts_in(brain.notes)))
-        if key not in known:
-            known[key] = find(brain)
-        return list(known[key])
+    def pose(brain: Any, space: Any, target: Any, *how: Any, **named: Any) -> tuple[Any, ...]:
+        levels = alignment.LEVELS_MM
+        grids = space.affine, target.space.affine
+        return brain, *grids, target.template, levels, how, *sorted(named.items())
+
+    once(assessment.outline_doubts, outline)
+    once(alignment.align_rigid, pose)
+
+
+def once(function: Any, parts: Any) -> None:
+    """Let a function, wherever it was imported to, keep what it made of the same `parts`."""
+    known: dict[bytes, Any] = {}
+
+    @wraps(function)
+    def kept(*arguments: Any, **named: Any) -> Any:
+        digest = sha256()
+        for part in parts(*arguments, **named):
+            shape = getattr(part, "shape", None)
+            digest.update(repr(part if shape is None else (shape, part.dtype)).encode())
+            digest.update(b"" if shape is None else part.tobytes())
+        if (key := digest.digest()) not in known:
+            known[key] = function(*arguments, **named)
+        return deepcopy(known[key])
 
     for module in list(sys.modules.values()):
-        if vars(module).get("outline_doubts") is find:
-            vars(module)["outline_doubts"] = found
+        if getattr(module, "__dict__", {}).get(function.__name__) is function:
+            vars(module)[function.__name__] = kept
 
 
 @pytest.fixture

@@ -326,9 +326,10 @@ def _search(
         for turn in Rotation.create_group("O")
         for tilt in tilts
     ]
-    likely = sorted(poses, key=coarse.score)[-12:]
-    fits = sorted(map(coarse.fit, likely), key=lambda fit: fit[1])
-    found = [best, *(fine.fit(pose) for pose, _ in fits[-4:])]
+    fits = sorted(map(coarse.fit, sorted(poses, key=coarse.score)[-12:]), key=lambda fit: fit[1])
+    # Most of them are one pose.
+    likely = {tuple(np.round(pose.rotation, 1).flat): pose for pose, _ in fits[-4:]}
+    found = [best, *map(fine.fit, likely.values())]
     return max(found, key=lambda fit: fit[1] - CLEARLY * (fit[0].degrees > WRONG_DEGREES))
 
 
