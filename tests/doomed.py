@@ -43,8 +43,11 @@ SHAPE = (20, 28, 24)
 STEPS: Any = {"steps": 10, "validate_every": 5, "save_seconds": 0.0, "warm_up": 2}
 
 
-def make_inputs(folder: Path, people: int = 8) -> Path:
-    """A model with a mean brain, a data set, scans, labelled people; the folder of all."""
+def make_inputs(folder: Path, people: int = 8, study_of: int = 8) -> Path:
+    """A model with a mean brain, a data set, scans, labelled people; the folder of all.
+
+    Each scan of the study takes a second or two to prepare.
+    """
     from labelled_phantoms import write_labelled
     from studies import MEAN_BRAIN, save_prepared
     from tiny import tiny_generator
@@ -109,7 +112,7 @@ def make_inputs(folder: Path, people: int = 8) -> Path:
     study = inputs / "study"
     study.mkdir()
     target = load_template(MEAN_BRAIN)
-    for i in range(people):
+    for i in range(study_of):
         save_prepared(study / f"sub-{i:02d}_T1w.nii.gz", target, i)
     (study / "template_T1w.nii.gz").write_bytes(MEAN_BRAIN.read_bytes())
     (inputs / "labelled").mkdir()

@@ -18,8 +18,9 @@ KINDS = ("prepare", "evaluate", "cohort", "privacy")
 
 
 @pytest.fixture(scope="module")
-def inputs(tmp_path_factory):
-    return doomed.make_inputs(tmp_path_factory.mktemp("doomed")) / "inputs"
+def inputs(tmp_path_factory, request):
+    study_of = 8 if request.config.getoption("soak") else 3
+    return doomed.make_inputs(tmp_path_factory.mktemp("doomed"), study_of=study_of) / "inputs"
 
 
 def wait_for(condition, patience_s=120):

@@ -5,6 +5,7 @@ import json
 import nibabel as nib
 import numpy as np
 import pytest
+from bundled import bundled, random_brain
 from scipy import ndimage
 
 from stylegan3d.dataset.pack import write_pack
@@ -48,8 +49,7 @@ def test_the_command_trains_one_that_looks_for_lesions(run, tmp_path, monkeypatc
 
 def test_lesions_of_a_scan_are_listed_and_marked_on_its_own_grid(run, tmp_path):
     """A random brain with a hole in its white matter, and the brain as it was."""
-    generator = load(device="cpu")
-    brain = next(iter(RandomBrains(generator, [3], truncation=0.7)))
+    generator, brain = bundled(), random_brain(3)
     image = nib.Nifti1Image(brain, generator.affine)
     white = bundled_segmenter().segment(brain, generator.space).labels == CLASSES.index("white")
     depth = ndimage.distance_transform_edt(white, sampling=generator.voxel_size)

@@ -11,12 +11,13 @@ import nibabel as nib
 import numpy as np
 import pytest
 import torch
+from bundled import bundled, random_brain
 from hops import functions_on_the_stack
 from open_sides import KINDS, in_doubt, said_in
 from private import private_in
 from tolerances import SFORM_MM
 
-from stylegan3d.model.generator import RandomBrains, load
+from stylegan3d.model.generator import load
 from stylegan3d.outputs import report_page
 from stylegan3d.recipe.latents import load_latent
 from stylegan3d.recipe.recipe import Edit, Recipe, Source
@@ -661,8 +662,7 @@ def paragraphs(case, folder):
 
 
 def test_no_doubt_is_dropped_by_labels(run, tmp_path):
-    generator = load(device="cpu")
-    brain = next(iter(RandomBrains(generator, [1], truncation=0.7)))
+    generator, brain = bundled(), random_brain(1)
     name = "sub-01_ce-gad_T1w.nii.gz"
     scan = in_doubt(tmp_path / "study" / name, brain.astype(np.float32), generator.affine)
     out, table = tmp_path / "labels.nii.gz", tmp_path / "numbers.csv"

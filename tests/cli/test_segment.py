@@ -7,12 +7,12 @@ from dataclasses import replace
 import nibabel as nib
 import numpy as np
 import pytest
+from bundled import bundled, random_brain
 from labelled_phantoms import write_labelled
 
 import stylegan3d
 from stylegan3d.base import Doubt, StyleGAN3DError
 from stylegan3d.cli.many import tell
-from stylegan3d.model.generator import RandomBrains, load
 from stylegan3d.outputs.labels import Wanted, segment_scan
 from stylegan3d.scans import load_template, read_scan
 from stylegan3d.segmentation.classes import ALL_MEASURES
@@ -40,14 +40,13 @@ def _labelled_once():
 @pytest.fixture(scope="module")
 def expected(volume):
     """What the network finds in it."""
-    return bundled_segmenter().segment(volume[1], load(device="cpu").space)
+    return bundled_segmenter().segment(volume[1], bundled().space)
 
 
 @pytest.fixture(scope="module")
 def volume(tmp_path_factory):
     """(path, uint8 volume) of a random brain as `generate` saves it."""
-    generator = load(device="cpu")
-    brain = next(iter(RandomBrains(generator, [1], truncation=0.7)))
+    generator, brain = bundled(), random_brain(1)
     path = tmp_path_factory.mktemp("brain") / "seed-0001_desc-synthetic_T1w.nii.gz"
     write_volume(path, brain / np.float32(255), generator.affine, description="a brain", sidecar={})
     return path, brain
@@ -85,7 +84,7 @@ def test_it_writes_labels_a_table_and_says_the_volumes(run, volume, expected, tm
     assert told.json["measures"]["grey_ml"] == pytest.approx(expected.volumes["grey"])
     assert run("segment", path, "--out", out).status == 2
     found = segment_scan(bundled_segmenter(), read_scan(path), Wanted(40, "F"))
-    measured = stylegan3d.measure_volume(nib.load(path).get_fdata(), load(device="cpu").space)
+    measured = stylegan3d.measure_volume(nib.load(path).get_fdata(), bundled().space)
     both = stylegan3d.to_table({"scan": found, "array": measured})
     assert list(both.index) == ["scan", "array"]
     assert both.grey_ml_z["scan"] == float(row["grey_ml_z"])

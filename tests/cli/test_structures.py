@@ -3,6 +3,7 @@
 import nibabel as nib
 import numpy as np
 import pytest
+from bundled import bundled, random_brain
 from scipy import ndimage
 
 from stylegan3d.model.generator import RandomBrains, load
@@ -17,8 +18,7 @@ from stylegan3d.segmentation.inference import Segmentation, Segmenter, bundled_s
 
 def test_a_brain_of_another_contrast_is_labelled_where_it_lies(run, tmp_path):
     """A random brain with the intensities of a T2-weighted scan, turned as a scan may be."""
-    generator = load(device="cpu")
-    brain = next(iter(RandomBrains(generator, [3], truncation=0.7)))
+    generator, brain = bundled(), random_brain(3)
     tissues = bundled_segmenter().segment(brain, generator.space).labels
     inverted = np.where(brain > 0, 330.0 - brain, 0).astype(np.float32)
     image = nib.Nifti1Image(inverted, generator.affine).as_reoriented([[1, -1], [2, 1], [0, 1]])
@@ -82,6 +82,26 @@ def test_a_brain_with_bright_fluid_is_read_as_its_negative(labelled_by):
     seen.clear()
     structures_of_scan(scan_of_array(1.1 * (head > 0) - head, target.space.affine, "head_T1w.nii"))
     assert len(seen) == 1
+
+
+def test_brain_that_is_missing_is_told(labelled_by):
+    """The lower frontal lobes."""
+    space, brain = bundled().space, random_brain(3) / np.float32(255)
+    tissues = bundled_segmenter().segment(random_brain(3), space).labels
+    # Of each tissue the first structure.
+    labels = np.array([STRUCTURES.tissues.index(i) for i in range(len(CLASSES))], np.uint8)[tissues]
+
+    def segment(network, volume, grid, **options):
+        found = nearest(labels, space, grid, np.eye(4))
+        return Segmentation(found, grid, 1.0, STRUCTURES)
+
+    labelled_by(segment)
+    _, y, z = nib.affines.apply_affine(space.affine, np.indices(space.shape).T).T
+    for data, missing in ((brain, 0), (np.where(y > 42 + 0.35 * z, 0, brain), 1)):
+        doubts = structures_of_scan(scan_of_array(data, space.affine, "head_T1w.nii")).doubts
+        told = [doubt for doubt in doubts if doubt.kind == "brain-missing"]
+        assert len(told) == missing
+        assert all("frontal lobe" in str(doubt) and doubt.severity == "ask" for doubt in told)
 
 
 def test_a_head_of_a_wrong_size_is_in_doubt(labelled_by):

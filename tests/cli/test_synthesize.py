@@ -7,10 +7,10 @@ from dataclasses import replace
 import nibabel as nib
 import numpy as np
 import pytest
+from bundled import bundled, random_brain
 from labelled_phantoms import SPACE, VALUES, tissues, write_labelled
 from tolerances import FLOAT32, QFORM_MM
 
-from stylegan3d.model.generator import RandomBrains, load
 from stylegan3d.segmentation.classes import dice_scores
 from stylegan3d.segmentation.inference import bundled_segmenter
 from stylegan3d.storage.volumes import write_volume
@@ -19,8 +19,7 @@ from stylegan3d.storage.volumes import write_volume
 @pytest.fixture(scope="module")
 def brain(tmp_path_factory):
     """(volume file, label file, labels) of a random brain on the bundled generator's grid."""
-    generator = load(device="cpu")
-    volume = next(iter(RandomBrains(generator, [1], truncation=0.7)))
+    generator, volume = bundled(), random_brain(1)
     folder = tmp_path_factory.mktemp("brain")
     path = folder / "seed-0001_desc-synthetic_T1w.nii.gz"
     write_volume(path, volume / np.float32(255), generator.affine, description="", sidecar={})
@@ -42,7 +41,7 @@ def test_what_it_paints_has_the_tissues_asked_for(run, brain, tmp_path):
     assert told.status == 0, told.err
     image = nib.load(out)
     volume = np.asarray(image.dataobj)
-    found = bundled_segmenter().segment(np.clip(volume, 0, 1), load(device="cpu").space).labels
+    found = bundled_segmenter().segment(np.clip(volume, 0, 1), bundled().space).labels
     scores = dice_scores(found, labels)
     assert np.mean(list(scores.values())) > 0.85
     assert told.json["agreement"]["grey"] == pytest.approx(scores["grey"], abs=FLOAT32)
@@ -67,7 +66,7 @@ def test_larger_ventricles_are_painted_into_a_brain_that_stays_itself(run, brain
     assert (asked == 4).sum() > 1.5 * (labels == 4).sum()
     volume, before = (np.asarray(nib.load(p).dataobj) for p in (out, path))
     assert np.array_equal(volume[:, :, :10], before[:, :, :10]), "far from the ventricles"
-    found = bundled_segmenter().segment(np.clip(volume, 0, 1), load(device="cpu").space).labels
+    found = bundled_segmenter().segment(np.clip(volume, 0, 1), bundled().space).labels
     assert (found == 4).sum() > 1.4 * (labels == 4).sum()
     about = json.loads((tmp_path / "larger.json").read_text())
     assert about["Edits"] == [{"Tissue": "ventricle", "BorderMovedBy_mm": 3.0}]

@@ -6,11 +6,11 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from bundled import bundled, random_brain
 
 from stylegan3d.base import Doubt, ScanError, StyleGAN3DError, doubts_in
 from stylegan3d.cohort.work import row_of
 from stylegan3d.directions.edit_effects import measure_effect, rows_of
-from stylegan3d.model.generator import RandomBrains, load
 from stylegan3d.outputs.labels import lesions_of_scan
 from stylegan3d.outputs.projections import projected_latent
 from stylegan3d.outputs.report import build_case, identity, notes, sides_table, whole_table
@@ -32,13 +32,13 @@ WHY = "withheld: the acquisition is unsuitable"
 
 @pytest.fixture(scope="module")
 def generator():
-    return load(device="cpu")
+    return bundled()
 
 
 @pytest.fixture(scope="module")
 def scan(generator, tmp_path_factory):
     """A brain with the contrast of T2, on the model's grid."""
-    brain = next(iter(RandomBrains(generator, [1], truncation=0.7))) / np.float32(255)
+    brain = random_brain(1) / np.float32(255)
     path = tmp_path_factory.mktemp("brain") / "sub-01_T1w.nii.gz"
     shown = np.where(brain > 0.05, 1.05 - brain, 0)
     write_volume(path, shown, generator.affine, description="a brain", sidecar={})

@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
+from bundled import bundled, random_brain
 from tiny import tiny_generator
 
 from stylegan3d.measures.lesions import suspect_lesions
-from stylegan3d.model.generator import RandomBrains, load
 from stylegan3d.projection.assessment import Yardstick, judge_scan, see
 from stylegan3d.projection.problem import LatentPrior
 from stylegan3d.segmentation.classes import CLASSES
@@ -14,13 +14,12 @@ from stylegan3d.segmentation.inference import bundled_segmenter
 
 @pytest.fixture(scope="module")
 def generator():
-    return load(device="cpu")
+    return bundled()
 
 
 @pytest.fixture(scope="module")
-def healthy(generator):
-    brain = next(iter(RandomBrains(generator, [3], truncation=0.7)))
-    return brain.astype(np.float32) / 255
+def healthy():
+    return random_brain(3).astype(np.float32) / 255
 
 
 def judged(generator, volume):

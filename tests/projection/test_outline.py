@@ -4,14 +4,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from bundled import random_brain
 from scipy import ndimage
 
 from stylegan3d.base import doubts_in
 from stylegan3d.cohort.preparation import Job, prepare_volume
 from stylegan3d.geometry.space import Space
-from stylegan3d.model.generator import RandomBrains, load
 from stylegan3d.outputs.labels import lesions_of_scan, segment_scan
-from stylegan3d.outputs.structures import structures_of_scan
 from stylegan3d.outputs.visits import named_doubts
 from stylegan3d.projection.assessment import looked_over, outline_doubts
 from stylegan3d.projection.scanner import compare_outline, find_dark
@@ -95,7 +94,7 @@ def test_signal_loss_is_found_and_a_cavity_is_none(target):
 @pytest.fixture(scope="module")
 def scans(target, tmp_path_factory):
     """A random brain, whole and without the lower frontal lobes, as prepared scans."""
-    brain = next(iter(RandomBrains(load(device="cpu"), [3], truncation=0.7))) / np.float32(255)
+    brain = random_brain(3) / np.float32(255)
     y, z = (target.space.affine[i, i] * np.indices(brain.shape)[i] for i in (1, 2))
     y, z = y + target.space.affine[1, 3], z + target.space.affine[2, 3]
     folder, found = tmp_path_factory.mktemp("scans"), []
@@ -107,6 +106,7 @@ def scans(target, tmp_path_factory):
 
 
 def test_whatever_measures_a_scan_tells_that_brain_is_missing(scans, target, tmp_path):
+    """Structures: see `tests/cli/test_structures.py`."""
     whole, cut = map(read_scan, scans)
 
     def labelled(scan):
@@ -117,8 +117,7 @@ def test_whatever_measures_a_scan_tells_that_brain_is_missing(scans, target, tmp
 
     for scan in (labelled(whole), prepared(whole)):
         assert "brain-missing" not in [doubt.kind for doubt in scan]
-    others = (lesions_of_scan(cut), structures_of_scan(cut))
-    for doubts in (labelled(cut), prepared(cut), *(found.doubts for found in others)):
+    for doubts in (labelled(cut), prepared(cut), lesions_of_scan(cut).doubts):
         (told,) = (doubt for doubt in doubts if doubt.kind == "brain-missing")
         assert "frontal lobe" in str(told)
         assert told.severity == "ask"

@@ -7,10 +7,10 @@ import nibabel as nib
 import numpy as np
 import pytest
 import torch
+from bundled import bundled, random_brain
 
 from stylegan3d.base import StyleGAN3DError
 from stylegan3d.geometry.space import Space, to_display
-from stylegan3d.model.generator import RandomBrains, load
 from stylegan3d.recipe.latents import find_step
 from stylegan3d.scans.aligned import AlignedScan
 from stylegan3d.scans.headers import geometry_of
@@ -33,13 +33,13 @@ from stylegan3d.storage.places import bundled_model_path
 
 @pytest.fixture(scope="module")
 def generator():
-    return load(device="cpu")
+    return bundled()
 
 
 @pytest.fixture(scope="module")
-def brain(generator):
+def brain():
     """A random brain as a pack holds it."""
-    return next(iter(RandomBrains(generator, [3], truncation=0.7)))
+    return random_brain(3)
 
 
 @pytest.fixture(scope="module")

@@ -4,9 +4,9 @@ import json
 
 import numpy as np
 import pytest
+from bundled import bundled, random_brain
 from scipy import ndimage
 
-from stylegan3d.model.generator import RandomBrains, load
 from stylegan3d.segmentation.classes import CLASSES, dice_scores
 from stylegan3d.segmentation.inference import bundled_segmenter
 from stylegan3d.storage.places import bundled_model_path, bundled_models
@@ -18,9 +18,8 @@ from stylegan3d.translation.painter import REACH_MM, bundled_painter
 @pytest.fixture(scope="module")
 def brain():
     """(volume in [0, 1], tissues) of a random brain."""
-    generator = load(device="cpu")
-    volume = next(iter(RandomBrains(generator, [3], truncation=0.7))) / np.float32(255)
-    return volume, bundled_segmenter().segment(volume, generator.space).labels
+    volume = random_brain(3) / np.float32(255)
+    return volume, bundled_segmenter().segment(volume, bundled().space).labels
 
 
 def read(volume):
@@ -67,7 +66,7 @@ def test_larger_ventricles_are_found_again_and_nothing_else_moves(brain):
 
 
 def test_the_grid_and_the_mean_brain_are_those_of_the_bundled_generator():
-    painter, generator = bundled_painter(), load(device="cpu")
+    painter, generator = bundled_painter(), bundled()
     assert painter.space.same_as(generator.space)
     painter.check_grid(generator.space)
     assert np.abs(painter.template - generator.template).mean() < 0.01

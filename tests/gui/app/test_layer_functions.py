@@ -15,18 +15,17 @@ import nibabel as nib
 import numpy as np
 import pytest
 import torch
+from bundled import bundled, random_brain
 from napari.layers import Image, Labels
 from open_sides import KINDS, in_doubt, said_in
 from qtpy.QtTest import QTest
 from scipy.ndimage import gaussian_filter
 
 import napari_stylegan3d
-import stylegan3d
 from napari_stylegan3d.app import layer_functions
 from napari_stylegan3d.app.layer_functions import ALIGNED, _scan_of, read_scans, write_image
 from napari_stylegan3d.core.scans import DOUBTS
 from napari_stylegan3d.views.display import KEY
-from stylegan3d.model.generator import RandomBrains
 from stylegan3d.outputs import structures
 from stylegan3d.projection.settings import BUDGETS
 from stylegan3d.scans.scan import Scan
@@ -188,8 +187,7 @@ def test_a_brain_is_reconstructed_where_it_lies_and_no_function_drops_a_doubt(
     viewer, notifications, tmp_path, monkeypatch
 ):
     monkeypatch.setitem(BUDGETS, "draft", 1)
-    generator = stylegan3d.load(device="cpu")
-    brain = next(iter(RandomBrains(generator, [1], truncation=0.7))).astype(np.float32)
+    generator, brain = bundled(), random_brain(1).astype(np.float32)
     # Softer than from any scanner that was tried.
     brain = np.where(brain > 0, gaussian_filter(brain, 1.2), 0)
     # From left to right and back to front, turned by 6 degrees and moved.
@@ -206,6 +204,7 @@ def test_a_brain_is_reconstructed_where_it_lies_and_no_function_drops_a_doubt(
     labels = called(viewer, "Segment tissues", scan=scan)
     assert said_in(" ".join(notifications)) == KINDS
     monkeypatch.setattr(structures, "bundled_structures", WhiteMatter)
+    monkeypatch.setattr(structures, "MM", 2.0)  # it needs no voxels of 1 mm
     of_white = called(viewer, "Segment structures (any contrast)", scan=scan)
     assert set(np.unique(of_white.data)) == {0, 41}
     assert "turned" in {doubt.kind for doubt in of_white.metadata[DOUBTS]}  # half a brain only
@@ -228,8 +227,7 @@ def test_a_brain_is_reconstructed_where_it_lies_and_no_function_drops_a_doubt(
 
 
 def test_no_figures_are_told_of_a_scan_that_is_refused(viewer):
-    generator = stylegan3d.load(device="cpu")
-    brain = next(iter(RandomBrains(generator, [1], truncation=0.7))) / np.float32(255)
+    generator, brain = bundled(), random_brain(1) / np.float32(255)
     of_t2 = np.where(brain > 0.05, 1.05 - brain, 0)
     scan = viewer.add_image(of_t2, affine=generator.affine, units="mm")
     labels = called(viewer, "Segment tissues", scan=scan, brain_extraction="keep")
