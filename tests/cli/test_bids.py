@@ -5,15 +5,14 @@ import json
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pytest
+from bundled import bundled, random_brain
 
 import stylegan3d.cohort.work  # noqa: F401  before its choices are made smaller
 from stylegan3d.cli import bids, main
 from stylegan3d.cli.bids import fits
-from stylegan3d.model.generator import load
 from stylegan3d.projection import settings
-from stylegan3d.recipe.model import seed_latents
-from stylegan3d.render.renderer import Renderer
 from stylegan3d.segmentation.inference import Segmenter
 from stylegan3d.storage.volumes import write_volume
 
@@ -43,14 +42,13 @@ def data_set(folder: Path, *names: str) -> Path:
 
 
 def test_participants_then_the_group(app, tmp_path, monkeypatch):
-    generator = load()
     monkeypatch.setattr(settings, "Choices", partial(settings.Choices, steps=2))
     names = "sub-01_ses-1_T1w", "sub-01_ses-2_T1w", "sub-02_ses-1_T1w", "sub-03_ses-1_T1w"
     raw = data_set(tmp_path / "raw", *names)
     (raw / "participants.tsv").write_text("participant_id\tage\tsex\nsub-01\t45\tF\n")
-    brain = Renderer(generator).render(seed_latents(generator, [3])[0], "full").volume
+    brain = random_brain(3) / np.float32(255)
     good = raw / "sub-01/ses-2/anat/sub-01_ses-2_T1w.nii.gz"
-    affine = generator.affine
+    affine = bundled().affine
     write_volume(good, brain, affine, description="x", sidecar={}, synthetic=False, overwrite=True)
     out = raw / "derivatives/stylegan3d"
 
