@@ -58,7 +58,7 @@ class AgeingBox(QWidget):
         self.age = controls.number(
             "directions.age",
             "Age now, in years: as typed here or in Measure, or as in the scan's files. With it, "
-            "what to expect\nis told, and orange marks what no person of the training data had.",
+            "what to expect\nis shown, and orange marks ages outside the training data.",
             (0, OLDEST),
             " years",
         )

@@ -412,7 +412,7 @@ class LabelDrawing(QObject, OwnLayer):
 
 
 VIEW = "painted"
-UNMOVED = "No label was edited yet: nothing moves."
+UNMOVED = "No label has been edited yet: nothing moves."
 #: Edits that can be undone.
 MOST_STEPS = 30
 

@@ -138,7 +138,7 @@ class MeasureBox(Fold):
         self.reading.setToolTip(
             "Age and sex that the volumes suggest. Nine of ten people lie within the "
             "interval, at the sites it was made with;\nanother scanner shifts it by some years. "
-            "Directions estimates the age from the latent instead, less surely."
+            "Directions estimates the age from the latent instead, less reliably."
         )
         self.column.addWidget(self.reading)
         self.regions = Fold("Regions", "measure.regions", "Volumes of regions, left and right.")

@@ -600,7 +600,7 @@ class ProjectController(QObject):
         if now is None:
             return  # its patient was closed
         if now.choice != case.choice:
-            told = f"{case.name} was read again meanwhile, so the result was left out: start again."
+            told = f"{case.name} was read again meanwhile, so the result is dropped: start again."
             self.session.messages.fail(ScanError(told), "projecting the scan")
             self._come_back(case)
             return

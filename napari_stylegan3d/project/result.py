@@ -317,7 +317,7 @@ class FillController(QObject):
         loaded, projected = self.rendering.loaded, self._projected
         if loaded is None or projected is None:
             return
-        folder = dialogs.choose_folder(self.box, "Save the filled scan to", Path.home())
+        folder = dialogs.choose_folder(self.box, "Save the inpainted scan to", Path.home())
         if folder is not None:
             recipe = self.rendering.session.brain.replace(detail=None)
             self.job.start(save_filled, loaded, projected, recipe, folder)

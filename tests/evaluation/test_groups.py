@@ -108,7 +108,7 @@ def test_maps_of_another_program_are_compared(tmp_path, capsys):
     told = json.loads(capsys.readouterr().out)
     assert told["groups"] == {"a": 12, "b": 12}
     assert told["smallest_corrected_p"] <= 0.01
-    assert "Left out, for a value is missing: sub-23_map.nii.gz." in told["notes"]
+    assert "Left out because a value is missing: sub-23_map.nii.gz." in told["notes"]
     effect, q = (
         np.asarray(nib.load(out / f"stat-{name}_statmap.nii.gz").dataobj)
         for name in ("effect", "q")

@@ -195,8 +195,8 @@ def test_the_latent_has_a_percentile_where_there_is_an_encoder(generator, pack):
 
 
 def test_a_place_among_people_is_said_in_words():
-    assert place_in_words(0.4).endswith("than that of less than 1 % of the reference subjects")
-    assert place_in_words(96.8).endswith("than that of 97 % of the reference subjects")
+    assert place_in_words(0.4).endswith("than less than 1 % of the reference subjects")
+    assert place_in_words(96.8).endswith("than 97 % of the reference subjects")
     assert "any reference subject" in place_in_words(100)
 
 

@@ -24,8 +24,8 @@ from stylegan3d.memory import is_out_of_memory
 from stylegan3d.storage.files import output_errors
 
 NO_MEMORY = (
-    "there was not enough memory, and the result at work was not written: close other programs, "
-    "use fewer --jobs, or a machine with more."
+    "there was not enough memory, and the current result was not written: close other programs, "
+    "use fewer --jobs, or use a machine with more."
 )
 INTERRUPTED = 130  # as typer has it
 PACKAGE_LOG = logging.getLogger("stylegan3d")
@@ -58,10 +58,10 @@ def _options(
         bool, typer.Option("--verbose", help="Also say how long each step took.")
     ] = False,
     quiet: Annotated[
-        bool, typer.Option("--quiet", help="No progress, only doubts, errors and results.")
+        bool, typer.Option("--quiet", help="No progress, only warnings, errors and results.")
     ] = False,
     log_file: Annotated[
-        Path | None, typer.Option("--log", help="Append what is told, with its time, to this file.")
+        Path | None, typer.Option("--log", help="Append all messages, with times, to this file.")
     ] = None,
 ) -> None:
     if quiet and verbose:

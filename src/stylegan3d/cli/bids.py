@@ -40,19 +40,19 @@ class _Parser(argparse.ArgumentParser):
 
 def parser() -> argparse.ArgumentParser:
     """The arguments that BIDS Apps have in common, some with lists that typer has not."""
-    made = _Parser("stylegan3d-bids", description="Project and measure T1-weighted scans of BIDS.")
+    made = _Parser("stylegan3d-bids", description="Project and measure T1w scans of a dataset.")
     add = made.add_argument
-    add("bids_dir", type=Path, help="the data set")
+    add("bids_dir", type=Path, help="the BIDS dataset")
     add("output_dir", type=Path, help="for derivatives, such as BIDS_DIR/derivatives/stylegan3d")
-    add("analysis_level", choices=("participant", "group"), help="scans, or what was found of all")
+    add("analysis_level", choices=("participant", "group"), help="each scan, or a summary of all")
     add("--participant-label", "--participant_label", nargs="+", metavar="LABEL", help="only these")
     add("--session-label", "--session_label", nargs="+", metavar="LABEL", help="only these")
     text = 'JSON such as {"t1w": {"acquisition": "mprage", "run": [1, 2]}}, which scans must fit'
     add("--bids-filter-file", type=Path, metavar="FILE", help=text)
     add("--nprocs", type=int, default=1, metavar="N", help="scans at a time")
-    add("--mem", type=float, metavar="GB", help=f"memory to use; a scan takes {SCAN_GB:g}")
+    add("--mem", type=float, metavar="GB", help=f"memory to use; a scan takes {SCAN_GB:g} GB")
     add("--device", default="auto", help="auto, cpu, cuda or mps")
-    add("--overwrite", action="store_true", help="replace results with other settings")
+    add("--overwrite", action="store_true", help="replace results of other settings")
     add("--debug", action="store_true", help="show the traceback of an unexpected error")
     add("--version", action="version", version=f"stylegan3d {version()}")
     return made

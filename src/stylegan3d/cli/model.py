@@ -115,14 +115,14 @@ def calibrate_model(
         add_to_card(generator.needed_folder(), {"trust": entry}, card_text, {FILE: maps})
     check = entry["check"]
     lines = [
-        f"{entry['people']} subjects; close up to a strangeness of {entry['close']:.2f}, outside "
-        f"from {entry['outside']:.2f}",
+        f"{entry['people']} subjects; close up to an out-of-distribution score of "
+        f"{entry['close']:.2f}, outside from {entry['outside']:.2f}",
         f"out-of-distribution images made from these subjects are recognised with an AUC "
         f"of {check['auc']:.3f}; {100 * check['others_outside']:.0f} % of them and "
         f"{100 * check['people_outside']:.0f} % of the subjects are classified as outside",
         *(f"  {kind}: {score:.1f}" for kind, score in check["median_strangeness"].items()),
         f"a focal finding in {100 * entry['residual']['people_with_findings']:.0f} % of the "
-        "subjects, each judged by the others",
+        "subjects, each judged against the others",
     ]
     common.emit({"trust": entry, "model": common.model_entry(generator)}, lines, as_json=as_json)
 
@@ -206,8 +206,8 @@ def site(
     elif twice:
         both_used = sum(both[1].path.name not in left_out for both in twice)
         lines.append(
-            f"Of {both_used} people two scans can be used; from {norms.LEAST} people on the "
-            "test-retest error of the site is learned."
+            f"Two scans can be used of {both_used} people; at least {norms.LEAST} are needed "
+            "to learn the site's test-retest error."
         )
     result |= {"left_out": left_out, "doubts": doubts, "model": common.model_entry(generator)}
     common.emit(result, lines, as_json=written.as_json)
@@ -251,7 +251,7 @@ def privacy_index(
     }
     lines = [
         f"{path}: features of {len(index.straight)} training subjects, no images; distances of "
-        f"{len(index.strangers)} strangers ({path.stat().st_size / 1000:.0f} kB)"
+        f"{len(index.strangers)} unrelated subjects ({path.stat().st_size / 1000:.0f} kB)"
     ]
     common.emit(result, lines, as_json=as_json)
 

@@ -375,7 +375,7 @@ def directions(
     ctx: typer.Context,
     written: common.Result,
     components: Annotated[
-        int | None, typer.Option(min=1, help="Compute this many components again.")
+        int | None, typer.Option(min=1, help="Recompute this many principal components.")
     ] = None,
     samples: Annotated[
         int, typer.Option(min=2, help="Random brains to compute components from.")

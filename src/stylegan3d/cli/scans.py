@@ -322,7 +322,7 @@ def segment(
     ] = None,
     jobs: common.JobsOption = 1,
 ) -> None:
-    """Segment tissues and regions, measure them, and say where they lie for age, sex, head size.
+    """Segment tissues and regions, and compare their volumes with norms for age, sex, head size.
 
     With many scans, a later run skips finished ones, a failure does not stop the others (exit
     status 2), and OUT/segmentations.tsv has a row for each.

@@ -433,8 +433,8 @@ class FitAnatomy(Named):
 class TrainStyleGAN(Named):
     """Train a StyleGAN2 in three dimensions.
 
-    With a teacher it has that model's latents, so seeds and rows of w mean the same, first learns
-    to draw its brains and the people at their latents, and keeps its coarse content afterwards.
+    With a teacher it has that model's latents, so seeds and rows of w mean the same. It learns
+    first to draw its brains, and subjects at their latents, and then keeps its coarse content.
 
     Example: stylegan3d train stylegan prepared --out runs/gan --export my-gan
     """
@@ -706,7 +706,7 @@ class TrainFlow(Kind, _WithModel):
 
 @dataclass(frozen=True, kw_only=True)
 class FitStatistics(Kind, _WithModel):
-    """Change a model's flow until its random brains have the tissue shapes of the subjects.
+    """Change a model's flow until its random brains have the subjects' tissue morphology.
 
     It runs on the CPU.
 

@@ -33,7 +33,7 @@ class PreparationSettings:
         float,
         Option(
             "Validation fraction",
-            "Share of the subjects that are kept back, if participants.tsv has no column 'split'.",
+            "Share of the subjects that are held out, if participants.tsv has no column 'split'.",
             (0, 0.9),
         ),
     ] = 0.1

@@ -305,7 +305,7 @@ def regress(key: str, w: np.ndarray, target: np.ndarray, fit: np.ndarray) -> np.
 #: Measures by age: ventricles in ml, and tissue as a share of the brain with its fluid.
 TISSUE = "tissue_percent"
 EXPECTED = {VENTRICLES: "Ventricles", TISSUE: "Grey and white matter"}
-EXPECTED_UNITS = {VENTRICLES: "ml", TISSUE: "% of the brain with its fluid"}
+EXPECTED_UNITS = {VENTRICLES: "ml", TISSUE: "% of the brain with its CSF"}
 #: Standard deviations on both sides of the mean that contain nine in ten people.
 NINE_IN_TEN = 1.645
 #: Ages at which it is tabulated, in years.

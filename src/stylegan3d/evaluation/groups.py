@@ -604,7 +604,7 @@ def _remarks(design: Design, table: ValueTable) -> list[str]:
     notes = []
     used = {place for row in design.rows for place in row}
     if unused := [name for place, name in enumerate(table.brains) if place not in used]:
-        notes.append(f"Left out, for a value is missing: {', '.join(unused)}.")
+        notes.append(f"Left out because a value is missing: {', '.join(unused)}.")
     if design.blocks is not None:
         notes.append(
             f"{design.by} differs between scans of one subject: they are compared within subjects."

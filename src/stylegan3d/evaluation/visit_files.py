@@ -66,8 +66,8 @@ def visit_files(visits: Visits, folder: Path) -> dict[Path, bytes]:
     synthetic = any(scan.origin != "acquired" for scan in scans)
     unit = "display units, 1 is the 99.5th percentile of a brain"
     volumes = {
-        ("first", "T1w"): (first, f"{visits.names[0]} half-way to the second visit; {unit}"),
-        ("second", "T1w"): (second, f"{visits.names[1]} half-way to the first visit; {unit}"),
+        ("first", "T1w"): (first, f"{visits.names[0]} halfway to the second visit; {unit}"),
+        ("second", "T1w"): (second, f"{visits.names[1]} halfway to the first visit; {unit}"),
         ("difference", "map"): (visits.difference, f"second minus first visit; {unit}"),
         ("jacobian", "map"): (
             visits.percent,

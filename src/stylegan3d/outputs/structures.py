@@ -154,7 +154,7 @@ def structures_of_scan(
     own = (own > 0) & (own != _CODES[fluid])
     notes = [*scan.notes, *edge_notes(own, seen.space)]
     if (thick := max(scan.space.voxel_size)) > THICK_MM:
-        said = f"Slices of {thick:.1f} mm are too thick to measure small structures by."
+        said = f"Slices of {thick:.1f} mm are too thick to measure small structures."
         notes.append(Doubt("resolution", "tell", said, {"mm": round(thick, 2)}))
     image = with_geometry(native, scan.affine, scan.geometry)
     volumes = volumes_ml(labels, space, STRUCTURES)
@@ -194,7 +194,7 @@ def _implausible(volumes: Mapping[str, float]) -> list[Note]:
         return []
     text = (
         f"The halves of the brain differ by up to {apart:.0f} %, and {cerebellum:.0f} ml of "
-        "cerebellar cortex were found: the head may be turned against its axes, or a part is "
+        "cerebellar cortex were found: the head may be rotated against its axes, or a part is "
         "missing or diseased. Look at the labels before you use them."
     )
     figures = {"asymmetry_percent": round(apart, 1), "cerebellar_cortex_ml": round(cerebellum, 1)}

@@ -227,7 +227,7 @@ def visits_of(
     )
     if years is None:
         years = _years_between(first.scan, second.scan)
-    progress(0.7, 1.0, "Bringing the scans half-way")
+    progress(0.7, 1.0, "Bringing the scans halfway")
     pair = halfway(first, second)
     if pair.agreement < LEAST_AGREEMENT:
         raise ScanError(
@@ -346,14 +346,14 @@ def _notes(pair: Halfway, head: Change) -> list[Note]:
         text = (
             "The folds of the two brains agree less than those of one person usually do "
             f"(correlation {pair.agreement:.2f}, usually from {USUAL_AGREEMENT:g}); make sure that "
-            "both scans are of one person, and look at both half-way images."
+            "both scans are of one person, and look at both halfway images."
         )
         notes.append(Doubt("same-person", "ask", text, {"correlation": pair.agreement}))
     if head.percent is not None and abs(head.percent) > SAME_HEAD:
         text = (
-            f"The extracted brains with their fluid differ by {abs(head.percent):.1f} %, which an "
-            "adult's head does not; look at the borders of both brains, and take changes of cortex "
-            "and fluid outside the ventricles for doubtful."
+            f"The extracted brains with their CSF differ by {abs(head.percent):.1f} %, which an "
+            "adult's head does not; look at the borders of both brains, and treat changes of "
+            "cortex and fluid outside the ventricles as doubtful."
         )
         notes.append(Doubt("head-size", "ask", text, {"percent": head.percent}))
     return notes

@@ -934,9 +934,9 @@ def _percentile(signs: Mapping[str, float], known: JsonView) -> float | None:
 def place_in_words(percentile: float) -> str:
     """A "latent_percentile" in words."""
     if percentile >= 100:
-        return "farther from the average brain than that of any reference subject"
+        return "farther from the average brain than any reference subject"
     share = "less than 1 %" if percentile < 1 else f"{percentile:.0f} %"
-    return f"farther from the average brain than that of {share} of the reference subjects"
+    return f"farther from the average brain than {share} of the reference subjects"
 
 
 def _further_doubts(

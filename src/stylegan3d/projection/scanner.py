@@ -107,14 +107,14 @@ class OutlineGaps:
             (
                 self.missing,
                 "brain-missing",
-                "of brain are missing or more ({}): they lie outside the field of view, or were "
-                "removed with the skull or the face. Volumes are too small by that.",
+                "of brain or more are missing ({}): they lie outside the field of view, or were "
+                "removed with the skull or the face. Volumes are too small by this amount.",
             ),
             (
                 self.dark,
                 "signal-loss",
                 "of brain have no signal ({}), as beside metal or a failing coil. Nothing can be "
-                "said of the brain there.",
+                "said about the brain there.",
             ),
             (
                 self.surplus,

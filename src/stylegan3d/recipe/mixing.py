@@ -35,7 +35,7 @@ PRESETS = (
     Preset("Ventricles and lobes of B", "Only the middle-sized structures are B's.", (0, 1, 0)),
     Preset("Texture of B", "Only thin folds, contrast and texture are B's.", (0, 0, 1)),
     Preset("Head of B", "Only size and shape of the head are B's.", (1, 0, 0)),
-    Preset("Half and half", "All layers half-way between A and B.", (0.5, 0.5, 0.5)),
+    Preset("Half and half", "All layers halfway between A and B.", (0.5, 0.5, 0.5)),
     Preset("All of B", "Nothing of A is left.", (1, 1, 1)),
 )
 

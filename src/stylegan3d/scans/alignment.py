@@ -273,15 +273,15 @@ def _pose_doubts(fit: Similarity, lengths: np.ndarray, quality: float, moved: bo
             return doubts
         text = (
             "The image is too little like a T1-weighted brain to tell whether its header has the "
-            f"right turn and size (correlation {quality:.2f}); check that it is a scan of a head, "
-            "not a map, and its voxel sizes."
+            f"right rotation and size (correlation {quality:.2f}); check that it is a scan of a "
+            "head, not a map, and its voxel sizes."
         )
         return [Doubt("likeness", "ask", text, {"correlation": float(quality)})]
     if turn > WRONG_DEGREES:
         corrected = ", which was corrected" if moved else ""
         text = (
-            f"The header has the head turned by {turn:.0f} degrees{corrected}; a header that is so "
-            "wrong may have left and right swapped, too: compare a side that you know."
+            f"By its header the head is turned by {turn:.0f} degrees{corrected}; a header this "
+            "wrong may also have left and right swapped: check with a side that you know."
         )
         doubts.append(Doubt("turned", "ask", text, {"degrees": float(turn)}))
     if odd:

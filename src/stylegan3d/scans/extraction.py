@@ -266,7 +266,7 @@ def edge_notes(mask: np.ndarray, space: Space) -> list[Note]:
         ml = sum(_cap_ml(face) for face in faces.values())
         text = (
             f"The brain ends in a flat face {_sides(faces)} ({sum(faces.values()):.0f} cm2), so "
-            f"about {ml:.0f} ml of it were cut off; volumes are too small by that."
+            f"about {ml:.0f} ml of it were cut off; volumes are too small by this."
         )
         notes.append(Doubt("cut", "ask", text, {"face_cm2": faces, "ml": round(ml, 1)}))
     return notes

@@ -624,7 +624,7 @@ def second_image(scan: ScanData, image: ScanData, how: How = "auto") -> SecondIm
     )
     note = f"{text})."
     if agreement < USUAL_AGREEMENT:
-        text = f"{text}, less than usual for one patient): look whether it fits."
+        text = f"{text}, less than usual for one patient): check whether it fits."
         note = Doubt("overlay", "ask", text, {"agreement": float(agreement)})
     return SecondImage(image, rigid, agreement, False, note)
 

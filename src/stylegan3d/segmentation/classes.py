@@ -341,7 +341,7 @@ SCHEMES = {scheme.name: scheme for scheme in (TISSUES, REGIONS, LESIONS, STRUCTU
 
 #: The brain with its fluid.
 HEAD = "head_ml"
-HEAD_TITLE = "Head size (brain with its fluid)"
+HEAD_TITLE = "Head size (brain with its CSF)"
 #: Ages that percentiles are given for.
 AGES = (18.0, 80.0)
 #: Regions that are measured as tissues already.
