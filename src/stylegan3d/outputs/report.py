@@ -488,7 +488,7 @@ def notes(case: ReportCase) -> list[str]:
     if case.numbers is not None:
         lines.append(case.numbers.among)
         if case.numbers.reading is not None:
-            lines.append(f"Reading: {case.numbers.reading}.")
+            lines.append(f"By volumes: {case.numbers.reading}.")
     return [*lines, f"Volumes {case.measured}."] if case.measured else lines
 
 

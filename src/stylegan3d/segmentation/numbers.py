@@ -459,7 +459,7 @@ def lines_of(numbers: Numbers, hidden: Collection[str] = ()) -> Iterator[str]:
             line += f"; another scanner may shift z by {score.shift})"
         yield line
     if numbers.reading is not None:
-        yield f"Reading: {numbers.reading}"
+        yield f"By volumes: {numbers.reading}"
 
 
 def to_table(found: Mapping[str, Any]) -> DataFrame:
