@@ -377,7 +377,7 @@ def test_a_flow_is_matched_to_what_is_measured_of_people(
     assert apart(made).max() < 0.5 * apart(plain).max()
     told = made.card["training"]["flow"]["matched"]
     assert told["distance"][1] < told["distance"][0]
-    assert "have the means of the subjects" in (made.folder / "README.md").read_text("utf-8")
+    assert "have the subjects' means" in (made.folder / "README.md").read_text("utf-8")
     with pytest.raises(ModelError, match="above 0 and at most 1"):
         export_matched(found, plain.folder, pack, tmp_path / "none", share=1.5)
     with pytest.raises(ModelError, match="No change of the flow"):
