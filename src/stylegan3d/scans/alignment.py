@@ -280,8 +280,8 @@ def _pose_doubts(fit: Similarity, lengths: np.ndarray, quality: float, moved: bo
     if turn > WRONG_DEGREES:
         corrected = ", which was corrected" if moved else ""
         text = (
-            f"By its header the head is turned by {turn:.0f} degrees{corrected}; a header this "
-            "wrong may also have left and right swapped: check with a side that you know."
+            f"By its header the head is turned by {turn:.0f} degrees{corrected}; such a "
+            "header may have left and right swapped, too: check with a side that you know."
         )
         doubts.append(Doubt("turned", "ask", text, {"degrees": float(turn)}))
     if odd:
