@@ -79,7 +79,7 @@ def test_attributes_are_fitted_to_a_pack_and_checked(run, tmp_path, monkeypatch)
     assert load_directions(file, generator).checks == (age, size)
     text = run("directions", *words, "--adjust-for", "none", "--overwrite").out
     assert "held fixed" not in text
-    table = text[text.index("Checked on held-out subjects") :].splitlines()
+    table = text[text.index("Checked where it was not fitted") :].splitlines()
     assert [line.split()[0] for line in table[2:5]] == ["Age", "Sex", "Head"]
     wrong = run("directions", *words, "--attributes", "shoe size", "--overwrite")
     assert wrong.status == 2

@@ -11,7 +11,7 @@ from stylegan3d.cohort import preparation as preparing
 from stylegan3d.cohort.preparation import prepare
 from stylegan3d.dataset.pack import load_pack
 from stylegan3d.scans import load_template
-from stylegan3d.scans.label_maps import TissueLabels, counted_note, measure_tissues, read_tissues
+from stylegan3d.scans.label_maps import TissueLabels, measure_tissues, read_tissues, tissue_notes
 
 MEAN_BRAIN = Path(__file__).parents[1] / "scans" / "mean-brain-4mm.nii.gz"
 TABLE = (
@@ -123,7 +123,7 @@ def test_what_counts_as_csf_is_said():
         TissueLabels({"csf_ml": 2.0}),
         TissueLabels({"csf_ml": None}),
     ]
-    (note,) = counted_note(named, people)
+    (note,) = tissue_notes(named, people)
     assert note.startswith("csf_ml counts label 24, 46 of labels.tsv, on average 1.5 ml in 2 label")
-    assert counted_note({4: "ventricle"}, people) == []
-    assert counted_note(named, [TissueLabels({"csf_ml": None})]) == []
+    assert tissue_notes({4: "ventricle"}, people) == []
+    assert tissue_notes(named, [TissueLabels({"csf_ml": None})]) == []

@@ -62,12 +62,15 @@ def test_stand_ins_follow_tissue_shapes(brains):
     judged = measure.of(drawn)
     images = [torch.from_numpy(v.astype(np.float32) / 255) for v in drawn]
     first, second = (measure.soft(image) for image in images)
-    assert first.shape == (len(TISSUE_SHAPE),)
+    # By the network, then by a mixture of the intensities.
+    keys = [*TISSUE_SHAPE, *TISSUE_SHAPE]
     differ, expected = (second - first).numpy(), judged[1] - judged[0]
-    for key, found, wanted in zip(TISSUE_SHAPE, differ, expected, strict=True):
+    for index, (key, found, wanted) in enumerate(zip(keys, differ, expected, strict=True)):
         if key not in COUNTS:
-            scale = np.abs(judged[:, list(TISSUE_SHAPE).index(key)]).mean()
-            assert abs(found - wanted) < FOLLOWS * abs(wanted) + 0.02 * scale, key
+            scale = np.abs(judged[:, index]).mean()
+            # Sulci are less sure by intensities alone.
+            near = (0.02 if index < len(TISSUE_SHAPE) else 0.04) * scale
+            assert abs(found - wanted) < FOLLOWS * abs(wanted) + near, key
 
 
 @pytest.mark.soak

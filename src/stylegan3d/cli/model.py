@@ -346,7 +346,8 @@ def info(
     Example: stylegan3d info projected/sub-01_desc-projected_latent.safetensors
     """
     result = _describe(path, frame)
-    common.print_doubts(result.get("doubts", []))
+    # Opening a model has told its own.
+    common.print_doubts([] if result.get("type") == "generator" else result.get("doubts", []))
     told = {key: value for key, value in result.items() if key != "doubts"}
     common.emit(result, _lines(told), as_json=as_json)
 

@@ -592,7 +592,7 @@ def checks_table(checks: Sequence[JsonView]) -> list[str]:
         people = f"{one['n_fit']} + {one['n_check']}"
         rows.append((one["name"], people, r, chance, r2, error, mean, _edited(one)))
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    title = "\nChecked on held-out subjects (fitted + checked):"
+    title = "\nChecked where it was not fitted (fitted + checked):"
     table = [
         "  ".join(text.ljust(n) for text, n in zip(row, widths, strict=True)).rstrip()
         for row in rows

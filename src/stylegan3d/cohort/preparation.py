@@ -24,20 +24,9 @@ from stylegan3d.geometry.space import as_packed
 from stylegan3d.memory import is_out_of_memory
 from stylegan3d.pools import LOST, Here, open_pool
 from stylegan3d.projection.assessment import outline_doubts
-from stylegan3d.scans.alignment import (
-    Target,
-    Template,
-    bundled_template,
-    load_template,
-)
+from stylegan3d.scans.alignment import Target, Template, bundled_template, load_template
 from stylegan3d.scans.intensity import correlation
-from stylegan3d.scans.label_maps import (
-    counted_note,
-    measure_tissues,
-    read_tissues,
-    tissue_columns,
-    unnamed_note,
-)
+from stylegan3d.scans.label_maps import measure_tissues, read_tissues, tissue_columns, tissue_notes
 from stylegan3d.scans.reading import read_scan
 from stylegan3d.scans.sources import (
     HELD_OUT,
@@ -400,7 +389,7 @@ def _packed(plan: Plan, results: dict[str, Json], folder: Path, out: Path) -> Pa
         "settings": plan.settings,
         "licences": sorted({row["licence"] for row in rows if row["licence"]}),
         "tissues": tissue_columns(tissues),
-        "notes": [*plan.notes(), *counted_note(tissues, measured), *unnamed_note(measured)],
+        "notes": [*plan.notes(), *tissue_notes(tissues, measured)],
         "refused": refused,
     }
     write_pack(out, rows, volume_of, plan.target.space, info, plan.old)

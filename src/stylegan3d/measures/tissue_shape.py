@@ -18,9 +18,11 @@ from collections.abc import Iterable
 from typing import Literal
 
 import numpy as np
+import torch
 from scipy import ndimage
 from skimage.measure import euler_number
 from sklearn.mixture import GaussianMixture
+from torch import Tensor
 
 from stylegan3d.base import SILENT, Progress
 from stylegan3d.devices import computed
@@ -114,13 +116,24 @@ def mixture_labels(volume: np.ndarray) -> np.ndarray:
 
     Takes the volume that `tissue_shape` takes, and returns its labels; ventricles are CSF.
     """
-    image = unit(volume)
-    inside, labels = image > 0, np.zeros(image.shape, np.uint8)
-    if np.count_nonzero(inside) >= FEWEST_VOXELS:
-        mixture = tissue_mixture(image[inside])
-        rank = mixture.means_.ravel().argsort().argsort()
-        labels[inside] = np.array((CSF, GREY, WHITE))[rank[mixture.predict(image[inside][:, None])]]
-    return labels
+    return mixture_chances(torch.from_numpy(unit(volume))).argmax(dim=0).numpy().astype(np.uint8)
+
+
+def mixture_chances(image: Tensor) -> Tensor:
+    """Probabilities of all classes [classes, X, Y, Z], to be differentiated by the image [X, Y, Z].
+
+    Those of `mixture_labels`; 0 outside the brain.
+    """
+    inside, chances = image.detach() > 0, image.new_zeros(len(CLASSES), *image.shape)
+    if (voxels := inside.nonzero(as_tuple=True))[0].numel() >= FEWEST_VOXELS:
+        found = tissue_mixture(image.detach()[inside].numpy())
+        order = found.means_.ravel().argsort()
+        parts = (found.means_, found.covariances_, found.weights_)
+        mean, variance, share = (image.new_tensor(part.ravel()[order])[:, None] for part in parts)
+        logs = share.log() - variance.log() / 2 - (image[inside] - mean) ** 2 / (2 * variance)
+        tissues = torch.tensor((CSF, GREY, WHITE))[:, None]
+        chances[(tissues, *(one[None] for one in voxels))] = logs.softmax(dim=0)
+    return chances
 
 
 def tissue_mixture(values: np.ndarray) -> GaussianMixture:

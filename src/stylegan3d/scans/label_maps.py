@@ -150,27 +150,22 @@ def measure_tissues(scan: Path, tissues: dict[int, str]) -> TissueLabels:
     return TissueLabels({c: round(n * voxel_ml, 2) for c, n in voxels.items()}, [], unnamed)
 
 
-def counted_note(tissues: dict[int, str], measured: list[TissueLabels]) -> list[str]:
-    """A sentence on the meaning of csf_ml; empty without such a column or label maps."""
-    labels = sorted(label for label, tissue in tissues.items() if tissue == "csf")
+def tissue_notes(tissues: dict[int, str], measured: list[TissueLabels]) -> list[str]:
+    """What csf_ml means, where it was measured, and which labels `labels.tsv` does not name."""
+    csf = sorted(label for label, tissue in tissues.items() if tissue == "csf")
     found = [v for p in measured if (v := p.volumes.get("csf" + UNIT)) is not None]
-    if not labels or not found:
-        return []
-    few = ", ".join(map(str, labels[:8])) + (" …" if len(labels) > 8 else "")
-    return [
-        f"csf{UNIT} counts label {few} of {TABLE}, on average {np.mean(found):.1f} ml in "
-        f"{len(found)} label maps; fluid that the table does not name is not in it."
-    ]
-
-
-def unnamed_note(measured: list[TissueLabels]) -> list[str]:
-    """A sentence about labels missing in `labels.tsv`, for the whole data set."""
-    labels = sorted({label for person in measured for label in person.unnamed})
-    if not labels:
-        return []
-    few = ", ".join(map(str, labels[:8])) + (" …" if len(labels) > 8 else "")
-    maps = sum(bool(person.unnamed) for person in measured)
-    return [
-        f"{TABLE} does not name label {few}, found in {maps} label maps; it counts towards no "
-        "tissue: add it to the table if it should."
-    ]
+    unnamed = sorted({label for person in measured for label in person.unnamed})
+    few, odd = (", ".join(map(str, n[:8])) + " …" * (len(n) > 8) for n in (csf, unnamed))
+    notes = []
+    if csf and found:
+        notes.append(
+            f"csf{UNIT} counts label {few} of {TABLE}, on average {np.mean(found):.1f} ml in "
+            f"{len(found)} label maps; fluid that the table does not name is not in it."
+        )
+    if unnamed:
+        maps = sum(bool(person.unnamed) for person in measured)
+        notes.append(
+            f"{TABLE} does not name label {odd}, found in {maps} label maps; it counts towards no "
+            "tissue: add it to the table if it should."
+        )
+    return notes

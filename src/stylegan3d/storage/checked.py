@@ -163,7 +163,7 @@ def answering(function: Callable[..., T]) -> Callable[..., T]:
                 f"{title}: the volume has {has} voxels, but its space {wants}: give "
                 "one brain and its own grid."
             )
-        volume = given.get("volume")
+        volume: Any = given.get("volume")
         floats = isinstance(volume, np.ndarray) and volume.dtype.kind == "f"
         if floats and not np.isfinite(volume).all():
             raise StyleGAN3DError(f"{title}: the volume contains NaN or infinity.")

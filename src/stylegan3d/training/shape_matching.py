@@ -46,10 +46,12 @@ from stylegan3d.measures.tissue_shape import (
     TISSUE_SHAPE,
     VENTRICLE,
     WHITE,
+    Labeller,
     at_least,
     box_of_brain,
     depth_in_hull,
     in_regions,
+    mixture_chances,
     tissue_shapes,
 )
 from stylegan3d.model.generator import Generator
@@ -261,13 +263,15 @@ def _through(
     return inwards + outwards - ends[0] - ends[1]
 
 
+# Who labels the tissues, in this order.
+LABELLERS: tuple[Labeller, ...] = ("network", "mixture")
 # Inside of the mean brain.
 BRAIN = 0.1
 LEAST_SQUARE = 1e-12
 
 
 class TissueShapes:
-    """`tissue_shape` by the bundled tissue network, and its soft stand-ins.
+    """`tissue_shape` by the bundled tissue network and by a mixture, and its soft stand-ins.
 
     Parameters
     ----------
@@ -285,13 +289,16 @@ class TissueShapes:
         self.segmenter.check(space)
 
     def of(self, volumes: Iterable[np.ndarray]) -> np.ndarray:
-        """[n, measures] as `tissue_shapes` gives them."""
-        return tissue_shapes(volumes, self.space)
+        """[n, measures] as `tissue_shapes` gives them, by one labeller after the other."""
+        drawn = list(volumes)
+        return np.hstack([tissue_shapes(drawn, self.space, labeller=one) for one in LABELLERS])
 
     def soft(self, image: Tensor) -> Tensor:
         """[measures] of an image (X, Y, Z) in [0, 1]."""
         labels = self.segmenter.segment(image.detach().numpy(), self.space).labels
-        return soft_tissue_shape(image, labels, self.segmenter.chances(image), self.space)
+        found, mixed = self.segmenter.chances(image), mixture_chances(image)
+        ways = (labels, found), (mixed.argmax(dim=0).numpy(), mixed)
+        return torch.cat([soft_tissue_shape(image, way, by, self.space) for way, by in ways])
 
 
 class RegionFeatures:
@@ -527,7 +534,7 @@ def match_flow(
     if measures is None:
         measures = (TissueShapes(pack.space), RegionFeatures(pack))
     drawing = _Drawing(generator, steps)
-    key = f"{generator.hash} {settings.brains} {settings.slopes} {settings.judged}"
+    key = f"2 {generator.hash} {settings.brains} {settings.slopes} {settings.judged}"
     with only_run(folder):
         if resume:
             state, warning = load_checkpoint(
