@@ -132,9 +132,9 @@ def _found_once() -> None:
     from stylegan3d.projection import assessment
     from stylegan3d.scans import alignment
 
-    def outline(brain: Any) -> tuple[Any, ...]:
-        doubts = map(repr, doubts_in(brain.notes))
-        return brain.volume, brain.brain_mask, brain.space.affine, *doubts
+    def outline(brain: Any, generator: Any = None) -> tuple[Any, ...]:
+        doubts, model = map(repr, doubts_in(brain.notes)), getattr(generator, "hash", None)
+        return model, brain.volume, brain.brain_mask, brain.space.affine, *doubts
 
     def pose(brain: Any, space: Any, target: Any, *how: Any, **named: Any) -> tuple[Any, ...]:
         levels = alignment.LEVELS_MM

@@ -72,15 +72,15 @@ def align_scan(
     cache = folder / STEPS_FOLDER
     found = scan.align(loaded.generator, pose=pose, cache=cache, progress=report)
     deepbet.cache_clear()  # the next scan may never come
-    return looked_over(found)
+    return looked_over(found, loaded.generator)
 
 
-def fit_scan(report: Progress, aligned: AlignedScan, pose: Pose) -> AlignedScan:
+def fit_scan(report: Progress, loaded: Loaded, aligned: AlignedScan, pose: Pose) -> AlignedScan:
     """Refine the alignment from the user's pose."""
     from stylegan3d.projection.assessment import looked_over
 
     report(0, 1, "Aligning to the template")
-    return looked_over(pose.of(aligned).refined())
+    return looked_over(pose.of(aligned).refined(), loaded.generator)
 
 
 @dataclass(frozen=True, eq=False)
@@ -332,7 +332,7 @@ class ProjectController(QObject):
     def fit(self) -> None:
         """Refine the alignment from the user's pose."""
         if (case := self._ready) is not None and self.session.placed is not None:
-            self._queue(case, fit_scan, case.found, self.panel.pose.pose)
+            self._queue(case, fit_scan, self.rendering.loaded, case.found, self.panel.pose.pose)
 
     @property
     def _ready(self) -> Case | None:

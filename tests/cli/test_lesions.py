@@ -90,7 +90,7 @@ def test_lesions_of_a_scan_are_listed_and_marked_on_its_own_grid(run, tmp_path):
     nib.Nifti1Image(inverted, generator.affine).to_filename(tmp_path / "t2.nii.gz")
     refused = run("segment", tmp_path / "t2.nii.gz", "--lesions")
     assert refused.status == 2
-    assert "give a T1-weighted scan" in " ".join(refused.err.split())
+    assert "give a whole T1-weighted brain" in " ".join(refused.err.split())
     for words, sentence in (
         ([tmp_path / "healthy.nii.gz"], "is for one volume"),
         (["--regions"], "does not go with --lesions"),

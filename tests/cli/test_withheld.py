@@ -71,7 +71,7 @@ def test_for_scripts_and_where_nothing_else_can_be_done(run, scan):
     assert (known["measures"], known["scores"], known["reading"]) == ({}, {}, None)
     assert WHY in known["among"]
     assert "contrast" in [doubt["kind"] for doubt in known["doubts"]]
-    with pytest.raises(ScanError, match="the only one in which lesions are looked for"):
+    with pytest.raises(ScanError, match=f"Lesions of {scan.name} are {WHY}"):
         lesions_of_scan(read_scan(scan))
     phase = scan.with_name("sub-01_part-phase_T1w.nii.gz")
     phase.write_bytes(scan.read_bytes())

@@ -136,9 +136,9 @@ def segment_scan(
     Parameters
     ----------
     scan : Scan or AlignedScan
-        On the grid of the bundled generator it is taken as it is, unless it does not lie there as
-        its header says; any other is prepared as for that generator (`Scan.align`), unless it is
-        already, and the labels are carried back to its own grid.
+        A brain that was prepared for the bundled generator is taken as it is, unless it does not
+        lie there as its header says; any other scan is prepared (`Scan.align`), and the labels are
+        carried back to its own grid.
     wanted : Wanted or None
         What to measure, and among whom.
     skull : str
@@ -254,11 +254,9 @@ def lesions_of_scan(
     network.check(target.space)
     placed = OnGrid.of(scan, target, skull, progress)
     volume, brain = placed.volume, placed.brain_mask
-    if withheld(doubts_in(placed.notes)):
-        raise ScanError(
-            f"{scan.path.name} does not have the contrast of a T1-weighted scan, the only one in "
-            "which lesions are looked for; give a T1-weighted scan."
-        )
+    notes = [*placed.notes, *outline_doubts(placed)]
+    if why := withheld(doubts_in(notes)):
+        raise ScanError(f"Lesions of {scan.path.name} {why}; give a whole T1-weighted brain.")
     found = suspect_lesions(volume, brain, target.space, network)
     assert found is not None
     large = [cluster for cluster in found.clusters if cluster.size > found.limit]
@@ -269,5 +267,4 @@ def lesions_of_scan(
     kept = ("place", "ml", "center_mm", "unusual")
     places: list[JsonView] = [{k: v for k, v in one.items() if k in kept} for one in findings]
     ml = round(float(mask.sum()) * target.space.voxel_ml, 2)
-    notes = [*placed.notes, *outline_doubts(placed)]
     return LesionsOfScan(placed.on_scan(mask), places, ml, notes)

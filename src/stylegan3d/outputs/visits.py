@@ -361,8 +361,10 @@ def _notes(pair: Halfway, head: Change) -> list[Note]:
 
 def named_doubts(aligned: AlignedScan) -> list[Doubt]:
     """What is in doubt of one scan of several, with its name."""
-    name, doubts = aligned.scan.path.name, [*aligned.doubts, *outline_doubts(aligned)]
-    return [replace(doubt, sentence=f"{name}: {doubt.sentence}") for doubt in doubts]
+    name, found = aligned.scan.path.name, [*aligned.doubts, *outline_doubts(aligned)]
+    # What both scans cover can be compared.
+    told = [replace(one, severity="ask") if one.kind == "coverage" else one for one in found]
+    return [replace(one, sentence=f"{name}: {one.sentence}") for one in told]
 
 
 def measures_of(visits: Visits) -> tuple[dict[str, float], dict[str, float]]:

@@ -718,20 +718,22 @@ def _bundled() -> Generator:
     return load(device="cpu")
 
 
-def outline_doubts(brain: AlignedScan | OnGrid) -> list[Doubt]:
-    """What a scan does not show of the brain that the bundled model expects, or shows beside it.
+def outline_doubts(brain: AlignedScan | OnGrid, generator: Generator | None = None) -> list[Doubt]:
+    """What a scan does not show of the brain that a model expects, or shows beside it.
 
-    Nothing of a scan that is refused already, or aligned to a mean brain that lies elsewhere.
+    By default the bundled model; nothing by one that is not calibrated, of a scan that is refused
+    already, or of one aligned to a mean brain that lies elsewhere.
     """
-    generator, volume, mask = _bundled(), brain.volume, brain.brain_mask
+    generator, volume, mask = generator or _bundled(), brain.volume, brain.brain_mask
+    if "trust" not in generator.card or withheld(doubts_in(brain.notes)):
+        return []
     if not brain.space.same_as(generator.space):
         volume, mask = (
             resample(np.asarray(one, np.float32), brain.space, generator.space)
             for one in (volume, mask)
         )
         mask = mask > 0.5
-    alike = correlation(volume, generator.template)
-    if withheld(doubts_in(brain.notes)) or alike < LEAST_LIKENESS:
+    if correlation(volume, generator.template) < LEAST_LIKENESS:
         return []
     seen = see(generator, volume, mask)
     figures = {name: {"value": value} for name, value in seen.matched.figures.items()}
@@ -752,9 +754,9 @@ def missing_brain(volume: np.ndarray, mask: np.ndarray) -> list[Doubt]:
     return OutlineGaps(compare_outline(whole, mask, generator.space).missing).doubts("ask")
 
 
-def looked_over(aligned: AlignedScan) -> AlignedScan:
+def looked_over(aligned: AlignedScan, generator: Generator | None = None) -> AlignedScan:
     """A scan that carries its `outline_doubts`; a change of its pose drops them."""
-    return replace(aligned, steps=[*aligned.steps, *outline_doubts(aligned)])
+    return replace(aligned, steps=[*aligned.steps, *outline_doubts(aligned, generator)])
 
 
 def _gaps(seen: Seen, volume: np.ndarray, mask: np.ndarray, space: Space) -> OutlineGaps:
