@@ -235,8 +235,8 @@ class PatientList(QWidget):
 
     def _close(self, key: str) -> None:
         """Close a patient, having asked if what was made of the scan goes too."""
-        made = any(one.key == key for one in self.session.projected)
-        text = "Its projection and edits go too, and its detail from other brains. Close it?"
+        made = next((one.name for one in self.session.projected if one.key == key), "")
+        text = f"Close {made}? Its projection and edits go too, and its detail from other brains."
         if not made or dialogs.confirm(self, "Close patient", text):
             self.session.close_patient(key)
 

@@ -33,7 +33,6 @@ closed, are found by the lesion network (`measures.lesions`).
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -415,8 +414,8 @@ def judge_acquisition(
         return _told("red", refused.sentence)
     words = scanner_in_words(figures)
     known = f"those of the site '{site}'" if site else "the training scans"
-    for doubt in outline.doubts("ask"):
-        return _told("amber", f"{re.split('[.:] ', doubt.sentence)[0]}.")
+    if outline.told:
+        return _told("amber", f"{outline.told[0][2]}.")
     if cut:
         return _told("amber", cut)
     if not words:
@@ -689,10 +688,9 @@ def assess(
     own["verdicts"] = decisive_first(verdicts)
     own["headline"] = headline(own["verdicts"])
     own["verdicts"]["reconstruction"] = follows
-    told_before = {doubt.kind for doubt in of_scan}
     doubts = [
         *doubts_of(own["verdicts"]),
-        *(doubt for doubt in own["doubts"] if doubt.kind not in told_before),
+        *(one for one in own["doubts"] if one.kind not in {told.kind for told in of_scan}),
         *_further_doubts(
             alike if judged is made else similarity(judged, volume, mask), usual, percentile
         ),
@@ -737,9 +735,9 @@ def outline_doubts(brain: AlignedScan | OnGrid, generator: Generator | None = No
         return []
     seen = see(generator, volume, mask)
     figures = {name: {"value": value} for name, value in seen.matched.figures.items()}
-    refused = refusal(figures, volume, generator.template, mask)
-    gaps = _gaps(seen, volume, mask, generator.space)
-    return gaps.doubts("ask") if refused is None else [refused]
+    if refused := refusal(figures, volume, generator.template, mask):
+        return [refused]
+    return _gaps(seen, volume, mask, generator.space).doubts("ask")
 
 
 def missing_brain(volume: np.ndarray, mask: np.ndarray) -> list[Doubt]:

@@ -101,38 +101,43 @@ class OutlineGaps:
     surplus: dict[str, float] = field(default_factory=dict)
     dark: dict[str, float] = field(default_factory=dict)
 
-    def doubts(self, severity: Severity) -> list[Doubt]:
-        """What a person must look at, with the millilitres by region."""
-        told = (
+    @property
+    def told(self) -> list[tuple[str, dict[str, float], str, str]]:
+        """Kind, millilitres by region, the fact, and what is to be said of it."""
+        lines = (
             (
                 self.missing,
                 "brain-missing",
-                "of brain or more are missing ({}): they lie outside the field of view, or were "
-                "removed with the skull or the face. Volumes are too small by this amount.",
+                "of brain or more are missing ({})",
+                ": they lie outside the field of view, or were removed with the skull or the face. "
+                "Volumes are too small by this amount.",
             ),
             (
                 self.dark,
                 "signal-loss",
-                "of brain have no signal ({}), as beside metal or a failing coil. Nothing can be "
-                "said about the brain there.",
+                "of brain have no signal ({}), as beside metal or a failing coil",
+                ". Nothing can be said about the brain there.",
             ),
             (
                 self.surplus,
                 "brain-extraction",
-                "of tissue outside the brain were left ({}), such as meninges. Volumes may be too "
-                "large; improve the brain extraction.",
+                "of tissue outside the brain were left ({}), such as meninges",
+                ". Volumes may be too large; improve the brain extraction.",
             ),
         )
         return [
-            Doubt(kind, severity, f"{sum(ml.values()):.0f} ml {text.format(_listed(ml))}", ml)
-            for ml, kind, text in told
+            (kind, ml, f"{sum(ml.values()):.0f} ml {fact.format(_listed(ml))}", more)
+            for ml, kind, fact, more in lines
             if ml
         ]
 
+    def doubts(self, severity: Severity) -> list[Doubt]:
+        """What a person must look at, with the millilitres by region."""
+        return [Doubt(kind, severity, fact + more, ml) for kind, ml, fact, more in self.told]
+
 
 def _listed(amounts: Mapping[str, float]) -> str:
-    named = list(amounts.items())[:NAMED]
-    return ", ".join(f"{ml:.0f} ml at the {name}" for name, ml in named)
+    return ", ".join(f"{ml:.0f} ml at the {name}" for name, ml in list(amounts.items())[:NAMED])
 
 
 def compare_outline(expected: np.ndarray, mask: np.ndarray, space: Space) -> OutlineGaps:

@@ -494,8 +494,8 @@ def match_flow(
 ) -> MatchedFlow:
     """Weights of a model's flow with which random brains measure like subjects.
 
-    At 2 mm, with two cores: about an hour with one step along the flow. SIGTERM, SIGINT and SIGUSR1
-    stop it; the round that was begun is begun again when it is resumed.
+    At 2 mm, with two cores: an hour or two with one step along the flow. SIGTERM, SIGINT and
+    SIGUSR1 stop it; the round that was begun is begun again when it is resumed.
 
     Random brains without all measures, such as those without a tissue, are left out.
 
@@ -534,6 +534,7 @@ def match_flow(
     if measures is None:
         measures = (TissueShapes(pack.space), RegionFeatures(pack))
     drawing = _Drawing(generator, steps)
+    # 2: with measures by both of `LABELLERS`.
     key = f"2 {generator.hash} {settings.brains} {settings.slopes} {settings.judged}"
     with only_run(folder):
         if resume:
