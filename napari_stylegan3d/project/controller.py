@@ -273,6 +273,7 @@ class ProjectController(QObject):
         self.regions.changed.connect(self._offer_regions)
         self._offer_regions()
         panel.paint.regionChanged.connect(self._on_region)
+        panel.paint.source.currentIndexChanged.connect(self._keep_region)
         self.filling = FillController(rendering, comparison, panel.result, self)
         self.looks = LookBar(self.session)
         self.looking = LookController(context, self.looks)
@@ -450,24 +451,31 @@ class ProjectController(QObject):
 
     def _offer_regions(self) -> None:
         """Offer the labels of the current patient as a region."""
-        self.panel.paint.offer(self.regions.entries())
+        if self.session.key == self._painted:
+            self.panel.paint.offer(self.regions.entries(), self.session.annotations.region)
 
     def _bring_region(self) -> None:
-        """Show the painted region of the current case, if it is on the grid of its scan."""
-        kept, placed = self.session.annotations.mask, self.session.placed
-        if kept is None or placed is None:
-            return
-        if kept.space is None or placed.space.same_as(kept.space):
-            self.panel.paint.show_fill(kept.used)
+        """Show the region of the current case; a painted one if it is on the grid of its scan."""
+        paint, over = self.panel.paint, self.session.annotations
+        paint.show_fill(bool(over.region))
+        if isinstance(paint.choice, LayerChoice):
+            self._on_region()
+        kept, placed = over.mask, self.session.placed
+        if kept and placed and placed.space.same_as(kept.space):
             self.painting.restore(kept, placed.space)
 
     def _paint(self, on: bool) -> None:
         """Start or stop painting on the aligned scan."""
+        self._keep_region()
         if on:
             self._on_region()
         else:
             self.painting.put_brush_down()
-            self.painting.emit_volume()
+
+    def _keep_region(self) -> None:
+        paint = self.panel.paint
+        region = paint.source.currentText() if paint.fill.isChecked() else ""
+        self.session.annotate(self.session.key, region=region)
 
     def _show_region(self, view: str) -> None:
         """The painted region belongs to the scan; no region covers the filled scan."""
@@ -476,8 +484,7 @@ class ProjectController(QObject):
 
     def _on_region(self) -> None:
         """Paint, or show the volume of the selected layer."""
-        paint = self.panel.paint
-        placed = self.session.placed
+        paint, placed = self.panel.paint, self.session.placed
         if not paint.fill.isChecked() or placed is None:
             return
         if isinstance(paint.choice, LayerChoice):
@@ -495,10 +502,7 @@ class ProjectController(QObject):
             self.panel.paint.show_painted(millilitres)
         painting = self.painting
         if painting.layer is not None and painting.space and self._painted == self.session.key:
-            if (mask := painting.region()) is not None:
-                used = self.panel.paint.fill.isChecked()
-                mask = dataclasses.replace(mask, affine=painting.space.affine, used=used)
-            self.session.annotate(self._painted, mask=mask)
+            self.session.annotate(self._painted, mask=painting.region())
 
     def _region(self) -> Region | None:
         choice = self.panel.paint.choice

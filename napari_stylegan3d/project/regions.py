@@ -30,8 +30,6 @@ def mask_of(region: Region, space: Space) -> Mask:
     from stylegan3d.base import ScanError
     from stylegan3d.projection.forward import Mask, mask_on
 
-    if region.space is None:
-        return Mask(region.data)
     if region.of_scan:
         return Mask(region.data, region.affine)
     there = mask_on(space, region.data, region.space)
@@ -193,11 +191,10 @@ class RegionPainter(QObject, OwnLayer):
         """The painted region on the model's grid; None if empty."""
         if self.layer is None or self.space is None or not np.any(self.layer.data):
             return None
-        to_ras = nib.io_orientation(self.space.affine)
-        ras = nib.orientations.axcodes2ornt("RAS")
-        back = nib.orientations.ornt_transform(ras, to_ras)
+        ras, own = nib.orientations.axcodes2ornt("RAS"), nib.io_orientation(self.space.affine)
+        back = nib.orientations.ornt_transform(ras, own)
         marked = nib.apply_orientation(np.asarray(self.layer.data) > 0, back)
-        return Region(np.ascontiguousarray(marked))
+        return Region(np.ascontiguousarray(marked), self.space.affine)
 
     def restore(self, region: Region, space: Space) -> None:
         """Restore a region on the model's grid, without starting to paint."""
@@ -293,10 +290,10 @@ class PaintBox(QWidget):
         """The selected layer from `offer`; None for the painted region."""
         return self.source.currentData()
 
-    def offer(self, entries: Sequence[tuple[str, object]]) -> None:
-        """Set the layers to choose from: text and data of each entry."""
+    def offer(self, entries: Sequence[tuple[str, object]], wish: str) -> None:
+        """Set the layers to choose from, text and data of each entry, and choose one by text."""
         before = self.source.currentText()
-        controls.fill(self.source, [(PAINTED, None), *entries], dict(entries).get(before))
+        controls.fill(self.source, [(PAINTED, None), *entries], dict(entries).get(wish))
         if self.source.currentText() != before:
             self.regionChanged.emit()
 

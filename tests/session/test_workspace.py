@@ -632,8 +632,9 @@ class Doctor(RuleBasedStateMachine):
         if case := self.session.case:
             data = np.zeros((3, 4, 5), bool)
             data[place % 3, place] = True
-            mask = Region(data, np.eye(4), used=used) if there else None
-            self.session.annotate(case.key, mask=mask, loss="blur:3mm" if used else "")
+            mask = Region(data, np.eye(4)) if there else None
+            of = {"loss": "blur:3mm", "region": "Painted region"} if used else {}
+            self.session.annotate(case.key, **{"mask": mask, "loss": "", "region": "", **of})
 
     @rule(number=st.integers(0, 2))
     def open_a_map(self, number: int) -> None:

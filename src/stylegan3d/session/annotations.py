@@ -177,38 +177,33 @@ class Region:
     Attributes
     ----------
     data : ndarray, shape (I, J, K), bool
-    affine : ndarray or None
-        (4, 4) voxel indices to millimetres; None if `data` is on the model's grid.
+    affine : ndarray, shape (4, 4)
+        Voxel indices to millimetres.
     of_scan : bool
         Whether these are millimetres of the scan's native space, not of model space.
-    used : bool
-        Whether the next projection leaves it out, or it is only kept.
     """
 
     data: np.ndarray
-    affine: np.ndarray | None = None
+    affine: np.ndarray
     of_scan: bool = False
-    used: bool = True
 
     @property
     def millilitres(self) -> float:
-        """Its volume, if it has an affine."""
-        assert self.affine is not None
+        """Its volume."""
         return float(np.count_nonzero(self.data) * voxel_ml_of(self.affine))
 
     @property
-    def space(self) -> Space | None:
-        """Its grid; None for the model's."""
+    def space(self) -> Space:
+        """Its grid."""
         x, y, z = self.data.shape
-        return None if self.affine is None else Space((x, y, z), self.affine)
+        return Space((x, y, z), self.affine)
 
 
 def _region(plain: Any) -> Region | None:
     if plain is None or isinstance(plain, Region):
         return plain
-    affine = None if plain["affine"] is None else _affine(plain["affine"])
-    data, used = _unpacked(plain, "bits", 8).astype(bool), bool(plain.get("used", True))
-    return Region(data, affine, bool(plain["of_scan"]), used)
+    data = _unpacked(plain, "bits", 8).astype(bool)
+    return Region(data, _affine(plain["affine"]), bool(plain["of_scan"]))
 
 
 def _region_to_plain(region: Region | None) -> Json | None:
@@ -216,8 +211,7 @@ def _region_to_plain(region: Region | None) -> Json | None:
         return None
     bits = _packed(np.packbits(region.data), "bits")
     shape, affine = list(region.data.shape), to_plain(region.affine)
-    about = {"of_scan": region.of_scan, "used": region.used}
-    return {**bits, "shape": shape, "affine": affine, **about}
+    return {**bits, "shape": shape, "affine": affine, "of_scan": region.of_scan}
 
 
 #: None where a file has no valid one.
@@ -284,13 +278,15 @@ class Annotations:
     refused : str
         Why a file was not taken as one, as a sentence.
     mask : Region or None
-        The region that is painted, to be left out by the next projection.
+        The region that is painted.
     maps : tuple of Path
         Files of the label maps over the scan.
     labels : EditedLabels or None
         Edited tissue labels; the last of `edits` is the current one.
     loss : str
         The degradation chosen for the next projection, as text for `projector.loss_of`.
+    region : str
+        What the next projection leaves out, as the entry that is chosen; empty for nothing.
     """
 
     overlay: Overlay | None = None
@@ -299,6 +295,7 @@ class Annotations:
     maps: tuple[Path, ...] = ()
     labels: EditedLabels | None = None
     loss: str = ""
+    region: str = ""
 
 
 NOTHING = Annotations()

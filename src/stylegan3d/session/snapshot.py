@@ -106,8 +106,8 @@ class SavedScan:
         What the scan's files said that it is.
     key : str
         `Case.key`; empty in old sessions.
-    loss : str
-        `Annotations.loss` of the patient.
+    loss, region : str
+        `Annotations.loss` and `region` of the patient.
     """
 
     __pydantic_config__ = ARRAYS
@@ -125,6 +125,7 @@ class SavedScan:
     origin: Annotated[Origin, WrapValidator(or_else("acquired"))] = "acquired"
     key: Text = ""
     loss: Text = ""
+    region: Text = ""
 
     def __post_init__(self) -> None:
         if self.rigid is None:
@@ -155,12 +156,14 @@ class SavedScan:
             case.origin,
             case.key,
             over.loss,
+            over.region,
         )
 
     @property
     def annotations(self) -> Annotations:
         """What lies over the scan."""
-        return Annotations(self.second, "", self.painted, self.labels, loss=self.loss)
+        parts = self.second, "", self.painted, self.labels, None, self.loss, self.region
+        return Annotations(*parts)
 
     def case(self, key: str) -> Case:
         """The case before its scan is read again."""

@@ -523,13 +523,13 @@ def label_map_of(scan_file, path):
 
 def test_a_region_is_kept_as_it_is():
     data = np.random.default_rng(0).random((5, 6, 7)) > 0.5
-    affine = np.diag([2.0, 2.0, 3.0, 1.0])
-    for region in (Region(data), Region(data, affine, of_scan=True)):
+    for of_scan in (False, True):
+        region = Region(data, np.diag([2.0, 2.0, 3.0, 1.0]), of_scan)
         plain = plain_of(SavedScan(Choice(Path("a.nii.gz")), painted=region))
         again = read_part(SavedScan, json.loads(json.dumps(plain))).painted
         np.testing.assert_array_equal(again.data, region.data)
-        assert again.of_scan == region.of_scan
-        np.testing.assert_array_equal(again.affine is None, region.affine is None)
+        assert again.of_scan == of_scan
+        np.testing.assert_array_equal(again.affine, region.affine)
 
 
 @pytest.mark.parametrize(
@@ -537,7 +537,8 @@ def test_a_region_is_kept_as_it_is():
     [{"bits": "!"}, {"bits": "AAAA"}, {"shape": [5, 6]}, {"shape": [9, 9, 9]}, {"affine": [1, 2]}],
 )
 def test_a_damaged_region_is_left_aside(damage):
-    kept = SavedScan(Choice(Path("a.nii.gz")), painted=Region(np.ones((5, 6, 7), bool)))
+    region = Region(np.ones((5, 6, 7), bool), np.eye(4))
+    kept = SavedScan(Choice(Path("a.nii.gz")), painted=region)
     plain = plain_of(kept)
     again = read_part(SavedScan, {**plain, "painted": {**plain["painted"], **damage}})
     assert again.painted is None

@@ -442,6 +442,20 @@ def test_a_region_and_a_degradation_stay_as_their_patient_was_left(window, scan_
         assert window.find("project.fill").isChecked() == ticked
         assert window.find("project.loss").currentData() == "blur:3mm"
         assert np.array_equal(window.session.annotations.mask.data, kept.data)
+    drawn = Labels(np.ones((9, 9, 9), np.uint8), name="Lesion", units=("mm",) * 3)
+    window.viewer.layers.append(drawn)
+    box = window.find("project.region")
+    window.find("project.fill").setChecked(True)
+    box.setCurrentText("Lesion, on the original scan")
+    window.show("Synthetic brains")
+    assert not window.find("project.fill").isChecked()
+    window.show("sub-07")
+    window.settle()
+    assert window.find("project.fill").isChecked()
+    assert box.currentText() == "Lesion, on the original scan"
+    assert window.find("project.painted").text() == "0.7 ml masked."
+    window.viewer.layers.remove(drawn)
+    assert box.currentText() == "Painted region"
 
 
 def test_a_stroke_is_seen_in_all_views(window, scan_file):
