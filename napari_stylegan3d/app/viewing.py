@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from qtpy.QtCore import QEvent, QObject, QPoint, QPropertyAnimation, Qt, Signal
 from qtpy.QtGui import QCursor
@@ -13,6 +13,7 @@ from qtpy.QtWidgets import QDialog, QFrame, QLabel, QMainWindow, QWidget
 from napari_stylegan3d.app.walkthrough import StepCard
 from napari_stylegan3d.core.change_maps import SurfaceMap
 from napari_stylegan3d.core.jobs import SELDOM
+from napari_stylegan3d.core.rendering import DisplayController, Rendering
 from napari_stylegan3d.views.canvases import RepaintPacer
 from napari_stylegan3d.views.display import KEY
 from napari_stylegan3d.views.four import FourViews
@@ -23,9 +24,6 @@ from napari_stylegan3d.widgets.controls import Links, scaled, single_shot
 from napari_stylegan3d.widgets.settings import THEME, settings
 from napari_stylegan3d.widgets.theme import FocusRing, ThemedWidgets
 from stylegan3d.session.provenance import Provenance
-
-if TYPE_CHECKING:
-    from napari_stylegan3d.core.rendering import DisplayController, Rendering
 
 #: For each axis the two sides that can be cut away.
 SIDES = (("right", "left"), ("anterior", "posterior"), ("superior", "inferior"))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Hashable
-from typing import TYPE_CHECKING
 
 from qtpy.QtCore import QEvent, QObject, QPoint, Qt, Signal
 from qtpy.QtGui import QEnterEvent, QHideEvent
@@ -24,15 +23,13 @@ from napari_stylegan3d.directions.files import (
     SeenRequest,
     seen_from,
 )
+from napari_stylegan3d.directions.list import DirectionRow, Range
+from napari_stylegan3d.directions.panel import DirectionsPanel
 from napari_stylegan3d.views.display import DisplayArray, upright
 from napari_stylegan3d.widgets import controls
 from napari_stylegan3d.widgets.controls import single_shot
-
-if TYPE_CHECKING:
-    from napari_stylegan3d.directions.list import DirectionRow, Range
-    from napari_stylegan3d.directions.panel import DirectionsPanel
-    from stylegan3d.recipe.recipe import Recipe
-    from stylegan3d.session.workspace import StateChange
+from stylegan3d.recipe.recipe import Recipe
+from stylegan3d.session.workspace import StateChange
 
 STEPS_SD = (-2, -1, 0, 1, 2)
 SIDE = 96

@@ -68,7 +68,7 @@ class MeasuredBrain:
     title, network : str
         What was measured, and by what.
     measures : dict of str to float
-        All of `stylegan3d.segmentation.numbers.ALL_MEASURES`.
+        All of `stylegan3d.segmentation.classes.ALL_MEASURES`.
     networks : tuple of str
         SHA-256 of the networks that measured.
     before : dict of str to float or None

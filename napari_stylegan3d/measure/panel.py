@@ -14,17 +14,7 @@ from napari_stylegan3d.widgets.controls import Fold, painting, scaled
 from napari_stylegan3d.widgets.forms import Form
 from napari_stylegan3d.widgets.settings import UNUSUAL_Z, settings, unusual_z
 from stylegan3d.scans.person import SEXES
-from stylegan3d.segmentation.classes import (
-    ALL_MEASURES,
-    AS_TISSUES,
-    MIDLINE,
-    OLDEST,
-    PAIRED,
-    Person,
-    title_of,
-    unit_of,
-    value_text,
-)
+from stylegan3d.segmentation import classes
 from stylegan3d.segmentation.curves import AgeCurve, curve_of
 from stylegan3d.settings.option import ReportSettings
 
@@ -86,7 +76,7 @@ class CurvePlot(QWidget):
 
 
 #: Regions across the midline that are no tissue.
-ACROSS = tuple(name for name in MIDLINE if name not in AS_TISSUES)
+ACROSS = tuple(name for name in classes.MIDLINE if name not in classes.AS_TISSUES)
 
 NONE, WAITING, MEASURING = "–", "…", "Measuring…"
 #: Stands for a file of norms that is to be chosen.
@@ -160,10 +150,10 @@ class MeasureBox(Fold):
         return self.header.isChecked()
 
     @property
-    def person(self) -> Person:
+    def person(self) -> classes.Person:
         """Age and sex as the fields have them."""
         age = self.age.value()
-        return Person(age if age > 0 else None, self.sex.currentData())
+        return classes.Person(age if age > 0 else None, self.sex.currentData())
 
     def show_measured(
         self,
@@ -194,7 +184,7 @@ class MeasureBox(Fold):
             self.show_measured(None, None, text=WAITING)
         controls.show_text(self.of, MEASURING if at_work else WAITING)
 
-    def show_person(self, person: Person, header: Person, called: str) -> None:
+    def show_person(self, person: classes.Person, header: classes.Person, called: str) -> None:
         """Write age and sex, without a signal, and remark what the scan's files say instead."""
         if self.person.age != person.age:  # what is being typed stays as it is
             controls.show_value(self.age, person.age or 0)
@@ -211,7 +201,7 @@ class MeasureBox(Fold):
             "measure.age",
             "Age of the person in years, for z and percentiles (18 to 80), for Ageing "
             "(Directions) and for\nreports; from the scan's files if given there. 0: unknown.",
-            (0, OLDEST),
+            (0, classes.OLDEST),
             " years",
             decimals=AGE_DECIMALS,
         )
@@ -281,12 +271,12 @@ class MeasureBox(Fold):
             words = _head(head, tip)
             words.setWordWrap(False)
             grid.addWidget(words, 0, column, _BOTTOM)
-        for row, (region, (text, _tissue)) in enumerate(PAIRED.items(), 1):
+        for row, (region, (text, _tissue)) in enumerate(classes.PAIRED.items(), 1):
             grid.addWidget(_name(text[0].upper() + text[1:]), row, 0)
             for column, (key, _head_text, tip) in enumerate(REGION_COLUMNS, 1):
                 self._add_cell(grid, f"{region}.{key}", tip, row, column)
-        for row, region in enumerate(ACROSS, len(PAIRED) + 1):
-            grid.addWidget(_name(title_of(f"{region}_ml")), row, 0)
+        for row, region in enumerate(ACROSS, len(classes.PAIRED) + 1):
+            grid.addWidget(_name(classes.title_of(f"{region}_ml")), row, 0)
             self._add_cell(grid, f"{region}.ml", COLUMNS[0][1], row, 1)
             self._add_cell(grid, f"{region}.z", COLUMNS[3][1], row, 2)
         return grid
@@ -300,7 +290,8 @@ class MeasureBox(Fold):
 
     def _make_curve(self) -> None:
         self.curve_of = controls.combo(
-            "measure.curve", entries=((title_of(name), name) for name in ALL_MEASURES)
+            "measure.curve",
+            entries=((classes.title_of(name), name) for name in classes.ALL_MEASURES),
         )
         self.curve_of.setCurrentIndex(self.curve_of.findData("ventricle_ml"))
         self.column.addLayout(controls.form(("Curve", self.curve_of)))
@@ -372,13 +363,13 @@ def in_words(
     """
     empty = (without, "", False)
     words = {f"{tissue}.{key}": empty for tissue, *_rest in ROWS for key, _h in COLUMNS}
-    words |= {f"{r}.{key}": empty for r in PAIRED for key, *_rest in REGION_COLUMNS}
+    words |= {f"{r}.{key}": empty for r in classes.PAIRED for key, *_rest in REGION_COLUMNS}
     words |= {f"{region}.{key}": empty for region in ACROSS for key in ("ml", "z")}
     if measured is None or numbers is None:
         return words
     for tissue, *_rest in ROWS:
         words |= _of_tissue(tissue, measured, numbers, beyond)
-    for region in PAIRED:
+    for region in classes.PAIRED:
         for key, measure in (
             ("left", f"left_{region}_ml"),
             ("right", f"right_{region}_ml"),
@@ -410,13 +401,13 @@ def _valued(
     cell: str, z_cell: str, measure: str, numbers: Numbers, beyond: float
 ) -> dict[str, tuple[str, str, bool]]:
     """A value and its z, with the limits of such people as the tooltip."""
-    words = {cell: (value_text(measure, numbers.measures[measure]), "", False)}
+    words = {cell: (classes.value_text(measure, numbers.measures[measure]), "", False)}
     score = numbers.scores.get(measure)
     if score is not None:
-        low, high = (value_text(measure, limit) for limit in (score.low, score.high))
+        low, high = (classes.value_text(measure, limit) for limit in (score.low, score.high))
         tip = (
             f"95 % of people of this age, sex and head size have {low} to {high} "
-            f"{unit_of(measure)}.\nAnother scanner may shift z by {score.shift}."
+            f"{classes.unit_of(measure)}.\nAnother scanner may shift z by {score.shift}."
         )
         words[z_cell] = (score.words[0], tip, abs(score.z) > beyond)
     return words
@@ -433,9 +424,9 @@ def as_table(measured: MeasuredBrain, numbers: Numbers) -> str:
     lines = [f"# {measured.title}, {measured.network}. {numbers.among}"]
     heads = ("measure", "value", "unit", "change", "change_percent", "z", "percentile", "scanner_z")
     lines.append("\t".join(heads))
-    for name in ALL_MEASURES:
+    for name in classes.ALL_MEASURES:
         value, before = measured.measures[name], (measured.before or {}).get(name)
-        cells = [title_of(name), f"{value:.5g}", unit_of(name), "", "", "", "", ""]
+        cells = [classes.title_of(name), f"{value:.5g}", classes.unit_of(name), "", "", "", "", ""]
         if before is not None:
             cells[3] = f"{value - before:.2f}"
             cells[4] = f"{100 * (value - before) / before:.2f}" if before > 0 else ""

@@ -24,13 +24,7 @@ from qtpy.QtGui import (
 from qtpy.QtWidgets import QApplication, QToolTip, QWidget
 from scipy.spatial.transform import Rotation
 
-from napari_stylegan3d.views.display import (
-    LETTER_COLOR,
-    ViewPlane,
-    color_of,
-    position_in_letters,
-    position_in_words,
-)
+from napari_stylegan3d.views import display
 from napari_stylegan3d.views.layers import LEAST_MM, SPACING_MM, TIMES, ColorScale, Field
 from napari_stylegan3d.widgets.controls import Links, discard, painting, scaled, set_letters
 from stylegan3d.pages.shortening import elided, wrapped
@@ -286,7 +280,9 @@ TOP, BOTTOM, MIDDLE = (
 class Labels(Glass):
     """The text on one view."""
 
-    def __init__(self, canvas: QWidget, model: ViewerModel, plane: ViewPlane | None) -> None:
+    def __init__(
+        self, canvas: QWidget, model: ViewerModel, plane: display.ViewPlane | None
+    ) -> None:
         self.plane = plane
         self.title = plane.title if plane else "3D"
         #: Letters at the top, bottom, left and right.
@@ -315,8 +311,8 @@ class Labels(Glass):
         if self.plane is None or len(self.point) != 3:
             return ""
         if self.width() < scaled(ROOMY_PX):
-            return f"{position_in_letters(self.point, self.plane.order[0])} mm"
-        return position_in_words(self.point, self.plane.order[0])
+            return f"{display.position_in_letters(self.point, self.plane.order[0])} mm"
+        return display.position_in_words(self.point, self.plane.order[0])
 
     @property
     def below_slice(self) -> str:
@@ -429,7 +425,7 @@ class Labels(Glass):
             places = (TOP | CENTER, BOTTOM | CENTER, MIDDLE | LEFT, MIDDLE | RIGHT)
             for place, letter in zip(places, self.letters, strict=True):
                 if place != BOTTOM | CENTER or self._has_room_at_foot:
-                    _write(painter, room, place, letter, LETTER_PX, QColor(LETTER_COLOR))
+                    _write(painter, room, place, letter, LETTER_PX, QColor(display.LETTER_COLOR))
         if self.scale_bar and any(layer.visible for layer in self.model.layers):
             self._paint_scale_bar(painter, room)
         self._paint_caption(painter, room)
@@ -445,7 +441,7 @@ class Labels(Glass):
         if self.provenance is None:
             return
         painter.setFont(_caption_font())
-        color = QColor(color_of(self.provenance))
+        color = QColor(display.color_of(self.provenance))
         write_outlined(painter, room, BOTTOM | LEFT, self.written, color, OUTLINE_PX)
 
     def _paint_scale_bar(self, painter: QPainter, room: QRectF) -> None:
@@ -633,7 +629,7 @@ class OrientationCube(Glass):
         painter.setPen(QPen(CUBE_OUTLINE, 1))
         painter.drawPolygon(QPolygonF([self._point(corner) for corner in corners]))
         if facing > SIDEWAYS:
-            color = QColor(LETTER_COLOR)
+            color = QColor(display.LETTER_COLOR)
             color.setAlphaF(min(1.0, 0.35 + facing))
             painter.setPen(color)
             box = QRectF(0, 0, self.width(), self.height())

@@ -15,7 +15,7 @@ from stylegan3d.evaluation import groups
 from stylegan3d.evaluation.groups import design_of
 from stylegan3d.evaluation.settings import GroupSettings
 from stylegan3d.recipe.recipe import Truncation
-from stylegan3d.segmentation.numbers import HEAD
+from stylegan3d.segmentation.classes import HEAD
 
 
 def table(folder, rows, name="people.csv"):

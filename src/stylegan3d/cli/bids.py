@@ -11,13 +11,13 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, NoReturn
 
 from stylegan3d.base import Json, JsonView, StyleGAN3DError
 from stylegan3d.cli import main as run_program
 from stylegan3d.cli.common import emit, log, progress, read_object
 from stylegan3d.cli.many import tell
-from stylegan3d.cohort import find_items
+from stylegan3d.cohort import Item, find_items
 from stylegan3d.cohort.run import FAILED, row_of, run_cohort, write_table
 from stylegan3d.outputs.results import provenance
 from stylegan3d.pages.page import distributions, page, plain
@@ -25,9 +25,6 @@ from stylegan3d.storage.about import version
 from stylegan3d.storage.bids import DESCRIPTION, describe
 from stylegan3d.storage.files import atomic_write_text
 from stylegan3d.storage.formats import without_suffix
-
-if TYPE_CHECKING:
-    from stylegan3d.cohort import Item
 
 #: What a scan takes, in GB.
 SCAN_GB = 3.0

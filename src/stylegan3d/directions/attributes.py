@@ -58,16 +58,8 @@ from stylegan3d.directions.people import (
 )
 from stylegan3d.geometry.space import to_display
 from stylegan3d.measures.attributes import BACKGROUND, MEASURES, measure_attributes
+from stylegan3d.model import random_latents
 from stylegan3d.model.family import STYLEGAN
-from stylegan3d.model.random_latents import (
-    COMPONENTS,
-    SAMPLES,
-    Spread,
-    numbered,
-    pca_directions,
-    random_w,
-    whitened,
-)
 from stylegan3d.networks.config import AnatomyConfig
 from stylegan3d.networks.deformation import add_identity, exponential
 from stylegan3d.recipe.directions import Directions, join
@@ -136,7 +128,7 @@ def contour_rows(generator: Generator, w: np.ndarray, seed: int = 0) -> np.ndarr
     count = config.deformation if isinstance(config, AnatomyConfig) else config.w_dim
     half_mm = np.array(generator.shape) * np.array(generator.space.voxel_size) / 2
     steps = np.zeros((count, generator.w_dim))
-    sd = random_w(generator, _BRAINS, seed)[:, :count].std(axis=0)
+    sd = random_latents.random_w(generator, _BRAINS, seed)[:, :count].std(axis=0)
     steps[:, :count] = np.diag(_STEP_SD * np.maximum(sd, 1e-6))
     rows = []
     for one in w:
@@ -194,7 +186,7 @@ class MeasuredBrains:
 
 def measured_brains(generator: Generator, count: int = BRAINS, seed: int = _SEED) -> MeasuredBrains:
     """Draw random brains, synthesise them without noise and measure them."""
-    w = random_w(generator, count, seed)
+    w = random_latents.random_w(generator, count, seed)
     return MeasuredBrains(w, _measured(generator, w))
 
 
@@ -216,15 +208,20 @@ def components_of_brains(generator: Generator, count: int) -> Directions:
     images are regressed on w, and what that explains has components (as of features in GANSpace:
     Härkönen et al. 2020, arXiv 2004.02546, section 3.2). Shares are of what is explained.
     """
-    w, level = random_w(generator, _PER_NUMBER * generator.w_dim, 0), -min(3, len(generator.levels))
+    w, level = (
+        random_latents.random_w(generator, _PER_NUMBER * generator.w_dim, 0),
+        -min(3, len(generator.levels)),
+    )
     made = [generator.synthesize(_wide(generator, one[None]), "none", level) for one in w]
     images = torch.stack(made).flatten(1).cpu().numpy()
-    scores, root = whitened(w, w)
+    scores, root = random_latents.whitened(w, w)
     effects = np.linalg.lstsq(scores, images - images.mean(axis=0), rcond=None)[0]
     first, sizes, _ = np.linalg.svd(effects, full_matrices=False)
     steps = (root @ first[:, :count]).T
     lengths, shares = np.linalg.norm(steps, axis=1), np.square(sizes) / np.square(sizes).sum()
-    return numbered(generator, steps / lengths[:, None], np.square(lengths), shares[:count])
+    return random_latents.numbered(
+        generator, steps / lengths[:, None], np.square(lengths), shares[:count]
+    )
 
 
 def describe_components(
@@ -280,7 +277,7 @@ def as_in_people(generator: Generator, directions: Directions) -> Directions:
     factor ventricles grow with one unit in people ("ventricles"), the direction's std is multiplied
     by at most `MOST_LENGTHENED` or its inverse; the check gains this factor as "lengthened".
     """
-    start = random_w(generator, EDITED_BRAINS, _SEED + 1)
+    start = random_latents.random_w(generator, EDITED_BRAINS, _SEED + 1)
     before = _measured(generator, start)["ventricle_ml"]
     std, checks = directions.std.copy(), []
     for told in directions.checks:
@@ -307,7 +304,7 @@ def check_edits(generator: Generator, directions: Directions) -> Directions:
     and "change_back" (median change of every volume, ml, by its key) and, where the attribute
     itself is measured, "right_way": the share of brains in which it grew with `STRENGTH`.
     """
-    start = random_w(generator, EDITED_BRAINS, _SEED + 1)
+    start = random_latents.random_w(generator, EDITED_BRAINS, _SEED + 1)
     before = _measured(generator, start)
     checks = []
     for told in directions.checks:
@@ -497,7 +494,7 @@ def attribute_directions(
         for key in wanted
     }
     units = [step / np.linalg.norm(step) for step in steps.values()]
-    population = Spread.of(generator, [*betas.values(), *units], _POPULATION)
+    population = random_latents.Spread.of(generator, [*betas.values(), *units], _POPULATION)
     scores = dict(zip(betas, population.scores.T, strict=False))
     std, checks = [], []
     for key in wanted:
@@ -583,8 +580,8 @@ def build_directions(
     *,
     attributes: Sequence[str] | None = None,
     hold_fixed: Sequence[str] | None = None,
-    components: int = COMPONENTS,
-    samples: int = SAMPLES,
+    components: int = random_latents.COMPONENTS,
+    samples: int = random_latents.SAMPLES,
     progress: Progress = SILENT,
 ) -> Directions:
     """All directions for a model's folder: attributes known in the data, described components.
@@ -619,7 +616,7 @@ def build_directions(
     if generator.family == STYLEGAN:
         found = components_of_brains(generator, components)
     else:
-        found = pca_directions(generator, components, samples)
+        found = random_latents.pca_directions(generator, components, samples)
     progress(0, 4, "encoding subjects")
     people = None
     if pack is not None and (generator.encoder is not None or attributes is not None):

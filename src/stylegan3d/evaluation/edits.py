@@ -41,7 +41,7 @@ from torch import Tensor
 
 from stylegan3d.base import Json, JsonView, followed
 from stylegan3d.devices import computed
-from stylegan3d.directions.edit_effects import ABOUT, share_outside, surroundings
+from stylegan3d.directions import edit_effects
 from stylegan3d.directions.people import (
     AGE,
     LOGARITHMIC,
@@ -655,14 +655,14 @@ def _outside(
     before: Sequence[np.ndarray],
     after: Mapping[float, Sequence[np.ndarray]],
 ) -> float | None:
-    if key not in ABOUT:
+    if key not in edit_effects.ABOUT:
         return None
     space, shares = material.pack.space, []
     starts = [(unit(volume), read_tissues(unit(volume), space)) for volume in before]
     for volumes in after.values():
         for (start, tissues), volume in zip(starts, map(unit, volumes), strict=True):
-            near = surroundings(key, tissues, read_tissues(volume, space), space)
-            shares.append(share_outside(np.abs(volume - start), near))
+            near = edit_effects.surroundings(key, tissues, read_tissues(volume, space), space)
+            shares.append(edit_effects.share_outside(np.abs(volume - start), near))
     known = [share for share in shares if share is not None]
     return float(np.mean(known)) if known else None
 

@@ -47,8 +47,8 @@ from stylegan3d.render import figures
 from stylegan3d.render.movement import deformation_between
 from stylegan3d.render.renderer import Renderer
 from stylegan3d.scans.verdicts import doubts_of_scan
-from stylegan3d.segmentation.classes import title_of
-from stylegan3d.segmentation.numbers import HEAD, label_brain
+from stylegan3d.segmentation.classes import HEAD, title_of
+from stylegan3d.segmentation.numbers import label_brain
 from stylegan3d.settings.option import check_options
 from stylegan3d.storage.checked import answering
 from stylegan3d.storage.encoding import to_json

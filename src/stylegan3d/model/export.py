@@ -13,16 +13,17 @@ import re
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.export import ExportedProgram
 
 from stylegan3d.base import ModelError, StyleGAN3DError
 from stylegan3d.checkpoints.folder import is_cut_off
 from stylegan3d.model.card import card_text
-from stylegan3d.model.generator import check_page
+from stylegan3d.model.generator import Generator, check_page
 from stylegan3d.networks.config import FLOW_UNIT
 from stylegan3d.networks.flow import Flow
 from stylegan3d.networks.latent_diffusion import DiffusionMapping
@@ -32,11 +33,6 @@ from stylegan3d.recipe.model import seed_z
 from stylegan3d.storage.encoding import LARGEST_FILE
 from stylegan3d.storage.files import check_output, read_file, write_together
 from stylegan3d.storage.places import CARD, MODEL, PAGE, PRIVACY
-
-if TYPE_CHECKING:
-    from torch.export import ExportedProgram
-
-    from stylegan3d.model.generator import Generator
 
 Target = Literal["hub", "monai", "onnx", "torch-export"]
 #: Largest difference from the engine, in intensities of [-1, 1] (and numbers of w).

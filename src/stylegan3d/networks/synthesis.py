@@ -28,17 +28,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from stylegan3d.base import ModelError
+from stylegan3d.networks import deformation
 from stylegan3d.networks.config import GeneratorConfig, Grid
-from stylegan3d.networks.deformation import (
-    Basis,
-    add_identity,
-    enlarge_smoothly,
-    exponential,
-    nearest_at,
-    read_at,
-    resize,
-    velocity_of,
-)
 from stylegan3d.networks.flow import DetailTexture, Flow, Toe, details_between
 from stylegan3d.networks.memo import Maps, Memo, Noise, NoMemo, drawn_noise, of_sample
 from stylegan3d.networks.resampling import (
@@ -393,18 +384,18 @@ class LeveledSynthesis(nn.Module):
         """Warp a canonical image [N, C, X, Y, Z] by the deformation of w."""
         if not self.config.num_velocities:
             return image
-        return self.finished(read_at(image, self.points_of(w, grid_of(image), memo)))
+        return self.finished(deformation.read_at(image, self.points_of(w, grid_of(image), memo)))
 
     def noise_there(self, w: Tensor, noise: Tensor, memo: Memo | None = None) -> Tensor:
         """White noise [N, 1, X, Y, Z] of the common anatomy at its places in that of w."""
         if not self.config.num_velocities:
             return noise
-        return nearest_at(noise, self.points_of(w, grid_of(noise), memo))
+        return deformation.nearest_at(noise, self.points_of(w, grid_of(noise), memo))
 
     def points_of(self, w: Tensor, grid: Grid, memo: Memo | None = None) -> Tensor:
         """Where the deformation of w reads the voxels of `grid`, [N, 3, X, Y, Z]."""
         rows = max(2 * self.config.velocity_level, 1)
-        make = lambda: self.points(exponential(self.velocity(w)), grid)  # noqa: E731
+        make = lambda: self.points(deformation.exponential(self.velocity(w)), grid)  # noqa: E731
         return (memo or NoMemo()).get(("points", grid), rows, make)
 
     def smooth_points(self, w: Tensor) -> Tensor:
@@ -412,13 +403,15 @@ class LeveledSynthesis(nn.Module):
 
         Positions on finer grids are linear interpolations of these.
         """
-        displacement = exponential(self.velocity(w)).flip(1)
+        displacement = deformation.exponential(self.velocity(w)).flip(1)
         first, *_ = full = self.config.image_grids[-1]
         if first <= 2 * displacement.shape[2]:
-            return add_identity(resize(displacement, full))
+            return deformation.add_identity(deformation.resize(displacement, full))
         x, y, z = (2 * n for n in displacement.shape[2:])
         kernel = self.config.resample_kernel
-        return add_identity(enlarge_smoothly(displacement, (x, y, z), kernel))
+        return deformation.add_identity(
+            deformation.enlarge_smoothly(displacement, (x, y, z), kernel)
+        )
 
     def detail_weights(self, w: Tensor) -> Tensor:
         """Weights of the images of details from w [N, num_layers, w_dim], [N, num_details]."""
@@ -487,10 +480,10 @@ class LeveledSynthesis(nn.Module):
         backwards = displacement.flip(1)
         if grid[0] > 2 * displacement.shape[2]:
             # In two steps, the first one smooth: a piecewise linear field has visible kinks.
-            larger = enlarge_smoothly(backwards, grid, self.config.resample_kernel)
+            larger = deformation.enlarge_smoothly(backwards, grid, self.config.resample_kernel)
         else:
-            larger = resize(backwards, grid)
-        return add_identity(larger)
+            larger = deformation.resize(backwards, grid)
+        return deformation.add_identity(larger)
 
     @property
     def stored_noise(self) -> list[Tensor]:
@@ -752,14 +745,14 @@ class Warp(nn.Module):
         super().__init__()
         self.grids = [config.grid(level) for level in range(config.warp_level + 1)]
         self.style = Dense(config.w_dim, config.warps)
-        self.basis = Basis(config.warps, 3, self.grids[-1])
+        self.basis = deformation.Basis(config.warps, 3, self.grids[-1])
         self.const = nn.Parameter(torch.zeros(3, *self.grids[-1]))
         self.toe = Toe()
 
     def forward(self, w: Tensor) -> Tensor:
         """w [N, num_layers, w_dim] -> velocity [N, 3, X, Y, Z], see `velocity_of`"""
         weights = [self.style(w[:, max(2 * i - 1, 0)]) for i in range(len(self.grids))]
-        return velocity_of(self.basis, self.const, weights, self.grids)
+        return deformation.velocity_of(self.basis, self.const, weights, self.grids)
 
 
 #: Standard deviation of a texture, which layers read at about unit variance.
@@ -776,7 +769,7 @@ class Texture(nn.Module):
         super().__init__()
         grid = config.grid(config.num_levels - 1)
         self.style = Dense(config.w_dim, config.textures)
-        self.basis = Basis(config.textures, 8 * config.image_channels, grid)
+        self.basis = deformation.Basis(config.textures, 8 * config.image_channels, grid)
         self.shape = DetailTexture(1.0, True, config.w_dim, grid)
 
     def forward(self, w: Tensor) -> Tensor:

@@ -6,9 +6,10 @@ import datetime
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from pydicom import Dataset
 from pydicom.sr.codedict import codes
 from pydicom.sr.coding import Code
 from pydicom.tag import Tag
@@ -36,10 +37,6 @@ from stylegan3d.outputs.report import SUFFIX as REPORT_SUFFIX
 from stylegan3d.settings.option import USUAL_DICOM, DicomSettings, check_options
 from stylegan3d.storage.about import ORIGIN_NAMES, PROGRAM, version
 from stylegan3d.storage.bids import file_of
-
-if TYPE_CHECKING:
-    from pydicom import Dataset
-
 
 # A series of MR images as one Enhanced MR image: all slices in one file.
 #

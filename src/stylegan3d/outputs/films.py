@@ -21,14 +21,7 @@ from PIL import Image
 
 from stylegan3d.base import SILENT, Json, OutputError, Progress
 from stylegan3d.geometry.space import PLANES, Plane, Upright
-from stylegan3d.outputs.results import (
-    doubts_entry,
-    json_path,
-    model_of,
-    provenance,
-    source_in_a_name,
-    sources,
-)
+from stylegan3d.outputs import results
 from stylegan3d.recipe.description import describe_recipe, mark_of, marked, with_mark
 from stylegan3d.recipe.keyframes import count_stills, stills
 from stylegan3d.recipe.recipe import Recipe
@@ -84,7 +77,7 @@ class Film:
     def name(self) -> str:
         """How its file's name ends: "film", and to what other scans it leads."""
         _, *others = dict.fromkeys(recipe.source for recipe in self.recipes)
-        scans = [source_in_a_name(source) for source in others if source.seed is None]
+        scans = [results.source_in_a_name(source) for source in others if source.seed is None]
         return "film" + "".join(f"To{scan}" for scan in scans)
 
     @property
@@ -137,8 +130,8 @@ def film_files(
     suffix = path.suffix.lower()
     data = encode(pictures(), suffix, film.settings.fps, loop=film.settings.loop)
     data = with_source_type(data, suffix, source_type(*film.recipes))
-    told = film_sidecar(film, generator, path) | doubts_entry(*film.recipes)
-    return {path: data, json_path(path): to_json(told).encode()}
+    told = film_sidecar(film, generator, path) | results.doubts_entry(*film.recipes)
+    return {path: data, results.json_path(path): to_json(told).encode()}
 
 
 def film_sidecar(film: Film, generator: Generator, path: Path) -> Json:
@@ -149,12 +142,14 @@ def film_sidecar(film: Film, generator: Generator, path: Path) -> Json:
         "Description": marked(made, *film.recipes),
         "IntendedUse": INTENDED_USE,
         "SyntheticImage": True,
-        **provenance(generator),
+        **results.provenance(generator),
         "Sources": list(
-            dict.fromkeys(file for one in film.recipes for file in sources(one, path.parent))
+            dict.fromkeys(
+                file for one in film.recipes for file in results.sources(one, path.parent)
+            )
         ),
         "Recipes": [recipe.to_dict() for recipe in recipes],
-        "Model": model_of(generator, *recipes),
+        "Model": results.model_of(generator, *recipes),
         "Film": {
             "SecondsPerLeg": film.settings.seconds,
             "FramesPerSecond": film.settings.fps,

@@ -16,13 +16,7 @@ from stylegan3d.base import Json, JsonView, OutputError
 from stylegan3d.measures.attributes import Tissues, read_tissues
 from stylegan3d.recipe.description import marked
 from stylegan3d.recipe.recipe import Recipe, Source
-from stylegan3d.render.figures import (
-    MM_PER_INCH,
-    SYNTHETIC,
-    png_bytes,
-    source_type,
-    with_source_type,
-)
+from stylegan3d.render import figures
 from stylegan3d.scans.verdicts import doubts_of_scan, withheld
 from stylegan3d.storage import volumes
 from stylegan3d.storage.about import INTENDED_USE, NOT_ACQUIRED, PROGRAM, version
@@ -408,9 +402,10 @@ def picture_files(
     `second` is an image that lies over the picture.
     """
     told = recipe.with_paths(lambda part: part.relative_to(path.parent))
-    text = f"{marked(SYNTHETIC, recipe)}. {generator.name} {generator.hash[:8]}: {told.to_json()}"
-    plain = png_bytes(image, dpi=pixels_per_mm * MM_PER_INCH, description=text)
-    png = with_source_type(plain, ".png", source_type(recipe))
+    title, by = marked(figures.SYNTHETIC, recipe), f"{generator.name} {generator.hash[:8]}"
+    text = f"{title}. {by}: {told.to_json()}"
+    plain = figures.png_bytes(image, dpi=pixels_per_mm * figures.MM_PER_INCH, description=text)
+    png = figures.with_source_type(plain, ".png", figures.source_type(recipe))
     sidecar = picture_sidecar(recipe, generator, path.parent) | doubts_entry(recipe)
     if second is not None:
         image_file = {"File": second.image.path.name, "SHA256": second.image.sha256}

@@ -24,16 +24,7 @@ from stylegan3d.scans.intensity import PERCENTILE
 from stylegan3d.scans.resampling import isotropic_space, nearest, resample, with_geometry
 from stylegan3d.scans.scan import Scan, averaged
 from stylegan3d.scans.verdicts import withheld
-from stylegan3d.segmentation.classes import (
-    CLASSES,
-    FREESURFER,
-    LESION,
-    SIDES,
-    STRUCTURES,
-    asymmetry_percent,
-    region_title,
-    volumes_ml,
-)
+from stylegan3d.segmentation import classes
 from stylegan3d.segmentation.inference import Segmentation, Segmenter, bundled_structures
 from stylegan3d.segmentation.scans import map_files
 from stylegan3d.storage.checked import answering
@@ -49,14 +40,19 @@ THICK_MM = 3.0
 APART_PERCENT, CEREBELLUM_ML = 20.0, 60.0
 #: Of a table: millilitres of each, and how sure the network is. Lesions, which are told from tissue
 #: but not found reliably, have no volume.
-COLUMNS = (*(f"{name}_ml" for name in STRUCTURES.classes[1:] if name != LESION), "confidence")
+COLUMNS = (
+    *(f"{name}_ml" for name in classes.STRUCTURES.classes[1:] if name != classes.LESION),
+    "confidence",
+)
 #: Brightness of each class in a T1-weighted brain, by tissue: of a scan of any contrast its labels
 #: show how it lies and how large it is.
-LIKE_T1 = np.array((0, 0.2, 0.65, 1, 0.2, 0.9), np.float32)[list(STRUCTURES.tissues)]
-_CODES = {index: code for code, index in FREESURFER.items() if code != 72}
+LIKE_T1 = np.array((0, 0.2, 0.65, 1, 0.2, 0.9), np.float32)[list(classes.STRUCTURES.tissues)]
+_CODES = {index: code for code, index in classes.FREESURFER.items() if code != 72}
 
 #: Of each code.
-TITLES = {code: region_title(STRUCTURES.classes[i]) for i, code in sorted(_CODES.items())}
+TITLES = {
+    code: classes.region_title(classes.STRUCTURES.classes[i]) for i, code in sorted(_CODES.items())
+}
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -98,7 +94,9 @@ class StructuresOfScan(Shown):
     @property
     def lines(self) -> list[str]:
         """A line of text for each volume."""
-        volumes = [f"{region_title(name)}: {ml:.1f} ml" for name, ml in self.volumes.items()]
+        volumes = [
+            f"{classes.region_title(name)}: {ml:.1f} ml" for name, ml in self.volumes.items()
+        ]
         return [*volumes, f"Confidence: {self.confidence:.2f}"]
 
     def files(self, path: Path, scan: Scan, network: Segmenter) -> dict[Path, bytes]:
@@ -146,7 +144,7 @@ def structures_of_scan(
         found = network.segment(dark, space, dtype=fast_dtype(network.device), confidence=True)
     # Where an extracted brain's surroundings are empty nothing can be known.
     labels = found.labels * largest_piece((found.labels > 0) & (volume > 0))
-    fluid = STRUCTURES.classes.index("csf")
+    fluid = classes.STRUCTURES.classes.index("csf")
     check_brain_size((labels > 0) & (labels != fluid), space)
     codes = np.array([_CODES[i] for i in range(len(_CODES))], np.uint8)[labels]
     native = nearest(codes, space, scan.space, np.eye(4))
@@ -157,8 +155,8 @@ def structures_of_scan(
         said = f"Slices of {thick:.1f} mm are too thick to measure small structures."
         notes.append(Doubt("resolution", "tell", said, {"mm": round(thick, 2)}))
     image = with_geometry(native, scan.affine, scan.geometry)
-    volumes = volumes_ml(labels, space, STRUCTURES)
-    del volumes[LESION]
+    volumes = classes.volumes_ml(labels, space, classes.STRUCTURES)
+    del volumes[classes.LESION]
     notes += _implausible(volumes)
     with suppress(ScanError):  # what is labelled is no brain: pose and size cannot be judged
         brain, target = LIKE_T1[labels], bundled_template()
@@ -178,7 +176,9 @@ def _negative(volume: np.ndarray, found: Segmentation) -> np.ndarray | None:
     some, next to bright lesions, for white matter.
     """
     tissues = found.as_tissues().labels
-    fluid, white = (volume[tissues == CLASSES.index(name)] for name in ("ventricle", "white"))
+    fluid, white = (
+        volume[tissues == classes.CLASSES.index(name)] for name in ("ventricle", "white")
+    )
     if not fluid.size or not white.size or np.median(fluid) <= np.median(white):
         return None
     brain = largest_piece(found.labels > 0) & (volume > 0)
@@ -188,8 +188,8 @@ def _negative(volume: np.ndarray, found: Segmentation) -> np.ndarray | None:
 def _implausible(volumes: Mapping[str, float]) -> list[Note]:
     """A doubt if the halves or the cerebellum are not as in people: nothing else finds a turn."""
     names = ("cerebellar_cortex", "cerebral_white", "cerebral_cortex")
-    pairs = [[volumes[f"{side}_{name}"] for side in SIDES] for name in names]
-    apart, cerebellum = max(abs(asymmetry_percent(*pair)) for pair in pairs), sum(pairs[0])
+    pairs = [[volumes[f"{side}_{name}"] for side in classes.SIDES] for name in names]
+    apart, cerebellum = max(abs(classes.asymmetry_percent(*pair)) for pair in pairs), sum(pairs[0])
     if apart <= APART_PERCENT and cerebellum >= CEREBELLUM_ML:
         return []
     text = (

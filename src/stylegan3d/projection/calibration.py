@@ -29,26 +29,7 @@ from stylegan3d.dataset.pack import Pack
 from stylegan3d.geometry.space import unit
 from stylegan3d.measures.regions import region_masks
 from stylegan3d.model.generator import Generator
-from stylegan3d.projection.assessment import (
-    FILE,
-    STEP,
-    Seen,
-    UsualResidual,
-    Yardstick,
-    compare_signs,
-    enlarged_maps,
-    halved_maps,
-    largest_ml,
-    limit_of,
-    load_maps,
-    map_bytes,
-    measure_anatomy,
-    residual_z,
-    residuals_by_region,
-    see,
-    to_scale,
-    usual_residual,
-)
+from stylegan3d.projection import assessment
 from stylegan3d.projection.problem import LatentPrior
 from stylegan3d.projection.scanner import match_sharpness, on_scanners, usual_range
 from stylegan3d.projection.signs import SIGNS, Usual, measure_signs
@@ -162,7 +143,7 @@ class MeasuredSubject:
     scanner: dict[str, float]
     quantities: dict[str, float]
     ssim: float
-    seen: Seen
+    seen: assessment.Seen
 
 
 class Ruler:
@@ -175,15 +156,15 @@ class Ruler:
     def measure(self, volume: np.ndarray, mask: np.ndarray) -> MeasuredSubject:
         """Measure a scan (X, Y, Z)."""
         generator, prior = self.generator, self.prior
-        seen = see(generator, volume, mask)
+        seen = assessment.see(generator, volume, mask)
         guess, size = seen.guess, generator.voxel_size
         masks = region_masks(mask, generator.space)
-        regions = residuals_by_region(volume - guess.volume, masks)
+        regions = assessment.residuals_by_region(volume - guess.volume, masks)
         return MeasuredSubject(
             measure_signs(prior, guess, generator.template, volume, mask, size),
             {name: row["rms"] for name, row in regions.items()},
             seen.matched.figures,
-            measure_anatomy(generator, seen, volume, prior.mean, prior.deviations),
+            assessment.measure_anatomy(generator, seen, volume, prior.mean, prior.deviations),
             match_sharpness(guess.volume, seen.matched.volume, mask, size)["ssim"],
             seen,
         )
@@ -197,12 +178,17 @@ def _residual(
     own = [views[0].seen for views in people]
     largest = []
     for i, views in enumerate(people):
-        others = usual_residual([*own[:i], *own[i + 1 :]], space)
-        largest.append([largest_ml(residual_z(view.seen, others), space) for view in views])
-    limit = limit_of(size for sizes in largest for size in sizes)
-    maps = map_bytes(usual_residual(own, space))
+        others = assessment.usual_residual([*own[:i], *own[i + 1 :]], space)
+        largest.append(
+            [
+                assessment.largest_ml(assessment.residual_z(view.seen, others), space)
+                for view in views
+            ]
+        )
+    limit = assessment.limit_of(size for sizes in largest for size in sizes)
+    maps = assessment.map_bytes(assessment.usual_residual(own, space))
     return maps, {
-        "file": FILE,
+        "file": assessment.FILE,
         "sha256": hashlib.sha256(maps).hexdigest(),
         "limit": _rounded(limit),
         "people_with_findings": _rounded(np.mean([sizes[0] > limit for sizes in largest])),
@@ -269,7 +255,7 @@ def _entry(people: Sequence[Sequence[MeasuredSubject]]) -> Json:
             for name, row in usual_ranges([own[0].scanner for own in people]).items()
         },
         "quantities": usual_ranges(
-            [{k: to_scale(k, v) for k, v in view.quantities.items()} for view in views]
+            [{k: assessment.to_scale(k, v) for k, v in view.quantities.items()} for view in views]
         ),
         "least_ssim": _rounded(np.quantile([view.ssim for view in views], 1 - ALIKE_SHARE)),
     }
@@ -311,7 +297,7 @@ def _usual(values: Sequence[float], side: int = 1) -> dict[str, float]:
 
 
 def _strangeness(signs: Mapping[str, float], known: JsonView) -> float:
-    score = compare_signs(signs, known)[1]
+    score = assessment.compare_signs(signs, known)[1]
     assert score is not None
     return score
 
@@ -332,7 +318,7 @@ MAP_MM = 8.0
 
 def learn_site(
     generator: Generator, people: Sequence[MeasuredSubject]
-) -> tuple[dict, UsualResidual]:
+) -> tuple[dict, assessment.UsualResidual]:
     """Reference values and maps of a site from its healthy people.
 
     Raises
@@ -340,7 +326,7 @@ def learn_site(
     StyleGAN3DError
         If there are fewer than `LEAST`, or the model was not calibrated itself.
     """
-    usual = load_maps(generator)
+    usual = assessment.load_maps(generator)
     if usual is None:
         raise StyleGAN3DError(
             f"'{generator.name}' has no reference values that a site could be compared with; "
@@ -359,7 +345,7 @@ def learn_site(
         range_ = _shrunk(values, {"middle": entry["middle"], **spread})
         side = "above" if SIGNS[name][0] > 0 else "below"
         signs[name] = {"middle": range_["middle"], "spread": range_[side]}
-    rows = [{k: to_scale(k, v) for k, v in p.quantities.items()} for p in people]
+    rows = [{k: assessment.to_scale(k, v) for k, v in p.quantities.items()} for p in people]
     entry = {
         **known,
         "signs": signs,
@@ -385,11 +371,11 @@ def save_site(
     about = {"name": name, "model": generator.hash, "trust": entry}
     metadata = {"kind": KIND, "version": SITE_VERSION, "about": to_json(about)}
     path.parent.mkdir(parents=True, exist_ok=True)
-    atomic_write_bytes(path, pack(halved_maps(maps), metadata), overwrite=overwrite)
+    atomic_write_bytes(path, pack(assessment.halved_maps(maps), metadata), overwrite=overwrite)
     return path
 
 
-def open_site(generator: Generator, name: str) -> Yardstick:
+def open_site(generator: Generator, name: str) -> assessment.Yardstick:
     """What scans of a calibrated site are judged by.
 
     Raises
@@ -418,7 +404,7 @@ def open_site(generator: Generator, name: str) -> Yardstick:
         )
     if not (_is_like(trust, generator.card.get("trust")) and _are_maps(maps, generator.shape)):
         raise _damaged(name, path)
-    return Yardstick(trust, enlarged_maps(maps, generator.shape), name)
+    return assessment.Yardstick(trust, assessment.enlarged_maps(maps, generator.shape), name)
 
 
 def measure_scans(
@@ -455,7 +441,7 @@ def _is_like(found: Any, known: Any, name: str = "") -> bool:
 
 def _are_maps(maps: Mapping[str, np.ndarray], shape: tuple[int, ...]) -> bool:
     """Whether these are the two maps of a grid of this shape, with sound numbers."""
-    half = tuple(-(-n // STEP) for n in shape)
+    half = tuple(-(-n // assessment.STEP) for n in shape)
     sound = maps.keys() == {"mean", "spread"} and all(
         values.shape == half and values.dtype == np.float16 and np.isfinite(values).all()
         for values in maps.values()
@@ -487,8 +473,8 @@ def _ranges(
 
 
 def _site_maps(
-    people: Sequence[MeasuredSubject], usual: UsualResidual, generator: Generator
-) -> UsualResidual:
+    people: Sequence[MeasuredSubject], usual: assessment.UsualResidual, generator: Generator
+) -> assessment.UsualResidual:
     """The reference maps, moved and scaled as far as the site's scans say."""
     n = len(people)
     sigma = MAP_MM / np.array(generator.voxel_size)
@@ -506,4 +492,6 @@ def _site_maps(
         if p.seen.judged.any()
     ]
     scale = np.sqrt((n * np.median(ratios) + MAP_WORTH) / (n + MAP_WORTH)) if ratios else 1.0
-    return UsualResidual(mean.astype(np.float32), (scale * usual.spread).astype(np.float32))
+    return assessment.UsualResidual(
+        mean.astype(np.float32), (scale * usual.spread).astype(np.float32)
+    )

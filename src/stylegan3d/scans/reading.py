@@ -14,26 +14,10 @@ from nibabel.volumeutils import apply_read_scaling
 
 from stylegan3d.base import Doubt, Note, ScanError
 from stylegan3d.geometry.space import Space
-from stylegan3d.scans import checks, dicom
+from stylegan3d.scans import checks, dicom, headers
 from stylegan3d.scans.checks import open_image
 from stylegan3d.scans.dicom import choose_series, file_notes
 from stylegan3d.scans.extraction import EMPTY_SHARE
-from stylegan3d.scans.headers import (
-    CT,
-    FLAIR,
-    T2,
-    chosen_notes,
-    contrast_by_name,
-    contrast_by_timing,
-    geometry_of,
-    grid_notes,
-    header_notes,
-    intensity_notes,
-    looks_like_ct,
-    orientation_doubts,
-    oriented_affine,
-    scanner_geometry,
-)
 from stylegan3d.scans.origin import ACQUIRED, Told, names_agent, origin_of_file, sidecar_record
 from stylegan3d.scans.person import DICOM_AGE, doubts_of_words, person_and_doubts
 from stylegan3d.scans.scan import Scan
@@ -117,8 +101,8 @@ def read_scan(
         raise ScanError(f"{path} is not a DICOM folder and has no series; leave the series out.")
     image = open_image(path)
     shape, count = _split_series(path, image.shape, volume)
-    geometry = geometry_of(image.header)
-    affine = oriented_affine(
+    geometry = headers.geometry_of(image.header)
+    affine = headers.oriented_affine(
         path, np.asarray(image.affine, dtype=np.float64), geometry, orientation
     )
     checks.check_grid(path, shape, affine)
@@ -126,21 +110,25 @@ def read_scan(
     checks.check_content(path)
     data, unknown = _without_nan(_load(path, image, shape, volume if count > 1 else None))
     checks.check_values(path, data)
-    contrast = CT if looks_like_ct(data) else contrast_by_name(path.name)
+    contrast = headers.CT if headers.looks_like_ct(data) else headers.contrast_by_name(path.name)
     data, shifted = _from_zero(data, contrast)
     (person, unsure), digest = person_and_doubts(path), sha256_of(path)
     told = origin_of_file(path, image.header)
     notes: list[Note] = [
         *told.doubts,
         *unsure,
-        *grid_notes(affine, shape, f"stored as {image.get_data_dtype()}"),
+        *headers.grid_notes(affine, shape, f"stored as {image.get_data_dtype()}"),
         *unknown,
         *shifted,
-        *([] if orientation else [*orientation_doubts(geometry), *image.extra.get("sides", ())]),
+        *(
+            []
+            if orientation
+            else [*headers.orientation_doubts(geometry), *image.extra.get("sides", ())]
+        ),
         *image.extra.get("notes", ()),
-        *header_notes(image.header, geometry, affine, shape, orientation),
+        *headers.header_notes(image.header, geometry, affine, shape, orientation),
         *([f"Volume {volume} of {count} (counted from 0)."] if count > 1 else []),
-        *intensity_notes(data, contrast, path.name, names_agent(sidecar_record(path))),
+        *headers.intensity_notes(data, contrast, path.name, names_agent(sidecar_record(path))),
     ]
     which = volume if count > 1 else None
     return Scan(data, affine, geometry, path, digest, notes, contrast, person, told.origin, which)
@@ -171,24 +159,24 @@ def scan_of_array(data: np.ndarray, affine: np.ndarray, name: str, told: Told = 
     checks.check_type(path, data.dtype)
     values, unknown = _without_nan(np.asarray(data, dtype=np.float32))
     checks.check_values(path, values)
-    contrast = CT if looks_like_ct(values) else contrast_by_name(name)
+    contrast = headers.CT if headers.looks_like_ct(values) else headers.contrast_by_name(name)
     values, shifted = _from_zero(values, contrast)
     notes = [
         *told.doubts,
-        *grid_notes(affine, values.shape, f"of type {data.dtype}"),
+        *headers.grid_notes(affine, values.shape, f"of type {data.dtype}"),
         *unknown,
         *shifted,
-        *intensity_notes(values, contrast, name),
+        *headers.intensity_notes(values, contrast, name),
     ]
     digest = hashlib.sha256(np.ascontiguousarray(values).data).hexdigest()
-    geometry = geometry_of(image.header)
+    geometry = headers.geometry_of(image.header)
     return Scan(
         values, affine, geometry, path, digest, notes, contrast=contrast, origin=told.origin
     )
 
 
 #: What names of a series end with, so that its results are named after its contrast.
-_SUFFIXES = {FLAIR: "_FLAIR", T2: "_T2w"}
+_SUFFIXES = {headers.FLAIR: "_FLAIR", headers.T2: "_T2w"}
 
 
 def _read_dicom(
@@ -198,26 +186,28 @@ def _read_dicom(
     found = dicom.list_series(path)
     series = choose_series(path, found, wanted)
     _check_choice(path, series.volumes, volume)
-    affine = oriented_affine(path, series.stack.affine, {}, orientation)
+    affine = headers.oriented_affine(path, series.stack.affine, {}, orientation)
     data, warnings = dicom.read_series(path, series, volume or 0)
     checks.check_values(path, data)
     slices = series.stack.slices[volume or 0]
     first = slices[0]
     about, told = first.about, first.told
-    contrast = CT if looks_like_ct(data) else contrast_by_name(series.description)
-    contrast = contrast or contrast_by_timing(about)
+    contrast = (
+        headers.CT if headers.looks_like_ct(data) else headers.contrast_by_name(series.description)
+    )
+    contrast = contrast or headers.contrast_by_timing(about)
     data, shifted = _from_zero(data, contrast)
     # Without its description, which may contain a name.
     words = {what: about[what] for what in ("age", "sex")}
     unsure = doubts_of_words(first.person, words, "the DICOM header", DICOM_AGE)
     notes: list[Note] = [*told.doubts, *unsure, *shifted]
     notes.append(f"DICOM series {series.digits}: {series.summary}.")
-    notes += chosen_notes(orientation)
+    notes += headers.chosen_notes(orientation)
     others = Counter(series.kind for series in found[1:])
     if wanted is None and others:
         kinds = ", ".join(f"{count} {kind}" for kind, count in others.items())
         notes.append(f"Ignored {others.total()} other series in the folder ({kinds}).")
-    notes.extend(grid_notes(affine, series.shape, f"modality {series.modality}"))
+    notes.extend(headers.grid_notes(affine, series.shape, f"modality {series.modality}"))
     notes.extend(series.stack.notes)
     notes.extend(file_notes(series))
     notes += dicom.mixed_doubts(slices)
@@ -228,14 +218,14 @@ def _read_dicom(
     if series.volumes > 1:
         notes.append(f"Volume {volume} of {series.volumes} (counted from 0).")
     agent = names_agent({"ContrastBolusAgent": about["agent"]})
-    notes.extend(intensity_notes(data, contrast, series.description, agent))
+    notes.extend(headers.intensity_notes(data, contrast, series.description, agent))
     # The hash is of the image only, not of files that contain names.
     digest = hashlib.sha256(data.data)
     digest.update(affine.tobytes())
     sha256 = digest.hexdigest()
     name = f"series-{series.number or 0:04}-{sha256[:8]}{_SUFFIXES.get(contrast, '')}"
     place = (path.parent if path.is_file() else path) / name
-    person, geometry = first.person, scanner_geometry(affine)
+    person, geometry = first.person, headers.scanner_geometry(affine)
     which = volume if series.volumes > 1 else None
     return Scan(data, affine, geometry, place, sha256, notes, contrast, person, told.origin, which)
 
@@ -293,7 +283,7 @@ def _from_zero(data: np.ndarray, contrast: str) -> tuple[np.ndarray, list[Doubt]
     Hounsfield units.
     """
     low = data.min()
-    if low == 0 or contrast == CT or np.mean(data == low) < EMPTY_SHARE:
+    if low == 0 or contrast == headers.CT or np.mean(data == low) < EMPTY_SHARE:
         return data, []
     text = (
         f"The background has the value {low:g} in place of 0, which was subtracted everywhere; "

@@ -25,20 +25,8 @@ import numpy as np
 from stylegan3d.base import Doubt, Json, StyleGAN3DError
 from stylegan3d.geometry.space import Shown, Space
 from stylegan3d.scans.person import SEXES, Person
-from stylegan3d.segmentation import inference
+from stylegan3d.segmentation import classes, inference
 from stylegan3d.segmentation import norms as norms_of_people
-from stylegan3d.segmentation.classes import (
-    AGES,
-    ALL_MEASURES,
-    HEAD,
-    PAIRED,
-    REGION_VOLUMES,
-    SIDES,
-    asymmetry_percent,
-    title_of,
-    unit_of,
-    value_text,
-)
 from stylegan3d.segmentation.inference import Segmentation, Segmenter, measures_of
 from stylegan3d.segmentation.norms import Norms, Score
 from stylegan3d.storage.encoding import read_json
@@ -52,7 +40,7 @@ FORMAT, VERSION = "stylegan3d-reading", 1
 FILE = "reading.json"
 BUNDLED = "regions-t1-2mm"
 #: Volumes that are read.
-FEATURES = tuple(name for name in ALL_MEASURES if name.endswith("_ml"))
+FEATURES = tuple(name for name in classes.ALL_MEASURES if name.endswith("_ml"))
 #: Share of people within the interval.
 WITHIN = 0.9
 FOLDS = 10
@@ -99,7 +87,7 @@ class Reading:
     @property
     def outside(self) -> str:
         """Such as "below 18, the youngest of the norms"; empty for an age among theirs."""
-        youngest, oldest = AGES
+        youngest, oldest = classes.AGES
         if self.age < youngest:
             return f"below {youngest:g}, the youngest of the norms"
         return f"above {oldest:g}, the oldest of the norms" if self.age > oldest else ""
@@ -185,7 +173,7 @@ def features_of(rows: Sequence[Mapping[str, float]]) -> np.ndarray:
     """float64 [n, k]: logarithms of volumes relative to head size, and of that itself."""
     volumes = np.array([[max(row[name], 0.01) for name in FEATURES] for row in rows])
     logs = np.log(volumes)
-    head = FEATURES.index(HEAD)
+    head = FEATURES.index(classes.HEAD)
     relative = logs - logs[:, [head]]
     relative[:, head] = logs[:, head]
     return relative
@@ -314,9 +302,9 @@ COLUMNS = (
     "age",
     "sex",
     *READ,
-    *ALL_MEASURES,
+    *classes.ALL_MEASURES,
     "confidence",
-    *(f"{name}_{what}" for name in ALL_MEASURES for what in ("z", "percentile")),
+    *(f"{name}_{what}" for name in classes.ALL_MEASURES for what in ("z", "percentile")),
 )
 
 
@@ -343,7 +331,7 @@ class Labelled:
         found = measures_of(self.tissues)
         fluid = found["csf_ml"] + found["ventricle_ml"]
         of_regions = region_measures(self.regions.volumes)
-        return {HEAD: round(found["brain_ml"] + fluid, 5), **found, **of_regions}
+        return {classes.HEAD: round(found["brain_ml"] + fluid, 5), **found, **of_regions}
 
     def numbers(self, person: Person, norms: Norms | None = None) -> Numbers:
         """The numbers, of a person as far as known, among the bundled or other norms."""
@@ -383,10 +371,10 @@ def label_brain(
 
 def region_measures(volumes: Mapping[str, float]) -> dict[str, float]:
     """Volumes and asymmetries, as `stylegan3d segment` names them, from ml of each region."""
-    row = {f"{name}_ml": volumes[name] for name in REGION_VOLUMES}
-    for name in PAIRED:
-        left, right = (volumes[f"{side}_{name}"] for side in SIDES)
-        row[f"{name}_asymmetry"] = asymmetry_percent(left, right)
+    row = {f"{name}_ml": volumes[name] for name in classes.REGION_VOLUMES}
+    for name in classes.PAIRED:
+        left, right = (volumes[f"{side}_{name}"] for side in classes.SIDES)
+        row[f"{name}_asymmetry"] = classes.asymmetry_percent(left, right)
     return {name: round(value, 5) for name, value in row.items()}
 
 
@@ -419,7 +407,7 @@ def numbers_of(
         norms_of_people.check_age(person)
     except StyleGAN3DError as error:
         return Numbers(measures, person, among=str(error), reading=read)
-    head = measures[HEAD]
+    head = measures[classes.HEAD]
     scores = {
         name: norms.score(name, value, person, head)
         for name, value in measures.items()
@@ -446,15 +434,15 @@ def reading_of(
 
 def lines_of(numbers: Numbers, hidden: Collection[str] = ()) -> Iterator[str]:
     """A line of text for each measure but the hidden, with its limits among such people."""
-    for name in ALL_MEASURES:
+    for name in classes.ALL_MEASURES:
         if name not in numbers.measures or name in hidden:
             continue
-        value = value_text(name, numbers.measures[name])
-        line = f"{title_of(name)}: {value} {unit_of(name)}".rstrip()
+        value = classes.value_text(name, numbers.measures[name])
+        line = f"{classes.title_of(name)}: {value} {classes.unit_of(name)}".rstrip()
         score = numbers.scores.get(name)
         if score is not None:
             z, percentile = score.words
-            low, high = (value_text(name, limit) for limit in (score.low, score.high))
+            low, high = (classes.value_text(name, limit) for limit in (score.low, score.high))
             line += f", z {z}, percentile {percentile} (95 % of such people {low} to {high}"
             line += f"; another scanner may shift z by {score.shift})"
         yield line

@@ -7,17 +7,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from stylegan3d.pages.shortening import shortened
 from stylegan3d.recipe.description import describe_changes, describe_recipe, describe_source
 from stylegan3d.recipe.recipe import Recipe, Source
 from stylegan3d.session.case import Case
+from stylegan3d.session.state import State
+from stylegan3d.session.workspace import Workspace
 from stylegan3d.storage.about import EDITED_SCAN, ORIGIN_NAMES, WORN_DETAIL, Origin
-
-if TYPE_CHECKING:
-    from stylegan3d.session.state import State
-    from stylegan3d.session.workspace import Workspace
 
 Kind = Literal["generated", "reconstruction", "worn", "scan", "edited", "difference", "second"]
 

@@ -37,23 +37,8 @@ from torch import Tensor
 from stylegan3d.base import Json, ModelError
 from stylegan3d.dataset.pack import Pack
 from stylegan3d.geometry.space import Space, as_packed, unit
+from stylegan3d.measures import tissue_shape
 from stylegan3d.measures.regions import region_masks
-from stylegan3d.measures.tissue_shape import (
-    FOLDS_MM,
-    GREY,
-    OTHER,
-    SURROUNDINGS_MM,
-    TISSUE_SHAPE,
-    VENTRICLE,
-    WHITE,
-    Labeller,
-    at_least,
-    box_of_brain,
-    depth_in_hull,
-    in_regions,
-    mixture_chances,
-    tissue_shapes,
-)
 from stylegan3d.model.generator import Generator
 from stylegan3d.networks.flow import Flow
 from stylegan3d.networks.registration import smooth
@@ -100,17 +85,17 @@ def soft_tissue_shape(image: Tensor, labels: np.ndarray, chances: Tensor, space:
     """
     mm, sideways = float(np.mean(space.voxel_size)), space.axcodes.index("R")
     regions = region_masks(labels > 0, space)
-    cerebellum = in_regions(regions, labels.shape, "cerebellum")
-    deep = in_regions(regions, labels.shape, "deep structures", "brain stem")
-    box = box_of_brain(labels > 0, sideways)
+    cerebellum = tissue_shape.in_regions(regions, labels.shape, "cerebellum")
+    deep = tissue_shape.in_regions(regions, labels.shape, "deep structures", "brain stem")
+    box = tissue_shape.box_of_brain(labels > 0, sideways)
     image, chances = image[box], chances[(slice(None), *box)]
     labels, cerebellum, deep = labels[box], cerebellum[box], deep[box]
-    cerebrum = ~cerebellum & (labels != OTHER)
-    whole = _SoftTissues(image, labels, cerebrum & ~(deep & (labels == GREY)), mm)
+    cerebrum = ~cerebellum & (labels != tissue_shape.OTHER)
+    whole = _SoftTissues(image, labels, cerebrum & ~(deep & (labels == tissue_shape.GREY)), mm)
     small = _SoftTissues(image, labels, cerebellum, mm)
     found = whole.figures() | {f"cerebellar_{k}": v for k, v in small.figures().items()}
-    folds = smooth(image[None, None], FOLDS_MM[0] / mm) - smooth(
-        image[None, None], FOLDS_MM[1] / mm
+    folds = smooth(image[None, None], tissue_shape.FOLDS_MM[0] / mm) - smooth(
+        image[None, None], tissue_shape.FOLDS_MM[1] / mm
     )
     folds = folds[0, 0]
     found["fold_strength"] = folds[whole.both].std() / whole.contrast
@@ -118,8 +103,8 @@ def soft_tissue_shape(image: Tensor, labels: np.ndarray, chances: Tensor, space:
     outside = whole.both.numpy() & ~deep
     grey = _ml((1 - whole.soft(HOLES)) * _as(outside), mm)
     found["grey_islands"] = _islands(whole, cortex, outside, -1) / grey
-    tissue = np.isin(labels, (GREY, WHITE, OTHER))
-    soft_tissue = chances[[GREY, WHITE, OTHER]].sum(dim=0)
+    tissue = np.isin(labels, (tissue_shape.GREY, tissue_shape.WHITE, tissue_shape.OTHER))
+    soft_tissue = chances[[tissue_shape.GREY, tissue_shape.WHITE, tissue_shape.OTHER]].sum(dim=0)
     both = tissue & cerebrum
     both &= np.flip(both, sideways)
     there = torch.from_numpy(both)
@@ -127,11 +112,13 @@ def soft_tissue_shape(image: Tensor, labels: np.ndarray, chances: Tensor, space:
     found["likeness"] = torch.corrcoef(pair)[0, 1]
     through = _through(whole, cortex, tissue, soft_tissue)
     found |= {"thickness": through.mean(), "thickness_spread": through.std()}
-    depth = depth_in_hull(tissue | (labels == VENTRICLE), np.full(3, mm))[1:-1, 1:-1, 1:-1]
-    sulci = (1 - soft_tissue - chances[VENTRICLE]).clamp(min=0) * _as(depth > 0)
+    depth = tissue_shape.depth_in_hull(tissue | (labels == tissue_shape.VENTRICLE), np.full(3, mm))[
+        1:-1, 1:-1, 1:-1
+    ]
+    sulci = (1 - soft_tissue - chances[tissue_shape.VENTRICLE]).clamp(min=0) * _as(depth > 0)
     found["sulcal_depth"] = (sulci * _as(depth)).sum() / sulci.sum().clamp(min=LEAST)
     found["sulcal_share"] = sulci.sum() / float((depth > 0).sum())
-    return torch.stack([found[key] for key in TISSUE_SHAPE])
+    return torch.stack([found[key] for key in tissue_shape.TISSUE_SHAPE])
 
 
 class _SoftTissues:
@@ -139,7 +126,10 @@ class _SoftTissues:
 
     def __init__(self, image: Tensor, labels: np.ndarray, region: np.ndarray, mm: float) -> None:
         self.image, self.mm = image, mm
-        labelled = [torch.from_numpy((labels == tissue) & region) for tissue in (GREY, WHITE)]
+        labelled = [
+            torch.from_numpy((labels == tissue) & region)
+            for tissue in (tissue_shape.GREY, tissue_shape.WHITE)
+        ]
         if not all(part.any() for part in labelled):
             raise ValueError("Grey or white matter is missing.")
         dark, bright = (_median(image[part]) for part in labelled)
@@ -160,8 +150,8 @@ class _SoftTissues:
         """By the keys of `tissue_shape.OF_EACH`."""
         white = self.soft(FACES)
         islands = _islands(self, self.white, self.both.numpy(), 1) / _ml(white, self.mm)
-        inner = at_least(ndimage.binary_erosion(self.white), self.white)
-        outer = at_least(self.grey & ~ndimage.binary_dilation(self.white), self.grey)
+        inner = tissue_shape.at_least(ndimage.binary_erosion(self.white), self.white)
+        outer = tissue_shape.at_least(self.grey & ~ndimage.binary_dilation(self.white), self.grey)
         within, around = (self.image[torch.from_numpy(part)] for part in (inner, outer))
         spread = ((within.var() + around.var()) / 2).clamp(min=LEAST**2).sqrt()
         return {
@@ -191,7 +181,7 @@ class _SoftTissues:
 
     def _uneven(self, part: np.ndarray) -> Tensor:
         """Deviation from the mean of the same tissue around."""
-        there, sigma = _as(part), SURROUNDINGS_MM / self.mm
+        there, sigma = _as(part), tissue_shape.SURROUNDINGS_MM / self.mm
         weight, around = (smooth(x[None, None], sigma)[0, 0] for x in (there, there * self.image))
         differs = self.image - around / weight.clamp(min=LEAST)
         return differs[torch.from_numpy(part)].std() / self.contrast
@@ -264,7 +254,7 @@ def _through(
 
 
 # Who labels the tissues, in this order.
-LABELLERS: tuple[Labeller, ...] = ("network", "mixture")
+LABELLERS: tuple[tissue_shape.Labeller, ...] = ("network", "mixture")
 # Inside of the mean brain.
 BRAIN = 0.1
 LEAST_SQUARE = 1e-12
@@ -291,12 +281,14 @@ class TissueShapes:
     def of(self, volumes: Iterable[np.ndarray]) -> np.ndarray:
         """[n, measures] as `tissue_shapes` gives them, by one labeller after the other."""
         drawn = list(volumes)
-        return np.hstack([tissue_shapes(drawn, self.space, labeller=one) for one in LABELLERS])
+        return np.hstack(
+            [tissue_shape.tissue_shapes(drawn, self.space, labeller=one) for one in LABELLERS]
+        )
 
     def soft(self, image: Tensor) -> Tensor:
         """[measures] of an image (X, Y, Z) in [0, 1]."""
         labels = self.segmenter.segment(image.detach().numpy(), self.space).labels
-        found, mixed = self.segmenter.chances(image), mixture_chances(image)
+        found, mixed = self.segmenter.chances(image), tissue_shape.mixture_chances(image)
         ways = (labels, found), (mixed.argmax(dim=0).numpy(), mixed)
         return torch.cat([soft_tissue_shape(image, way, by, self.space) for way, by in ways])
 
@@ -318,7 +310,7 @@ class RegionFeatures:
         self.network: TissueNetwork = segmenter.network
         inside = pack.template > BRAIN
         regions = region_masks(inside, pack.space)
-        cerebellum = in_regions(regions, inside.shape, "cerebellum")
+        cerebellum = tissue_shape.in_regions(regions, inside.shape, "cerebellum")
         self._parts = [
             padded(_as(part)[None, None], self.network.multiple)
             for part in (inside & cerebellum, inside & ~cerebellum)

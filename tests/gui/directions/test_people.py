@@ -14,7 +14,7 @@ from napari_stylegan3d.widgets import dialogs
 from stylegan3d.evaluation import groups
 from stylegan3d.recipe.latents import Latent, save_latent
 from stylegan3d.recipe.recipe import Recipe, Source
-from stylegan3d.segmentation.numbers import HEAD
+from stylegan3d.segmentation.classes import HEAD
 
 #: What is asked is what is shown, not how it is drawn.
 UNPAINTED = True
