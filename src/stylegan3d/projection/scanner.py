@@ -353,10 +353,9 @@ def _shading(
     sigma = SHADING_MM / voxel / step
     weight, field = core.astype(np.float32), np.ones_like(scan)
     for _ in range(2):
-        pair = []
-        for product in (weight * expected * scan, weight * scan * scan):
-            small = ndimage.uniform_filter(product, step)[coarse]
-            pair.append(ndimage.gaussian_filter(small, sigma))
+        products = weight * expected * scan, weight * scan * scan
+        means = (ndimage.uniform_filter(product, step)[coarse] for product in products)
+        pair = [ndimage.gaussian_filter(mean, sigma) for mean in means]
         ratio = np.where(pair[1] > 1e-5, pair[0] / np.maximum(pair[1], 1e-5), 1)
         # Each coarse voxel stands for every `step`-th of the grid, from half a step.
         first, clipped = -(step // 2) / step, np.clip(ratio, *SHADING_RANGE)

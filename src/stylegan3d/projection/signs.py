@@ -94,8 +94,7 @@ def measure_signs(
 ) -> dict[str, float]:
     """The `SIGNS` of one scan; the latent distance only if there is an encoder."""
     deep = mask & eroded(mean_brain > 0.3, 2)
-    if np.count_nonzero(deep) < LEAST_VOXELS:
-        deep = mask
+    deep = deep if np.count_nonzero(deep) >= LEAST_VOXELS else mask
     core = core_of(mask, voxel_mm)
     difference = np.where(core, volume - guess.volume, 0).astype(np.float32)
     sigma = SPOT_MM / np.array(voxel_mm)
