@@ -26,6 +26,9 @@ for _kind in ("CONFIG", "CACHE", "DATA", "STATE", "RUNTIME"):
     _folder.mkdir(mode=0o700)
     os.environ[f"XDG_{_kind}_{'DIR' if _kind == 'RUNTIME' else 'HOME'}"] = str(_folder)
 os.environ["NAPARI_CONFIG"] = str(_HOME / "config" / "napari-settings.yaml")
+# What Mesa compiles for one window it compiles for those of all workers, and of their programs.
+# Workers have this from the process that starts them, which removes it when they have ended.
+os.environ.setdefault("MESA_SHADER_CACHE_DIR", str(_HOME / "shaders"))
 # A viewer touched from a worker thread raises here instead of crashing at a user's desk.
 os.environ["NAPARI_ENSURE_PLUGIN_MAIN_THREAD"] = "1"
 # Tests run beside each other, and volumes as small as theirs take longer on two threads. And the

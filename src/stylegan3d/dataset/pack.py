@@ -26,6 +26,7 @@ import zipfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cached_property
 from operator import itemgetter
 from pathlib import Path
 from typing import Any
@@ -105,7 +106,7 @@ class Pack:
                 "prepare the data with this model as the template."
             )
 
-    @property
+    @cached_property
     def template(self) -> np.ndarray:
         """Mean of the training volumes, float32 (X, Y, Z) in [0, 1]."""
         return np.asarray(nib.load(self.path / TEMPLATE).dataobj, dtype=np.float32)

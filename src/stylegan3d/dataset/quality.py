@@ -12,6 +12,7 @@ import numpy as np
 from scipy import ndimage
 
 from stylegan3d.base import Doubt, Json
+from stylegan3d.geometry.space import eroded
 from stylegan3d.scans.aligned import EXPECTED_QUALITY, AlignedScan
 from stylegan3d.scans.alignment import Target
 from stylegan3d.scans.extraction import outermost_slices
@@ -77,8 +78,7 @@ class Inspector:
         self.space = target.space
         template = np.asarray(target.template)
         self.voxel = float(np.mean(self.space.voxel_size))
-        steps = max(1, round(4 / self.voxel))
-        core = ndimage.binary_erosion(template > 0.3, iterations=steps)
+        core = eroded(template > 0.3, max(1, round(4 / self.voxel)))
         values = template[core] if core.any() else np.zeros(1)
         self.bright = core & (template > np.percentile(values, 80))
         self.middle = core & (template > 0.4) & (template < np.percentile(values, 40))
@@ -117,7 +117,7 @@ class Inspector:
         """Share of fine detail well inside the brain, and its anisotropy."""
         if self.voxel > DETAIL_MM:
             return None, None
-        deep = ndimage.binary_erosion(mask, iterations=max(1, round(6 / self.voxel)))
+        deep = eroded(mask, max(1, round(6 / self.voxel)))
         if np.count_nonzero(deep) < 1000:
             return None, None
         image = volume.astype(np.float32)

@@ -56,7 +56,7 @@ from stylegan3d.directions.people import (
     regress,
     scaled,
 )
-from stylegan3d.geometry.space import to_display
+from stylegan3d.geometry.space import eroded, filled, to_display
 from stylegan3d.measures.attributes import BACKGROUND, MEASURES, measure_attributes
 from stylegan3d.model import random_latents
 from stylegan3d.model.family import STYLEGAN
@@ -92,12 +92,12 @@ _SMOOTH = 1.5
 
 def contour_of(volume: np.ndarray) -> np.ndarray:
     """bool (X, Y, Z): the brain with its fluid, of a volume that is 0 outside."""
-    return np.asarray(ndimage.binary_fill_holes(volume > BACKGROUND))
+    return filled(volume > BACKGROUND)
 
 
 def border_of(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Voxels (n, 3) on the border of a mask, and the unit normals (n, 3) that point outward."""
-    border = mask & ~ndimage.binary_erosion(mask)
+    border = mask & ~eroded(mask)
     slopes = np.gradient(ndimage.gaussian_filter(mask.astype(np.float32), _SMOOTH))
     normals = -np.stack([slope[border] for slope in slopes], axis=1)
     lengths = np.linalg.norm(normals, axis=1, keepdims=True)

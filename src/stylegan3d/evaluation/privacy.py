@@ -31,7 +31,7 @@ from stylegan3d.dataset.pack import evenly
 from stylegan3d.devices import computed
 from stylegan3d.evaluation.material import Material
 from stylegan3d.evaluation.parts import encode
-from stylegan3d.geometry.space import as_packed, draw_montage, unit
+from stylegan3d.geometry.space import as_packed, draw_montage, eroded, unit
 from stylegan3d.metrics.comparison import wilson
 from stylegan3d.metrics.plausibility import FOREGROUND
 from stylegan3d.metrics.two_sample import stratified_auc
@@ -268,7 +268,7 @@ class FineStructure:
         inside = moved > BRAIN * _bright_end(moved)
         weight = ndimage.gaussian_filter(inside.astype(np.float32), LOCAL)
         mean = ndimage.gaussian_filter(moved * inside, LOCAL) / np.maximum(weight, 1e-3)
-        fine = (moved - mean) * ndimage.binary_erosion(inside, iterations=RIM)
+        fine = (moved - mean) * eroded(inside, RIM)
         values = fine[self.mask]
         values -= values.mean()
         return values / max(float(np.linalg.norm(values)), 1e-12)

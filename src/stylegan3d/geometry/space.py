@@ -310,6 +310,31 @@ def filled_box(where: np.ndarray, margin: int = 0) -> tuple[slice, slice, slice]
     return x, y, z
 
 
+def dilated(mask: np.ndarray, steps: int = 1, *, beyond: bool = False) -> np.ndarray:
+    """A mask and what is so many faces away from it.
+
+    As scipy's, which takes ten times as long. `beyond` is what lies outside the grid.
+    """
+    for _ in range(steps):
+        wide = np.pad(mask, 1, constant_values=beyond)
+        for axis in range(3):
+            mask = mask | (np.roll(wide, 1, axis) | np.roll(wide, -1, axis))[1:-1, 1:-1, 1:-1]
+    return mask
+
+
+def eroded(mask: np.ndarray, steps: int = 1) -> np.ndarray:
+    """A mask without what is so many faces away from the outside, as what is beyond the grid is."""
+    return ~dilated(~mask, steps, beyond=True)
+
+
+def filled(mask: np.ndarray) -> np.ndarray:
+    """A mask and all that no way through faces leads out of; scipy's takes four times as long."""
+    from scipy import ndimage  # lazy: most of what uses this module needs none of it
+
+    pieces, _ = ndimage.label(~np.pad(mask, 1))
+    return np.asarray(pieces != pieces[0, 0, 0])[1:-1, 1:-1, 1:-1]
+
+
 def unit(volume: np.ndarray) -> np.ndarray:
     """A volume as uint8 or float to float32 in [0, 1]."""
     if volume.dtype == np.uint8:

@@ -21,7 +21,7 @@ import nibabel as nib
 import numpy as np
 
 from stylegan3d.base import Json, StyleGAN3DError
-from stylegan3d.geometry.space import Space
+from stylegan3d.geometry.space import Space, eroded
 from stylegan3d.segmentation.classes import CLASSES
 from stylegan3d.storage.files import table_text as text_of_rows
 
@@ -197,7 +197,7 @@ def connected_fluid(
     dark = float(np.median(volume[tissues["ventricles"]]))
     grey = float(np.median(volume[tissues["grey matter"]]))
     fluid = mask & (volume < (dark + grey) / 2)
-    start = tissues["ventricles"] | ~ndimage.binary_erosion(mask)
+    start = tissues["ventricles"] | ~eroded(mask)
     return np.asarray(ndimage.binary_propagation(start & fluid, mask=fluid))
 
 

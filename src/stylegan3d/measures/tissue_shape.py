@@ -26,7 +26,7 @@ from torch import Tensor
 
 from stylegan3d.base import SILENT, Progress
 from stylegan3d.devices import computed
-from stylegan3d.geometry.space import Space, unit
+from stylegan3d.geometry.space import Space, dilated, eroded, filled, unit
 from stylegan3d.measures.regions import region_masks
 from stylegan3d.segmentation.classes import CLASSES
 from stylegan3d.segmentation.inference import bundled_segmenter
@@ -215,9 +215,9 @@ class _Tissues:
         """By the keys of `OF_EACH`."""
         white_ml = max(self.white.sum(), 1) * self.ml
         islands, holes = islands_and_holes(self.white)
-        inner = at_least(ndimage.binary_erosion(self.white), self.white)
+        inner = at_least(eroded(self.white), self.white)
         # The ribbon is too thin for an erosion on all sides.
-        outer = at_least(self.grey & ~ndimage.binary_dilation(self.white), self.grey)
+        outer = at_least(self.grey & ~dilated(self.white), self.grey)
         means = [float(self.image[part].mean()) for part in (inner, outer)]
         spread = np.sqrt((self.image[inner].var() + self.image[outer].var()) / 2)
         return {
@@ -244,7 +244,7 @@ class _Tissues:
         return total
 
     def _gradient(self) -> float:
-        border = ndimage.binary_dilation(self.grey) & self.white
+        border = dilated(self.grey) & self.white
         slopes = [g[border] for g in np.gradient(self.image, *self.mm)]
         steep = np.sqrt(sum(slope**2 for slope in slopes))
         return float(steep.mean()) / self.contrast if border.any() else 0.0
@@ -298,7 +298,7 @@ def depth_in_hull(tissue: np.ndarray, mm: np.ndarray) -> np.ndarray:
     room = [int(np.ceil(HULL_MM / side)) + 1 for side in mm]
     tissue = np.pad(tissue, [(n, n) for n in room])
     near = ndimage.distance_transform_edt(~tissue, mm) <= HULL_MM
-    hull = ndimage.binary_fill_holes(tissue | (ndimage.distance_transform_edt(near, mm) > HULL_MM))
+    hull = filled(tissue | (ndimage.distance_transform_edt(near, mm) > HULL_MM))
     depth = np.asarray(ndimage.distance_transform_edt(hull, mm))
     return depth[tuple(slice(n - 1, 1 - n) for n in room)]
 

@@ -15,7 +15,7 @@ from scipy import ndimage
 
 from stylegan3d.base import SILENT, Json, Progress, StyleGAN3DError
 from stylegan3d.devices import computed
-from stylegan3d.geometry.space import Space, unit
+from stylegan3d.geometry.space import Space, eroded, filled, unit
 from stylegan3d.measures.tissue_shape import tissue_mixture
 
 # Threshold of the brain.
@@ -83,7 +83,7 @@ def measure_brain(volume: np.ndarray, space: Space) -> BrainMeasures:
     if np.count_nonzero(foreground) < LEAST_VOXELS:
         return BrainMeasures(0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
     sizes = np.bincount(labels.ravel())[1:]
-    brain = ndimage.binary_fill_holes(labels == sizes.argmax() + 1)
+    brain = filled(labels == sizes.argmax() + 1)
     difference = np.abs(x - np.flip(x, space.sideways)).sum(dtype=np.float64)
     # At 2 mm most CSF voxels are mixed with grey matter: its Gaussian is wide and seldom a separate
     # maximum of the histogram, also in real brains, so peaks are not counted.
@@ -103,8 +103,7 @@ def measure_brain(volume: np.ndarray, space: Space) -> BrainMeasures:
 
 def _inside(brain: np.ndarray, space: Space) -> np.ndarray:
     """The eroded brain, or the whole brain if nothing else remains."""
-    depth = max(1, round(EDGE_MM / min(space.voxel_size)))
-    core = ndimage.binary_erosion(brain, iterations=depth)
+    core = eroded(brain, max(1, round(EDGE_MM / min(space.voxel_size))))
     return core if core.sum() >= LEAST_VOXELS else brain
 
 

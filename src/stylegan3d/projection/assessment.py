@@ -45,7 +45,7 @@ from skimage.measure import block_reduce
 from torch import Tensor
 
 from stylegan3d.base import Doubt, JsonView, ModelError, doubts_in
-from stylegan3d.geometry.space import Space, to_display
+from stylegan3d.geometry.space import Space, dilated, to_display
 from stylegan3d.measures.attributes import connected_fluid, measure_volume, tissue_masks
 from stylegan3d.measures.lesions import suspect_lesions
 from stylegan3d.measures.regions import Cluster, Finding, clusters, find, region_masks
@@ -146,7 +146,7 @@ def see(generator: Generator, volume: np.ndarray, mask: np.ndarray) -> Seen:
     ventricles = np.zeros_like(mask)
     for tissues in (own, wanted):
         ventricles |= tissues["ventricles"] if tissues else False
-    judged = matched.core & ~ndimage.binary_dilation(ventricles)
+    judged = matched.core & ~dilated(ventricles)
     fluid = connected_fluid(volume, mask, own)
     return Seen(guess, expected, matched, difference, judged, fluid)
 
@@ -181,7 +181,7 @@ def residual_z(seen: Seen, usual: UsualResidual) -> np.ndarray:
     spread where that is larger; a lesion is too small to change that.
     """
     z = z_everywhere(seen, usual)
-    near_fluid = ndimage.binary_dilation(seen.fluid)
+    near_fluid = dilated(seen.fluid)
     z[~seen.judged | (near_fluid & (z < 0))] = 0
     return z
 

@@ -16,7 +16,7 @@ import numpy as np
 from scipy import ndimage
 
 from stylegan3d.base import Doubt, Severity
-from stylegan3d.geometry.space import Space
+from stylegan3d.geometry.space import Space, dilated, eroded, filled
 from stylegan3d.measures.regions import region_masks
 from stylegan3d.measures.similarity import similarity
 from stylegan3d.projection.signs import LEAST_VOXELS, Usual, core_of
@@ -150,15 +150,15 @@ def compare_outline(expected: np.ndarray, mask: np.ndarray, space: Space) -> Out
     mask : ndarray, shape (X, Y, Z), bool
         The brain in the scan.
     """
-    brain = ndimage.binary_fill_holes(expected > BRAIN)
+    brain = filled(expected > BRAIN)
     inside = _closed(mask)
     regions = region_masks(brain | inside, space)
 
     def lying(whole: np.ndarray, other: np.ndarray) -> dict[str, float]:
         """Parts of one that are not in the other, deeper than outlines differ."""
         steps = max(1, round(OUTLINE_MM / max(space.voxel_size)))
-        deep = ndimage.binary_erosion(whole, iterations=steps) & ~other
-        found = ndimage.binary_dilation(_large(deep, space), iterations=steps) & whole & ~other
+        deep = eroded(whole, steps) & ~other
+        found = dilated(_large(deep, space), steps) & whole & ~other
         return _by_region(found, regions, space)
 
     return OutlineGaps(lying(brain, inside), lying(inside, brain))
@@ -181,7 +181,7 @@ def find_dark(
     mask, ventricles, fluid : ndarray, shape (X, Y, Z), bool
         The brain in the scan, its ventricles, and the fluid in and around it.
     """
-    inside = np.asarray(ndimage.binary_fill_holes(mask))
+    inside = filled(mask)
     core, voxel = core_of(inside, space.voxel_size), np.array(space.voxel_size)
     sums = [masked_blur(one * expected, core, DARK_MM / voxel) for one in (volume, expected)]
     share = np.where(core, sums[0] / np.maximum(sums[1], 1e-5), 1)
@@ -214,8 +214,7 @@ def _by_region(
 
 def _closed(mask: np.ndarray) -> np.ndarray:
     """A mask (X, Y, Z) without narrow gaps."""
-    wide = ndimage.binary_closing(np.pad(mask, 4), iterations=2)
-    return np.asarray(wide[4:-4, 4:-4, 4:-4])
+    return eroded(dilated(np.pad(mask, 4), 2), 2)[4:-4, 4:-4, 4:-4]
 
 
 def match_scanner(
@@ -331,8 +330,7 @@ def _brighter(smooth: np.ndarray, wanted: np.ndarray, core: np.ndarray) -> np.nd
     middle = float(np.median(smooth[white]))
     spread = 1.4826 * float(np.median(np.abs(smooth[white] - middle)))
     bright = core & (smooth > middle + max(BRIGHTER * spread, 0.1 * middle))
-    thick = ndimage.binary_opening(bright, iterations=2)
-    return np.asarray(ndimage.binary_dilation(thick, iterations=2))
+    return dilated(eroded(bright, 2), 4)
 
 
 def _curve(scan: np.ndarray, expected: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -355,10 +353,9 @@ def _shading(
     sigma = SHADING_MM / voxel / step
     weight, field = core.astype(np.float32), np.ones_like(scan)
     for _ in range(2):
-        pair = []
-        for product in (weight * expected * scan, weight * scan * scan):
-            small = ndimage.uniform_filter(product, step)[coarse]
-            pair.append(ndimage.gaussian_filter(small, sigma))
+        products = weight * expected * scan, weight * scan * scan
+        means = (ndimage.uniform_filter(product, step)[coarse] for product in products)
+        pair = [ndimage.gaussian_filter(mean, sigma) for mean in means]
         ratio = np.where(pair[1] > 1e-5, pair[0] / np.maximum(pair[1], 1e-5), 1)
         # Each coarse voxel stands for every `step`-th of the grid, from half a step.
         first, clipped = -(step // 2) / step, np.clip(ratio, *SHADING_RANGE)
@@ -389,7 +386,7 @@ def _figures(
     white = max(median(WHITE_SHARE), 1e-3)
     fine, middle = volume - smooth, smooth - masked_blur(volume, mask, 2 * MATCH_MM / voxel)
     deep = core & (expected >= np.percentile(inside, WHITE_SHARE[0]))
-    deep = ndimage.binary_erosion(deep) if np.count_nonzero(deep) > LEAST_VOXELS else deep
+    deep = eroded(deep) if np.count_nonzero(deep) > LEAST_VOXELS else deep
     noise = np.median(np.abs(fine[deep])) if deep.any() else 0.0
     brain = expected > 0.3
     shell = mask & ~core
@@ -454,9 +451,9 @@ def on_scanners(
 
 def _extraction(image: np.ndarray, mask: np.ndarray, draw: np.random.RandomState) -> np.ndarray:
     """As other programs extract a brain: a voxel tighter, without the fluid around it, or both."""
-    tight = ndimage.binary_erosion(mask) if draw.rand() < 0.3 else mask
+    tight = eroded(mask) if draw.rand() < 0.3 else mask
     if draw.rand() < 0.4:
-        shell = tight & ~ndimage.binary_erosion(tight, iterations=SHELL)
+        shell = tight & ~eroded(tight, SHELL)
         white = np.percentile(image[mask], 95)
         tight = tight & ~(shell & (image < draw.uniform(*DARK) * white))
     return tight if tight.any() else mask

@@ -44,7 +44,7 @@ from stylegan3d.geometry.space import to_display
 from stylegan3d.model.generator import Generator, network_of, with_state
 from stylegan3d.networks.deformation import exponential, read_at
 from stylegan3d.networks.memo import NoMemo
-from stylegan3d.networks.resampling import haar, inverse_haar
+from stylegan3d.networks.resampling import along_axes, haar, inverse_haar
 from stylegan3d.networks.synthesis import Inputs, LeveledSynthesis, grid_of
 from stylegan3d.projection.forward import conjugate_gradients
 from stylegan3d.projection.operators import Identity
@@ -618,7 +618,8 @@ class _Steps:
 
     def take(self, rest: Tensor) -> None:
         """Take a step, with the difference from the scan that the noise leaves."""
-        size = F.avg_pool3d(rest.square(), AROUND, 1, AROUND // 2)
+        around = [torch.ones(n, n).tril(AROUND // 2).triu(-(AROUND // 2)) for n in rest.shape[2:]]
+        size = along_axes(rest.square(), around)
         helped = size <= self._least
         self._kept = torch.where(helped, self.noise, self._kept)
         self._rest = torch.where(helped, rest, self._rest)

@@ -10,7 +10,7 @@ import torch
 from scipy import ndimage
 from torch import Tensor
 
-from stylegan3d.geometry.space import to_display
+from stylegan3d.geometry.space import eroded, to_display
 from stylegan3d.model.generator import Generator
 from stylegan3d.projection.problem import LatentPrior
 from stylegan3d.scans.intensity import contrast_agreement, correlation
@@ -80,8 +80,7 @@ def first_guess(generator: Generator, volume: np.ndarray, mean_brain: np.ndarray
 
 def core_of(mask: np.ndarray, voxel_mm: tuple[float, float, float]) -> np.ndarray:
     """A brain (X, Y, Z) without its border, where a shift by a voxel looks like a lesion."""
-    steps = max(1, round(CORE_MM / max(voxel_mm)))
-    core: np.ndarray = ndimage.binary_erosion(mask, iterations=steps)
+    core = eroded(mask, max(1, round(CORE_MM / max(voxel_mm))))
     return core if np.count_nonzero(core) >= LEAST_VOXELS else mask
 
 
@@ -94,9 +93,8 @@ def measure_signs(
     voxel_mm: tuple[float, float, float],
 ) -> dict[str, float]:
     """The `SIGNS` of one scan; the latent distance only if there is an encoder."""
-    deep = mask & ndimage.binary_erosion(mean_brain > 0.3, iterations=2)
-    if np.count_nonzero(deep) < LEAST_VOXELS:
-        deep = mask
+    deep = mask & eroded(mean_brain > 0.3, 2)
+    deep = deep if np.count_nonzero(deep) >= LEAST_VOXELS else mask
     core = core_of(mask, voxel_mm)
     difference = np.where(core, volume - guess.volume, 0).astype(np.float32)
     sigma = SPOT_MM / np.array(voxel_mm)

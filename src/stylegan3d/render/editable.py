@@ -41,10 +41,10 @@ import nibabel as nib
 import numpy as np
 import torch
 import torch.nn.functional as F
-from scipy.ndimage import binary_erosion, gaussian_filter, map_coordinates, spline_filter
+from scipy.ndimage import gaussian_filter, map_coordinates, spline_filter
 
 from stylegan3d.base import SILENT, Json, JsonView, Progress, RecipeError, ScanError
-from stylegan3d.geometry.space import BRIGHTEST, Space, to_display
+from stylegan3d.geometry.space import BRIGHTEST, Space, eroded, to_display
 from stylegan3d.networks.deformation import read_at, voxel_centres
 from stylegan3d.render.movement import Fading, Movement, Mover, repainted, turned
 from stylegan3d.scans.extraction import extracted_mask
@@ -117,7 +117,7 @@ def box_around(
 
 def fluid_of(aligned: np.ndarray, mask: np.ndarray) -> float:
     """How dark a scan's fluid is: the darkest share of what lies deep in its brain."""
-    inner = binary_erosion(mask, iterations=DEEP)
+    inner = eroded(mask, DEEP)
     inner = inner if inner.any() else mask
     return float(np.percentile(aligned[inner], 100 * DARKEST))
 

@@ -12,7 +12,7 @@ from scipy.linalg import expm, logm
 from scipy.spatial.transform import Rotation
 
 from stylegan3d.base import Doubt, Json, Note, ScanError, doubts_in, facts_in
-from stylegan3d.geometry.space import Shown, Space
+from stylegan3d.geometry.space import Shown, Space, eroded
 from stylegan3d.scans.alignment import LEVELS_MM, Template, centroid, refined_rigid
 from stylegan3d.scans.headers import T1
 from stylegan3d.scans.intensity import (
@@ -446,8 +446,7 @@ def folds_agreement(first: np.ndarray, second: np.ndarray, space: Space) -> floa
     first, second : ndarray, shape (X, Y, Z)
         Aligned, 0 outside the brain.
     """
-    inside = (first > 0) & (second > 0)
     sigma = FOLDS_MM / np.array(space.voxel_size)
     fine = [one - ndimage.gaussian_filter(one, sigma) for one in (first, second)]
-    deep = ndimage.binary_erosion(inside, iterations=2)
+    deep = eroded((first > 0) & (second > 0), 2)
     return correlation(fine[0][deep], fine[1][deep]) if deep.any() else 0.0

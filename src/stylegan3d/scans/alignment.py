@@ -26,11 +26,10 @@ from typing import Protocol
 
 import nibabel as nib
 import numpy as np
-from scipy import ndimage
 from scipy.spatial.transform import Rotation
 
 from stylegan3d.base import Doubt, Note, ScanError, doubts_in
-from stylegan3d.geometry.space import Space
+from stylegan3d.geometry.space import Space, dilated
 from stylegan3d.scans import checks
 from stylegan3d.scans.extraction import extract_brain, extracted_mask, object_mask
 from stylegan3d.scans.intensity import check_sign
@@ -391,7 +390,7 @@ class _Level:
         self.images = np.stack([moving, *slopes], dtype=np.float32)[None]
         fixed_grid = isotropic_space(target.template > 0.02, target.space, spacing, spacing)
         fixed = resample(target.template, target.space, fixed_grid)
-        near = ndimage.binary_dilation(fixed > 0.02, iterations=2 if spacing < 8 else 1)
+        near = dilated(fixed > 0.02, 2 if spacing < 8 else 1)
         self.points = nib.affines.apply_affine(fixed_grid.affine, np.argwhere(near)).T.copy()
         self.fixed = _normalised(fixed[near].astype(np.float64))[0]
 

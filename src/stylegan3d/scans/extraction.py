@@ -15,7 +15,7 @@ from scipy import ndimage
 from scipy.spatial.transform import Rotation
 
 from stylegan3d.base import Doubt, Note, ScanError
-from stylegan3d.geometry.space import Space, to_ras
+from stylegan3d.geometry.space import Space, dilated, eroded, filled, to_ras
 from stylegan3d.memory import lean
 from stylegan3d.scans.resampling import isotropic_space, resample
 from stylegan3d.scans.scan_data import ScanData
@@ -72,7 +72,7 @@ def largest_piece(mask: np.ndarray) -> np.ndarray:
         return np.zeros(mask.shape, dtype=bool)
     sizes = np.bincount(labels.ravel())
     sizes[0] = 0
-    return ndimage.binary_fill_holes((sizes > PIECE_SHARE * sizes.max())[labels])
+    return filled((sizes > PIECE_SHARE * sizes.max())[labels])
 
 
 def extract_brain(data: np.ndarray, space: Space) -> np.ndarray:
@@ -136,7 +136,7 @@ def head_mask(data: np.ndarray) -> np.ndarray:
     """Approximate head mask, bool (I, J, K): the largest component clearly brighter than air."""
     value = background(data)
     bright = data > value + HEAD_SHARE * (np.percentile(data, 99.5) - value)
-    return largest_piece(ndimage.binary_opening(bright))
+    return largest_piece(dilated(eroded(bright)))
 
 
 @lru_cache(maxsize=1)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from scipy import ndimage
 
 from stylegan3d.base import ScanError
+from stylegan3d.geometry.space import eroded
 from stylegan3d.scans.checks import open_image
 from stylegan3d.scans.extraction import object_mask
 from stylegan3d.scans.scan_data import ScanData
@@ -86,10 +86,8 @@ def contrast_agreement(volume: np.ndarray, template: np.ndarray, mask: np.ndarra
     T1-weighted scans reach 0.4 to 0.8, FLAIR 0.15, T2-weighted ones -0.4: without the outline of
     the brain, inverted grey-white contrast is visible.
     """
-    deep = mask & ndimage.binary_erosion(template > 0.3, iterations=2)
-    if np.count_nonzero(deep) < 100:
-        return 0.0
-    return correlation(volume[deep], template[deep])
+    deep = mask & eroded(template > 0.3, 2)
+    return correlation(volume[deep], template[deep]) if np.count_nonzero(deep) >= 100 else 0.0
 
 
 def contrast_in_brain(volume: np.ndarray, template: np.ndarray, mask: np.ndarray) -> str:
@@ -97,7 +95,7 @@ def contrast_in_brain(volume: np.ndarray, template: np.ndarray, mask: np.ndarray
 
     "" if the order is unknown.
     """
-    inside = mask & ndimage.binary_erosion(template > 0.05, iterations=4)
+    inside = mask & eroded(template > 0.05, 4)
     if np.count_nonzero(inside) < 100:
         return ""
     values = template[inside]

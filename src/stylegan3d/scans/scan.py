@@ -22,7 +22,6 @@ from typing import Any, Literal
 import nibabel as nib
 import numpy as np
 import SimpleITK as sitk
-from scipy import ndimage
 from scipy.spatial.transform import Rotation
 from skimage.measure import block_reduce
 from skimage.metrics import normalized_mutual_information
@@ -38,7 +37,7 @@ from stylegan3d.base import (
     doubts_in,
     facts_in,
 )
-from stylegan3d.geometry.space import RAS_TO_LPS, Shown, Space
+from stylegan3d.geometry.space import RAS_TO_LPS, Shown, Space, dilated
 from stylegan3d.scans.aligned import AlignedScan, PreparationStep, PreparedBrain, on_grid
 from stylegan3d.scans.alignment import Target, Template, align_rigid, centred_rigid, standard_brain
 from stylegan3d.scans.extraction import EXTRACTED, FOUND, KEPT, TILTED, edge_notes, find_brain
@@ -685,10 +684,8 @@ class _Head:
         grid = isotropic_space(scan.data - low > HEAD * bright, scan.space, mm, 2 * mm)
         data = np.clip(resample(scan.data - low, scan.space, grid), 0, bright)
         head = data > HEAD * bright
-        mask = None
-        if cut.mean() > CUT_SHARE:
-            near = ndimage.binary_dilation(head, iterations=2)
-            mask = to_sitk(near.astype(np.uint8), grid)
+        near = dilated(head, 2).astype(np.uint8)
+        mask = to_sitk(near, grid) if cut.mean() > CUT_SHARE else None
         middle = nib.affines.apply_affine(grid.affine, np.argwhere(head).mean(axis=0))
         return cls(data, head, grid, middle, to_sitk(data, grid), mask)
 

@@ -18,13 +18,12 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-from scipy.ndimage import binary_fill_holes
 
 from stylegan3d.base import SILENT, Json, ModelError, Progress, StyleGAN3DError
 from stylegan3d.checkpoints.folder import LARGEST_NUMBER, MOST_LEVELS, AtPrecisions, NetworkFolder
 from stylegan3d.checkpoints.folder import page_of as page_with
 from stylegan3d.devices import choose_device, computed
-from stylegan3d.geometry.space import Shown, Space, unit
+from stylegan3d.geometry.space import Shown, Space, filled, unit
 from stylegan3d.scans.intensity import usual_contrast
 from stylegan3d.segmentation.classes import (
     ASYMMETRIES,
@@ -431,7 +430,7 @@ def enclosed(labels: np.ndarray) -> np.ndarray:
     The network knows the outside by its 0. A model's widest ventricles are as dark in their middle,
     and would be counted without it.
     """
-    return np.asarray(binary_fill_holes(labels > 0) & (labels == 0))
+    return np.asarray(filled(labels > 0) & (labels == 0))
 
 
 def _opened(scheme: Scheme, path: str | Path | None, device: str) -> Segmenter:

@@ -31,7 +31,7 @@ from stylegan3d.dataset.pack import TEMPLATE as PACK_TEMPLATE
 from stylegan3d.dataset.pack import Pack
 from stylegan3d.directions.attributes import build_directions
 from stylegan3d.directions.people import encoded
-from stylegan3d.geometry.space import to_display, unit
+from stylegan3d.geometry.space import dilated, eroded, to_display, unit
 from stylegan3d.measures.similarity import similarity
 from stylegan3d.metrics.diversity import pair_correlation
 from stylegan3d.model.card import card_text
@@ -172,7 +172,7 @@ def set_contrast(synthesis: AnatomyNetwork, generator: Generator, pack: Pack) ->
 def fine_contrast(volume: np.ndarray) -> float:
     """Standard deviation of fine structure inside a brain (X, Y, Z) in [0, 1]."""
     brain = volume > BRAIN
-    inside = ndimage.binary_erosion(brain, iterations=DEPTH)
+    inside = eroded(brain, DEPTH)
     place = inside if inside.any() else brain
     fine = volume - ndimage.gaussian_filter(volume, FINE, truncate=3)
     return float(fine[place].std()) if place.any() else 0.0
@@ -204,7 +204,7 @@ def toed(values: np.ndarray, low: float, high: float) -> np.ndarray:
 def _beside(volume: np.ndarray) -> np.ndarray:
     """Voxels directly outside the surface of a brain."""
     brain = volume > SURFACE
-    grown = ndimage.binary_dilation(brain)
+    grown = dilated(brain)
     return np.asarray(grown & ~brain if grown.sum() > brain.sum() else grown)
 
 

@@ -36,7 +36,7 @@ from torch import Tensor
 
 from stylegan3d.base import Json, ModelError
 from stylegan3d.dataset.pack import Pack
-from stylegan3d.geometry.space import Space, as_packed, unit
+from stylegan3d.geometry.space import Space, as_packed, dilated, eroded, unit
 from stylegan3d.measures import tissue_shape
 from stylegan3d.measures.regions import region_masks
 from stylegan3d.model.generator import Generator
@@ -150,8 +150,8 @@ class _SoftTissues:
         """By the keys of `tissue_shape.OF_EACH`."""
         white = self.soft(FACES)
         islands = _islands(self, self.white, self.both.numpy(), 1) / _ml(white, self.mm)
-        inner = tissue_shape.at_least(ndimage.binary_erosion(self.white), self.white)
-        outer = tissue_shape.at_least(self.grey & ~ndimage.binary_dilation(self.white), self.grey)
+        inner = tissue_shape.at_least(eroded(self.white), self.white)
+        outer = tissue_shape.at_least(self.grey & ~dilated(self.white), self.grey)
         within, around = (self.image[torch.from_numpy(part)] for part in (inner, outer))
         spread = ((within.var() + around.var()) / 2).clamp(min=LEAST**2).sqrt()
         return {
@@ -167,7 +167,7 @@ class _SoftTissues:
 
     def gradient(self) -> Tensor:
         """Contrasts per millimetre at the border."""
-        border = torch.from_numpy(ndimage.binary_dilation(self.grey) & self.white)
+        border = torch.from_numpy(dilated(self.grey) & self.white)
         slopes = torch.stack([s[border] for s in torch.gradient(self.image, spacing=self.mm)])
         steep = slopes.square().sum(dim=0).clamp(min=LEAST**2).sqrt()
         return steep.mean() / self.contrast
@@ -222,7 +222,7 @@ def _islands(tissues: _SoftTissues, part: np.ndarray, allowed: np.ndarray, sign:
     height = np.where(allowed, sign * tissues.image.detach().numpy(), -np.inf)
     faces = ndimage.generate_binary_structure(3, 1)
     tops = allowed & (height == ndimage.maximum_filter(height, footprint=faces))
-    tops &= ~ndimage.binary_dilation(main)
+    tops &= ~dilated(main)
     above = sign * (tissues.image[torch.from_numpy(tops)] - tissues.border)
     return torch.sigmoid(above / (ISLANDS * tissues.contrast)).sum()
 
@@ -247,7 +247,7 @@ def _through(
     # The logarithm of the odds of tissue has a slope where the probability is flat.
     odds = torch.logit(soft_tissue, eps=1e-4)
     steep = torch.stack(torch.gradient(odds.detach(), spacing=mm)).square().sum(dim=0).sqrt()
-    rim = torch.from_numpy(ndimage.binary_dilation(tissue) & ~tissue)
+    rim = torch.from_numpy(dilated(tissue) & ~tissue)
     past = -odds.reshape(-1)[outside] / steep[rim].mean()
     ends = [end.clamp(NEAREST * mm, FARTHEST * mm) for end in (beyond, past)]
     return inwards + outwards - ends[0] - ends[1]

@@ -13,7 +13,7 @@ from scipy import ndimage
 from stylegan3d.base import Json, StyleGAN3DError
 from stylegan3d.checkpoints.folder import AtPrecisions
 from stylegan3d.devices import choose_device
-from stylegan3d.geometry.space import BRIGHTEST, Space, filled_box
+from stylegan3d.geometry.space import BRIGHTEST, Space, dilated, filled_box
 from stylegan3d.networks.deformation import resize
 from stylegan3d.networks.resampling import inverse_haar
 from stylegan3d.render.movement import (
@@ -137,7 +137,7 @@ class Painter:
         self._check(tissues)
         wanted = self.usual if contrast is None else filled(contrast, self.usual)
         named = np.zeros_like(tissues) if regions is None else regions
-        seam = ndimage.binary_dilation(tissues > 0, iterations=SEAM)
+        seam = dilated(tissues > 0, SEAM)
         volume = np.zeros(self.space.shape, np.float32)
         box = self._box(seam, MARGIN)
         volume[box] = self._painted(tissues[box], named[box], wanted, box, dtype)
@@ -202,7 +202,7 @@ class Painter:
             painted = np.clip(1 - near / DETAIL_MM, 0, 1).astype(np.float32)
         change = reached * (new - old) + painted * old
         # Nothing is left over where the brain ends now.
-        outside = ~ndimage.binary_dilation(after[box] > 0, iterations=SEAM) & (far < DETAIL_MM)
+        outside = ~dilated(after[box] > 0, SEAM) & (far < DETAIL_MM)
         painted[outside], change[outside] = 1, 0
         result = np.array(volume, np.float32)
         result[box] = repainted(own, np.stack([change, painted]))
