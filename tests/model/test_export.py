@@ -123,6 +123,7 @@ def test_torch_opens_what_was_recorded(recorded_once, tmp_path):
         made = export(generator, "torch-export", out)
         assert made.difference <= LARGEST_DIFFERENCE
         assert sorted(made.files) == sorted(path.name for path in out.iterdir())
+        assert not any(b"/stylegan3d/" in path.read_bytes() for path in out.glob("*.pt2"))
         torch.save(inputs(generator, 7, 0.5), tmp_path / f"{kind}.pt")
     code = (
         "import sys, torch\n"

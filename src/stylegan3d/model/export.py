@@ -19,6 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.export import ExportedProgram
+from torch.fx import GraphModule
 
 from stylegan3d.base import ModelError, StyleGAN3DError
 from stylegan3d.checkpoints.folder import is_cut_off
@@ -37,6 +38,8 @@ from stylegan3d.storage.places import CARD, MODEL, PAGE, PRIVACY
 Target = Literal["hub", "monai", "onnx", "torch-export"]
 #: Largest difference from the engine, in intensities of [-1, 1] (and numbers of w).
 LARGEST_DIFFERENCE = 1e-4
+#: Of a recorded step: the files and lines that it comes from.
+TRACES = ("stack_trace", "nn_module_stack", "source_fn_stack", "torch_fn", "from_node")
 #: Files of each target for the recorded networks and what is beside them; templates by their names.
 PLACES = {
     "onnx": ("{}.onnx", {PAGE: "exported.md", "metadata.json": "metadata.json"}),
@@ -259,7 +262,7 @@ def _recorded(generator: Generator, to: Target) -> tuple[dict[str, bytes], float
         ):
             part.eval()(*inputs[name])
             try:
-                program = torch.export.export(part, inputs[name], strict=False)
+                program = _without_places(torch.export.export(part, inputs[name], strict=False))
                 data[name], made = wrapped(program, inputs[name])
             except StyleGAN3DError:
                 raise
@@ -275,6 +278,14 @@ def _recorded(generator: Generator, to: Target) -> tuple[dict[str, bytes], float
                 f"{apart:.1g}, more than {LARGEST_DIFFERENCE:.0g}: nothing was written. Use hub."
             )
     return data, apart
+
+
+def _without_places(program: ExportedProgram) -> ExportedProgram:
+    """A program that does not say in which files of whose computer it was recorded."""
+    parts = [part for part in program.graph_module.modules() if isinstance(part, GraphModule)]
+    for node in (node for part in parts for node in part.graph.nodes):
+        node.meta = {key: found for key, found in node.meta.items() if key not in TRACES}
+    return program
 
 
 def _for_torch(program: ExportedProgram, inputs: tuple[Tensor, ...]) -> tuple[bytes, Tensor]:
