@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from qtpy.QtCore import QObject, Qt, Signal
@@ -29,18 +29,15 @@ from napari_stylegan3d.labels.controller import (
     of_scan,
     relabelled,
 )
-from napari_stylegan3d.project.controller import ProjectController, align_scan, open_scan
+from napari_stylegan3d.project.controller import align_scan, open_scan
 from napari_stylegan3d.project.overlay import LabelMap
 from napari_stylegan3d.project.result import operator_of
-from napari_stylegan3d.views.four import FourViews
 from napari_stylegan3d.widgets import controls, dialogs
 from napari_stylegan3d.widgets.controls import single_shot
 from stylegan3d.base import Progress, ScanError, SessionError, StyleGAN3DError, duration
 from stylegan3d.recipe.model import MadeWith
 from stylegan3d.recipe.recipe import Recipe
-from stylegan3d.scans import AlignedScan
 from stylegan3d.scans.pose import Pose
-from stylegan3d.session.annotations import EditedLabels
 from stylegan3d.session.case import Alignment, Case
 from stylegan3d.session.file import SUFFIX, SessionState, pack, unpack
 from stylegan3d.session.provenance import GENERATED, Provenance, provenance_of
@@ -49,6 +46,13 @@ from stylegan3d.session.store import Kept, SessionFolder, kept_sessions, mark_cl
 from stylegan3d.session.workspace import StateChange
 from stylegan3d.storage.files import atomic_write_bytes, sweep, sweep_temporary, write_together
 from stylegan3d.storage.formats import scan_stem
+
+if TYPE_CHECKING:
+    from napari_stylegan3d.project.controller import ProjectController
+    from napari_stylegan3d.views.four import FourViews
+    from stylegan3d.scans import AlignedScan
+    from stylegan3d.session.annotations import EditedLabels
+
 
 #: Tolerance for equal poses, in mm and rotation-matrix entries.
 SAME_POSE = 1e-6

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from napari.components import ViewerModel
@@ -25,25 +25,19 @@ from qtpy.QtWidgets import QAbstractButton, QAbstractItemView, QApplication, QCo
 
 from napari_stylegan3d.compare.panel import ComparePanel, RowController
 from napari_stylegan3d.core.jobs import DisplayVolume, render_beside, screen_dtype
-from napari_stylegan3d.core.panel import Context
 from napari_stylegan3d.core.worker import LatestWins, beside_the_window
 from napari_stylegan3d.views.canvases import View
 from napari_stylegan3d.views.display import KEY, OVERLAY, DisplayArray, place, set_limits, upright
-from napari_stylegan3d.views.four import FourViews
 from napari_stylegan3d.views.glass import Glass
 from napari_stylegan3d.views.layers import OwnLayer, overlaid
-from napari_stylegan3d.views.look import ViewLook
 from napari_stylegan3d.views.navigation import TEXT_FIELDS
 from napari_stylegan3d.views.slices import Pane
-from napari_stylegan3d.views.stage import Stage
 from napari_stylegan3d.widgets.controls import Links, allow, painting, reveal, scaled, set_letters
 from napari_stylegan3d.widgets.theme import is_outlined
 from stylegan3d.base import SessionError
 from stylegan3d.recipe.description import describe_recipe
 from stylegan3d.recipe.recipe import Recipe
-from stylegan3d.scans import AlignedScan
 from stylegan3d.scans.verdicts import withheld
-from stylegan3d.session.case import Case
 from stylegan3d.session.provenance import (
     GENERATED,
     ComparedPair,
@@ -54,8 +48,17 @@ from stylegan3d.session.provenance import (
     reconstruction_of,
     titled,
 )
-from stylegan3d.session.state import How
-from stylegan3d.session.workspace import StateChange
+
+if TYPE_CHECKING:
+    from napari_stylegan3d.core.panel import Context
+    from napari_stylegan3d.views.four import FourViews
+    from napari_stylegan3d.views.look import ViewLook
+    from napari_stylegan3d.views.stage import Stage
+    from stylegan3d.scans import AlignedScan
+    from stylegan3d.session.case import Case
+    from stylegan3d.session.state import How
+    from stylegan3d.session.workspace import StateChange
+
 
 WIDTH, LETTER_Y, GRIP = 44, 58, 9
 #: The line keeps clear of the letters at the top and bottom, and its grip of those at the sides.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Hashable, Sequence
+from typing import TYPE_CHECKING
 
 from napari.layers import Image
 from qtpy.QtCore import QObject, Qt, Signal
@@ -19,13 +20,11 @@ from qtpy.QtWidgets import (
 )
 
 from napari_stylegan3d.core.jobs import Loaded, render_beside
-from napari_stylegan3d.core.panel import Context, ExplorerPanel
+from napari_stylegan3d.core.panel import ExplorerPanel
 from napari_stylegan3d.core.rendering import by_content
-from napari_stylegan3d.core.session import Session
 from napari_stylegan3d.core.thumbnails import scaled
 from napari_stylegan3d.core.worker import LatestWins
 from napari_stylegan3d.views.display import KEY, DisplayArray, upright
-from napari_stylegan3d.views.four import FourViews
 from napari_stylegan3d.views.layers import SOLID
 from napari_stylegan3d.views.slices import NUMBERS, Pane
 from napari_stylegan3d.views.stage import DIFFERENCE_LIMITS
@@ -33,12 +32,17 @@ from napari_stylegan3d.widgets import controls
 from napari_stylegan3d.widgets.forms import Form
 from stylegan3d.base import SessionError
 from stylegan3d.measures.attributes import EXPLAINED, SMALL, TOLD, VOLUMES
-from stylegan3d.measures.similarity import PairFigures
-from stylegan3d.recipe.recipe import Recipe
 from stylegan3d.scans.verdicts import SIMILARITY
 from stylegan3d.session.provenance import Provenance, provenance_of_state, titled
 from stylegan3d.session.state import IN_COLUMNS, MOST_COLUMNS, State
 from stylegan3d.settings.option import ComparisonSettings
+
+if TYPE_CHECKING:
+    from napari_stylegan3d.core.panel import Context
+    from napari_stylegan3d.core.session import Session
+    from napari_stylegan3d.views.four import FourViews
+    from stylegan3d.measures.similarity import PairFigures
+    from stylegan3d.recipe.recipe import Recipe
 
 ROWS_SEEN = 3
 

@@ -37,14 +37,7 @@ from napari_stylegan3d.widgets import controls, dialogs
 from napari_stylegan3d.widgets.elided import ElidedLabel
 from napari_stylegan3d.widgets.forms import Form
 from stylegan3d.base import Progress, StyleGAN3DError
-from stylegan3d.directions.catalogue import (
-    CatalogueEntry,
-    DirectionNotes,
-    file_entries,
-    free_name,
-    read_notes,
-    write_notes,
-)
+from stylegan3d.directions import catalogue
 from stylegan3d.evaluation.settings import GroupSettings
 from stylegan3d.recipe.description import describe_source
 from stylegan3d.recipe.latents import Latent, save_directions, save_latent
@@ -111,7 +104,7 @@ class SeenRequest:
 
     recipe: Recipe
     generator: Generator
-    entries: tuple[CatalogueEntry, ...]
+    entries: tuple[catalogue.CatalogueEntry, ...]
 
 
 def seen_from(request: SeenRequest) -> dict[str, tuple[float, float]]:
@@ -291,8 +284,8 @@ def verdict(told: dict[str, Any]) -> str:
 def make_free(
     report: Progress,
     generator: Generator,
-    entry: CatalogueEntry,
-    others: Sequence[CatalogueEntry],
+    entry: catalogue.CatalogueEntry,
+    others: Sequence[catalogue.CatalogueEntry],
     told_as: str,
 ) -> Directions:
     """A direction without its parts along others."""
@@ -307,12 +300,12 @@ def keep(report: Progress, folder: Path, directions: Directions) -> Path:
     """Write a direction to a new file among the user's own."""
 
     report(0, 1, "Saving the direction")
-    path = free_name(folder, directions.names[0])
+    path = catalogue.free_name(folder, directions.names[0])
     save_directions(path, directions)
     return path
 
 
-def joined(entries: Sequence[CatalogueEntry], labels: Sequence[str]) -> Directions:
+def joined(entries: Sequence[catalogue.CatalogueEntry], labels: Sequence[str]) -> Directions:
     """Directions of the catalogue as one set, by their user-given names."""
 
     from stylegan3d.directions.custom import renamed
@@ -323,7 +316,7 @@ def joined(entries: Sequence[CatalogueEntry], labels: Sequence[str]) -> Directio
 
 
 def save_entries(
-    report: Progress, path: Path, entries: Sequence[CatalogueEntry], labels: Any
+    report: Progress, path: Path, entries: Sequence[catalogue.CatalogueEntry], labels: Any
 ) -> Path:
     """Write directions to a file the user chose, replacing an existing one."""
 
@@ -774,7 +767,7 @@ class DirectionFiles(QObject):
 
         assert self.session.generator is not None
         path = path.absolute()
-        file_entries(path, self.session.generator)
+        catalogue.file_entries(path, self.session.generator)
         self._note(self.panel.notes.with_file(str(path)))
 
     @property
@@ -784,21 +777,21 @@ class DirectionFiles(QObject):
     def _load(self) -> None:
         """Read what was noted of the model that is open now."""
 
-        notes = DirectionNotes()
+        notes = catalogue.DirectionNotes()
         with telling(report_error, "reading the settings of directions"):
-            notes = read_notes(notes_path(), self._model)
+            notes = catalogue.read_notes(notes_path(), self._model)
         self._show(notes)
 
-    def _show(self, notes: DirectionNotes) -> None:
+    def _show(self, notes: catalogue.DirectionNotes) -> None:
 
         generator = self.session.generator
         if generator is None:
             return
-        entries: list[CatalogueEntry] = []
+        entries: list[catalogue.CatalogueEntry] = []
         problems: dict[str, str] = {}
         for file in notes.files:
             try:
-                found = file_entries(file, generator)
+                found = catalogue.file_entries(file, generator)
             except StyleGAN3DError as error:
                 problems[file] = str(error)
                 continue
@@ -808,12 +801,12 @@ class DirectionFiles(QObject):
         self.panel.missing.show_files(problems)
         self.panel.show_files(entries, notes)
 
-    def _note(self, notes: DirectionNotes) -> None:
+    def _note(self, notes: catalogue.DirectionNotes) -> None:
         """Keep notes, and show what they say."""
 
         same_files = notes.files == self.panel.notes.files
         with telling(report_error, "saving the settings of directions"):
-            write_notes(notes_path(), self._model, notes)
+            catalogue.write_notes(notes_path(), self._model, notes)
         if same_files:
             self.panel.show_notes(notes)
         else:
@@ -843,17 +836,17 @@ class DirectionFiles(QObject):
             return part.with_file(place, sha256) if same else part
 
         with telling(report_error, "opening a directions file"):
-            sha256 = file_entries(path, generator)[0].sha256
+            sha256 = catalogue.file_entries(path, generator)[0].sha256
             self._note(self.panel.notes.moved(file, place))
             self.session.edit(lambda recipe: recipe.with_paths(follow))
 
-    def _save(self, entries: list[CatalogueEntry]) -> None:
+    def _save(self, entries: list[catalogue.CatalogueEntry]) -> None:
         path = dialogs.save_file(self.panel, "Save directions as", dialogs.DIRECTIONS)
         if path is not None:
             labels = [self.panel.notes.label_of(entry) for entry in entries]
             self._start(lambda _: None, save_entries, path, entries, labels)
 
-    def _free(self, entry: CatalogueEntry) -> None:
+    def _free(self, entry: catalogue.CatalogueEntry) -> None:
         others = self.panel.menus.others_in_use(entry)
         told_as = " and ".join(self.panel.notes.label_of(other) for other in others)
         generator = self.session.generator

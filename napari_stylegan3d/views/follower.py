@@ -9,10 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import takewhile
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from napari._vispy.canvas import VispyCanvas
 from napari.components import ViewerModel
 from napari.layers import Image, Labels, Layer
 from napari.utils import Colormap
@@ -24,6 +23,9 @@ from napari_stylegan3d.views.layers import SOLID, STEPS, keeping_active
 from napari_stylegan3d.views.look import ViewLook
 from napari_stylegan3d.widgets.controls import Links, single_shot
 from stylegan3d.session.provenance import Provenance
+
+if TYPE_CHECKING:
+    from napari._vispy.canvas import VispyCanvas
 
 #: Synchronised tool settings.
 TOOLS = (

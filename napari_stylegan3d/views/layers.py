@@ -14,20 +14,7 @@ from napari.utils import Colormap
 from qtpy.QtCore import QObject, Qt, Signal
 from qtpy.QtWidgets import QLabel, QSlider, QWidget
 
-from napari_stylegan3d.views.display import (
-    KEY,
-    OVER,
-    OVERLAY,
-    UNIT,
-    DisplayArray,
-    enlarge,
-    insert,
-    keeping_point,
-    place,
-    put,
-    set_limits,
-    upright,
-)
+from napari_stylegan3d.views import display
 from napari_stylegan3d.widgets import controls
 from stylegan3d.geometry.space import Space
 from stylegan3d.session.annotations import OverlayLook
@@ -164,12 +151,12 @@ class OwnLayer:
         if spare is None:
             self.layer = layer
             with keeping_active(self.viewer):
-                insert(self.viewer, index, layer)
+                display.insert(self.viewer, index, layer)
             return
         if (at := layers.index(spare)) not in (index, index - 1):
             layers.move(at, index)
-        with keeping_point(self.viewer):
-            put(spare, layer.data, layer.scale, layer.translate)
+        with display.keeping_point(self.viewer):
+            display.put(spare, layer.data, layer.scale, layer.translate)
         for name in (one for one in TAKEN if hasattr(layer, one)):
             wanted = getattr(layer, name)
             # Every view follows what is set; napari cannot compare colours of labels.
@@ -181,7 +168,7 @@ class OwnLayer:
         """Have a layer for the first volume that is shown over the picture, while nobody waits."""
         if not self.there:
             nothing = np.zeros((1, 1, 1), np.float32)
-            self.add(overlaid(upright(nothing, np.eye(4)), visible=False))
+            self.add(overlaid(display.upright(nothing, np.eye(4)), visible=False))
             self.remove()
 
     def _use_of(self, layer: Layer) -> object:
@@ -191,7 +178,9 @@ class OwnLayer:
     def above_pictures(self) -> int:
         """The place above other pictures, below overlays and label maps."""
         layers = self.viewer.layers
-        pictures = (isinstance(one, Image) and OVERLAY not in one.metadata for one in layers)
+        pictures = (
+            isinstance(one, Image) and display.OVERLAY not in one.metadata for one in layers
+        )
         return max((k + 1 for k, found in enumerate(pictures) if found), default=0)
 
     def set_visible(self, visible: bool) -> None:
@@ -213,11 +202,13 @@ class OwnLayer:
             if selection.active is layer:
                 selection.active = None
             # What cannot be edited forgets the strokes that could be undone.
-            layer.metadata = {OVERLAY: True, SPARE: self._use_of(layer)}
+            layer.metadata = {display.OVERLAY: True, SPARE: self._use_of(layer)}
             layer.visible, layer.editable, layer.name = False, False, "Overlay (none shown)"
-            with keeping_point(self.viewer):  # nor does it change where and how slices are counted
+            with display.keeping_point(
+                self.viewer
+            ):  # nor does it change where and how slices are counted
                 nothing = np.zeros((1, 1, 1), layer.data.dtype)
-                put(layer, nothing, (SPARE_MM,) * 3, self.viewer.dims.point[-3:])
+                display.put(layer, nothing, (SPARE_MM,) * 3, self.viewer.dims.point[-3:])
         self.layer = None
 
 
@@ -244,7 +235,7 @@ class DifferenceOverlay(QObject, OwnLayer):
 
     def show(
         self,
-        volume: DisplayArray,
+        volume: display.DisplayArray,
         label: str,
         unit: str,
         limit: float | None = None,
@@ -269,9 +260,9 @@ class DifferenceOverlay(QObject, OwnLayer):
         if not self.there:
             look = {"colormap": colors(self._legend), "contrast_limits": (-limit, limit)}
             self.add(overlaid(volume, opacity=self.opacity, **look))
-        self.layer.metadata = {OVERLAY: True, UNIT: unit}
+        self.layer.metadata = {display.OVERLAY: True, display.UNIT: unit}
         paint(self.layer, self._legend)
-        place(self.layer, volume)
+        display.place(self.layer, volume)
         self.changed.emit()
 
     def set_threshold(self, threshold: float) -> None:
@@ -299,10 +290,10 @@ class DifferenceOverlay(QObject, OwnLayer):
             self.changed.emit()
 
 
-def overlaid(volume: DisplayArray, **attributes: Any) -> Image:
+def overlaid(volume: display.DisplayArray, **attributes: Any) -> Image:
     """A layer that lies over a picture."""
     kept = {"interpolation2d": "linear", "blending": "translucent_no_depth"} | attributes
-    return Image(volume.data, metadata={OVERLAY: True}, **kept, **volume.layer_kwargs())
+    return Image(volume.data, metadata={display.OVERLAY: True}, **kept, **volume.layer_kwargs())
 
 
 def paint(layer: Image, legend: ColorScale) -> None:
@@ -311,7 +302,7 @@ def paint(layer: Image, legend: ColorScale) -> None:
     table = colors(legend)
     if not layer.colormap.same_colors(table):
         layer.colormap = table
-    set_limits(layer, (-legend.limit, legend.limit))
+    display.set_limits(layer, (-legend.limit, legend.limit))
 
 
 def usual_limit(data: np.ndarray) -> float:
@@ -371,7 +362,7 @@ class Outline(OwnLayer):
     def __init__(self, viewer: ViewerModel) -> None:
         self.viewer = viewer
         #: The mean brain, and its outline.
-        self._drawn: tuple[np.ndarray, DisplayArray] | None = None
+        self._drawn: tuple[np.ndarray, display.DisplayArray] | None = None
         self._pinned = False
 
     def pin(self, mean: np.ndarray, space: Space) -> None:
@@ -403,17 +394,17 @@ class Outline(OwnLayer):
             self.remove()
 
 
-def outline_of(mean: np.ndarray, space: Space) -> DisplayArray:
+def outline_of(mean: np.ndarray, space: Space) -> display.DisplayArray:
     """1 on the border of a mean brain (X, Y, Z), 0 elsewhere; on a finer grid."""
     x, y, z = (FINER * n for n in space.shape)
-    inside = enlarge(mean, (x, y, z)) > LEVEL
+    inside = display.enlarge(mean, (x, y, z)) > LEVEL
     within = np.pad(inside[1:-1, 1:-1, 1:-1], 1)
     for axis in range(3):
         ahead, behind = ([slice(None)] * 3 for _ in range(2))
         ahead[axis], behind[axis] = slice(1, None), slice(None, -1)
         within[tuple(ahead)] &= inside[tuple(behind)]
         within[tuple(behind)] &= inside[tuple(ahead)]
-    return upright((inside & ~within).astype(np.uint8), space.resized((x, y, z)).affine)
+    return display.upright((inside & ~within).astype(np.uint8), space.resized((x, y, z)).affine)
 
 
 #: Key, words and tooltip of what is shown.
@@ -459,10 +450,10 @@ class OverlayLayer(OwnLayer):
 
     def __init__(self, viewer: ViewerModel) -> None:
         self.viewer = viewer
-        self._volume: DisplayArray | None = None
+        self._volume: display.DisplayArray | None = None
         self._bright = 1.0
 
-    def show(self, volume: DisplayArray, look: OverlayLook, told: Over) -> None:
+    def show(self, volume: display.DisplayArray, look: OverlayLook, told: Over) -> None:
         """Show a volume.
 
         Parameters
@@ -476,18 +467,21 @@ class OverlayLayer(OwnLayer):
         """
         over, limits = look.way == "overlay", self.limits(volume, look)
         colormap = TABLES[look.colors] if over else "gray"
-        meta = {OVERLAY: True, **({OVER: told} if over else {KEY: told.alone})}
+        meta = {
+            display.OVERLAY: True,
+            **({display.OVER: told} if over else {display.KEY: told.alone}),
+        }
         if not self.there:
             self.add(overlaid(volume), self.above_pictures)
         layer = self.layer
-        place(layer, volume)
+        display.place(layer, volume)
         layer.metadata, layer.name = meta, told.name
         if layer.colormap.name != getattr(colormap, "name", colormap):
             layer.colormap = colormap
-        set_limits(layer, limits)
+        display.set_limits(layer, limits)
         layer.opacity = look.opacity / 100 if over else 1.0
 
-    def limits(self, volume: DisplayArray, look: OverlayLook) -> tuple[float, float]:
+    def limits(self, volume: display.DisplayArray, look: OverlayLook) -> tuple[float, float]:
         """The intensities of a volume that are black and white in a look."""
         if self._volume is not volume:
             self._volume = volume

@@ -15,16 +15,7 @@ from napari.components import ViewerModel
 from napari.layers import Image, Layer
 from qtpy.QtCore import QObject, Signal
 
-from napari_stylegan3d.views.display import (
-    AXIAL,
-    CORONAL,
-    KEY,
-    OVERLAY,
-    SAGITTAL,
-    Convention,
-    Facing,
-    Nose,
-)
+from napari_stylegan3d.views import display
 from napari_stylegan3d.widgets.controls import DecimalBox, SliderRow, show_value
 from napari_stylegan3d.widgets.forms import Form
 from stylegan3d.settings.option import Option, Sliding, options_of
@@ -33,9 +24,11 @@ Layout = Literal["four", "one", "lightbox"]
 Rendering = Literal["attenuated_mip", "mip", "iso", "volume"]
 Slab = Literal["none", "max", "min", "mean"]
 
-VIEW_NAMES = (AXIAL.name, SAGITTAL.name, CORONAL.name, "3D")
+VIEW_NAMES = (display.AXIAL.name, display.SAGITTAL.name, display.CORONAL.name, "3D")
 #: Titles of the views.
-VIEW_TITLES = {plane.name: plane.title for plane in (AXIAL, SAGITTAL, CORONAL)} | {"3D": "3D"}
+VIEW_TITLES = {
+    plane.name: plane.title for plane in (display.AXIAL, display.SAGITTAL, display.CORONAL)
+} | {"3D": "3D"}
 PLANE_NAMES = tuple(name for name in VIEW_NAMES if name != "3D")
 PLANE_TITLES = {name: VIEW_TITLES[name] for name in PLANE_NAMES}
 #: Range of cut positions, in mm from the centre.
@@ -88,9 +81,11 @@ class ViewLook:
     """
 
     layout: Layout = "four"
-    alone: Annotated[str, Option("View", "The enlarged view.", choices=VIEW_TITLES)] = AXIAL.name
+    alone: Annotated[str, Option("View", "The enlarged view.", choices=VIEW_TITLES)] = (
+        display.AXIAL.name
+    )
     convention: Annotated[
-        Convention,
+        display.Convention,
         Option(
             "Convention",
             "Radiological: the patient's left is on the right of the picture, as on a light box.\n"
@@ -99,7 +94,7 @@ class ViewLook:
         ),
     ] = "radiological"
     nose: Annotated[
-        Nose,
+        display.Nose,
         Option(
             "Nose",
             "Where the nose points in the sagittal plane.",
@@ -171,15 +166,15 @@ class ViewLook:
     cuts: tuple[Cut, Cut, Cut] = (Cut(upper=False), Cut(), Cut())
     lightbox_plane: Annotated[
         str, Option("Plane", "Plane of the slices.", choices=PLANE_TITLES)
-    ] = AXIAL.name
+    ] = display.AXIAL.name
     spacing_mm: Annotated[
         float, Option("Spacing", "Distance between slices.", (1, 40, 1), "mm")
     ] = 8.0
 
     @property
-    def facing(self) -> Facing:
+    def facing(self) -> display.Facing:
         """Which way the planes face."""
-        return Facing(self.convention, self.nose)
+        return display.Facing(self.convention, self.nose)
 
     def shows(self, view: str) -> bool:
         """Whether a view is visible."""
@@ -254,7 +249,7 @@ def thicken(look: ViewLook, models: Iterable[ViewerModel], layers: Iterable[Laye
             model.dims.margin_right = margins
     for layer in layers:
         if not isinstance(layer, Image) or (
-            OVERLAY in layer.metadata and KEY not in layer.metadata
+            display.OVERLAY in layer.metadata and display.KEY not in layer.metadata
         ):
             continue
         if str(layer.projection_mode) != look.slab:

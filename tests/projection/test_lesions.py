@@ -5,7 +5,7 @@ import pytest
 from bundled import bundled, random_brain
 from tiny import tiny_generator
 
-from stylegan3d.measures.lesions import suspect_lesions
+from stylegan3d.measures.lesions import LEAST, suspect_lesions
 from stylegan3d.projection.assessment import Yardstick, judge_scan, see
 from stylegan3d.projection.problem import LatentPrior
 from stylegan3d.segmentation.classes import CLASSES
@@ -64,3 +64,27 @@ def test_a_grid_that_the_network_does_not_know_is_left_alone():
     generator = tiny_generator()
     volume = np.full(generator.shape, 0.5, np.float32)
     assert suspect_lesions(volume, volume > 0, generator.space) is None
+
+
+@pytest.mark.parametrize("brightness", [0.25, 0.6, 1.3], ids=["cavity", "mass", "blood"])
+def test_a_lesion_is_as_large_as_it_is(generator, healthy, brightness):
+    """Of a large one the network alone marks a part, or fluid beside it, too."""
+
+    def dice(one, other):
+        return 2 * (one.ravel() & other.ravel()).sum() / (one.sum() + other.sum())
+
+    mask, space, white = healthy > 0, generator.space, float(np.median(healthy[healthy > 0.7]))
+    places = np.indices(healthy.shape).T
+    draw = np.random.default_rng(0)
+    for center in np.array([[26, 70, 62], [54, 34, 60], [24, 52, 34]]):
+        lesion = (np.linalg.norm((places - center) * 2.0, axis=-1).T < 14) & mask
+        inside = white * (brightness + 0.03 * draw.standard_normal(healthy.shape))
+        volume = np.where(lesion, inside, healthy).astype(np.float32)
+        volume = np.where(mask, np.clip(volume / max(1, brightness), 0.01, 1), 0)
+        found = suspect_lesions(volume, mask, space)
+        near = [c for c in found.clusters if c.size > found.limit and lesion.flat[c.index].any()]
+        outlined = np.isin(np.arange(lesion.size), np.concatenate([c.index for c in near]))
+        # Within 1.5 times: what is asked of the size of a finding.
+        assert 1 / 1.5 < outlined.sum() / lesion.sum() < 1.5
+        assert dice(outlined, lesion) > 0.8
+        assert dice(outlined, lesion) > dice(found.probability > LEAST, lesion)

@@ -8,6 +8,8 @@ import torch
 from labelled_phantoms import tissues
 from scipy import ndimage
 
+from stylegan3d.geometry.space import Space
+from stylegan3d.measures.lesions import lesion_clusters, outlined
 from stylegan3d.training import lesions
 from stylegan3d.training.lesions import VENTRICLE, WHITE, SimulatedLesions, with_lesions
 
@@ -82,3 +84,40 @@ def test_a_bright_lesion_makes_the_rest_of_the_brain_darker(healthy, labels):
         # A percentile of float32.
         assert np.percentile(image[found > 0], 99.5) == pytest.approx(1, abs=1e-3)
         assert image.max() == 1
+
+
+def test_the_outline_of_a_lesion_is_learned(healthy, monkeypatch):
+    """The network of this test marks the middle of a lesion, darker than all else, alone."""
+    mask, space = healthy > 0, Space(healthy.shape, np.diag([2.0, 2.0, 2.0, 1.0]))
+    places = np.argwhere(ndimage.binary_erosion(mask, iterations=6))
+
+    def example(index, generator):
+        draw = np.random.default_rng([index, int(torch.randint(99, (), generator=generator))])
+        away = np.indices(mask.shape).T - places[draw.integers(len(places))]
+        radius = draw.uniform(10, 14)
+        lesion = (radius > np.linalg.norm(2 * away, axis=-1).T) & mask
+        image = np.where(lesion, 0.05 + 0.01 * draw.standard_normal(mask.shape), healthy)
+        return image.astype(np.float32), mask + lesion.astype(np.uint8)
+
+    def probability(network, image, inside, grid):
+        dark = (image < 0.12) & inside
+        return np.where(inside, ndimage.gaussian_filter(dark.astype(np.float32), 2), 0)
+
+    monkeypatch.setattr(lesions, "lesion_probability", probability)
+    monkeypatch.setattr(lesions, "SAMPLED", 1000)
+    brains = SimpleNamespace(
+        pack=SimpleNamespace(space=space),
+        training=6,
+        example=lambda *args: tuple(map(torch.from_numpy, example(*args))),
+    )
+    layers = lesions.fit_outline(None, brains, 0.1)
+    image, labels = example(50, torch.Generator().manual_seed(50))
+    found, truth = probability(None, image, mask, space), labels == 2
+    cluster = lesion_clusters(found, space)[0]
+    assert len(cluster.index) < 0.7 * truth.sum()
+    index = outlined(cluster, image, found, mask, space, layers)
+    # Voxels: a border of one voxel around such a lesion is a third of it.
+    assert np.isin(index, np.flatnonzero(truth)).mean() > 0.9
+    assert len(index) > 0.9 * truth.sum()
+    brains.training = 0
+    assert lesions.fit_outline(None, brains, 0.1) == []

@@ -17,20 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 import typer
 
 from stylegan3d.base import Json, ModelError, Progress, StyleGAN3DError
-from stylegan3d.cli.common import (
-    DataArgument,
-    DeviceOption,
-    JsonOption,
-    OverwriteOption,
-    SchedulerOption,
-    described,
-    emit,
-    grouped,
-    log,
-    progress,
-    read_object,
-    refuse,
-)
+from stylegan3d.cli import common
 from stylegan3d.networks.config import LATENT_CHANNELS
 from stylegan3d.storage.places import CARD, MODEL, MONTAGE, PAGE
 from stylegan3d.training.options import (
@@ -126,9 +113,9 @@ class Kind:
     together: ClassVar[bool] = True
     files: ClassVar[tuple[str, ...]] = ()
     healthy: ClassVar[str] = "The loss should fall, fast at first, and more slowly to the end."
-    data: DataArgument
+    data: common.DataArgument
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the run.")]
-    device: DeviceOption = "auto"
+    device: common.DeviceOption = "auto"
     resume: Annotated[
         bool, typer.Option("--resume", help="Continue from the last checkpoint of the run.")
     ] = False
@@ -136,8 +123,8 @@ class Kind:
         Path | None,
         typer.Option("--export", help="Write the trained model to this folder at the end."),
     ] = None
-    overwrite: OverwriteOption = False
-    as_json: JsonOption = False
+    overwrite: common.OverwriteOption = False
+    as_json: common.JsonOption = False
 
     def plan(self, settings: Any) -> PreparedTraining:
         """Read the data and prepare the training; `settings` are of the class `settings`.
@@ -165,7 +152,7 @@ class Kind:
         from stylegan3d.training.team import started_processes
 
         if self.resume:
-            refuse(ctx, NEW_ONLY, *self.fixed, *self.new_only, *new_only)
+            common.refuse(ctx, NEW_ONLY, *self.fixed, *self.new_only, *new_only)
         if self.export is not None and self.files:
             replaced = self.overwrite or is_cut_off(self.export, self.files)
             check_output([self.export / name for name in self.files], replaced)
@@ -266,7 +253,7 @@ class FromMaps(Licensed):
     @property
     def notes(self) -> Json | None:
         """Further entries of the card."""
-        return None if self.about is None else read_object(self.about)
+        return None if self.about is None else common.read_object(self.about)
 
 
 def verb_of(kind: type[Kind]) -> Callable[..., None]:
@@ -276,17 +263,17 @@ def verb_of(kind: type[Kind]) -> Callable[..., None]:
         options.check(ctx)
         told = options.outcome(settings)
         if told is not None:
-            emit(*told, as_json=options.as_json)
+            common.emit(*told, as_json=options.as_json)
 
     verb.__annotations__ |= {"options": kind, "settings": kind.settings}
-    return grouped(verb)
+    return common.grouped(verb)
 
 
 @contextmanager
 def _how(options: Kind, team: Team) -> Iterator[How]:
     """Training callbacks: progress with the figures of the losses."""
-    with progress("Training") as bar:
-        log.info("%s", options.healthy)
+    with common.progress("Training") as bar:
+        common.log.info("%s", options.healthy)
 
         def show(done: int, total: int, figures: dict[str, float]) -> None:
             bar(done, total, "", ", ".join(f"{k} {value:.3f}" for k, value in figures.items()))
@@ -296,7 +283,7 @@ def _how(options: Kind, team: Team) -> Iterator[How]:
             "team": team,
             "progress": show,
             "preparing": bar.part(0, 1, text=lambda _: "preparing the data"),
-            "tell": log.warning,
+            "tell": common.log.warning,
         }
 
 
@@ -310,7 +297,7 @@ def _concluded(run: Run[Any], options: Kind, plan: PreparedTraining) -> tuple[Js
     if run.steps < run.settings.steps:
         notes.append(STOPPED)
     elif options.export is not None:
-        with progress("Exporting") as bar:
+        with common.progress("Exporting") as bar:
             plan.export(run, bar)
         result["export"] = str(options.export)
         notes.append(f"{options.export}: the trained model")
@@ -386,16 +373,16 @@ class FitAnatomy(Named):
     preset: Annotated[str | None, _preset("anatomy")] = None
     config: Annotated[Path | None, ConfigOption] = None
     words: Annotated[list[str] | None, SetOption] = None
-    seed: Annotated[int | None, described(AnatomySettings, "seed", PRESET)] = None
-    mirror: Annotated[bool | None, described(AnatomySettings, "mirror", PRESET)] = None
-    fit_on: Annotated[int | None, described(AnatomySettings, "fit_on", PRESET)] = None
+    seed: Annotated[int | None, common.described(AnatomySettings, "seed", PRESET)] = None
+    mirror: Annotated[bool | None, common.described(AnatomySettings, "mirror", PRESET)] = None
+    fit_on: Annotated[int | None, common.described(AnatomySettings, "fit_on", PRESET)] = None
     jobs: Annotated[
         int | None,
         typer.Option(
             "--jobs", "-j", min=1, help="Processes for registration.", show_default="one per core"
         ),
     ] = None
-    scheduler: SchedulerOption = None
+    scheduler: common.SchedulerOption = None
 
     def outcome(self, settings: Any) -> tuple[Json, list[str]]:
         """See `Kind.outcome`."""
@@ -408,7 +395,7 @@ class FitAnatomy(Named):
             chosen = _chosen("anatomy", self.preset, self.config, self.words, flags)
         elif not (self.out / SETTINGS).exists():
             raise ModelError(f"There is no training run to resume in '{self.out}'.")
-        with progress("Registering subjects") as bar:
+        with common.progress("Registering subjects") as bar:
             found = fit_anatomy(
                 self.pack(),
                 self.out,
@@ -416,13 +403,13 @@ class FitAnatomy(Named):
                 jobs=self.jobs,
                 scheduler=self.scheduler,
                 progress=bar,
-                tell=log.warning,
+                tell=common.log.warning,
             )
         count = len(found.pack.indices("train"))
         notes = [f"{self.out}: an anatomy model of {count} subjects"]
         result: Json = {"run": str(self.out), "subjects": count, "export": None}
         if self.export is not None:
-            with progress("Exporting"):
+            with common.progress("Exporting"):
                 made = export_anatomy(found, self.to)
             result |= {"export": str(self.export), "quality": made.card["quality"]}
             notes.append(f"{self.export}: the model '{made.name}'")
@@ -451,12 +438,14 @@ class TrainStyleGAN(Named):
     preset: Annotated[str | None, _preset("stylegan")] = None
     config: Annotated[Path | None, ConfigOption] = None
     words: Annotated[list[str] | None, SetOption] = None
-    seed: Annotated[int | None, described(StyleGANSettings, "seed", PRESET)] = None
-    steps: Annotated[int | None, described(StyleGANSettings, "steps", PRESET)] = None
-    batch: Annotated[int | None, described(StyleGANSettings, "batch", PRESET)] = None
-    accumulate: Annotated[int | None, described(StyleGANSettings, "accumulate", PRESET)] = None
-    precision: Annotated[str | None, described(StyleGANSettings, "precision", PRESET)] = None
-    mirror: Annotated[bool | None, described(StyleGANSettings, "mirror", PRESET)] = None
+    seed: Annotated[int | None, common.described(StyleGANSettings, "seed", PRESET)] = None
+    steps: Annotated[int | None, common.described(StyleGANSettings, "steps", PRESET)] = None
+    batch: Annotated[int | None, common.described(StyleGANSettings, "batch", PRESET)] = None
+    accumulate: Annotated[int | None, common.described(StyleGANSettings, "accumulate", PRESET)] = (
+        None
+    )
+    precision: Annotated[str | None, common.described(StyleGANSettings, "precision", PRESET)] = None
+    mirror: Annotated[bool | None, common.described(StyleGANSettings, "mirror", PRESET)] = None
     tensorboard: Annotated[
         bool, typer.Option("--tensorboard", help="Also write curves and pictures for TensorBoard.")
     ] = False
@@ -501,7 +490,7 @@ class TrainStyleGAN(Named):
 def _leader_speaks(team: Team) -> Iterator[None]:
     """Of processes that train together only the first says anything; they part at the end."""
     if not team.leads:
-        log.setLevel(logging.ERROR)
+        common.log.setLevel(logging.ERROR)
     try:
         yield
     except StyleGAN3DError:
@@ -644,12 +633,16 @@ class TrainFlow(Kind, _WithModel):
             "generator, or the name of a bundled one; new runs only.",
         ),
     ] = None
-    seed: Annotated[int, described(FlowSettings, "seed")] = FlowSettings.seed
+    seed: Annotated[int, common.described(FlowSettings, "seed")] = FlowSettings.seed
     steps: Annotated[
         int | None,
-        described(FlowSettings, "steps", f"{FlowSettings.steps}, with a teacher {STRAIGHT_STEPS}"),
+        common.described(
+            FlowSettings, "steps", f"{FlowSettings.steps}, with a teacher {STRAIGHT_STEPS}"
+        ),
     ] = None
-    cubes: Annotated[int | None, described(FlowSettings, "cubes", f"{FlowSettings.cubes}")] = None
+    cubes: Annotated[
+        int | None, common.described(FlowSettings, "cubes", f"{FlowSettings.cubes}")
+    ] = None
     flow_steps: Annotated[
         int | None,
         typer.Option(
@@ -686,7 +679,7 @@ class TrainFlow(Kind, _WithModel):
             )
         if start is not None:
             settings = replace(settings, channels=start.channels)
-        with progress("Making pairs") as bar:
+        with common.progress("Making pairs") as bar:
             if self.teacher is None:
                 pairs: flow.FlowSource = flow.make_pairs(generator, pack, self.out, report=bar)
             else:
@@ -725,7 +718,7 @@ class FitStatistics(Kind, _WithModel):
 
         pack, generator = self.pack(), load(self.model, device="cpu")
         found = match_flow(
-            generator, pack, self.out, settings=settings, resume=self.resume, report=log.info
+            generator, pack, self.out, settings=settings, resume=self.resume, report=common.log.info
         )
         notes = [
             f"{self.out}: {found.steps} {'step' if found.steps == 1 else 'steps'}; squared "
@@ -806,7 +799,7 @@ class TrainSegmentation(FromMaps):
         if scheme == STRUCTURES.name:
             return synthetic_brains(self.data, self.out / "heads", choose_device(self.device))
         if scheme == LESIONS.name:
-            with progress("Labelling tissues") as bar:
+            with common.progress("Labelling tissues") as bar:
                 return simulated_lesions(self.pack(), load_segmenter(), bar)
         if self.maps is None:
             raise StyleGAN3DError(f"To learn {scheme}, give the label maps with --maps.")
@@ -842,7 +835,7 @@ class TrainTranslation(FromMaps):
         )
 
         notes, segmenter = self.notes, load_segmenter(self.network)
-        with progress("Reading the tissues") as bar:
+        with common.progress("Reading the tissues") as bar:
             people = load_painted(self.pack(), self.maps, segmenter, bar)
         count = len(people.pack.indices("train"))
         return PreparedTraining(

@@ -7,13 +7,14 @@ a lesion.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy import ndimage
 
 from stylegan3d.geometry.space import Space
-from stylegan3d.measures.regions import Cluster, clusters
+from stylegan3d.measures.regions import TOUCHING, Cluster, clusters
 from stylegan3d.segmentation.classes import LESION
 from stylegan3d.segmentation.inference import Segmenter, bundled_lesions
 
@@ -21,6 +22,10 @@ from stylegan3d.segmentation.inference import Segmenter, bundled_lesions
 LEAST = 0.7
 # Width within which a lesion is densest at its middle.
 AROUND_MM = 4.0
+#: A lesion reaches at most so far beyond its cluster, and as a share of the cluster's radius.
+REACH_MM, REACH_SHARE = 6.0, 0.8
+#: Around a cluster is what is so near.
+NEAR_MM = 24.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,7 +36,7 @@ class Suspected:
     ----------
     probability : ndarray, shape (X, Y, Z), float32
     clusters : list of Cluster
-        Where it is above `LEAST`, largest first.
+        Where it is above `LEAST`, largest first; those that are findings as `outlined`.
     limit : float
         Size from which a cluster is a finding.
     """
@@ -64,8 +69,85 @@ def suspect_lesions(
     if not network.fits(space):
         return None
     probability = lesion_probability(network, volume, mask, space)
-    limit = float(network.card["validation"]["limit_ml"])
-    return Suspected(probability, lesion_clusters(probability, space), limit)
+    limit, layers = float(network.card["validation"]["limit_ml"]), network.card.get("outline")
+    kept, taken = [], np.zeros(volume.shape, bool)
+    for cluster in lesion_clusters(probability, space):
+        # Those that the outline of a larger one takes in are of the same lesion.
+        if not taken.flat[cluster.index].all():
+            if layers and cluster.size > limit:
+                index = outlined(cluster, volume, probability, mask, space, layers)
+                cluster = replace(cluster, index=index[~taken.flat[index]])
+            taken.flat[cluster.index] = True
+            kept.append(cluster)
+    return Suspected(probability, kept, limit)
+
+
+def outlined(
+    cluster: Cluster,
+    volume: np.ndarray,
+    probability: np.ndarray,
+    mask: np.ndarray,
+    space: Space,
+    layers: Sequence[Sequence[Sequence[float]]],
+) -> np.ndarray:
+    """The voxels of a lesion, as flat indices (n,), of which a cluster was found.
+
+    Parameters
+    ----------
+    layers : sequence of (weight, bias)
+        Of a perceptron for `around`, with rectified linear units between them.
+    """
+    index, values, is_near = around(cluster, volume, probability, mask, space)
+    for number, (weight, bias) in enumerate(layers):
+        values = np.maximum(values, 0 if number else -np.inf) @ np.array(weight) + np.array(bias)
+    lesion = np.zeros(volume.shape, bool)
+    lesion.flat[index[(values[:, 0] > 0) & is_near]] = True
+    pieces, _ = ndimage.label(lesion, TOUCHING)
+    met = np.unique(pieces.flat[cluster.index])
+    whole = np.flatnonzero(np.isin(pieces, met[met > 0]))
+    return whole if len(whole) else cluster.index
+
+
+def around(
+    cluster: Cluster, volume: np.ndarray, probability: np.ndarray, mask: np.ndarray, space: Space
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """What is around a cluster, to tell by it which voxels are of the same lesion.
+
+    Returns
+    -------
+    index : ndarray, shape (n,)
+        Flat indices of the brain's voxels near the cluster.
+    features : ndarray, shape (n, 14)
+        Log odds of a lesion and intensities, at several widths, the difference from the cluster's
+        intensity, the way to its border and its size.
+    is_near : ndarray, shape (n,), bool
+        Whether a lesion can reach so far.
+    """
+    size, core = np.array(space.voxel_size), np.zeros(volume.shape, bool)
+    core.flat[cluster.index] = True
+    places, far = np.argwhere(core), np.ceil(NEAR_MM / size).astype(int)
+    low, high = np.maximum(places.min(axis=0) - far, 0), places.max(axis=0) + far + 1
+    box = tuple(map(slice, low, high))
+    core, p = core[box], np.clip(probability[box], 0.01, 0.99)
+    image = volume[box] / np.percentile(volume[mask], 80)
+    level = np.full(image.shape, np.median(image[core & (p >= np.median(p[core]))]))
+    outside, inside = (ndimage.distance_transform_edt(x, sampling=size) for x in (~core, core))
+    away, radius = outside - inside, (3000 * core.sum() * space.voxel_ml / (4 * np.pi)) ** (1 / 3)
+
+    def smooth(values: np.ndarray, mm: float) -> np.ndarray:
+        return np.asarray(ndimage.gaussian_filter(values, mm / size))
+
+    odds, unlike = np.log(p / (1 - p)), np.abs(image - level)
+    columns = (
+        *(odds, smooth(odds, 2), smooth(odds, 4), smooth(odds, 8)),
+        *(image, smooth(image, 2), smooth(image, 4), unlike, smooth(unlike, 2)),
+        *(away / radius, away, level, np.full(image.shape, radius)),
+        ndimage.gaussian_gradient_magnitude(image, 2 / size),
+    )
+    there = mask[box] & (away <= NEAR_MM)
+    index = np.ravel_multi_index(tuple((np.argwhere(there) + low).T), volume.shape)
+    features = np.stack([column[there] for column in columns], axis=1)
+    return index, features, away[there] <= max(REACH_MM, REACH_SHARE * radius)
 
 
 def lesion_probability(

@@ -6,10 +6,9 @@ import datetime
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from pydicom import Dataset
 from pydicom.sr.codedict import codes
 from pydicom.sr.coding import Code
 from pydicom.tag import Tag
@@ -18,25 +17,15 @@ from pydicom.uid import EnhancedMRImageStorage
 from stylegan3d.base import SILENT, OutputError, Progress
 from stylegan3d.geometry.space import RAS_TO_LPS
 from stylegan3d.measures.attributes import VOLUMES
-from stylegan3d.outputs.dicom import (
-    OWN_SCHEME,
-    SLICING,
-    Common,
-    Reference,
-    SavedFile,
-    coded,
-    encoded,
-    item,
-    long_string,
-    pdf_of,
-    series_of,
-    slicing_plane,
-    turned,
-)
+from stylegan3d.outputs import dicom
 from stylegan3d.outputs.report import SUFFIX as REPORT_SUFFIX
 from stylegan3d.settings.option import USUAL_DICOM, DicomSettings, check_options
 from stylegan3d.storage.about import ORIGIN_NAMES, PROGRAM, version
 from stylegan3d.storage.bids import file_of
+
+if TYPE_CHECKING:
+    from pydicom import Dataset
+
 
 # A series of MR images as one Enhanced MR image: all slices in one file.
 #
@@ -75,7 +64,7 @@ def contrast_of(stem: str) -> str:
 
 
 def enhanced_of(
-    images: Sequence[Dataset], reference: Reference | None = None, *, contrast: str = UNKNOWN
+    images: Sequence[Dataset], reference: dicom.Reference | None = None, *, contrast: str = UNKNOWN
 ) -> Dataset:
     """The slices of `series_of` as one Enhanced MR image.
 
@@ -131,27 +120,29 @@ def _describe(ds: Dataset, contrast: str) -> None:
     ds.ComplexImageComponent, ds.AcquisitionContrast = "MAGNITUDE", contrast
 
 
-def _add_evidence(ds: Dataset, reference: Reference) -> None:
+def _add_evidence(ds: Dataset, reference: dicom.Reference) -> None:
     """The series that the sources are in, which the frames name one by one."""
     header = reference.header
     named = [
-        item(ReferencedSOPClassUID=one.SOPClassUID, ReferencedSOPInstanceUID=one.SOPInstanceUID)
+        dicom.item(
+            ReferencedSOPClassUID=one.SOPClassUID, ReferencedSOPInstanceUID=one.SOPInstanceUID
+        )
         for one in reference.headers
     ]
-    series = item(SeriesInstanceUID=header.SeriesInstanceUID, ReferencedSOPSequence=named)
+    series = dicom.item(SeriesInstanceUID=header.SeriesInstanceUID, ReferencedSOPSequence=named)
     ds.SourceImageEvidenceSequence = [
-        item(StudyInstanceUID=header.StudyInstanceUID, ReferencedSeriesSequence=[series])
+        dicom.item(StudyInstanceUID=header.StudyInstanceUID, ReferencedSeriesSequence=[series])
     ]
 
 
 def _add_dimensions(ds: Dataset) -> None:
     """The frames are the positions in one stack."""
 
-    organization = item(DimensionOrganizationUID=f"{ds.SOPInstanceUID}.1"[:64])
+    organization = dicom.item(DimensionOrganizationUID=f"{ds.SOPInstanceUID}.1"[:64])
     ds.DimensionOrganizationSequence = [organization]
     ds.DimensionOrganizationType = "3D"
     ds.DimensionIndexSequence = [
-        item(
+        dicom.item(
             DimensionOrganizationUID=organization.DimensionOrganizationUID,
             DimensionIndexPointer=Tag(keyword),
             FunctionalGroupPointer=Tag("FrameContentSequence"),
@@ -164,14 +155,14 @@ def _add_dimensions(ds: Dataset) -> None:
 def _shared(first: Dataset, image_type: Sequence[str], contrast: str) -> Dataset:
     """What holds for all frames."""
 
-    kind = item(FrameType=list(image_type))
+    kind = dicom.item(FrameType=list(image_type))
     _describe(kind, contrast)
-    region = coded(codes.SCT.Brain)
-    return item(
+    region = dicom.coded(codes.SCT.Brain)
+    return dicom.item(
         MRImageFrameTypeSequence=[kind],
-        FrameAnatomySequence=[item(FrameLaterality="U", AnatomicRegionSequence=[region])],
+        FrameAnatomySequence=[dicom.item(FrameLaterality="U", AnatomicRegionSequence=[region])],
         **{
-            group: [item(**{keyword: first[keyword].value for keyword in keywords})]
+            group: [dicom.item(**{keyword: first[keyword].value for keyword in keywords})]
             for group, keywords in SHARED.items()
         },
     )
@@ -180,16 +171,18 @@ def _shared(first: Dataset, image_type: Sequence[str], contrast: str) -> Dataset
 def _frame(image: Dataset, number: int) -> Dataset:
     """What holds for one frame: its place, and what it was made from."""
 
-    frame = item(
+    frame = dicom.item(
         FrameContentSequence=[
-            item(StackID=STACK, InStackPositionNumber=number, DimensionIndexValues=[1, number])
+            dicom.item(
+                StackID=STACK, InStackPositionNumber=number, DimensionIndexValues=[1, number]
+            )
         ],
-        PlanePositionSequence=[item(ImagePositionPatient=image.ImagePositionPatient)],
+        PlanePositionSequence=[dicom.item(ImagePositionPatient=image.ImagePositionPatient)],
     )
     if "SourceImageSequence" in image:
-        how = coded(Code("MODEL", OWN_SCHEME, "Made with a generative model"))
+        how = dicom.coded(Code("MODEL", dicom.OWN_SCHEME, "Made with a generative model"))
         frame.DerivationImageSequence = [
-            item(
+            dicom.item(
                 DerivationDescription=image.DerivationDescription,
                 DerivationCodeSequence=[how],
                 SourceImageSequence=image.SourceImageSequence,
@@ -214,7 +207,7 @@ CODES = {
 }
 
 
-def segmentation_of(common: Common, images: Sequence[Dataset]) -> Dataset:
+def segmentation_of(common: dicom.Common, images: Sequence[Dataset]) -> Dataset:
     """A label map as a binary Segmentation, one segment for each label.
 
     Parameters
@@ -236,7 +229,9 @@ def segmentation_of(common: Common, images: Sequence[Dataset]) -> Dataset:
     values = [int(v) for v in names if int(v) > 0 and (saved.data == int(v)).any()]
     if not values:
         raise OutputError(f"{saved.stem} has no labelled voxel: there is nothing to write.")
-    data, affine = turned(saved.data, saved.affine, SLICING[slicing_plane(saved.affine)])
+    data, affine = dicom.turned(
+        saved.data, saved.affine, dicom.SLICING[dicom.slicing_plane(saved.affine)]
+    )
     # highdicom's axes are slices, rows, columns.
     order = [2, 1, 0]
     lps = RAS_TO_LPS @ affine
@@ -279,14 +274,14 @@ def segmentation_of(common: Common, images: Sequence[Dataset]) -> Dataset:
         manufacturer_model_name=PROGRAM,
         software_versions=version(),
         device_serial_number="none",
-        content_description=long_string(saved.title),
+        content_description=dicom.long_string(saved.title),
         content_label="TISSUES",
-        series_description=long_string(saved.title),
+        series_description=dicom.long_string(saved.title),
     )
     return common.marked(ds)
 
 
-def measures_of(common: Common, images: Sequence[Dataset]) -> Dataset:
+def measures_of(common: dicom.Common, images: Sequence[Dataset]) -> Dataset:
     """The tissue volumes in a volume's sidecar as a measurement report (TID 1500).
 
     Parameters
@@ -348,12 +343,12 @@ def measures_of(common: Common, images: Sequence[Dataset]) -> Dataset:
         instance_number=1,
         manufacturer=PROGRAM,
         is_complete=True,
-        series_description=long_string(saved.title),
+        series_description=dicom.long_string(saved.title),
     )
     return common.marked(ds)
 
 
-def known_volumes(saved: SavedFile) -> dict[str, float]:
+def known_volumes(saved: dicom.SavedFile) -> dict[str, float]:
     """Millilitres by the keys of `VOLUMES`, where the sidecar has them."""
     text = saved.text.get("TissueVolumes") or saved.text.get("Measures") or {}
     text = text.get("Volumes", text) if isinstance(text, Mapping) else {}
@@ -361,7 +356,7 @@ def known_volumes(saved: SavedFile) -> dict[str, float]:
     return {key: float(v) for key, v in known.items() if isinstance(v, int | float)}
 
 
-def _algorithm(saved: SavedFile) -> Any:
+def _algorithm(saved: dicom.SavedFile) -> Any:
     hd = _highdicom()
 
     network = saved.text.get("Network", {})
@@ -378,7 +373,7 @@ def _concepts(name: str) -> tuple[Any, Any]:
         if name.lower().startswith(start):
             return getattr(codes.SCT, category), getattr(codes.SCT, kind)
     value = "".join(c for c in name.upper() if c.isalnum())[:16]
-    return codes.SCT.AnatomicalStructure, Code(value, OWN_SCHEME, name[:64])
+    return codes.SCT.AnatomicalStructure, Code(value, dicom.OWN_SCHEME, name[:64])
 
 
 def _highdicom() -> Any:
@@ -399,7 +394,7 @@ SAME_MM = 1e-2
 def dicom_files(
     paths: Sequence[str | Path],
     out: str | Path,
-    reference: Reference | None = None,
+    reference: dicom.Reference | None = None,
     settings: DicomSettings = USUAL_DICOM,
     *,
     when: datetime.datetime | None = None,
@@ -439,15 +434,15 @@ def dicom_files(
     files: dict[Path, bytes] = {}
     for done, path in enumerate(map(Path, paths), start=1):
         if path.suffix.lower() == REPORT_SUFFIX:
-            stem, objects = path.stem, [pdf_of(path, reference, when=when, contents=contents)]
+            stem, objects = path.stem, [dicom.pdf_of(path, reference, when=when, contents=contents)]
         else:
-            saved = SavedFile.read(path, contents)
-            stem, common = saved.stem, Common(saved, reference, when)
+            saved = dicom.SavedFile.read(path, contents)
+            stem, common = saved.stem, dicom.Common(saved, reference, when)
             if isinstance(saved.text.get("Labels"), Mapping):
                 images, written = _labelled(path, common)
                 objects = [*written, segmentation_of(common, images)]
             else:
-                images = series_of(
+                images = dicom.series_of(
                     saved, reference, plane=settings.plane, burn_in=settings.burn_in, when=when
                 )
                 if settings.enhanced:
@@ -455,12 +450,12 @@ def dicom_files(
                 objects = images
             if known_volumes(saved):
                 objects = [*objects, measures_of(common, images)]
-        files |= dict(encoded(objects, Path(out) / stem))
+        files |= dict(dicom.encoded(objects, Path(out) / stem))
         progress(done, len(paths), path.name)
     return files
 
 
-def _labelled(path: Path, common: Common) -> tuple[list[Dataset], list[Dataset]]:
+def _labelled(path: Path, common: dicom.Common) -> tuple[list[Dataset], list[Dataset]]:
     """The images that a label map is about, and those of them that are to be written too.
 
     These are the scan that it labels, where no reference holds it.
@@ -481,14 +476,14 @@ def _labelled(path: Path, common: Common) -> tuple[list[Dataset], list[Dataset]]
             f"The scan that {path.name} labels ({sources[0] or 'not named'}) is not beside it: "
             "put it there, or give its DICOM series with --reference."
         )
-    images = series_of(_image(source), when=common.when)
+    images = dicom.series_of(_image(source), when=common.when)
     return images, images
 
 
-def _image(path: Path) -> SavedFile:
+def _image(path: Path) -> dicom.SavedFile:
     """A volume of this program, or a scan as it was read."""
     try:
-        return SavedFile.read(path)
+        return dicom.SavedFile.read(path)
     except OutputError:
         from stylegan3d.scans import read_scan
 
@@ -499,12 +494,12 @@ def _image(path: Path) -> SavedFile:
             "SyntheticImage": made,
             "Description": f"{name}, as it was read." if made else "A scan, as it was read.",
         }
-        return SavedFile(
+        return dicom.SavedFile(
             path.name.partition(".")[0], scan.data, scan.affine, text, scan.sha256.encode()
         )
 
 
-def _same_grid(saved: SavedFile, headers: Sequence[Dataset]) -> bool:
+def _same_grid(saved: dicom.SavedFile, headers: Sequence[Dataset]) -> bool:
     """Whether a label map's slices lie where those of a series do."""
     try:
         places = np.array([h.ImagePositionPatient for h in headers], dtype=float)

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from stylegan3d.base import StyleGAN3DError
-from stylegan3d.scans import AlignedScan
+
+if TYPE_CHECKING:
+    from stylegan3d.scans import AlignedScan
 
 Three = tuple[float, float, float]
 NOWHERE: Three = (0.0, 0.0, 0.0)

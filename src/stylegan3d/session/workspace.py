@@ -12,15 +12,13 @@ from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import chain, count
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from stylegan3d.base import JsonView
 from stylegan3d.recipe.history import History
 from stylegan3d.recipe.model import MadeWith, Model
 from stylegan3d.recipe.recipe import Detail, Edit, Mix, Recipe, Source
-from stylegan3d.scans import AlignedScan, Scan
 from stylegan3d.scans.person import SEXES, Person
-from stylegan3d.scans.scan_data import ScanData
 from stylegan3d.scans.verdicts import withheld
 from stylegan3d.session.annotations import NOTHING, Annotations, EditedLabels
 from stylegan3d.session.case import Case
@@ -38,6 +36,10 @@ from stylegan3d.session.state import (
 )
 from stylegan3d.storage.encoding import finite_number
 from stylegan3d.storage.formats import scan_suffix
+
+if TYPE_CHECKING:
+    from stylegan3d.scans import AlignedScan, Scan
+    from stylegan3d.scans.scan_data import ScanData
 
 #: Changes of one control within this time are one undo step.
 SAME_GESTURE_S = 0.8

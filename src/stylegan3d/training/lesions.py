@@ -11,6 +11,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import product
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,7 +22,7 @@ from torch import Tensor
 from stylegan3d.base import SILENT, Json, Progress, StyleGAN3DError, followed
 from stylegan3d.dataset.pack import Pack
 from stylegan3d.geometry.space import Space
-from stylegan3d.measures.lesions import LEAST, lesion_clusters, lesion_probability
+from stylegan3d.measures.lesions import LEAST, around, lesion_clusters, lesion_probability
 from stylegan3d.measures.regions import TOUCHING, Cluster
 from stylegan3d.projection.scanner import on_scanners
 from stylegan3d.scans.intensity import normalise
@@ -80,7 +82,9 @@ class SimulatedLesions(LabelledBrains):
 
     def measured(self, segmenter: Segmenter, progress: Progress) -> Json:
         """How well lesions are found, with the size from which a cluster is a finding."""
-        return {"validation": measure_finding(segmenter, self, progress)}
+        measured = measure_finding(segmenter, self, progress)
+        outline = fit_outline(segmenter, self, measured["limit_ml"])
+        return {"validation": measured, "outline": outline}
 
 
 def simulated_lesions(
@@ -341,6 +345,42 @@ def measure_finding(
         "dice": round(float(np.mean(dice)), 3) if dice else 0.0,
         "by_size": [_row(size, found, limit) for size in SIZES],
     }
+
+
+# Voxels of a cluster that are learned from, draws of each subject, and hidden units.
+SAMPLED, OUTLINE_DRAWS, UNITS = 3000, 3, 32
+
+
+def fit_outline(segmenter: Segmenter, brains: SimulatedLesions, limit_ml: float) -> list[Any]:
+    """Layers for `outlined`, from lesions that are simulated in the training subjects.
+
+    The network alone finds large lesions, and their size not well.
+    """
+    from sklearn.neural_network import MLPClassifier
+    from sklearn.preprocessing import StandardScaler
+
+    space, draw, seen = brains.pack.space, np.random.default_rng(0), []
+    for index, number in product(range(brains.training), range(OUTLINE_DRAWS)):
+        chance = torch.Generator().manual_seed(index + 7919 * number)
+        image, labels = (x.numpy() for x in brains.example(index, chance))
+        probability = lesion_probability(segmenter, image, labels > 0, space)
+        pieces, _ = ndimage.label(labels == LESIONS.classes.index(LESION), TOUCHING)
+        for cluster in lesion_clusters(probability, space):
+            met = np.setdiff1d(pieces.flat[cluster.index], 0)
+            if cluster.size > limit_ml and len(met):
+                voxels, features, _ = around(cluster, image, probability, labels > 0, space)
+                some = draw.permutation(len(voxels))[:SAMPLED]
+                seen.append((features[some], np.isin(pieces.flat[voxels[some]], met)))
+    if not seen:
+        return []
+    features, inside = (np.concatenate(parts) for parts in zip(*seen, strict=True))
+    scaled = StandardScaler().fit(features)
+    network = MLPClassifier((UNITS,), alpha=1e-3, max_iter=40, early_stopping=True, random_state=0)
+    network.fit(scaled.transform(features), inside)
+    (first, second), (bias, last) = network.coefs_, network.intercepts_
+    first = first / scaled.scale_[:, None]
+    layers = (first, bias - scaled.mean_ @ first), (second, last)
+    return [[np.round(part, 5).tolist() for part in layer] for layer in layers]
 
 
 def _overlaps(

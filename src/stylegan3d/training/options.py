@@ -16,19 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self, TypeVar, get_type_hints
 
 from stylegan3d.base import Json, ModelError
-from stylegan3d.networks.config import (
-    LATENT_FACTOR,
-    STRICT,
-    AnatomyConfig,
-    DiscriminatorConfig,
-    EncoderConfig,
-    GeneratorConfig,
-    Grid,
-    check_known,
-    seen_grid,
-    typed,
-    unknown_setting,
-)
+from stylegan3d.networks import config
 from stylegan3d.segmentation.classes import LESIONS, REGIONS, STRUCTURES, TISSUES
 from stylegan3d.settings.option import Option
 from stylegan3d.storage.encoding import read_json
@@ -162,8 +150,8 @@ class AutoencoderSettings(RunSettings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.side < WINDOW or self.side % LATENT_FACTOR:
-            raise _wrong_side(self.side, f"a multiple of {LATENT_FACTOR}")
+        if self.side < WINDOW or self.side % config.LATENT_FACTOR:
+            raise _wrong_side(self.side, f"a multiple of {config.LATENT_FACTOR}")
 
 
 @dataclass(frozen=True)
@@ -450,9 +438,9 @@ class StyleGANSettings(TrainingSettings):
         latents, in what is coarser than the grid of the second level (16 mm).
     """
 
-    __pydantic_config__ = STRICT
-    generator: GeneratorConfig = field(default_factory=GeneratorConfig)
-    discriminator: DiscriminatorConfig = field(default_factory=DiscriminatorConfig)
+    __pydantic_config__ = config.STRICT
+    generator: config.GeneratorConfig = field(default_factory=config.GeneratorConfig)
+    discriminator: config.DiscriminatorConfig = field(default_factory=config.DiscriminatorConfig)
     conditions: tuple[str, ...] = ()
     steps: Annotated[int, Option("Steps", "Number of training steps.", (1,))] = 25_000
     learning_rate: float = 2e-3
@@ -497,7 +485,7 @@ class StyleGANSettings(TrainingSettings):
                 f"A batch of {self.batch} cannot be trained on: it must be 2 to {group}, or a "
                 f"multiple of {group}."
             )
-        if isinstance(self.generator, AnatomyConfig):
+        if isinstance(self.generator, config.AnatomyConfig):
             raise ModelError(
                 "These are settings of another kind of network; fit it with `train anatomy`."
             )
@@ -506,7 +494,7 @@ class StyleGANSettings(TrainingSettings):
                 f"A batch of {self.batch} in groups of {self.group} (discriminator.mbstd_group) "
                 f"has 1 to {self.batch // self.group} microbatches, not {self.accumulate}."
             )
-        image, seen = self.generator.image_grids[-1], seen_grid(self.discriminator)
+        image, seen = self.generator.image_grids[-1], config.seen_grid(self.discriminator)
         if image != seen:
             raise ModelError(
                 f"The discriminator sees {by(seen)} voxels, but the generator makes {by(image)}: "
@@ -535,8 +523,8 @@ class StyleGANSettings(TrainingSettings):
     @classmethod
     def from_dict(cls, data: Any) -> Self:
         """Inverse of `asdict`; ModelError if a setting is unknown."""
-        check_known(cls, data)
-        return typed(cls, data)
+        config.check_known(cls, data)
+        return config.typed(cls, data)
 
 
 @dataclass(frozen=True)
@@ -555,9 +543,9 @@ class AnatomySettings:
         Whether an exported generator with detail images is calibrated, see `export.py`.
     """
 
-    __pydantic_config__ = STRICT
-    generator: AnatomyConfig
-    encoder: EncoderConfig
+    __pydantic_config__ = config.STRICT
+    generator: config.AnatomyConfig
+    encoder: config.EncoderConfig
     conditions: tuple[str, ...] = ()
     seed: Seed = 0
     mirror: Mirror = True
@@ -567,7 +555,7 @@ class AnatomySettings:
 
     def __post_init__(self) -> None:
         generator, encoder = self.generator, self.encoder
-        if not isinstance(generator, AnatomyConfig) or not generator.deformation:
+        if not isinstance(generator, config.AnatomyConfig) or not generator.deformation:
             raise ModelError(
                 "These are settings of another kind of network; train it with `train stylegan`."
             )
@@ -592,7 +580,7 @@ def anatomy(
 ) -> AnatomySettings:
     """An anatomy model of so many levels, base images, detail images and velocity fields."""
     latent = velocities + images + details
-    generator = AnatomyConfig(
+    generator = config.AnatomyConfig(
         base=(5, 7, 6),
         levels=levels,
         z_dim=latent,
@@ -606,7 +594,7 @@ def anatomy(
         deformation_level=2,
         mapping_linear_output=True,
     )
-    encoder = EncoderConfig(
+    encoder = config.EncoderConfig(
         kind="fitting", w_dim=latent, num_layers=generator.num_layers, corrections=0
     )
     return AnatomySettings(generator, encoder)
@@ -629,8 +617,8 @@ def brain_1mm() -> AnatomySettings:
 
 def stylegan(channels: tuple[int, ...], seen: tuple[int, ...], **changes: Any) -> StyleGANSettings:
     """A StyleGAN2 that starts at the mean brain; channels of generator and discriminator."""
-    base: Grid = (5, 7, 6)
-    generator = GeneratorConfig(
+    base: config.Grid = (5, 7, 6)
+    generator = config.GeneratorConfig(
         base=base,
         channels=channels,
         base_input="dense",
@@ -638,7 +626,7 @@ def stylegan(channels: tuple[int, ...], seen: tuple[int, ...], **changes: Any) -
         head="haar",
         mapping_linear_output=True,
     )
-    discriminator = DiscriminatorConfig(
+    discriminator = config.DiscriminatorConfig(
         base=base, channels=seen, head="haar", packed=4, mbstd_group=16
     )
     return StyleGANSettings(
@@ -708,7 +696,7 @@ def read_settings(kind: type[S], path: str | Path) -> S:
         raise ModelError(
             f"The settings '{path}' cannot be read as JSON ({reason(error)}); correct the file."
         ) from error
-    return typed(kind, data)
+    return config.typed(kind, data)
 
 
 def change_settings(settings: S, words: Sequence[str], flags: Mapping[str, Any] | None = None) -> S:
@@ -727,11 +715,11 @@ def change_settings(settings: S, words: Sequence[str], flags: Mapping[str, Any] 
         place: Any = data
         for i, step in enumerate([*path, last]):
             if not isinstance(place, dict) or step not in place:
-                raise unknown_setting(".".join([*path, last][: i + 1]), step, place)
+                raise config.unknown_setting(".".join([*path, last][: i + 1]), step, place)
             if i < len(path):
                 place = place[step]
         place[last] = value
-    return typed(type(settings), data | dict(flags or {}))
+    return config.typed(type(settings), data | dict(flags or {}))
 
 
 def changed_settings(kind: type, words: Sequence[str]) -> Json:
@@ -750,8 +738,8 @@ def changed_settings(kind: type, words: Sequence[str]) -> Json:
                 f"The setting {name} of a resumed run cannot change; start a new run for it."
             )
         if name not in hints:
-            raise unknown_setting(name, name, hints)
-        changes[name] = typed(hints[name], value, name)
+            raise config.unknown_setting(name, name, hints)
+        changes[name] = config.typed(hints[name], value, name)
     return changes
 
 
