@@ -34,7 +34,7 @@ from napari_stylegan3d.project.overlay import LabelMap
 from napari_stylegan3d.project.result import operator_of
 from napari_stylegan3d.widgets import controls, dialogs
 from napari_stylegan3d.widgets.controls import single_shot
-from stylegan3d.base import Progress, ScanError, SessionError, StyleGAN3DError, duration
+from stylegan3d.base import Progress, ScanError, SessionError, StyleGAN3DError, counted, duration
 from stylegan3d.recipe.model import MadeWith
 from stylegan3d.recipe.recipe import Recipe
 from stylegan3d.scans.pose import Pose
@@ -480,17 +480,13 @@ def summary(state: SessionState) -> str:
     age = state.age_s
     day = state.saved[:10] or "some time ago"
     when = f"{duration(age)} ago" if age < DAY_S else day
-    counts = [_counted(len(state.states), "state")]
+    counts = [counted(len(state.states), "state")]
     favourites = sum(len(items) for items in state.favourites.values())
     if favourites:
-        counts.append(_counted(favourites, "favourite"))
+        counts.append(counted(favourites, "favourite"))
     if state.model is not None and state.model.name:
         counts.append(state.model.name)
     return f"{when}: {', '.join(counts)}"
-
-
-def _counted(count: int, noun: str) -> str:
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
 class SessionController(QObject):

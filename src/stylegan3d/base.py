@@ -294,6 +294,11 @@ def effort(care: Care, check: Callable[[], None] = SILENT.check) -> Iterator[Non
         _current.reset(token)
 
 
+def counted(count: int, noun: str) -> str:
+    """A count with its noun: "1 scan", "2 scans"."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
 def duration(seconds: float) -> str:
     """Such as '8 s', '2 min 10 s' or '1 h 5 min'."""
     whole = max(round(seconds), 1)

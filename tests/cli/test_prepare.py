@@ -42,6 +42,10 @@ def test_dry_run_lists_and_does_nothing(folder, tmp_path, monkeypatch):
     told = json.loads(run_command(str(folder), "--out", str(out), "--dry-run", "--json").stdout)
     assert (told["prepare"], told["done"]) == (0, 2)  # the bad file is known to be one by now
     assert "Give --out FOLDER" in run_command(str(folder)).output
+    (tmp_path / "alone").mkdir()
+    (folder / "sub-01_T1w.nii.gz").rename(tmp_path / "alone" / "sub-01_T1w.nii.gz")
+    alone = run_command(str(tmp_path / "alone"), "--dry-run", "--out", str(tmp_path / "other"))
+    assert "1 scan of 1 subject (" in alone.stdout
 
 
 def test_command(folder, tmp_path):

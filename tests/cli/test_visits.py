@@ -180,6 +180,15 @@ def test_the_command_writes_table_maps_and_page(found, tmp_path, monkeypatch, ru
     assert run("segment", paths[0], "--longitudinal").status == 2
 
 
+def test_visits_are_refused_for_the_reason_that_there_is():
+    one, two = (
+        scan_of(f"sub-01_ses-{n}_T1w.nii", 0.1 * n, pose((0, 0, 0), (0, 0, n))) for n in (1, 2)
+    )
+    cut = Doubt("coverage", "refuse", "A part of the brain is missing: 30 ml.")
+    with pytest.raises(ScanError, match=r"unsuitable \(a part of the brain is missing\); give two"):
+        visits_of(one, replace(two, steps=[*two.steps, cut]))
+
+
 @pytest.mark.parametrize(
     ("changed", "told"),
     [

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from stylegan3d.base import Json, doubts_in, facts_in
+from stylegan3d.base import Json, counted, doubts_in, facts_in
 from stylegan3d.cli import common
 from stylegan3d.cli.many import project_many, segment_many, tell
 from stylegan3d.dataset.settings import PreparationSettings
@@ -197,10 +197,11 @@ def _emit_plan(plan: Plan, *, as_json: bool) -> None:
     taken = [row for row in rows if row["action"] != LEAVE_OUT]
     splits = Counter(row["split"] for row in taken)
     lines = [
-        f"{plan.folder}: {len(taken)} scans of {len({row['person'] for row in taken})} subjects "
+        f"{plan.folder}: {counted(len(taken), 'scan')} of "
+        f"{counted(len({row['person'] for row in taken}), 'subject')} "
         f"({splits['train']} for training, {splits['validation']} for validation); "
         f"{counts[PREPARE]} to prepare, {counts[DONE]} done already, "
-        f"{counts[LEAVE_OUT] + len(plan.left_out)} files left out",
+        f"{counted(counts[LEAVE_OUT] + len(plan.left_out), 'file')} left out",
         *plan.notes(),
         *(f"{row['action']} {row['file']} ({row['person']}, {row['split']})" for row in taken),
         *(f"leave out {row['file']}: {row['reason']}" for row in rows if row["reason"]),
@@ -370,7 +371,9 @@ def segment(
             "is for one volume: of many, the table is segmentations.tsv (or structures.tsv) in the "
             "folder --out, and age and sex are read from participants.tsv"
         )
-        common.refuse(ctx, why, "table", "index", "series", "age", "sex")
+        common.refuse(ctx, why, "table", "age", "sex")
+        why = "is for one scan: of many, give each that needs it to a command of its own"
+        common.refuse(ctx, why, "index", "series")
         segment_many(
             volumes, out, reading, local, regions=regions, structures=structures, jobs=jobs
         )

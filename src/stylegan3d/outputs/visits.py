@@ -214,10 +214,9 @@ def visits_of(
     """As `visits_of_scans`, of scans aligned to one model whose grid the networks know."""
     check_pair(first.scan, second.scan)
     for aligned in (first, second):
-        if withheld(aligned.doubts):
+        if why := withheld(aligned.doubts):
             raise ScanError(
-                f"{aligned.scan.path.name} does not have the contrast of a T1-weighted scan, which "
-                "the volumes need; give two T1-weighted scans."
+                f"Volumes of {aligned.scan.path.name} {why}; give two whole T1-weighted scans."
             )
     asked = person or Person()
     known = first.scan.person
