@@ -45,7 +45,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_stylegan3d.app.guidance import Guidance, step
+from napari_stylegan3d.app.guidance import Guidance, painted_on, step
 from napari_stylegan3d.app.models import ModelController
 from napari_stylegan3d.app.qt_binding import refuse_broken_binding
 from napari_stylegan3d.app.sessions import SessionController
@@ -828,6 +828,7 @@ class Explorer(Docked):
         for busy in (self.measuring.busyChanged, self.relabelling.busyChanged, overlay):
             busy.connect(self.patients.refresh, Qt.ConnectionType.QueuedConnection)
         self.context.links.connect(self.viewer.layers.events.inserted, self._on_layer)
+        self.context.links.connect(self.viewer.layers.selection.events.active, self._on_brush)
 
     def begin(self, window: QMainWindow) -> None:
         """Install the views and load the model."""
@@ -918,8 +919,15 @@ class Explorer(Docked):
         step(self.viewer, Labels.undo, change)
 
     def _show_history(self) -> None:
-        self.header.undo.setEnabled(self.session.can_undo or self.relabelling.can_undo)
-        self.header.redo.setEnabled(self.session.can_redo)
+        paints, undone = painted_on(self.viewer) is not None, self.relabelling.can_undo
+        self.header.undo.setEnabled(paints or undone or self.session.can_undo)
+        self.header.redo.setEnabled(paints or self.session.can_redo)
+
+    def _on_brush(self, _: object) -> None:
+        """Offer strokes to undo while a brush is in hand."""
+        if isinstance(active := self.viewer.layers.selection.active, Labels):
+            active.events.mode.connect(self._show_history)
+        self._show_history()
 
     def _on_layer(self, event: Any) -> None:
         """Take over a scan opened by napari (File > Open, samples, a drop on a view).

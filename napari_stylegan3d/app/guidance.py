@@ -103,17 +103,20 @@ def _bring(tabs: Tabs, number: int) -> None:
     tabs.tabBar().setFocus(Qt.FocusReason.ShortcutFocusReason)
 
 
+def painted_on(viewer: napari.viewer.ViewerModel) -> Labels | None:
+    """The labels for which a brush is in hand."""
+    active = viewer.layers.selection.active
+    return active if isinstance(active, Labels) and str(active.mode) != "pan_zoom" else None
+
+
 def step(
     viewer: napari.viewer.ViewerModel,
     stroke: Callable[[Labels], object],
     change: Callable[[], object],
 ) -> None:
     """Undo or redo a stroke while painting, otherwise a change."""
-    active = viewer.layers.selection.active
-    if isinstance(active, Labels) and str(active.mode) != "pan_zoom":
-        stroke(active)
-    else:
-        change()
+    labels = painted_on(viewer)
+    change() if labels is None else stroke(labels)
 
 
 def _command(name: str) -> Callable[[napari.viewer.Viewer], None]:

@@ -425,13 +425,16 @@ def test_thick_slices_are_allowed_for(window, scan_file, tmp_path):
 
 def test_a_region_and_a_degradation_stay_as_their_patient_was_left(window, scan_file):
     window.open_scan(scan_file)
-    layer = paint(window)
+    assert not window.find("explorer.undo").isEnabled()
+    paint(window)
     ml, kept = window.find("project.painted").text(), window.session.annotations.mask
-    layer.undo()
+    window.click("explorer.undo")
     assert window.find("project.painted").text().startswith("Nothing painted yet")
     assert window.session.annotations.mask is None
-    layer.redo()
+    window.click("explorer.redo")
     assert window.find("project.painted").text() == ml
+    window.find("project.fill").setChecked(False)
+    assert not window.find("explorer.undo").isEnabled(), "no brush is in hand"
     window.choose("project.loss", "blur:3mm")
     for ticked in (True, False):
         window.find("project.fill").setChecked(ticked)
