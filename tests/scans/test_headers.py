@@ -20,6 +20,7 @@ from stylegan3d.cohort.preparation import Job, prepare_volume
 from stylegan3d.geometry.space import Space
 from stylegan3d.scans import read_scan
 from stylegan3d.scans.alignment import align_rigid, header_doubts, load_template
+from stylegan3d.scans.headers import orientation_doubts
 from stylegan3d.scans.intensity import correlation
 from stylegan3d.segmentation.scans import OnGrid, prepared_volume
 from stylegan3d.storage.places import TEMPLATE, bundled_model_path
@@ -254,8 +255,12 @@ def test_an_impossible_sign_of_the_third_axis_is_asked_about(brain, tmp_path, si
     assert lies == (sign < 0)
     assert "sides" in kinds(tmp_path / "head.nii")
     axes = "".join(nib.aff2axcodes(turned.affine))
-    told = read_scan(tmp_path / "head.nii", orientation=axes).doubts
-    assert "sides" not in {doubt.kind for doubt in told}, "it was answered"
+    answered = read_scan(tmp_path / "head.nii", orientation=axes)
+    assert "sides" not in {doubt.kind for doubt in answered.doubts}, "it was answered"
+    (still,) = orientation_doubts(answered.geometry)
+    assert still.figures == {"assumed": "".join(nib.aff2axcodes(scan.affine))}, "other answers"
+    beside = scan.beside(read_scan(tmp_path / "head.nii", orientation=axes[::-1]))
+    assert beside.affine.tolist() != scan.affine.tolist(), "labels of its header follow the answer"
 
 
 def test_a_shear_is_told_of_every_format_and_whatever_was_chosen(brain, tmp_path):

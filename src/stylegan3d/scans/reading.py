@@ -102,6 +102,7 @@ def read_scan(
     image = open_image(path)
     shape, count = _split_series(path, image.shape, volume)
     geometry = headers.geometry_of(image.header)
+    geometry |= {key: image.extra[key] for key in ("open sides",) if key in image.extra}
     affine = headers.oriented_affine(
         path, np.asarray(image.affine, dtype=np.float64), geometry, orientation
     )
@@ -120,11 +121,7 @@ def read_scan(
         *headers.grid_notes(affine, shape, f"stored as {image.get_data_dtype()}"),
         *unknown,
         *shifted,
-        *(
-            []
-            if orientation
-            else [*headers.orientation_doubts(geometry), *image.extra.get("sides", ())]
-        ),
+        *([] if orientation else headers.orientation_doubts(geometry)),
         *image.extra.get("notes", ()),
         *headers.header_notes(image.header, geometry, affine, shape, orientation),
         *([f"Volume {volume} of {count} (counted from 0)."] if count > 1 else []),
