@@ -1,10 +1,14 @@
 """A lesion of white matter beside fluid: found by the network, and shown on the residual map."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from bundled import bundled, random_brain
 from tiny import tiny_generator
 
+from stylegan3d.geometry.space import Space
+from stylegan3d.measures import lesions
 from stylegan3d.measures.lesions import LEAST, suspect_lesions
 from stylegan3d.projection.assessment import Yardstick, judge_scan, see
 from stylegan3d.projection.problem import LatentPrior
@@ -88,3 +92,21 @@ def test_a_lesion_is_as_large_as_it_is(generator, healthy, brightness):
         assert 1 / 1.5 < outlined.sum() / lesion.sum() < 1.5
         assert dice(outlined, lesion) > 0.8
         assert dice(outlined, lesion) > dice(found.probability > LEAST, lesion)
+
+
+def test_no_voxel_is_of_two_lesions_and_none_is_left_without(monkeypatch):
+    """What the outline of a larger one takes in is of that one; none keeps nothing."""
+    found = np.zeros((30, 30, 30), np.float32)
+    large, small, within = (slice(2, 12),) * 3, (slice(16, 22),) * 3, (slice(13, 15),) * 3
+    for box in (large, small, within):
+        found[box] = 0.95
+    taken_in = np.zeros(found.shape, bool)
+    taken_in[:15, :15, :15] = True
+    monkeypatch.setattr(lesions, "outlined", lambda *args: np.flatnonzero(taken_in))
+    card = {"validation": {"limit_ml": 0.01}, "outline": [[[[0.0]], [0.0]]]}
+    network = SimpleNamespace(fits=lambda space: True, card=card, probability=lambda *args: found)
+    space, inside = Space(found.shape, np.diag([2.0, 2.0, 2.0, 1.0])), np.ones(found.shape, bool)
+    first, second = suspect_lesions(found, inside, space, network).clusters
+    assert len(first.index) == 15**3
+    assert len(second.index) == 6**3
+    assert not set(first.index) & set(second.index)

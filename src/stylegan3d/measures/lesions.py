@@ -76,7 +76,8 @@ def suspect_lesions(
         if not taken.flat[cluster.index].all():
             if layers and cluster.size > limit:
                 index = outlined(cluster, volume, probability, mask, space, layers)
-                cluster = replace(cluster, index=index[~taken.flat[index]])
+                free = index[~taken.flat[index]]
+                cluster = replace(cluster, index=free if len(free) else cluster.index)
             taken.flat[cluster.index] = True
             kept.append(cluster)
     return Suspected(probability, kept, limit)
@@ -90,7 +91,7 @@ def outlined(
     space: Space,
     layers: Sequence[Sequence[Sequence[float]]],
 ) -> np.ndarray:
-    """The voxels of a lesion, as flat indices (n,), of which a cluster was found.
+    """The voxels of a lesion, as flat indices (n,), of which a cluster was found; never none.
 
     Parameters
     ----------
@@ -165,6 +166,6 @@ def lesion_clusters(probability: np.ndarray, space: Space) -> list[Cluster]:
     found = clusters(excess, space)
     if not found:
         return []
-    around = ndimage.gaussian_filter(np.maximum(excess, 0), AROUND_MM / np.array(space.voxel_size))
-    dense = around.ravel()
+    sigma = AROUND_MM / np.array(space.voxel_size)
+    dense = ndimage.gaussian_filter(np.maximum(excess, 0), sigma).ravel()
     return [Cluster(c.index, c.size, int(c.index[dense[c.index].argmax()])) for c in found]
