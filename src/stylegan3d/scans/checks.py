@@ -395,10 +395,11 @@ def _opened(path: Path) -> Any:
     if sign not in (-1, 0, 1) and header["qform_code"] > 0 and header["sform_code"] <= 0:
         header["pixdim"][0] = -1 if sign < 0 else 1  # nibabel takes any other for 1
         image = type(image)(image.dataobj, header.get_best_affine(), header)
-        image.extra["open sides"] = (
+        text = (
             f"The header's pixdim[0], which can only be 1 or -1, is {sign:g}; it is taken as "
             f"{header['pixdim'][0]:g}, so left and right may be swapped."
         )
+        image.extra["geometry"] = {"open_sides": text}
     if kind is nib.MGHImage and block[28:30] == b"\0\0":  # goodRASFlag
         # FreeSurfer's default; nibabel has other signs.
         turn = np.array([[-1, 0, 0], [0, 0, 1], [0, -1, 0]])

@@ -269,7 +269,7 @@ def orientation_doubts(geometry: Json) -> list[Doubt]:
     """A question if left and right are ambiguous; `geometry` is from `geometry_of`."""
     if not geometry:
         return []
-    if text := geometry.get("open sides"):
+    if text := geometry.get("open_sides"):
         assumed = "".join(nib.aff2axcodes(np.array(geometry["qform"])))
         return [Doubt(SIDES, "ask", text, {"assumed": assumed})]
     codes = [geometry[f"{form}_code"] for form in FORMS]

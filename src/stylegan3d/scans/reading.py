@@ -101,8 +101,7 @@ def read_scan(
         raise ScanError(f"{path} is not a DICOM folder and has no series; leave the series out.")
     image = open_image(path)
     shape, count = _split_series(path, image.shape, volume)
-    geometry = headers.geometry_of(image.header)
-    geometry |= {key: image.extra[key] for key in ("open sides",) if key in image.extra}
+    geometry = headers.geometry_of(image.header) | image.extra.get("geometry", {})
     affine = headers.oriented_affine(
         path, np.asarray(image.affine, dtype=np.float64), geometry, orientation
     )

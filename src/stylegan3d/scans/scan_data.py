@@ -29,7 +29,8 @@ class ScanData:
     affine : ndarray, float64 (4, 4)
         Voxel indices to RAS+ millimetres.
     geometry : dict
-        The header's sform and qform with their codes, from `geometry_of`, used for results.
+        The header's sform and qform with their codes, and a question about its sides, from
+        `geometry_of` and the file; used for results.
     path : Path
         The file; for a DICOM series its folder and a name of number, hash and contrast.
     sha256 : str
