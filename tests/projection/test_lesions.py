@@ -7,6 +7,7 @@ import pytest
 from bundled import bundled, random_brain
 from tiny import tiny_generator
 
+from stylegan3d.base import ModelError
 from stylegan3d.geometry.space import Space
 from stylegan3d.measures import lesions
 from stylegan3d.measures.lesions import LEAST, suspect_lesions
@@ -102,11 +103,16 @@ def test_no_voxel_is_of_two_lesions_and_none_is_left_without(monkeypatch):
         found[box] = 0.95
     taken_in = np.zeros(found.shape, bool)
     taken_in[:15, :15, :15] = True
-    monkeypatch.setattr(lesions, "outlined", lambda *args: np.flatnonzero(taken_in))
     card = {"validation": {"limit_ml": 0.01}, "outline": [[[[0.0]], [0.0]]]}
     network = SimpleNamespace(fits=lambda space: True, card=card, probability=lambda *args: found)
     space, inside = Space(found.shape, np.diag([2.0, 2.0, 2.0, 1.0])), np.ones(found.shape, bool)
-    first, second = suspect_lesions(found, inside, space, network).clusters
+    volume = np.full(found.shape, 0.5, np.float32)
+    for damaged in ([[[[0.0]], [0.0]]], [[1.0]], {"a": 1}):
+        card["outline"] = damaged
+        with pytest.raises(ModelError, match="export it again"):
+            suspect_lesions(volume, inside, space, network)
+    monkeypatch.setattr(lesions, "outlined", lambda *args: np.flatnonzero(taken_in))
+    first, second = suspect_lesions(volume, inside, space, network).clusters
     assert len(first.index) == 15**3
     assert len(second.index) == 6**3
     assert not set(first.index) & set(second.index)

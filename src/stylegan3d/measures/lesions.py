@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy import ndimage
 
+from stylegan3d.base import ModelError
 from stylegan3d.geometry.space import Space
 from stylegan3d.measures.regions import TOUCHING, Cluster, clusters
 from stylegan3d.segmentation.classes import LESION
@@ -97,10 +98,20 @@ def outlined(
     ----------
     layers : sequence of (weight, bias)
         Of a perceptron for `around`, with rectified linear units between them.
+
+    Raises
+    ------
+    ModelError
+        If the layers are none.
     """
     index, values, is_near = around(cluster, volume, probability, mask, space)
-    for number, (weight, bias) in enumerate(layers):
-        values = np.maximum(values, 0 if number else -np.inf) @ np.array(weight) + np.array(bias)
+    try:
+        for number, (weight, bias) in enumerate(layers):
+            values = np.maximum(values, 0 if number else -np.inf) @ np.array(weight) + bias
+    except (TypeError, ValueError):
+        raise ModelError(
+            'The "outline" in the card of the lesion network is damaged: export it again.'
+        ) from None
     lesion = np.zeros(volume.shape, bool)
     lesion.flat[index[(values[:, 0] > 0) & is_near]] = True
     pieces, _ = ndimage.label(lesion, TOUCHING)
