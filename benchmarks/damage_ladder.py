@@ -2,7 +2,7 @@
 
     python benchmarks/damage_ladder.py PACK [--brains 60] [--only features,pairs,copies,two_sample]
 
-PACK is a prepared data set. Half of its training people stand for what a generator made, the other
+PACK is a prepared dataset. Half of its training people stand for what a generator made, the other
 half, and the people set aside, for real ones. Prints a table (Markdown) with one row for each step
 of four ladders, blur, noise, collapse to few brains, copies of training people, and which figures
 were monotone. A figure belongs to a ladder if theory says it must move; see LADDERS. Collapse to

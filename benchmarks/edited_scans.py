@@ -367,7 +367,7 @@ def ageing() -> None:
         python benchmarks/edited_scans.py ageing BRAINS [--scans SCAN...] [--edit Age] [--strength
         2] [--people 27]
 
-    BRAINS is a prepared data set. First its people: the change of each volume with as many years
+    BRAINS is a prepared dataset. First its people: the change of each volume with as many years
     as the
     edit means, scanner and volume inside the contour held fixed. Then edits of the model's brains
     of

@@ -2,7 +2,7 @@
 
     python benchmarks/groups.py PACK
 
-Latents are the encoder's of the subjects of one source of a prepared data set. The old are compared
+Latents are the encoder's of the subjects of one source of a prepared dataset. The old are compared
 with the young; then groups are drawn by lot, 200 times: with one scan of each subject, and with
 everybody twice, the second time with a latent that differs a little, as that of a rescan does.
 """

@@ -505,7 +505,7 @@ def inverted_noise() -> None:
         python benchmarks/projection.py inverted_noise MODEL PACK [--people 27] [--budget draft]
         [--montage PNG]
 
-    For held-out subjects of the data set PACK that MODEL was trained on: similarity to the scan of
+    For held-out subjects of the dataset PACK that MODEL was trained on: similarity to the scan of
     the latent alone, tuned (`projection/search.py`) and with its own noise, and the seconds of each
     projection; how well tissue shape tells the scans from brains with own noise: edited, half-way
     between two subjects, and random brains with the noise of a subject; the change of volumes that

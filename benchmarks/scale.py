@@ -3,7 +3,7 @@
     python benchmarks/scale.py FOLDER --people 2000 5000 10000
     python benchmarks/scale.py FOLDER --grid 1 --people 100 200 400
 
-Data sets are phantoms: the bundled template, moved by known smooth fields and of different
+Datasets are phantoms: the bundled template, moved by known smooth fields and of different
 brightness. Anatomies are written from such fields directly; registration costs the same for each
 subject and is measured on two. Each part runs in a process of its own, whose anonymous memory
 (RssAnon: without pages of files, which the system drops when it needs them) is sampled. More
@@ -62,7 +62,7 @@ def fields_of(shape: tuple[int, ...], seed: int, count: int) -> torch.Tensor:
 
 
 def make_pack(folder: Path, people: int, grid: int, real: int) -> None:
-    """A data set of so many phantoms, a tenth of them to validate on."""
+    """A dataset of so many phantoms, a tenth of them to validate on."""
     mean, space = mean_brain(grid)
     half = [n // 2 for n in mean.shape]
     image, shapes = torch.from_numpy(mean)[None, None], []
@@ -106,7 +106,7 @@ def make_pack(folder: Path, people: int, grid: int, real: int) -> None:
 
 
 def first(pack: Pack, count: int) -> Pack:
-    """The data set with so many of its training subjects."""
+    """The dataset with so many of its training subjects."""
     keep = set(pack.indices("train")[:count].tolist())
     table = [row if i in keep else row | {"split": "-"} for i, row in enumerate(pack.table)]
     return replace(pack, table=table)
@@ -144,7 +144,7 @@ def open_anatomy(folder: Path, pack: Pack) -> Anatomy:
 
 
 def opened(folder: Path) -> None:
-    """Open the data set, and read one volume."""
+    """Open the dataset, and read one volume."""
     load_pack(folder / "pack").volumes[0].sum()
 
 

@@ -15,7 +15,7 @@ many of those lie in the lobe named, and the measured size as a multiple of the 
 are the healthy scans of one scanner: each is judged
 again by a calibration with the others. --reconstruct are scans of one site: median and quartiles of
 PSNR and SSIM, of the encoder alone and of a standard projection, also at matched contrast and
-sharpness. Volumes on the model's grid, as in a prepared data set, are taken as they are. Intervals
+sharpness. Volumes on the model's grid, as in a prepared dataset, are taken as they are. Intervals
 are Wilson's, 95 %.
 
 Further parts, each with `--help`: `known`.
@@ -393,7 +393,7 @@ def known() -> None:
         python benchmarks/trust.py PACK KNOWN [KNOWN ...] --outside SCAN [SCAN ...]
             [--repeats A1,A2 B1,B2 ...] [--model FOLDER] [--cache FOLDER] [--steps N]
 
-    PACK is the model's prepared data set; its validation people are the ones the model knows, each
+    PACK is the model's prepared dataset; its validation people are the ones the model knows, each
     judged by what is usual of the others. KNOWN are further scans of the kind it knows, of other
     sites
     and scanners (reported, not counted); --outside are scans it does not know: other contrasts,

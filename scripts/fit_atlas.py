@@ -2,7 +2,7 @@
 
     python scripts/fit_atlas.py PACK LABEL_FOLDER --out src/stylegan3d/atlas
 
-PACK is a prepared data set, LABEL_FOLDER a folder with `sub-*_dseg.nii.gz` of its scans and
+PACK is a prepared dataset, LABEL_FOLDER a folder with `sub-*_dseg.nii.gz` of its scans and
 `labels.tsv`. Label maps of training people are brought to the middle and the spread of the mean
 brain. A voxel of `regions.nii.gz` gets the region that most of them have there, one without that of
 the nearest; white matter is the nearest region's. `ventricles.nii.gz` is 2 where more than 20 % of

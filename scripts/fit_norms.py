@@ -1,4 +1,4 @@
-"""Measure the people of a prepared data set, fit the bundled norms, and check both.
+"""Measure the people of a prepared dataset, fit the bundled norms, and check both.
 
     python scripts/fit_norms.py prepared weights/regions-t1-2mm
 
@@ -38,7 +38,7 @@ PENALTIES = (1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1000.0)
 def main() -> None:
     """Measure, fit, check, write."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("data", type=Path, help="data set made by `stylegan3d prepare`")
+    parser.add_argument("data", type=Path, help="dataset made by `stylegan3d prepare`")
     parser.add_argument("out", type=Path, help="folder for norms.json")
     parser.add_argument("--measured", type=Path, help="JSON file to keep the measures in")
     options = parser.parse_args()

@@ -4,7 +4,7 @@
     python scripts/refit_directions.py weights/brain-t1-2mm data/brains
     python scripts/refit_directions.py weights/brain-t1-2mm data/brains --seen
 
-Principal components keep their vectors. Without a data set only the descriptions of components are
+Principal components keep their vectors. Without a dataset only the descriptions of components are
 written anew. With `--seen` the directions stay, and only the range of the training subjects along
 each is written.
 """
@@ -78,7 +78,7 @@ def main() -> None:
     parser.add_argument("--seen", action="store_true")
     args = parser.parse_args()
     if args.seen and args.data is None:
-        parser.error("--seen needs the data set that the model was trained on")
+        parser.error("--seen needs the dataset that the model was trained on")
     path = args.folder / "card.json"
     card = json.loads(path.read_text())
     if args.seen:

@@ -44,7 +44,7 @@ STEPS: Any = {"steps": 10, "validate_every": 5, "save_seconds": 0.0, "warm_up": 
 
 
 def make_inputs(folder: Path, people: int = 8, study_of: int = 8) -> Path:
-    """A model with a mean brain, a data set, scans, labelled people; the folder of all.
+    """A model with a mean brain, a dataset, scans, labelled people; the folder of all.
 
     Each scan of the study takes a second or two to prepare.
     """

@@ -30,7 +30,7 @@ def app(capsys):
 
 
 def data_set(folder: Path, *names: str) -> Path:
-    """A BIDS data set of scans that cannot be read."""
+    """A BIDS dataset of scans that cannot be read."""
     for name in names:
         subject, session = name.split("_")[:2]
         place = folder / subject / session / "anat" / f"{name}.nii.gz"
@@ -103,7 +103,7 @@ def test_participants_then_the_group(app, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        (("nobody", "out", "participant"), "nobody is no BIDS data set"),
+        (("nobody", "out", "participant"), "nobody is no BIDS dataset"),
         (("raw", "raw", "participant"), "Give another output folder than raw"),
         (("raw", "out", "participants"), "invalid choice: 'participants'"),
         (("raw",), "the following arguments are required: output_dir, analysis_level"),

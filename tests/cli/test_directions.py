@@ -128,7 +128,7 @@ def test_a_direction_of_values_is_cross_validated(run, model, tmp_path):
         (["edit", "--seed", "1"], "Give an edit"),
         (["edit", "--latent", "no.safetensors", "--edit", "PC 1=1"], "no.safetensors does not"),
         (["directions", "--components", "5", "--samples", "3"], "cannot be found in 3 samples"),
-        (["directions", "--fit", "nowhere"], "is not a prepared data set"),
+        (["directions", "--fit", "nowhere"], "is not a prepared dataset"),
         (["directions", "--attributes", "age"], "needs --fit"),
         (["directions", "--adjust-for", "age"], "needs --fit, --between or --values"),
         (

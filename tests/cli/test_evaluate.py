@@ -292,7 +292,7 @@ def test_copies_of_training_brains_are_caught(run, model, data, tmp_path) -> Non
     ("words", "sentence"),
     [
         (("--only", "beauty"), "no part 'beauty'"),
-        (("nowhere",), "not a prepared data set"),
+        (("nowhere",), "not a prepared dataset"),
         (
             ("--budget", "endless", "--only", "reconstruction"),
             "--budget is 'endless', but must",
@@ -310,7 +310,7 @@ def test_what_is_wrong_is_said_in_one_sentence(run, model, data, words, sentence
 
 def test_contradictory_words_are_refused(run, model, data, tmp_path) -> None:
     for words, sentence in (
-        ((model, data), "Give one data set, and the model with --model"),
+        ((model, data), "Give one dataset, and the model with --model"),
         ((), "Missing argument"),
         ((data, "--names", "a,b"), "--names needs --compare"),
         (("--compare", "a", "b", "--samples", "9"), "--samples cannot be combined with --compare"),

@@ -118,7 +118,7 @@ def test_an_interrupted_run_goes_on_where_it_stopped(ready, tmp_path, monkeypatc
 
     with pytest.raises(KeyboardInterrupt):
         prepare(ready, tmp_path / "pack", progress=interrupt)
-    with pytest.raises(StyleGAN3DError, match="is not a prepared data set"):
+    with pytest.raises(StyleGAN3DError, match="is not a prepared dataset"):
         load_pack(tmp_path / "pack")
     worked = count_work(monkeypatch)
     prepare(ready, tmp_path / "pack")

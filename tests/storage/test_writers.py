@@ -152,13 +152,13 @@ def writers(tiny_generator, tmp_path_factory):
         "cohort table": lambda f: write_table(f, PROJECTIONS, [{"name": "sub-01"}]),
         "evaluation": store,
         "checkpoint": lambda f: save_checkpoint(f, {"a": torch.ones(1000)}),
-        "data set": lambda f: write_pack(f, people, volume_of, grid, {}),
+        "dataset": lambda f: write_pack(f, people, volume_of, grid, {}),
     }
 
 
 WRITERS = (
     "volume", "latent", "directions", "notes", "session", "model", "tissue network",
-    "privacy index", "cohort record", "cohort table", "evaluation", "checkpoint", "data set",
+    "privacy index", "cohort record", "cohort table", "evaluation", "checkpoint", "dataset",
 )  # fmt: skip
 
 
@@ -340,7 +340,7 @@ def can_mount() -> bool:
 @pytest.mark.soak
 @pytest.mark.skipif(not can_mount(), reason="needs the right to mount a small disk")
 def test_a_disk_that_is_really_full_costs_nothing(tmp_path):
-    """A disk of 600 kB: volumes, a data set and a checkpoint that do not fit beside the old."""
+    """A disk of 600 kB: volumes, a dataset and a checkpoint that do not fit beside the old."""
     script = 'mount -t tmpfs -o size=600k none "$3" && exec "$1" -c "$2" "$3"'
     words = ["unshare", "-m", "sh", "-c", script, "sh", sys.executable, FULL, str(tmp_path)]
     run = subprocess.run(words, capture_output=True, text=True, timeout=120, check=False)

@@ -1,4 +1,4 @@
-"""A packed data set of phantoms to train on, and what two states have in common."""
+"""A packed dataset of phantoms to train on, and what two states have in common."""
 
 import os
 import shutil

@@ -132,7 +132,7 @@ def test_what_does_not_fit_is_told_in_a_sentence(run, even_pack, pack, stage, tm
         DiffusionSettings(steps=0)
     with pytest.raises(ModelError, match="at least 5 subjects, but there are 4"):
         most_directions(4)
-    with pytest.raises(ModelError, match="24 x 32 x 24 voxels, the data set's have 20 x 28 x 24"):
+    with pytest.raises(ModelError, match="24 x 32 x 24 voxels, the dataset's have 20 x 28 x 24"):
         train_diffusion(pack, stage, tmp_path)
     with pytest.raises(ModelError, match="not a variational autoencoder with an encoder"):
         train_diffusion(even_pack, load(), tmp_path)

@@ -117,7 +117,7 @@ def test_making_pairs_goes_on_where_it_stopped(generator, pack, pairs, tmp_path)
     told.clear()
     make_pairs(generator, pack, tmp_path, draws=2, report=lambda *x: told.append(x))
     assert not told
-    with pytest.raises(ModelError, match="another generator or data set"):
+    with pytest.raises(ModelError, match="another generator or dataset"):
         make_pairs(generator, pack, tmp_path, draws=1)
 
 

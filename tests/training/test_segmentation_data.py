@@ -1,4 +1,4 @@
-"""Label maps of a data set, and what augmentation does to volumes and labels."""
+"""Label maps of a dataset, and what augmentation does to volumes and labels."""
 
 import shutil
 

@@ -97,17 +97,17 @@ def run(args: Sequence[str], **_: Any) -> int:
 
 
 def scans_of(given: argparse.Namespace) -> tuple[list[Item], list[Item]]:
-    """All T1-weighted scans of the data set, and those that are asked for.
+    """All T1-weighted scans of the dataset, and those that are asked for.
 
     Raises
     ------
     StyleGAN3DError
-        If it is no data set, or has no such scan.
+        If it is no dataset, or has no such scan.
     """
 
     folder: Path = given.bids_dir
     if not (folder / DESCRIPTION).is_file():
-        raise StyleGAN3DError(f"{folder} is no BIDS data set: it has no {DESCRIPTION}.")
+        raise StyleGAN3DError(f"{folder} is no BIDS dataset: it has no {DESCRIPTION}.")
     if folder.resolve() == given.output_dir.resolve():
         raise StyleGAN3DError(f"Give another output folder than {folder}, such as its derivatives.")
     every = found = find_items([folder], log.warning)

@@ -343,7 +343,7 @@ NormsOption = Annotated[
         show_default="those of the bundled networks",
     ),
 ]
-DataArgument = Annotated[Path, typer.Argument(help="Data set made by `stylegan3d prepare`.")]
+DataArgument = Annotated[Path, typer.Argument(help="Dataset made by `stylegan3d prepare`.")]
 
 
 def refuse(ctx: typer.Context, why: str, *names: str) -> None:

@@ -40,7 +40,7 @@ def evaluate(
     data: Annotated[
         list[Path],
         typer.Argument(
-            help="Real brains: a data set made by `stylegan3d prepare`, or a folder of NIfTI "
+            help="Real brains: a dataset made by `stylegan3d prepare`, or a folder of NIfTI "
             "volumes on one grid. With --compare: two or more folders that --out wrote.",
             show_default=False,
         ),
@@ -97,7 +97,7 @@ def evaluate(
     common.refuse(ctx, "needs --compare", "names")
     if len(data) > 1:
         raise typer.BadParameter(
-            "Give one data set, and the model with --model; or compare reports with --compare."
+            "Give one dataset, and the model with --model; or compare reports with --compare."
         )
     from stylegan3d.evaluation.evaluation import (
         BESIDE,

@@ -51,7 +51,7 @@ def learn(
 ) -> None:
     """Add labels to a trained model, so that it can generate brains by age, sex or volume.
 
-    The model needs an encoder, no labels of its own, and the data set it was trained on. Its
+    The model needs an encoder, no labels of its own, and the dataset it was trained on. Its
     weights do not change: without a label every seed gives the same brain as before.
 
     Example: stylegan3d model labels prepared --model my-model --labels age,sex
@@ -94,7 +94,7 @@ def calibrate_model(
 ) -> None:
     """Calibrate a model's verdict on projections: which scans are outside what it knows.
 
-    Measured on the validation subjects of its data set and written to the model's card. Training
+    Measured on the validation subjects of its dataset and written to the model's card. Training
     does this on export.
 
     Example: stylegan3d model calibrate prepared --model my-model

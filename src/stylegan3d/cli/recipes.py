@@ -383,7 +383,7 @@ def directions(
     fit: Annotated[
         Path | None,
         typer.Option(
-            help="Fit directions of attributes to the subjects of this prepared data set, check "
+            help="Fit directions of attributes to the subjects of this prepared dataset, check "
             "them on its validation subjects, and describe the principal components."
         ),
     ] = None,
@@ -440,7 +440,7 @@ def directions(
         raise typer.BadParameter("Give one of --fit, --between and --values.")
     own = between is not None or values is not None
     if fit is None:
-        common.refuse(ctx, "needs --fit with a data set", "attributes")
+        common.refuse(ctx, "needs --fit with a dataset", "attributes")
     if own:
         common.refuse(
             ctx, "finds components, not with --between or --values", "components", "samples"

@@ -133,14 +133,12 @@ def prepare(
     how: PreparationSettings,
     out: Annotated[
         Path | None,
-        typer.Option(
-            "--out", "-o", help="Folder for the data set; required, except for --dry-run."
-        ),
+        typer.Option("--out", "-o", help="Folder for the dataset; required, except for --dry-run."),
     ] = None,
     template: Annotated[
         Path | None,
         typer.Option(
-            help="Mean brain to align to; the data set takes its grid.",
+            help="Mean brain to align to; the dataset takes its grid.",
             show_default="template*.nii.gz in FOLDER, else the model's",
         ),
     ] = None,
@@ -160,7 +158,7 @@ def prepare(
     Example: stylegan3d prepare bids/ --out data/brains
     """
     if out is None and not dry_run:
-        raise typer.BadParameter("Give --out FOLDER for the data set, or --dry-run to look first.")
+        raise typer.BadParameter("Give --out FOLDER for the dataset, or --dry-run to look first.")
     settings: Json = {"target": _target(template, model), "skull": skull, **asdict(how)}
     if out is None or dry_run:
         from stylegan3d.cohort.preparation import make_plan
@@ -253,7 +251,7 @@ def segment(
         typer.Argument(
             help="A volume saved by this program, or a T1-weighted scan of the head or the brain "
             "(with --structures of any MR contrast): NIfTI, MGH, or a DICOM folder. Or many: "
-            "files, a folder (such as a BIDS data set), or a text file with a path per line."
+            "files, a folder (such as a BIDS dataset), or a text file with a path per line."
         ),
     ],
     reading: common.ReadingOptions,

@@ -1,4 +1,4 @@
-"""`stylegan3d train KIND`: train a model on a data set.
+"""`stylegan3d train KIND`: train a model on a dataset.
 
 A kind is one class: its options, and what it prepares of them. One function trains, exports and
 reports, whatever the kind.
@@ -164,7 +164,7 @@ class Kind:
             )
 
     def pack(self) -> Pack:
-        """The data set."""
+        """The dataset."""
         from stylegan3d.dataset.pack import load_pack
 
         return load_pack(self.data)
@@ -220,7 +220,7 @@ class WithLabels(Named):
         str | None,
         typer.Option(
             "--labels",
-            help="Labels to learn: columns of the data set's table, joined by commas, such as "
+            help="Labels to learn: columns of the dataset's table, joined by commas, such as "
             "age,sex; for --export.",
         ),
     ] = None
@@ -233,7 +233,7 @@ class WithLabels(Named):
 
 MapsOption = typer.Option(
     "--maps",
-    help="Folder with labels.tsv and subjects' label maps on the data set's grid, such as "
+    help="Folder with labels.tsv and subjects' label maps on the dataset's grid, such as "
     "sub-01_dseg.nii.gz.",
 )
 
@@ -307,7 +307,7 @@ def _concluded(run: Run[Any], options: Kind, plan: PreparedTraining) -> tuple[Js
 #: Default of an option that a preset sets.
 PRESET = "the preset's"
 app = typer.Typer(
-    help="Train a model on a prepared data set.\n\nAll kinds stop cleanly on Ctrl-C or SIGTERM and "
+    help="Train a model on a prepared dataset.\n\nAll kinds stop cleanly on Ctrl-C or SIGTERM and "
     "continue with --resume.\n\nExample: stylegan3d train anatomy prepared --out runs/brains"
 )
 

@@ -1,4 +1,4 @@
-"""Prepare scans as a data set: the plan, and its work in parallel."""
+"""Prepare scans as a dataset: the plan, and its work in parallel."""
 
 from __future__ import annotations
 
@@ -135,7 +135,7 @@ class Plan:
         return rows
 
     def notes(self) -> list[str]:
-        """Notes on the data set: subjects with several scans, unknown subjects."""
+        """Notes on the dataset: subjects with several scans, unknown subjects."""
         return [*_several_scans(self.sources), *self._not_in_table(), *self._table_without_scan()]
 
     def _not_in_table(self) -> list[str]:
@@ -253,7 +253,7 @@ def _existing(out: Path) -> Pack | None:
         # Parts without a table are from an interrupted first run.
         if content - {PARTS, LOCK} and PARTS not in content:
             raise StyleGAN3DError(
-                f"{out} contains other files; give a new folder for the prepared data set."
+                f"{out} contains other files; give a new folder for the prepared dataset."
             )
     return None
 

@@ -80,7 +80,7 @@ def project_file(
         Replace files of these names.
     progress : Progress
     root : Path or None
-        Of the data set that the results belong to, see `save_projection`.
+        Of the dataset that the results belong to, see `save_projection`.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""Contact sheet of a packed data set: accepted and refused scans, with reasons.
+"""Contact sheet of a packed dataset: accepted and refused scans, with reasons.
 
 The same pack gives the same bytes.
 """
@@ -25,7 +25,7 @@ from stylegan3d.scans.sources import HELD_OUT
 from stylegan3d.storage.files import atomic_write_text
 
 CONTACT_SHEET = "contact-sheet.html"
-# Maximum number of pictures, 10 kB each; in larger data sets brains with warnings come first.
+# Maximum number of pictures, 10 kB each; in larger datasets brains with warnings come first.
 MOST_PICTURES = 600
 MOST_NAMES = 12
 # Threshold of the robust z-score (Iglewicz and Hoaglin, "How to detect and handle outliers", 1993),

@@ -1,4 +1,4 @@
-"""A packed data set: all volumes in one memory-mapped file, with a table.
+"""A packed dataset: all volumes in one memory-mapped file, with a table.
 
 A pack is a folder::
 
@@ -8,7 +8,7 @@ A pack is a folder::
     template.nii.gz   mean of the training volumes, to align further scans to
     contact-sheet.html  pictures of accepted and refused scans
 
-The volumes are memory-mapped, so data sets can be larger than memory. Their file is named by a hash
+The volumes are memory-mapped, so datasets can be larger than memory. Their file is named by a hash
 of its content, which the table refers to: an interrupted update never combines rows with the wrong
 volumes.
 """
@@ -57,7 +57,7 @@ BROKEN = (
 
 @dataclass(frozen=True, eq=False)
 class Pack:
-    """A packed data set, open for reading.
+    """A packed dataset, open for reading.
 
     Attributes
     ----------
@@ -77,7 +77,7 @@ class Pack:
         "grey_ml" (None for subjects without a label map).
     info : dict
         The rest of dataset.json: "refused" files with reasons, "licences", "settings", "tissues"
-        (the names of the columns of tissue volumes), "notes" on the data set as a whole.
+        (the names of the columns of tissue volumes), "notes" on the dataset as a whole.
     """
 
     path: Path
@@ -118,7 +118,7 @@ def evenly(n: int, most: int) -> np.ndarray:
 
 
 def load_pack(path: str | Path) -> Pack:
-    """Open a packed data set.
+    """Open a packed dataset.
 
     Parameters
     ----------
@@ -156,7 +156,7 @@ def load_pack(path: str | Path) -> Pack:
     except (FileNotFoundError, NotADirectoryError) as error:
         if file.name == TABLE:
             raise StyleGAN3DError(
-                f"{path} is not a prepared data set ({TABLE} is missing); "
+                f"{path} is not a prepared dataset ({TABLE} is missing); "
                 "make one of scans with `stylegan3d prepare FOLDER --out DATA`, and give DATA."
             ) from error
         raise StyleGAN3DError(f"{path} is incomplete ({file.name} is missing); {AGAIN}.") from error

@@ -1,4 +1,4 @@
-"""What can be chosen for the preparation of a data set."""
+"""What can be chosen for the preparation of a dataset."""
 
 from __future__ import annotations
 

@@ -590,7 +590,7 @@ def build_directions(
     ----------
     generator : Generator
     pack : Pack, optional
-        The data set it was trained on. Without it, without an encoder, or if too few subjects have
+        The dataset it was trained on. Without it, without an encoder, or if too few subjects have
         a known attribute, only principal components are computed.
     attributes : sequence of str, optional
         Required attributes; by default those of `STANDARD` known for enough subjects.

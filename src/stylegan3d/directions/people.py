@@ -1,4 +1,4 @@
-"""Latents and attributes of the subjects of a data set, and checks of directions on them.
+"""Latents and attributes of the subjects of a dataset, and checks of directions on them.
 
 Ageing in years: edit strength along the direction of age, and expected volumes.
 
@@ -45,7 +45,7 @@ NAMES = {AGE: "Age", SEX: "Sex"} | {m.key: m.name for m in MEASURES}
 UNITS = {AGE: "years", SEX: ""} | {m.key: m.unit for m in MEASURES}
 #: Least size of a group with its own mean; that of fewer subjects is mostly noise.
 FEWEST_IN_GROUP = 5
-#: What a model gets where its data set has it.
+#: What a model gets where its dataset has it.
 STANDARD = (AGE, SEX, HEAD_SIZE, "ventricle_ml", "grey_ml", "white_ml")
 
 
@@ -72,7 +72,7 @@ class People:
 
 
 def encode_people(generator: Generator, pack: Pack, wanted: Sequence[str] = ()) -> People:
-    """Latents and attributes of the subjects of a prepared data set.
+    """Latents and attributes of the subjects of a prepared dataset.
 
     Volumes (of `attributes.MEASURES`) are measured in the scans as in synthetic brains; everything
     else is a column of the pack's table.
@@ -100,7 +100,7 @@ def encode_people(generator: Generator, pack: Pack, wanted: Sequence[str] = ()) 
     for key in (AGE, SEX, *wanted):
         if key in wanted and key not in known and key not in values and key not in STANDARD:
             raise RecipeError(
-                f"The data set {pack.path} has no column {key}: add it to participants.tsv and "
+                f"The dataset {pack.path} has no column {key}: add it to participants.tsv and "
                 f"prepare it again, or use one of {', '.join(STANDARD)}."
             )
         if key not in values:

@@ -243,7 +243,7 @@ def cubes(material: Material) -> Json:
         "n" brains on either side, half of the people; "accuracy" and "auc" of cubes, "synthetic"
         and, of the other half of the people, "real", each with "_interval"; "regions", the accuracy
         by region in the same form; "surest", "synthetic" and "real" cubes classified most surely:
-        "seed" or "row" of the data set, "corner", "side" and "region". "left_out" alone, a
+        "seed" or "row" of the dataset, "corner", "side" and "region". "left_out" alone, a
         sentence, where it cannot be measured.
     """
     drawn, half, other = material.groups()

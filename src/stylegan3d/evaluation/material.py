@@ -167,7 +167,7 @@ class Material:
     subject : Subject
         A generator or a folder of volumes.
     training, validation, people : ndarray
-        Rows of the data set; `people` are both, training subjects first. A person may have several;
+        Rows of the dataset; `people` are both, training subjects first. A person may have several;
         see `one_each`.
     store : Store or None
         Intermediate results for resuming.
@@ -260,7 +260,7 @@ class Material:
 
     @property
     def subjects(self) -> np.ndarray:
-        """Rows of the data set of `one_each`."""
+        """Rows of the dataset of `one_each`."""
         return self.people[self.one_each]
 
     @property
@@ -418,7 +418,7 @@ class Material:
         return self._described("mirrored ", self.training)
 
     def describe(self, volumes: Brains | Volumes, progress: Progress = SILENT) -> np.ndarray:
-        """Descriptors [n, 448] of volumes on the data set's grid."""
+        """Descriptors [n, 448] of volumes on the dataset's grid."""
         return features.describe(
             volumes, self.pack.space.voxel_size, device=self.device, progress=progress
         )

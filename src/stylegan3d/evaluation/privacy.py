@@ -583,7 +583,7 @@ def _alike(material: Material, people: Closeness) -> list[Json]:
 
 # Training subjects per held-out subject; more hardly narrow the interval.
 MEMBERS_EACH = 3
-# Source of subjects in a data set without sources.
+# Source of subjects in a dataset without sources.
 ONE_SOURCE = ""
 
 
@@ -625,7 +625,7 @@ Attack = Callable[[Material, np.ndarray], Scores | str]
 
 
 def compared_people(material: Material) -> tuple[np.ndarray, np.ndarray]:
-    """Rows of the data set [n], and whether they are training subjects, bool [n].
+    """Rows of the dataset [n], and whether they are training subjects, bool [n].
 
     All held-out subjects whose source has training subjects, and up to three of these for each.
     """
@@ -641,7 +641,7 @@ def compared_people(material: Material) -> tuple[np.ndarray, np.ndarray]:
 
 
 def sources(material: Material) -> list[str]:
-    """The source of each row of the data set."""
+    """The source of each row of the dataset."""
     return [str(value or ONE_SOURCE) for value in material.pack.column("source")]
 
 

@@ -5,7 +5,7 @@ and their mirror images, and reference distances of unrelated subjects: each val
 the nearest training subject, each training subject to the nearest other one. Images cannot be
 recovered from it, but someone with a scan can find out whether it was in the training data.
 
-It depends on the data set and the feature network, not on the generator, so it can be used for all
+It depends on the dataset and the feature network, not on the generator, so it can be used for all
 models of the same data.
 """
 
@@ -92,7 +92,7 @@ class PrivacyIndex:
         Parameters
         ----------
         volume : ndarray, shape (X, Y, Z)
-            On the grid of the data set, uint8 of a pack or float in [0, 1].
+            On the grid of the dataset, uint8 of a pack or float in [0, 1].
         space : Space
             Its grid.
 
@@ -141,7 +141,7 @@ class PrivacyIndex:
 def build_index(
     pack: Pack, model_hash: str = "", progress: Progress = SILENT, work: Path | None = None
 ) -> PrivacyIndex:
-    """Describe the subjects of a data set.
+    """Describe the subjects of a dataset.
 
     Parameters
     ----------

@@ -9,7 +9,7 @@ The original 3D-StyleGAN reads and writes arrays without geometry (an identity a
 data were usually scans conformed by FreeSurfer, whose array axes point left, inferior and anterior
 (L-I-A).
 
-Intensities of volumes: -1 to 1 in the networks, 0 to 1 in pictures, 0 to 255 in a data set.
+Intensities of volumes: -1 to 1 in the networks, 0 to 1 in pictures, 0 to 255 in a dataset.
 
 Slices of volumes with any orientation of the array, displayed the right way round.
 

@@ -146,7 +146,7 @@ class PlausibilityLimits(Limits):
         """
         if len(people) < 2:
             raise StyleGAN3DError(
-                "Plausibility needs a reference; give a data set with at least two training "
+                "Plausibility needs a reference; give a dataset with at least two training "
                 "subjects."
             )
         bounds: dict[str, tuple[float, float | None]] = {}

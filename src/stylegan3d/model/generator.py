@@ -1,6 +1,6 @@
 """`Generator`: mapping and synthesis networks with their grid and model card.
 
-Also its random brains, in the format of a data set.
+Also its random brains, in the format of a dataset.
 
 Load a trained generator: a model folder, or a file of the original 3D-StyleGAN.
 

@@ -54,7 +54,7 @@ class AutoencoderConfig(Config):
         if any(n < LATENT_FACTOR or n % LATENT_FACTOR for n in self.shape):
             raise ModelError(
                 f"An autoencoder takes volumes whose axes are multiples of {LATENT_FACTOR} voxels, "
-                f"not {' x '.join(map(str, self.shape))}; prepare the data set on such a grid."
+                f"not {' x '.join(map(str, self.shape))}; prepare the dataset on such a grid."
             )
         if min(self.latent_channels, *self.channels) < 1 or min(self.blocks) < 0:
             raise ModelError("An autoencoder has at least one channel everywhere.")

@@ -301,7 +301,7 @@ def save_edit(
         The scan, where it does not lie beside the latent.
     overwrite : bool
     root : Path, optional
-        Of the data set that the results belong to; found from `out` by default.
+        Of the dataset that the results belong to; found from `out` by default.
 
     Raises
     ------
@@ -574,7 +574,7 @@ def save_projection(
     overwrite : bool
         Replace files of these names.
     root : Path or None
-        Of the data set that the results belong to; found from `out` by default.
+        Of the dataset that the results belong to; found from `out` by default.
 
     Returns
     -------

@@ -268,7 +268,7 @@ def sources(recipe: Recipe, folder: Path) -> list[str]:
 def write_dataset_description(
     folder: str | Path, generator: Generator, root: Path | None = None
 ) -> None:
-    """Describe the data set of an output folder, at its root; see `storage.bids.describe`."""
+    """Describe the dataset of an output folder, at its root; see `storage.bids.describe`."""
     describe(root or root_of(folder), provenance(generator))
 
 

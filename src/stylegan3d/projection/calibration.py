@@ -58,7 +58,7 @@ def calibrate(
     generator : Generator
         The model, on the pack's grid.
     pack : Pack
-        Its data set; only the validation subjects are used, each also on `SCANNERS` simulated
+        Its dataset; only the validation subjects are used, each also on `SCANNERS` simulated
         scanners.
     progress : Progress
         Called with how many subjects are done and how many there are.
@@ -82,7 +82,7 @@ def calibrate(
     if len(rows) < LEAST_PEOPLE:
         raise StyleGAN3DError(
             f"{pack.path} has {len(rows)} validation subjects, but a calibration needs at least "
-            f"{LEAST_PEOPLE}; prepare the data set with more of them."
+            f"{LEAST_PEOPLE}; prepare the dataset with more of them."
         )
     ruler = Ruler(generator)
     people: list[list[MeasuredSubject]] = []
@@ -248,7 +248,7 @@ def _entry(people: Sequence[Sequence[MeasuredSubject]]) -> Json:
             name: _usual([view.regions[name] for view in views if name in view.regions])
             for name in names
         },
-        # Of the scans themselves: a scanner differs if it is none of those of the data set; and the
+        # Of the scans themselves: a scanner differs if it is none of those of the dataset; and the
         # range over simulated scanners, too.
         "scanner": {
             name: row | _extent([view.scanner[name] for view in views])

@@ -403,7 +403,7 @@ def _figures(
 
 # Simulated scanners: the same brain as other scanners would show it.
 #
-# A calibration on the few sites of a model's data set would call every other site unusual. So each
+# A calibration on the few sites of a model's dataset would call every other site unusual. So each
 # held-out subject is also seen with random contrast, sharpness, slice thickness, shading, noise and
 # extraction, wider than what is met (Billot et al. 2023, doi:10.1016/j.media.2023.102789, train
 # networks in this way).

@@ -393,7 +393,7 @@ def _entry(rows: Sequence[JsonView], name: str) -> Json:
     if not known:
         columns = sorted({key for row in rows for key in row})
         raise ModelError(
-            f"The data set's table has no column '{column}', so it cannot be a condition; its "
+            f"The dataset's table has no column '{column}', so it cannot be a condition; its "
             f"columns are: {', '.join(columns)}."
         )
     entry: Json = {"name": column}

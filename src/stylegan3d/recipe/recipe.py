@@ -258,7 +258,7 @@ def _found_in(folder: Path, path: str, sha256: str | None) -> str:
     """The path resolved against `folder`, or the file of that name in it; unchanged if neither.
 
     A bare name with a hash, as recipes name files elsewhere, is looked for in the folders around,
-    and where BIDS has a file of this name in them and in the data set of the folder.
+    and where BIDS has a file of this name in them and in the dataset of the folder.
     """
     try:
         for candidate in (folder / path, folder / last_part(path)):

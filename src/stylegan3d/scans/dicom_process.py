@@ -242,7 +242,7 @@ class _Conversion:
 
 
 def _written(slices: list[Any]) -> Iterator[pydicom.Dataset]:
-    """A data set of each slice: [path, frame, place]; without a place one that stays as it is."""
+    """A dataset of each slice: [path, frame, place]; without a place one that stays as it is."""
     ds, last = pydicom.FileDataset("", {}), ""
     for number, (path, frame, place) in enumerate(slices):
         if path != last:

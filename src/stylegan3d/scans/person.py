@@ -17,7 +17,7 @@ from stylegan3d.storage.files import UNKNOWN, cell_number, read_rows, reason
 #: Units of age in a JSON file or a DICOM header, by how they begin: how many a year has.
 PER_YEAR = {"d": 365.25, "w": 52.18, "m": 12.0, "y": 1.0}
 _UNIT = re.compile(r"(?:.*\bin )?(d|w|m|y)(?:ays?|eeks?|o|onths?|rs?|ears?)?\b.*", re.IGNORECASE)
-#: Folders above a scan in which its data set's table is looked for: anat, session, subject, set.
+#: Folders above a scan in which its dataset's table is looked for: anat, session, subject, set.
 HIGHEST = 4
 #: What each is called everywhere.
 SEXES = {"F": "female", "M": "male"}
@@ -155,7 +155,7 @@ def _row(path: Path, column: str, name: str) -> Mapping[str, str] | None:
 
 @lru_cache(maxsize=4)
 def _rows_by_name(path: Path, column: str, _stamp: tuple[int, int]) -> Mapping[str, Json]:
-    """The rows of a table by label, the first of each; every scan of a data set asks for one."""
+    """The rows of a table by label, the first of each; every scan of a dataset asks for one."""
     rows = reversed(read_rows(path))
     return {re.sub("^(sub|ses)-", "", row[column] or ""): row for row in rows}
 

@@ -21,7 +21,7 @@ from stylegan3d.storage.about import PROGRAM
 from stylegan3d.storage.files import UNKNOWN, cell_number, read_rows, reason
 from stylegan3d.storage.formats import looks_like_dicom, result_stem, suffixes, without_suffix
 
-# Files of a data set that are not scans: labels, masks and averages.
+# Files of a dataset that are not scans: labels, masks and averages.
 NOT_SCANS = re.compile(r"(_dseg|_probseg|_mask|_lesion|_roi|^template)", re.IGNORECASE)
 NO_T1 = "Other files are named *_T1w, and this one is not."
 COPY = "It is a copy in another space of a scan that is there."
@@ -39,7 +39,7 @@ SPLITS = {
 
 @dataclass(frozen=True)
 class ScanSource:
-    """One scan of a data set: `name` is unique, `person` decides the split, `file` is relative."""
+    """One scan of a dataset: `name` is unique, `person` decides the split, `file` is relative."""
 
     name: str
     person: str

@@ -1,6 +1,6 @@
 """What a voxel can be: tissues, regions of each side, lesions; and how large each is.
 
-The names of the tissues are those of a data set's `labels.tsv` (see `scans.label_maps`); "other" is
+The names of the tissues are those of a dataset's `labels.tsv` (see `scans.label_maps`); "other" is
 the brain stem, with the optic chiasm, in the labels the bundled network learned from. Regions are
 merged from the numbers of the Neuromorphometrics protocol (http://neuromorphometrics.com), as
 hand-drawn label maps and MUSE (Doshi et al. 2016, doi:10.1016/j.neuroimage.2015.11.073) use them:
@@ -104,7 +104,7 @@ def volumes_ml(labels: np.ndarray, space: Space, scheme: Scheme = TISSUES) -> di
 def side_volumes(labels: np.ndarray, space: Space) -> tuple[dict[str, float], dict[str, float]]:
     """`volumes_ml` of the left and of the right half, divided at x = 0 mm of the RAS+ world.
 
-    For grids whose axes lie along the world's, as those of prepared data sets do. A voxel whose
+    For grids whose axes lie along the world's, as those of prepared datasets do. A voxel whose
     centre is on the plane counts half to each side.
     """
     axis = [code in "LR" for code in space.axcodes].index(True)

@@ -19,11 +19,11 @@ from stylegan3d.storage.formats import last_part
 
 BIDS_VERSION = "1.10.0"
 DESCRIPTION, IGNORE = "dataset_description.json", ".bidsignore"
-#: Folders of a data set below its root, from the outermost.
+#: Folders of a dataset below its root, from the outermost.
 LEVELS = (r"sub-[A-Za-z0-9]+", r"ses-[A-Za-z0-9]+", r"anat")
-#: How far above a folder the root of its data set is looked for.
+#: How far above a folder the root of its dataset is looked for.
 HIGHEST = 4
-#: Name of the link to the data set that the scans belong to.
+#: Name of the link to the dataset that the scans belong to.
 RAW = "raw"
 #: SpatialReference of a volume in the space of its scan: on the scan's voxels, or on others.
 OWN_GRID, OWN_SPACE = "the scan's own grid", "the scan's own space"
@@ -32,7 +32,7 @@ NOT_BIDS = Path(__file__).with_name("bidsignore.txt")
 
 
 def root_of(folder: str | Path) -> Path:
-    """Root of the data set that results in a folder belong to, absolute.
+    """Root of the dataset that results in a folder belong to, absolute.
 
     The nearest folder above that is described as a derivative, else the folder above `sub-`, else
     the folder itself.
@@ -97,8 +97,8 @@ def source_uri(folder: str | Path, file: str | Path) -> str:
     Returns
     -------
     str
-        "bids::sub-01/…" for a result of the same data set, "bids:raw:sub-01/…" for a scan in the
-        same place of the data set around it; else the file's name alone, for folders name patients.
+        "bids::sub-01/…" for a result of the same dataset, "bids:raw:sub-01/…" for a scan in the
+        same place of the dataset around it; else the file's name alone, for folders name patients.
     """
     folder, name = Path(os.path.abspath(folder)), last_part(str(file))
     path, root = Path(os.path.abspath(file)), root_of(folder)
@@ -125,7 +125,7 @@ def file_of(folder: str | Path, source: str) -> Path:
 
 
 def _raw_above(root: Path) -> Path | None:
-    """The raw data set that a folder of results lies in."""
+    """The raw dataset that a folder of results lies in."""
     for place in root.parents[:HIGHEST]:
         found = _described(place)
         if found:

@@ -386,7 +386,7 @@ class FittedAnatomy:
     Attributes
     ----------
     pack : Pack
-        The data set, of which only those are training subjects that it is fitted to.
+        The dataset, of which only those are training subjects that it is fitted to.
     settings : AnatomySettings
         Its settings, with the number of its labels.
     schema : list of dict
@@ -423,7 +423,7 @@ class FittedAnatomy:
 
 
 def _spread(pack: Pack, settings: AnatomySettings) -> Pack:
-    """The data set with `fit_on`, at most `MANY`, of its training subjects, far apart coarsely.
+    """The dataset with `fit_on`, at most `MANY`, of its training subjects, far apart coarsely.
 
     Each is drawn with a probability that grows with its squared distance from those before, as
     k-means++ draws its centres (Arthur and Vassilvitskii 2007).
@@ -455,7 +455,7 @@ def fit_anatomy(
     progress: Progress = SILENT,
     tell: Callable[[str], object] | None = None,
 ) -> FittedAnatomy:
-    """Fit an anatomy model to the training subjects of a data set.
+    """Fit an anatomy model to the training subjects of a dataset.
 
     Registration takes nearly all of the time. Its results stay in the folder, so an interrupted fit
     goes on where it was.
@@ -463,7 +463,7 @@ def fit_anatomy(
     Parameters
     ----------
     pack : Pack
-        The data set.
+        The dataset.
     folder : Path
         Folder of the fit.
     settings : AnatomySettings or None
@@ -478,7 +478,7 @@ def fit_anatomy(
     Raises
     ------
     ModelError
-        If the settings do not fit the data set, or those of the fit in the folder.
+        If the settings do not fit the dataset, or those of the fit in the folder.
     OutputError
         If the folder cannot be written to, or another fit is using it.
     """
@@ -517,7 +517,7 @@ def fit_anatomy(
 
 @torch.no_grad()
 def fit_networks(fit: FittedAnatomy, anatomy: Anatomy) -> None:
-    """Fit the networks to a registered data set."""
+    """Fit the networks to a registered dataset."""
     synthesis = fit.synthesis
     config = synthesis.config
     mean = torch.from_numpy(anatomy.template)[None, None] * 2 - 1

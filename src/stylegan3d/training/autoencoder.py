@@ -66,11 +66,11 @@ class AutoencoderTask(TrainingTask[Autoencoder, Pack]):
         return Autoencoder(self.shape)
 
     def prepare(self, source: Pack, folder: Path, progress: Progress) -> Pack:
-        """The data set, checked to have the run's grid."""
+        """The dataset, checked to have the run's grid."""
         if tuple(self.shape.shape) != tuple(source.space.shape):
             raise ModelError(
-                f"The run was begun with volumes of {self.shape.shape} voxels, but the data set's "
-                f"have {source.space.shape}; resume it with the data set it began with."
+                f"The run was begun with volumes of {self.shape.shape} voxels, but the dataset's "
+                f"have {source.space.shape}; resume it with the dataset it began with."
             )
         return source
 
@@ -154,12 +154,12 @@ def train_autoencoder(
     settings: AutoencoderSettings | None = None,
     **how: Unpack[How],
 ) -> AutoencoderRun:
-    """Train an autoencoder on a packed data set.
+    """Train an autoencoder on a packed dataset.
 
     Parameters
     ----------
     pack : Pack
-        The data set.
+        The dataset.
     folder : Path
         Folder of the run.
     shape, settings : AutoencoderConfig or None, AutoencoderSettings or None
@@ -238,11 +238,11 @@ def export_autoencoder(
     run : AutoencoderRun
         Run of the autoencoder.
     pack : Pack
-        The data set of the run.
+        The dataset of the run.
     to : ModelTarget
         The folder, and what its card says.
     labels : sequence of str
-        Labels to learn: columns of the data set's table, such as "age" and "sex"; see
+        Labels to learn: columns of the dataset's table, such as "age" and "sex"; see
         `stylegan3d.training.labels`.
     progress : callable or None
         Called with subjects encoded and total.
@@ -463,7 +463,7 @@ def train_encoder(
     generator : Generator
         A StyleGAN or an anatomy model; others are made with an encoder.
     pack : Pack
-        A data set, whose held-out subjects are measured.
+        A dataset, whose held-out subjects are measured.
     folder : Path
         Folder of the run.
     settings : EncoderSettings or None
@@ -506,7 +506,7 @@ def export_encoder(
     model : path-like
         Folder of the generator.
     pack : Pack
-        The data set that it was trained on.
+        The dataset that it was trained on.
     out : path-like
         Output folder; may be the same.
 

@@ -385,15 +385,15 @@ class Batches:
 
 
 def check_fit(config: GeneratorConfig, pack: Pack) -> None:
-    """Raise ModelError if a generator makes other volumes than those of a data set."""
+    """Raise ModelError if a generator makes other volumes than those of a dataset."""
     shape = config.image_grids[-1]
     if tuple(pack.space.shape) != shape:
         raise ModelError(
-            f"The data set has volumes of {pack.space.shape} voxels, but this preset makes "
+            f"The dataset has volumes of {pack.space.shape} voxels, but this preset makes "
             f"{shape}; choose another preset or prepare the scans on that grid."
         )
     if not len(pack.indices("train")):
-        raise ModelError("The data set has no training volumes; mark some as split 'train'.")
+        raise ModelError("The dataset has no training volumes; mark some as split 'train'.")
 
 
 def check_mirror(pack: Pack, mirror: bool) -> None:
@@ -402,17 +402,17 @@ def check_mirror(pack: Pack, mirror: bool) -> None:
     off_center = abs(pack.space.center_mm[0]) > pack.space.voxel_size[0] / 2
     if mirror and (sideways or off_center):
         raise ModelError(
-            "The data set's grid is not symmetric about the mid-sagittal plane along its first "
+            "The dataset's grid is not symmetric about the mid-sagittal plane along its first "
             "axis, so its volumes cannot be mirrored left to right; train with --no-mirror."
         )
 
 
 def as_input(volumes: np.ndarray) -> Tensor:
-    """Volumes of a data set, uint8 (..., X, Y, Z), as networks see them: [1, ...] in [-1, 1]."""
+    """Volumes of a dataset, uint8 (..., X, Y, Z), as networks see them: [1, ...] in [-1, 1]."""
     return torch.from_numpy(unit(volumes))[None] * 2 - 1
 
 
-#: So many subjects stand for all of a large data set where figures are measured.
+#: So many subjects stand for all of a large dataset where figures are measured.
 MANY = 100
 
 

@@ -203,7 +203,7 @@ class DiffusionTask(TrainingTask[LatentDiffusion, Latents]):
     batch_of = "people"
 
     def check_stage(self, stage: Generator, pack: Pack) -> None:
-        """Raise ModelError if the run was started with another autoencoder or data set."""
+        """Raise ModelError if the run was started with another autoencoder or dataset."""
         if self.stage != stage_key(stage, pack):
             raise ModelError(
                 f"The run was begun with another autoencoder than {stage.name}, or another data "
@@ -215,7 +215,7 @@ class DiffusionTask(TrainingTask[LatentDiffusion, Latents]):
         return LatentDiffusion(self.shape)
 
     def prepare(self, source: tuple[Pack, Generator], folder: Path, progress: Progress) -> Latents:
-        """Latents of a data set from an autoencoder, cached in the run's folder."""
+        """Latents of a dataset from an autoencoder, cached in the run's folder."""
         pack, stage = source
         self.check_stage(stage, pack)
         encode = encoder_of(stage, pack)
@@ -298,7 +298,7 @@ def train_diffusion(
     Parameters
     ----------
     pack : Pack
-        The data set.
+        The dataset.
     stage : Generator
         The autoencoder, a generator of the family "vae" with its encoder.
     folder : Path
@@ -320,7 +320,7 @@ def train_diffusion(
 
 
 def encoder_of(stage: Generator, pack: Pack) -> LatentEncoder:
-    """The encoder of an autoencoder; ModelError if it does not fit the data set."""
+    """The encoder of an autoencoder; ModelError if it does not fit the dataset."""
     if not isinstance(stage.encoder, LatentEncoder) or stage.family != VAE:
         raise ModelError(
             f"{stage.name} is not a variational autoencoder with an encoder: a diffusion learns "
@@ -329,7 +329,7 @@ def encoder_of(stage: Generator, pack: Pack) -> LatentEncoder:
     if tuple(stage.shape) != tuple(pack.space.shape):
         raise ModelError(
             f"The autoencoder {stage.name} is for volumes of {by(stage.shape)} voxels, the data "
-            f"set's have {by(pack.space.shape)}; train one on this data set first."
+            f"set's have {by(pack.space.shape)}; train one on this dataset first."
         )
     return stage.encoder
 
@@ -371,11 +371,11 @@ def export_diffusion(
     run : DiffusionRun
         Run of the diffusion.
     pack, stage : Pack, Generator
-        The data set and the autoencoder of the run.
+        The dataset and the autoencoder of the run.
     to : ModelTarget
         The folder, and what its card says.
     labels : sequence of str
-        Labels to learn: columns of the data set's table, such as "age" and "sex", or volumes; see
+        Labels to learn: columns of the dataset's table, such as "age" and "sex", or volumes; see
         `learn_labels`.
     progress : callable or None
         Called with subjects encoded and total.

@@ -77,14 +77,14 @@ def can_be_calibrated(config: GeneratorConfig) -> bool:
 
 @torch.no_grad()
 def calibrate(generator: Generator, pack: Pack) -> AnatomyNetwork:
-    """The generator's synthesis network, calibrated to a data set's training subjects.
+    """The generator's synthesis network, calibrated to a dataset's training subjects.
 
     Parameters
     ----------
     generator : Generator
         Generator with a deformation and detail images, not calibrated yet.
     pack : Pack
-        The data set it was trained on.
+        The dataset it was trained on.
 
     Raises
     ------
@@ -263,7 +263,7 @@ def export_stylegan(
     Parameters
     ----------
     pack : Pack
-        The data set of the run, for grid, licences and validation.
+        The dataset of the run, for grid, licences and validation.
     to : ModelTarget
         The folder, and what its card says.
     teacher : Generator or None
@@ -482,7 +482,7 @@ def learned_from(pack: Pack, rows: Sequence[int] | np.ndarray) -> tuple[list[Jso
     Parameters
     ----------
     rows : sequence or ndarray of int
-        Rows of the data set that were learned from.
+        Rows of the dataset that were learned from.
     """
     people: dict[tuple[str, str], set[str]] = {}
     for row in (pack.table[i] for i in rows):
@@ -519,9 +519,9 @@ def about(
     run : Run
         The run.
     pack : Pack
-        The data set.
+        The dataset.
     rows : sequence or ndarray of int
-        Rows of the data set that it learned from.
+        Rows of the dataset that it learned from.
     licence : str or None
         Licence of the weights; those of the data by default.
     intended_use : str

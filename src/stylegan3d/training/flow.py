@@ -125,7 +125,7 @@ def _opened_files(
         done = int(known.pop("done"))
         if known != key:
             raise ModelError(
-                f"The folder '{folder}' holds the pairs of another generator or data set; "
+                f"The folder '{folder}' holds the pairs of another generator or dataset; "
                 "choose another folder for this run."
             )
         return done, [np.lib.format.open_memmap(path, "r+") for path in paths]
@@ -244,7 +244,7 @@ class Pairs:
 def make_pairs(
     generator: Generator, pack: Pack, folder: Path, *, draws: int = DRAWS, report: Progress = SILENT
 ) -> Pairs:
-    """Make the pairs of a data set, resuming if interrupted.
+    """Make the pairs of a dataset, resuming if interrupted.
 
     Parameters
     ----------
@@ -320,7 +320,7 @@ def check_flow(generator: Generator, pack: Pack) -> None:
     Raises
     ------
     ModelError
-        If it lacks a requirement, or its grid differs from the data set's.
+        If it lacks a requirement, or its grid differs from the dataset's.
     """
     if isinstance(generator.synthesis, LatentSynthesis):
         if generator.encoder is None:

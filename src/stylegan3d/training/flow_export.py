@@ -88,7 +88,7 @@ def fit_sizes(generator: Generator, pack: Pack) -> SizeCurves | None:
     generator : Generator
         A generator with the same w for all layers.
     pack : Pack
-        The data set that it was trained on.
+        The dataset that it was trained on.
 
     Returns
     -------
@@ -218,7 +218,7 @@ def calibrate_flow(generator: Generator, pack: Pack) -> Leveled:
     generator : Generator
         A StyleGAN or an anatomy model with a flow; curves that it has already are fitted anew.
     pack : Pack
-        The data set that it was trained on.
+        The dataset that it was trained on.
     """
     network = leveled(rebuilt(generator, flow_curves=True))
     curves = network.flow.curves
@@ -246,7 +246,7 @@ def outline_latent_flow(generator: Generator, flow: Flow, steps: int, pack: Pack
     steps : int
         Steps along the flow.
     pack : Pack
-        The data set that it was trained on.
+        The dataset that it was trained on.
     """
 
     curves = BandCurves(FLOOR).to(generator.device)
@@ -368,7 +368,7 @@ class _Model:
     folder, out : path-like
         Its folder, and that of the new generator, which may be the same.
     pack : Pack
-        The data set that all was trained on.
+        The dataset that all was trained on.
     overwrite : bool
         Whether `out` may exist.
     """
@@ -432,7 +432,7 @@ def export_with_flow(
     folder : path-like
         Folder of the generator; an existing flow is replaced.
     pack : Pack
-        Data set of both.
+        Dataset of both.
     out : path-like
         Output folder; may be the same.
     steps : int or None
@@ -528,7 +528,7 @@ def export_matched(
     folder : path-like
         Folder of the generator.
     pack : Pack
-        The data set it was trained on.
+        The dataset it was trained on.
     out : path-like
         Output folder; may be the same.
     share : float

@@ -1,6 +1,6 @@
 """Learn labels after training: random brains conditioned on age, sex or volumes.
 
-Subjects of the data set are encoded and their tissues measured; the relation of labels to latents
+Subjects of the dataset are encoded and their tissues measured; the relation of labels to latents
 or volumes is estimated by cross-validation, and the better predictor is used
 (`networks/linear_prior.py`). The relation of latents to volumes is estimated from random brains.
 Random latents are then moved accordingly (`model/labelled_mapping.py`). No weight of the model
@@ -70,9 +70,9 @@ def learn_labels(
         Model folder of any family with an encoder, trained without labels. Labels learned before
         are replaced.
     pack : Pack
-        The data set it was trained on; validation subjects are not used.
+        The dataset it was trained on; validation subjects are not used.
     labels : sequence of str
-        Columns of the data set's table, such as "age" and "sex" (a code such as "site:category"),
+        Columns of the dataset's table, such as "age" and "sex" (a code such as "site:category"),
         and volumes, such as "ventricle_ml", which are measured in the scans.
     out : path-like or None
         Output folder; by default the model's own.

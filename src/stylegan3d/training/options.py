@@ -310,7 +310,7 @@ class SegmentationSettings(RunSettings):
                 REGIONS.name: "regions, from maps with the numbers of the Neuromorphometrics "
                 "protocol (as MUSE has them)",
                 STRUCTURES.name: "structures in images of any contrast, made from label maps with "
-                "FreeSurfer's codes: give their folder in place of a data set",
+                "FreeSurfer's codes: give their folder in place of a dataset",
                 LESIONS.name: "lesions, simulated in healthy subjects; without maps",
             },
         ),
@@ -370,7 +370,7 @@ class LabelSettings:
         str,
         Option(
             "Labels",
-            "Columns of the data set's table joined by commas, and volumes measured in the scans: "
+            "Columns of the dataset's table joined by commas, and volumes measured in the scans: "
             "brain_ml, ventricle_ml, grey_ml, white_ml.",
         ),
     ] = "age,sex"
@@ -415,7 +415,7 @@ class StyleGANSettings(TrainingSettings):
     generator, discriminator : GeneratorConfig, DiscriminatorConfig
         The networks.
     conditions : tuple of str
-        Labels: columns of the data set's table, such as ("age", "sex"); see
+        Labels: columns of the dataset's table, such as ("age", "sex"); see
         `stylegan3d.recipe.model`. Empty for an unconditional generator.
     learning_rate : float
         Adam's, of generator and discriminator.

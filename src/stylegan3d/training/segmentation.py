@@ -338,7 +338,7 @@ def load_labelled(pack: Pack, folder: Path, scheme: Scheme = TISSUES) -> Labelle
     Parameters
     ----------
     pack : Pack
-        The data set.
+        The dataset.
     folder : Path
         Holds, for each subject, a label map named after the scan (`sub-01_dseg.nii.gz` for
         `sub-01_T1w.nii.gz`) on the grid of the pack, and for tissues `labels.tsv`.
@@ -447,7 +447,7 @@ def read_map(path: Path, space: Space, table: dict[int, int], otherwise: str = "
     image, data = open_map(path)
     if not space.same_as(image):
         raise StyleGAN3DError(
-            f"{path} is not on the grid of the data set; resample it (nearest neighbour)."
+            f"{path} is not on the grid of the dataset; resample it (nearest neighbour)."
         )
     classes, unnamed = classes_of(data, table)
     if unnamed:

@@ -496,7 +496,7 @@ def match_flow(
     generator : Generator
         An anatomy model, autoencoder or latent diffusion with a flow, on the CPU.
     pack : Pack
-        The data set it was trained on; its training subjects are compared.
+        The dataset it was trained on; its training subjects are compared.
     folder : Path
         Where the search is kept, round by round.
     measures : sequence of BrainMeasure or None
@@ -512,7 +512,7 @@ def match_flow(
     Raises
     ------
     ModelError
-        If it has no flow, its grid differs from the data set's, there is nothing to resume, a new
+        If it has no flow, its grid differs from the dataset's, there is nothing to resume, a new
         search would overwrite another, the folder holds one for another generator or other
         settings, or fewer than half of the random brains have all measures.
     OutputError

@@ -201,7 +201,7 @@ class StyleGANTask(TrainingTask[SynthesisNetwork, Subjects]):
     def prepare(
         self, source: tuple[Pack, Team, bool, Teacher | None], folder: Path, progress: Progress
     ) -> Subjects:
-        """Batches of a data set for a process of a team; the leader also measures the run."""
+        """Batches of a dataset for a process of a team; the leader also measures the run."""
         pack, team, tensorboard, teacher = source
         if self.teacher != (teacher.generator.hash if teacher else ""):
             raise ModelError(
@@ -316,7 +316,7 @@ def train_stylegan(
     Parameters
     ----------
     pack : Pack
-        The data set.
+        The dataset.
     folder : Path
         Folder of the run.
     settings : StyleGANSettings or None

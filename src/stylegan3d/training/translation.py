@@ -95,7 +95,7 @@ def load_painted(
     Parameters
     ----------
     pack : Pack
-        The data set.
+        The dataset.
     folder : Path
         Holds `labels.tsv` and a label map on the pack's grid for some of the subjects.
     segmenter : Segmenter
@@ -233,7 +233,7 @@ class TranslationTask(TrainingTask[TranslationNetwork, PaintedPeople]):
             raise ModelError(
                 f"The run was begun with volumes of {self.shape.shape} voxels and "
                 f"{self.shape.regions} regions, but these have {tuple(grid)} and {regions}; resume "
-                "it with the data set and the labels it began with."
+                "it with the dataset and the labels it began with."
             )
         return source
 
