@@ -206,8 +206,8 @@ class DiffusionTask(TrainingTask[LatentDiffusion, Latents]):
         """Raise ModelError if the run was started with another autoencoder or dataset."""
         if self.stage != stage_key(stage, pack):
             raise ModelError(
-                f"The run was begun with another autoencoder than {stage.name}, or another data "
-                "set; resume it with those, or begin a new one."
+                f"The run was begun with another autoencoder than {stage.name}, or another "
+                "dataset; resume it with those, or begin a new one."
             )
 
     def network(self) -> LatentDiffusion:
@@ -328,8 +328,8 @@ def encoder_of(stage: Generator, pack: Pack) -> LatentEncoder:
         )
     if tuple(stage.shape) != tuple(pack.space.shape):
         raise ModelError(
-            f"The autoencoder {stage.name} is for volumes of {by(stage.shape)} voxels, the data "
-            f"set's have {by(pack.space.shape)}; train one on this dataset first."
+            f"The autoencoder {stage.name} is for volumes of {by(stage.shape)} voxels, the "
+            f"dataset's have {by(pack.space.shape)}; train one on this dataset first."
         )
     return stage.encoder
 

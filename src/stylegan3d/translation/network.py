@@ -124,8 +124,8 @@ class TranslationConfig(Config):
         if any(n < self.multiple or n % self.multiple for n in self.shape):
             raise ModelError(
                 "A translation network takes volumes whose axes are multiples of "
-                f"{self.multiple} voxels, not {' x '.join(map(str, self.shape))}; prepare the data "
-                "set on such a grid."
+                f"{self.multiple} voxels, not {' x '.join(map(str, self.shape))}; prepare the "
+                "dataset on such a grid."
             )
 
     @property
