@@ -14,7 +14,7 @@ import numpy as np
 from scipy import ndimage
 
 from stylegan3d.base import ModelError
-from stylegan3d.geometry.space import Space
+from stylegan3d.geometry.space import Space, filled_box
 from stylegan3d.measures.regions import TOUCHING, Cluster, clusters
 from stylegan3d.segmentation.classes import LESION
 from stylegan3d.segmentation.inference import Segmenter, bundled_lesions
@@ -137,27 +137,20 @@ def around(
     """
     size, core = np.array(space.voxel_size), np.zeros(volume.shape, bool)
     core.flat[cluster.index] = True
-    places, far = np.argwhere(core), np.ceil(NEAR_MM / size).astype(int)
-    low, high = np.maximum(places.min(axis=0) - far, 0), places.max(axis=0) + far + 1
-    box = tuple(map(slice, low, high))
-    core, p = core[box], np.clip(probability[box], 0.01, 0.99)
-    image = volume[box] / np.percentile(volume[mask], 80)
+    box = filled_box(core, int(np.ceil(NEAR_MM / size.min())))
+    core, image = core[box], volume[box] / np.percentile(volume[mask], 80)
+    p = np.clip(probability[box], 0.01, 0.99)
     level = np.full(image.shape, np.median(image[core & (p >= np.median(p[core]))]))
     outside, inside = (ndimage.distance_transform_edt(x, sampling=size) for x in (~core, core))
     away, radius = outside - inside, (3000 * core.sum() * space.voxel_ml / (4 * np.pi)) ** (1 / 3)
 
-    def smooth(values: np.ndarray, mm: float) -> np.ndarray:
-        return np.asarray(ndimage.gaussian_filter(values, mm / size))
-
     odds, unlike = np.log(p / (1 - p)), np.abs(image - level)
-    columns = (
-        *(odds, smooth(odds, 2), smooth(odds, 4), smooth(odds, 8)),
-        *(image, smooth(image, 2), smooth(image, 4), unlike, smooth(unlike, 2)),
-        *(away / radius, away, level, np.full(image.shape, radius)),
-        ndimage.gaussian_gradient_magnitude(image, 2 / size),
-    )
+    widths_mm = (odds, (0, 2, 4, 8)), (image, (0, 2, 4)), (unlike, (0, 2))
+    blurred = [ndimage.gaussian_filter(one, mm / size) for one, wide in widths_mm for mm in wide]
+    steep = ndimage.gaussian_gradient_magnitude(image, 2 / size)
+    columns = *blurred, away / radius, away, level, np.full(image.shape, radius), steep
     there = mask[box] & (away <= NEAR_MM)
-    index = np.ravel_multi_index(tuple((np.argwhere(there) + low).T), volume.shape)
+    index = np.arange(volume.size).reshape(volume.shape)[box][there]
     features = np.stack([column[there] for column in columns], axis=1)
     return index, features, away[there] <= max(REACH_MM, REACH_SHARE * radius)
 

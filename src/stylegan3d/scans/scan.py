@@ -684,8 +684,8 @@ class _Head:
         grid = isotropic_space(scan.data - low > HEAD * bright, scan.space, mm, 2 * mm)
         data = np.clip(resample(scan.data - low, scan.space, grid), 0, bright)
         head = data > HEAD * bright
-        near = dilated(head, 2).astype(np.uint8)
-        mask = to_sitk(near, grid) if cut.mean() > CUT_SHARE else None
+        is_cut = cut.mean() > CUT_SHARE
+        mask = to_sitk(dilated(head, 2).astype(np.uint8), grid) if is_cut else None
         middle = nib.affines.apply_affine(grid.affine, np.argwhere(head).mean(axis=0))
         return cls(data, head, grid, middle, to_sitk(data, grid), mask)
 

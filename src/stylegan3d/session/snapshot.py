@@ -162,8 +162,8 @@ class SavedScan:
     @property
     def annotations(self) -> Annotations:
         """What lies over the scan."""
-        parts = self.second, "", self.painted, self.labels, None, self.loss, self.region
-        return Annotations(*parts)
+        over = Annotations(self.second, "", self.painted, self.labels)
+        return dataclasses.replace(over, loss=self.loss, region=self.region)
 
     def case(self, key: str) -> Case:
         """The case before its scan is read again."""

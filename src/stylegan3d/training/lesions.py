@@ -82,9 +82,9 @@ class SimulatedLesions(LabelledBrains):
 
     def measured(self, segmenter: Segmenter, progress: Progress) -> Json:
         """How well lesions are found, with the size from which a cluster is a finding."""
-        measured = measure_finding(segmenter, self, progress)
-        outline = fit_outline(segmenter, self, measured["limit_ml"])
-        return {"validation": measured, "outline": outline}
+        found = measure_finding(segmenter, self, progress.part(0, 0.5))
+        outline = fit_outline(segmenter, self, found["limit_ml"], progress.part(0.5, 0.5))
+        return {"validation": found, "outline": outline}
 
 
 def simulated_lesions(
@@ -323,16 +323,11 @@ def measure_finding(
             clusters = lesion_clusters(probability, space)
             largest.append(clusters[0].size if clusters else 0.0)
         for number in range(DRAWS):
-            draw = torch.Generator().manual_seed(index + 7919 * number)
-            image, labels = (x.numpy() for x in brains.example(index, draw))
-            truth = labels == LESIONS.classes.index(LESION)
-            mask = labels > 0
-            probability = lesion_probability(segmenter, image, mask, space)
+            *_, truth, probability = _drawn(segmenter, brains, index, number)
             if truth.any():
                 marked = probability > LEAST
                 dice.append(2 * np.count_nonzero(truth & marked) / (truth.sum() + marked.sum()))
-            seen = lesion_clusters(probability, space)
-            found += _overlaps(truth, seen, space)
+            found += _overlaps(truth, lesion_clusters(probability, space), space)
     limit = max(LEAST_ML, float(np.quantile(largest, QUIET)))
     return {
         "people": len(brains.validation),
@@ -351,7 +346,19 @@ def measure_finding(
 SAMPLED, OUTLINE_DRAWS, UNITS = 3000, 3, 32
 
 
-def fit_outline(segmenter: Segmenter, brains: SimulatedLesions, limit_ml: float) -> list[Any]:
+def _drawn(
+    segmenter: Segmenter, brains: SimulatedLesions, index: int, number: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """A subject with lesions of a draw: image, brain, lesions and what the network says of them."""
+    chance = torch.Generator().manual_seed(index + 7919 * number)
+    image, labels = (x.numpy() for x in brains.example(index, chance))
+    mask, truth = labels > 0, labels == LESIONS.classes.index(LESION)
+    return image, mask, truth, lesion_probability(segmenter, image, mask, brains.pack.space)
+
+
+def fit_outline(
+    segmenter: Segmenter, brains: SimulatedLesions, limit_ml: float, progress: Progress = SILENT
+) -> list[Any]:
     """Layers for `outlined`, from lesions that are simulated in the training subjects.
 
     The network alone finds large lesions, and their size not well.
@@ -360,15 +367,14 @@ def fit_outline(segmenter: Segmenter, brains: SimulatedLesions, limit_ml: float)
     from sklearn.preprocessing import StandardScaler
 
     space, draw, seen = brains.pack.space, np.random.default_rng(0), []
-    for index, number in product(range(brains.training), range(OUTLINE_DRAWS)):
-        chance = torch.Generator().manual_seed(index + 7919 * number)
-        image, labels = (x.numpy() for x in brains.example(index, chance))
-        probability = lesion_probability(segmenter, image, labels > 0, space)
-        pieces, _ = ndimage.label(labels == LESIONS.classes.index(LESION), TOUCHING)
+    draws = list(product(range(brains.training), range(OUTLINE_DRAWS)))
+    for index, number in followed(draws, progress):
+        image, mask, truth, probability = _drawn(segmenter, brains, index, number)
+        pieces, _ = ndimage.label(truth, TOUCHING)
         for cluster in lesion_clusters(probability, space):
             met = np.setdiff1d(pieces.flat[cluster.index], 0)
             if cluster.size > limit_ml and len(met):
-                voxels, features, _ = around(cluster, image, probability, labels > 0, space)
+                voxels, features, _ = around(cluster, image, probability, mask, space)
                 some = draw.permutation(len(voxels))[:SAMPLED]
                 seen.append((features[some], np.isin(pieces.flat[voxels[some]], met)))
     if not seen:
