@@ -10,6 +10,7 @@ import pytest
 import torch
 from small_flow import SMALL, Texture
 from tolerances import LAYERS
+from torch.nn.utils import parameters_to_vector
 
 from stylegan3d.base import ModelError
 from stylegan3d.cli import main
@@ -41,7 +42,7 @@ from stylegan3d.training.flow_export import (
     uncurved,
 )
 from stylegan3d.training.options import FlowSettings, MatchSettings, tiny
-from stylegan3d.training.run import CHECKPOINT, PREVIOUS, Run, load_run
+from stylegan3d.training.run import CHECKPOINT, Run, load_run
 from stylegan3d.training.shape_matching import match_flow
 from stylegan3d.training.stylegan import train_stylegan
 
@@ -420,7 +421,8 @@ def test_a_search_that_is_stopped_goes_on_from_the_command_line(
         """Asks the program to stop in its second round."""
 
         def soft(self, image):
-            if (tmp_path / "match" / PREVIOUS).exists():
+            kept = tmp_path / "match" / CHECKPOINT
+            if kept.exists() and torch.load(kept)["counts"][1]:
                 os.kill(os.getpid(), signal.SIGTERM)
             return super().soft(image)
 
@@ -440,6 +442,48 @@ def test_a_search_that_is_stopped_goes_on_from_the_command_line(
     assert "Round 2" in told.err
     assert load(tmp_path / "made").card["training"]["flow"]["matched"]["share"] == 0.5
     assert "--overwrite" in program(*words, *export, "--resume")[1].err
+
+
+def test_a_search_that_is_killed_measures_no_brain_twice(plain, pack, tmp_path):
+    settings = MatchSettings(rounds=1, brains=10, slopes=2, judged=2)
+
+    class Killed(Texture):
+        """Measures so many brains in all."""
+
+        left = 1000
+
+        def soft(self, image):
+            if not self.left:
+                raise KeyboardInterrupt
+            self.left -= 1
+            return super().soft(image)
+
+    def search(name, measure):
+        return match_flow(
+            plain,
+            pack,
+            tmp_path / name,
+            measures=[measure],
+            settings=settings,
+            resume=(tmp_path / name).exists(),
+        )
+
+    whole = search("whole", measure := Killed())
+    needed, brains = 1000 - measure.left, 10 + len(pack.indices("train"))
+    for parts in (
+        (brains + 3,),
+        (brains + 4, 2),
+    ):  # in slopes; before steps
+        name, measure = str(parts), Killed()
+        for measure.left in parts:
+            with pytest.raises(KeyboardInterrupt):
+                search(name, measure)
+        measure.left = needed - sum(parts)
+        found = search(name, measure)
+        assert measure.left == 0
+        assert parameters_to_vector(found.flow.parameters()).equal(
+            parameters_to_vector(whole.flow.parameters())
+        )
 
 
 def test_the_program_trains_both_and_says_what_is_wrong(

@@ -348,6 +348,8 @@ FIRST_SEED = 4_000_000
 FLOOR = 0.02
 # Components of features that are compared, how many of them are matched, and their weight.
 COMPONENTS, MATCHED, WEIGHT = 192, 48, 0.3
+# Of slopes: brains drawn, measured, and the sum.
+NONE = 0, 0, torch.zeros(())
 # Damping at first, in squares of slopes, and its factors after a step that helped or did not.
 DAMPING, EASED, TIGHTENED = 300.0, 0.7, 3.0
 # Share of new slopes in their average with earlier ones, and trials with the same slopes.
@@ -487,7 +489,7 @@ def match_flow(
     """Weights of a model's flow with which random brains measure like subjects.
 
     At 2 mm, with two cores: an hour or two with one step along the flow. SIGTERM, SIGINT and
-    SIGUSR1 stop it; the round that was begun is begun again when it is resumed.
+    SIGUSR1 stop it; when it is resumed, it goes on with the brain or the step that was begun.
 
     Random brains without all measures, such as those without a tissue, are left out.
 
@@ -526,8 +528,8 @@ def match_flow(
     if measures is None:
         measures = (TissueShapes(pack.space), RegionFeatures(pack))
     drawing = _Drawing(generator, steps)
-    # 2: with measures by both of `LABELLERS`.
-    key = f"2 {generator.hash} {settings.brains} {settings.slopes} {settings.judged}"
+    # 3: with measures by both of `LABELLERS`, kept within a round.
+    key = f"3 {generator.hash} {settings.brains} {settings.slopes} {settings.judged}"
     with only_run(folder):
         if resume:
             state, warning = load_checkpoint(
@@ -579,7 +581,10 @@ class _State:
     damping: float = DAMPING
     rounds: int = 0
     steps: int = 0
-    # Average of the slopes after the last round.
+    # Of the round that was begun: how many steps were tried, and the slopes until now.
+    trials: int = 0
+    part: tuple[int, int, Tensor] = NONE
+    # Average of the slopes of all rounds, corrected by each step.
     slopes: Tensor | None = None
 
     def to_dict(self, key: str) -> Json:
@@ -591,7 +596,8 @@ class _State:
             "now": self.now,
             "first": self.first,
             "judged": self.judged,
-            "counts": [self.damping, self.rounds, self.steps],
+            "counts": [self.damping, self.rounds, self.steps, self.trials],
+            "part": self.part,
             "slopes": self.slopes,
         }
 
@@ -605,8 +611,8 @@ class _State:
         flow.load_state_dict(data["flow"])
         differences = Differences(data["maps"], data["start"])
         known: Json = {name: data[name] for name in ("now", "first", "judged")}
-        known |= zip(("damping", "rounds", "steps"), data["counts"], strict=True)
-        return cls(flow, differences, slopes=data.get("slopes"), **known)
+        known |= zip(("damping", "rounds", "steps", "trials"), data["counts"], strict=True)
+        return cls(flow, differences, slopes=data["slopes"], part=data["part"], **known)
 
 
 class _Drawing:
@@ -640,23 +646,28 @@ class _Search:
     def run(self, folder: Path, key: str, report: Callable[[str], None]) -> MatchedFlow:
         state, start = self.state, self.state.differences.start
         with suppress(_Stopped):
-            self._rounds(folder, key, report)
+            self._rounds(lambda: save_checkpoint(folder, state.to_dict(key)), report)
         now, finished = state.now, state.rounds >= self.settings.rounds
         return MatchedFlow(
             state.flow, float(start @ start), float(now @ now), state.steps, finished
         )
 
-    def _rounds(self, folder: Path, key: str, report: Callable[[str], None]) -> None:
+    def _rounds(self, keep: Callable[[], None], report: Callable[[str], None]) -> None:
         state = self.state
         if state.first is None:
             self._measure_first()
+            keep()
         while state.rounds < self.settings.rounds:
-            slopes, known = self._slopes(state.flow), state.slopes
-            slopes = slopes if known is None else known + NEW * (slopes - known)
-            for _ in range(TRIALS):
-                slopes = self._tried(slopes, report)
-            state.rounds, state.slopes = state.rounds + 1, slopes.float()
-            save_checkpoint(folder, state.to_dict(key))
+            if not state.trials:
+                slopes, known = self._slopes(keep), state.slopes
+                state.slopes = slopes if known is None else known + NEW * (slopes - known)
+            while state.trials < TRIALS:
+                assert state.slopes is not None
+                state.slopes = self._tried(state.slopes.double(), report).float()
+                state.trials, state.part = state.trials + 1, NONE
+                keep()
+            state.rounds, state.trials = state.rounds + 1, 0
+            keep()
 
     def _tried(self, slopes: Tensor, report: Callable[[str], None]) -> Tensor:
         """Try a step, and take it if it helps; the slopes, corrected by what it did."""
@@ -717,30 +728,34 @@ class _Search:
         found = self.state.differences.of(measured)
         return found if bool(found.isfinite().all()) else None
 
-    def _slopes(self, flow: Flow) -> Tensor:
+    def _slopes(self, keep: Callable[[], None]) -> Tensor:
         """[differences, weights]: how each changes with each weight, on average."""
-        flow = copy.deepcopy(flow)
+        state, n = self.state, self.settings.slopes
+        flow = copy.deepcopy(state.flow)
         weights = list(flow.parameters())
         for weight in weights:
             weight.requires_grad_(True)
-        total, measured = torch.zeros(()), 0
-        n = self.settings.slopes
-        first = FIRST_SEED + self.settings.brains + n * self.state.rounds
-        for seed in range(first, first + n):
-            found = self._of(self.drawing(flow, seed))
-            if found is None:
-                continue
-            rows = []
-            for k, value in enumerate(found):
-                if self.asked():
-                    raise _Stopped
-                slopes = torch.autograd.grad(
-                    value, weights, retain_graph=k < len(found) - 1, materialize_grads=True
-                )
-                rows.append(torch.cat([slope.flatten() for slope in slopes]))
-            total, measured = total + torch.stack(rows), measured + 1
+        first = FIRST_SEED + self.settings.brains + n * state.rounds
+        for drawn in range(state.part[0], n):
+            found, (_, measured, total) = self._of(self.drawing(flow, first + drawn)), state.part
+            if found is not None:
+                measured, total = measured + 1, total + self._jacobian(found, weights)
+            state.part = drawn + 1, measured, total
+            keep()
+        _, measured, total = state.part
         _check_enough(measured, n)
-        return total.double() / measured
+        return total / measured
+
+    def _jacobian(self, found: Tensor, weights: Sequence[Tensor]) -> Tensor:
+        rows = []
+        for k, value in enumerate(found):
+            if self.asked():
+                raise _Stopped
+            slopes = torch.autograd.grad(
+                value, weights, retain_graph=k < len(found) - 1, materialize_grads=True
+            )
+            rows.append(torch.cat([slope.flatten() for slope in slopes]))
+        return torch.stack(rows)
 
 
 def _step(slopes: Tensor, differences: Tensor, damping: float) -> Tensor:
