@@ -304,7 +304,7 @@ def save_fitted(report: Progress, wish: Wish, path: Path) -> list[Path]:
     return save_relabelled(path, bundled_painter(), edit)
 
 
-READ_ANEW = "Measure reads the generated brain anew: it does not follow large edits all the way."
+READ_ANEW = "Measure reads the generated brain, which follows large edits only in part."
 UNREADY = "Wait for the full volume, then segment it."
 UNPLACED = "Align the scan first (Project): labels are edited on the model's grid."
 

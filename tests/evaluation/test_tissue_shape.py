@@ -102,7 +102,7 @@ def test_brains_without_tissues_are_counted_and_not_average_ones(
     assert found["accuracy"]["synthetic"] > 0.95
     assert f"{missing} of 40 synthetic brains cannot be measured" in shaped(found)
     told = {row.name.strip(): row for row in rows.tissue_shape(found)}
-    row = told["tissue shape cannot be measured"]
+    row = told["tissue morphology cannot be measured"]
     assert (row.synthetic, row.real) == (f"{missing} of 40", "1 of 80")
     values = found["values"]["holes"]
     drawn = distributions("holes", values["synthetic"], values["real"])

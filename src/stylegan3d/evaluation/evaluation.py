@@ -171,7 +171,7 @@ def classify_cubes(
     side = unit * max(round(SIDE_MM / float(np.mean(space.voxel_size)) / unit), 1)
     corners, regions = _tested(mask, space, side)
     if not len(corners):
-        raise StyleGAN3DError("This grid is too small for cubes of 32 mm.")
+        raise StyleGAN3DError("This grid is too small for patches of 32 mm.")
     y = np.repeat([1, 0], counts)
     volumes = [*first, *second]
     x = np.stack(computed(lambda volume: texture(volume, corners, side), volumes))

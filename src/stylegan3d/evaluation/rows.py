@@ -287,7 +287,7 @@ def shape_statistics(part: Json) -> Iterator[Figure]:
 
 # Figures of the tissue-shape test: name and target.
 TOLD = {
-    "accuracy": ("distinguished from {} by tissue shape, accuracy", 0.70),
+    "accuracy": ("distinguished from {} by tissue morphology, accuracy", 0.70),
     "auc": ("  area under the curve, against {}", 0.75),
 }
 CUBES = 0.75
@@ -341,7 +341,7 @@ def tissue_shape(part: Json) -> Iterator[Figure]:
     missing = part.get("unmeasured", {})
     if any(found["count"] for found in missing.values()):
         made, real = (f"{missing[k]['count']} of {missing[k]['n']}" for k in ("synthetic", "real"))
-        yield Figure("  tissue shape cannot be measured", made, real)
+        yield Figure("  tissue morphology cannot be measured", made, real)
     for found in part["measures"].values():
         shift = with_interval(found["shift"], found["shift_interval"], 2)
         yield Figure(
@@ -357,15 +357,15 @@ def cubes(part: Json) -> Iterator[Figure]:
     if "n" not in part:
         return
     yield figure(
-        f"cubes of 32 mm distinguished from real ones, accuracy (n = {part['n']})",
+        f"patches of 32 mm distinguished from real ones, accuracy (n = {part['n']})",
         part["accuracy"],
         2,
         aim=f"<= {CUBES}",
         reached=part["accuracy"]["synthetic"] <= CUBES,
     )
-    yield figure("  area under the curve of cubes", part["auc"], 2)
+    yield figure("  area under the curve of patches", part["auc"], 2)
     for name, found in part["regions"].items():
-        yield figure(f"  cubes, {name}", found, 2)
+        yield figure(f"  patches, {name}", found, 2)
 
 
 def _count(found: Json) -> str:
