@@ -19,16 +19,7 @@ from napari_stylegan3d.core.jobs import LAYERS_KEPT, Loaded, SharpenRequest
 from napari_stylegan3d.core.panel import Context, Tabs
 from napari_stylegan3d.core.session import report_done, sentence
 from napari_stylegan3d.core.worker import LatestWins, LongJob
-from napari_stylegan3d.labels.controller import (
-    Base,
-    EditedBrain,
-    LabelsController,
-    Wish,
-    fit,
-    of_recipe,
-    of_scan,
-    relabelled,
-)
+from napari_stylegan3d.labels import controller
 from napari_stylegan3d.project.controller import align_scan, open_scan
 from napari_stylegan3d.project.overlay import LabelMap
 from napari_stylegan3d.project.result import operator_of
@@ -65,7 +56,7 @@ def have_again(
     placed: tuple[str, AlignedScan] | None,
     provenance: Provenance,
     detailed: AlignedScan | None,
-) -> tuple[Base, EditedBrain]:
+) -> tuple[controller.Base, controller.EditedBrain]:
     """The brain before and the one that fits; of a scan from `placed` (name, scan).
 
     A scan that lies elsewhere by now is taken as it lay.
@@ -87,7 +78,7 @@ def have_again(
     if origin.recipe is not None:
         renderer = loaded.renderer.companion(LAYERS_KEPT)
         rendered = render_recipe(renderer, origin.recipe, "full", report)
-        base = of_recipe(origin.recipe, rendered, loaded.generator.hash, provenance)
+        base = controller.of_recipe(origin.recipe, rendered, loaded.generator.hash, provenance)
         detail = origin.recipe.worn_detail
         if detail is not None and detailed is not None:
             volume, moved = rendered.volume, rendered.movement
@@ -98,16 +89,16 @@ def have_again(
         name, aligned = placed
         if origin.rigid is not None and np.abs(aligned.rigid - origin.rigid).max() > SAME_POSE:
             aligned = aligned.posed(origin.rigid)
-        base = of_scan(name, aligned)
+        base = controller.of_scan(name, aligned)
     if base.volume.shape != labels.shape:
         raise SessionError(
             "The edited labels of this session have a different grid and were not restored."
         )
     for before, after in edits:
         base = base.with_labels(before)
-        base = relabelled(base, fit(Wish(base, after)))
+        base = controller.relabelled(base, controller.fit(controller.Wish(base, after)))
     base = base.with_labels(labels)
-    return base, fit(Wish(base, edited))
+    return base, controller.fit(controller.Wish(base, edited))
 
 
 class LabelsRestorer(QObject):
@@ -116,7 +107,7 @@ class LabelsRestorer(QObject):
     Those of a scan are put on that scan only, known by its sha256, once it is open and aligned.
     """
 
-    def __init__(self, context: Context, relabelling: LabelsController) -> None:
+    def __init__(self, context: Context, relabelling: controller.LabelsController) -> None:
         super().__init__(context.dock)
         self.context, self.relabelling = context, relabelling
         self.job = LongJob(self, self._on_done, self._on_failed, cancelled=self.go_on)
@@ -154,7 +145,7 @@ class LabelsRestorer(QObject):
         if labels is not None and labels.recipe is None:
             self.context.session.messages.fail(SessionError(NOT_ALIGNED), "restoring labels")
 
-    def _on_done(self, result: tuple[Base, EditedBrain]) -> None:
+    def _on_done(self, result: tuple[controller.Base, controller.EditedBrain]) -> None:
         self.relabelling.take_up(self._key, *result)
         self.go_on()
 
@@ -516,7 +507,7 @@ class SessionController(QObject):
         context: Context,
         tabs: Tabs,
         projecting: ProjectController,
-        relabelling: LabelsController,
+        relabelling: controller.LabelsController,
         folder: QLineEdit,
         menu: QMenu,
     ) -> None:

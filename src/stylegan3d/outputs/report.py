@@ -35,15 +35,7 @@ from stylegan3d.scans.verdicts import (
     similarity_text,
     withheld,
 )
-from stylegan3d.segmentation.classes import (
-    AS_TISSUES,
-    HEAD,
-    MIDLINE,
-    PAIRED,
-    title_of,
-    unit_of,
-    value_text,
-)
+from stylegan3d.segmentation import classes
 from stylegan3d.segmentation.curves import AgeCurve, curve_of
 from stylegan3d.segmentation.norms import UNKNOWN_SHIFT, Norms
 from stylegan3d.settings.option import ReportSettings
@@ -367,7 +359,11 @@ DRAWN = (
     "right_hippocampus_ml",
 )
 #: Rows of the table of the whole brain.
-WHOLE = (HEAD, *TOLD, *(f"{name}_ml" for name in MIDLINE if name not in AS_TISSUES))
+WHOLE = (
+    classes.HEAD,
+    *TOLD,
+    *(f"{name}_ml" for name in classes.MIDLINE if name not in classes.AS_TISSUES),
+)
 #: Marked values and findings that are named.
 NAMED = 8
 NOT_GIVEN = "Age and sex are not given."
@@ -453,7 +449,7 @@ def whole_table(case: ReportCase) -> Table:
     for key in WHOLE:
         if key not in measures:
             continue
-        title = VOLUMES.get(key, "Head size" if key == HEAD else title_of(key))
+        title = VOLUMES.get(key, "Head size" if key == classes.HEAD else classes.title_of(key))
         row = [Cell(title), Cell(_value(key, measures[key]))]
         if scores:
             row += _scored(case, key, percentile=True)
@@ -470,7 +466,7 @@ def sides_table(case: ReportCase) -> Table:
     z = ["z"] if numbers.scores else []
     heads = ("Region (ml)", "Left", *z, "Right", *z, "L-R %", *z)
     rows = [[Cell(text) for text in heads]]
-    for name, (title, _tissue) in PAIRED.items():
+    for name, (title, _tissue) in classes.PAIRED.items():
         row = [Cell(title[0].upper() + title[1:])]
         for key in (f"left_{name}_ml", f"right_{name}_ml", f"{name}_asymmetry"):
             row.append(Cell(_value(key, numbers.measures[key])))
@@ -501,9 +497,9 @@ def _marked(case: ReportCase) -> Iterator[str]:
         key=lambda name: -abs(scores[name].z),
     )
     lines = [
-        f"{title_of(name)} {_value(name, case.numbers.measures[name])} {unit_of(name)}".rstrip()
-        + f" (z {scores[name].words[0]})"
-        for name in beyond[:NAMED]
+        f"{classes.title_of(n)} {_value(n, case.numbers.measures[n])} {classes.unit_of(n)}".rstrip()
+        + f" (z {scores[n].words[0]})"
+        for n in beyond[:NAMED]
     ]
     known = [score.scanner for score in scores.values() if score.scanner is not None]
     shift = f"up to {max(known):.1f}" if known else UNKNOWN_SHIFT
@@ -523,4 +519,4 @@ def _scored(case: ReportCase, key: str, *, percentile: bool = False) -> Sequence
 
 
 def _value(key: str, value: float) -> str:
-    return "not measured" if math.isnan(value) else value_text(key, value)
+    return "not measured" if math.isnan(value) else classes.value_text(key, value)
