@@ -7,7 +7,7 @@ import pytest
 from bundled import random_brain
 from scipy import ndimage
 
-from stylegan3d.base import doubts_in
+from stylegan3d.base import ScanError, doubts_in
 from stylegan3d.cohort.preparation import Job, prepare_volume
 from stylegan3d.geometry.space import Space
 from stylegan3d.outputs.labels import lesions_of_scan, segment_scan
@@ -121,6 +121,18 @@ def test_whatever_measures_a_scan_tells_that_brain_is_missing(scans, target, tmp
         (told,) = (doubt for doubt in doubts if doubt.kind == "brain-missing")
         assert "frontal lobe" in str(told)
         assert told.severity == "ask"
+
+
+def test_what_covers_too_little_of_the_brain_is_not_trained_on(scans, target, tmp_path):
+    brain, path = read_scan(scans[1]).data.astype(np.float32), tmp_path / "sub-low_T1w.nii.gz"
+    x, z = (
+        target.space.affine[i, i] * np.indices(brain.shape)[i] + target.space.affine[i, 3]
+        for i in (0, 2)
+    )
+    low = np.where(z > 50 - 0.2 * abs(x), 0, brain)
+    write_volume(path, low, target.space.affine, description="a brain", sidecar={})
+    with pytest.raises(ScanError, match=r"sub-low_T1w.nii.gz covers only 8\d % of the brain; give"):
+        prepare_volume(Job(target, "auto", True, 0.8, tmp_path), path)
 
 
 def test_an_aligned_scan_carries_it_until_its_pose_changes(scans, target):

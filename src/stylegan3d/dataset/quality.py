@@ -154,7 +154,7 @@ def refusal(result: Json, min_quality: float) -> str | None:
     Parameters
     ----------
     result : dict
-        "quality", "brain_ml" and "measures" of the volume.
+        "quality", "brain_ml" and "measures" of the volume, and the "doubts" told until now.
     min_quality : float
         Least correlation with the mean brain.
     """
@@ -189,6 +189,12 @@ def refusal(result: Json, min_quality: float) -> str | None:
             "halved; the extraction probably failed there: extract the brain with another program "
             "first."
         )
+    for doubt in result.get("doubts", ()):
+        if doubt.kind == "coverage" and doubt.severity == "refuse":
+            return (
+                f"covers only {100 * doubt.figures['coverage']:.0f} % of the brain; give a scan "
+                "that covers the whole brain."
+            )
     if result["quality"] < min_quality:
         return (
             f"is too little like the mean brain (correlation {result['quality']:.2f}, at least "
