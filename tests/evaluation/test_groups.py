@@ -15,6 +15,7 @@ from stylegan3d.evaluation import groups
 from stylegan3d.evaluation.groups import design_of
 from stylegan3d.evaluation.settings import GroupSettings
 from stylegan3d.recipe.recipe import Truncation
+from stylegan3d.render.figures import SYNTHETIC
 from stylegan3d.segmentation.classes import HEAD
 
 
@@ -71,9 +72,10 @@ def test_columns_that_are_missing_are_named(tmp_path, by, hold_fixed, sentence):
 @pytest.mark.parametrize("hold_fixed", [(), ("score",)])
 def test_a_cell_that_is_no_number_among_numbers_is_named(tmp_path, hold_fixed):
     rows = [["brain", "group", "score"], *([k, "ab"[k % 2], 80 + k] for k in range(9))]
-    rows[-1][2] = "89+"
-    with pytest.raises(RecipeError, match=r"score of people.csv holds numbers, but also '89\+'"):
-        design(table(tmp_path, rows), "group" if hold_fixed else "score", hold_fixed)
+    for cell, words in (("89+", r"numbers, but also '89\+'"), ("inf", "a value without end")):
+        rows[-1][2] = cell
+        with pytest.raises(RecipeError, match=f"score of people.csv holds {words}"):
+            design(table(tmp_path, rows), "group" if hold_fixed else "score", hold_fixed)
 
 
 def test_a_group_of_two_is_refused(tmp_path):
@@ -90,25 +92,27 @@ def test_maps_of_another_program_are_compared(tmp_path, capsys):
     for k in range(24):
         volume = random.normal(10, 1, size=(8, 9, 10)).astype(np.float32)
         volume[2:5, 2:5, 2:5] += 4 * (k % 2)
+        volume[7, 8, 9] = np.nan if k == 5 else 10
         nib.save(nib.Nifti1Image(volume, affine), tmp_path / f"sub-{k:02d}_map.nii.gz")
         rows.append([f"sub-{k:02d}_map.nii.gz", "ab"[k % 2], 30 + k])
     rows.append(["sub-23_map.nii.gz", "a", "n/a"])
     out = tmp_path / "out"
+    out.mkdir()
+    for name in ("groups.json", "group-a_desc-average_T1w.nii.gz", "mine.csv"):
+        (out / name).write_text("of an earlier comparison")
     path = table(tmp_path, rows)
+    words = f"compare {path} --by group --adjust-for age --permutations 200 --overwrite --json"
     with pytest.raises(SystemExit) as ended:
-        main(
-            [
-                *f"compare {path} --by group --adjust-for age --permutations 200".split(),
-                "--out",
-                str(out),
-                "--json",
-            ]
-        )
+        main([*words.split(), "--out", str(out)])
     assert ended.value.code == 0
     told = json.loads(capsys.readouterr().out)
     assert told["groups"] == {"a": 12, "b": 12}
     assert told["smallest_corrected_p"] <= 0.01
     assert "Left out because a value is missing: sub-23_map.nii.gz." in told["notes"]
+    assert "Left out because a map has no number there: 1 voxel." in told["notes"]
+    assert not (out / "group-a_desc-average_T1w.nii.gz").exists()
+    assert (out / "mine.csv").exists()
+    assert json.loads((out / "stat-q_statmap.json").read_text())["SyntheticImage"] is False
     effect, q = (
         np.asarray(nib.load(out / f"stat-{name}_statmap.nii.gz").dataobj)
         for name in ("effect", "q")
@@ -118,7 +122,30 @@ def test_maps_of_another_program_are_compared(tmp_path, capsys):
     assert (q[planted] <= 0.05).mean() > 0.95
     assert (q[~planted] <= 0.05).mean() < 0.02
     assert abs(effect[planted].mean() - 4) < 0.5
-    assert "b minus a" in (out / "groups.html").read_text().lower()
+    page = (out / "groups.html").read_text()
+    assert "b minus a" in page.lower()
+    assert SYNTHETIC not in page
+
+
+def test_groups_that_differ_in_signs_have_files_of_their_own():
+    assert groups._plain(["APOE4+", "APOE4-", "apoe4"]) == ["APOE4Plus", "APOE4", "apoe4x2"]
+    assert groups._plain(["patient \u00dc", "?"]) == ["patient", "x"]
+
+
+def test_covariates_leave_chance_as_it_is(tiny_generator, tmp_path):
+    """Groups and covariates drawn at random: what tells a brain from others is not let out."""
+    random = np.random.default_rng(0)
+    auc = []
+    for trial in range(10):
+        drawn = random.permutation(24)
+        rows = [["brain", "group", "a", "b", "c", "d"]]
+        rows += [[24 * trial + k, "xy"[drawn[k] % 2], *random.normal(size=4)] for k in range(24)]
+        read = read_value_table(table(tmp_path, rows))
+        found = design_of(read, "group", list("abcd"), list(read.brains))
+        latents = latents_of(tiny_generator, read.sources(), Truncation(1.0))
+        _, direction, _ = groups._in_latents(tiny_generator, latents, found, list(read.brains))
+        auc.append(direction.checks[0]["auc"])
+    assert np.mean(auc) < 0.6
 
 
 def test_a_value_gives_a_direction(tiny_generator, tmp_path, monkeypatch):

@@ -14,6 +14,7 @@ Rows that may not change places (the scans of one subject) are permuted within t
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -32,6 +33,7 @@ from stylegan3d.base import (
     RecipeError,
     StyleGAN3DError,
     brief_repr,
+    counted,
     followed,
 )
 from stylegan3d.directions.custom import direction_between, direction_of_values
@@ -325,6 +327,13 @@ class GroupComparison:
     relative: bool = True
     mean: np.ndarray | None = None
 
+    @property
+    def marks(self) -> tuple[str, str]:
+        """What its page and pictures say they are, in words and as IPTC's DigitalSourceType."""
+        if self.relative:
+            return figures.SYNTHETIC, figures.source_type()
+        return "Not for diagnosis", f"{figures.SOURCE_TYPES}dataDrivenMedia"
+
     def volume(self, name: str, column: int = 0) -> np.ndarray:
         """A map as float32 (X, Y, Z): effect, statistic, p, p_any or q; 0, or 1, outside."""
         values = self.maps.effect[column] if name == "effect" else getattr(self.maps, name)
@@ -491,14 +500,18 @@ def compare_maps(
 ) -> GroupComparison:
     """Compare volumes on one grid, (n, X, Y, Z), such as maps of another program, voxel by voxel.
 
-    Voxels that are 0 in all of them are left out. Effects are in the volumes' own units. What is
-    raised is that of `compare_latents`.
+    Voxels that are 0 in all of them, or NaN in any, are left out. Effects are in the volumes' own
+    units. What is raised is that of `compare_latents`.
     """
     check_options(settings)
     design = design_of(table, by, hold_fixed, subjects)
-    inside = (maps != 0).any(axis=0)
+    known = np.isfinite(maps[[place for row in design.rows for place in row]]).all(axis=0)
+    inside = (maps != 0).any(axis=0) & known
     tested = design.compared(maps[:, inside].astype(np.float64), settings)
     notes = _remarks(design, table)
+    if not known.all():
+        lost = counted((~known).sum(), "voxel")
+        notes.append(f"Left out because a map has no number there: {lost}.")
     return GroupComparison(design, space, inside, tested, [], notes=notes, relative=False)
 
 
@@ -506,6 +519,11 @@ def _cells(table: ValueTable, name: str, kept: np.ndarray) -> np.ndarray:
     """A column as numbers, or else as words."""
     words = [str(table.columns[name][k]) for k in kept]
     numbers = [cell_number(word) for word in words]
+    if not all(np.isfinite(one) for one in numbers if not isinstance(one, str)):
+        raise RecipeError(
+            f"The column {name} of {table.path.name} holds a value without end: write a number, or "
+            "leave the cell empty if it is unknown."
+        )
     others = [one for one in numbers if isinstance(one, str)]
     if 0 < len(others) < len(words) / 2:
         raise RecipeError(
@@ -563,14 +581,19 @@ def _regions(
 def _in_latents(
     generator: Generator, latents: np.ndarray, design: Design, subjects: Sequence[str]
 ) -> tuple[np.ndarray, Directions | None, list[str]]:
-    """Mean latents of the groups and the direction, what is held fixed taken out of both."""
+    """Mean latents of the groups and the direction, what is held fixed taken out of both.
+
+    For the direction it is taken out without regard to the groups: a regression that knows them
+    would leave their difference in brains that the check sets aside. Its way is the same
+    (Frisch, Waugh 1933).
+    """
     rows = design.averaged(latents.astype(np.float64))
-    flat = rows.reshape(len(rows), -1)
+    flat, fixed = rows.reshape(len(rows), -1), design.fixed - design.fixed.mean(axis=0)
     columns = np.hstack([design.interest, design.fixed])
-    coefficients = np.linalg.lstsq(columns, flat, rcond=None)[0]
-    k = design.interest.shape[1]
-    fixed = design.fixed - design.fixed.mean(axis=0)
-    adjusted = (flat - fixed @ coefficients[k:]).reshape(rows.shape)
+    told = np.linalg.lstsq(columns, flat, rcond=None)[0][design.interest.shape[1] :]
+    adjusted = (flat - fixed @ told).reshape(rows.shape)
+    told = np.linalg.lstsq(fixed, flat - flat.mean(axis=0), rcond=None)[0]
+    blind = (flat - fixed @ told).reshape(rows.shape)
     if design.levels:
         means = np.stack(
             [adjusted[design.group == g].mean(axis=0) for g in range(len(design.levels))]
@@ -584,15 +607,13 @@ def _in_latents(
             less, more = design.group == 0, design.group == 1
             found = direction_between(
                 generator,
-                adjusted[less],
-                adjusted[more],
+                blind[less],
+                blind[more],
                 " to ".join(design.levels),
                 ([*compress(names, less)], [*compress(names, more)]),
             )
         elif not design.levels:
-            found = direction_of_values(
-                generator, adjusted, design.group, design.by, subjects=names
-            )
+            found = direction_of_values(generator, blind, design.group, design.by, subjects=names)
     except RecipeError as error:
         return means, None, [f"No direction: {error}"]
     if found is None:
@@ -646,22 +667,24 @@ def group_files(
     """
     design = found.design
     files: dict[Path, bytes] = {}
-    for column, contrast in enumerate(contrasts(found)):
+    compared = contrasts(found)
+    for column, (contrast, label) in enumerate(zip(compared, _plain(compared), strict=True)):
         for name, title in MAPS.items():
             if column and name != "effect":
                 continue
-            several = name == "effect" and len(contrasts(found)) > 1
-            middle = f"contrast-{_plain(contrast)}_" if several else ""
+            middle = f"contrast-{label}_" if name == "effect" and len(compared) > 1 else ""
             path = folder / f"{middle}stat-{name.replace('_', '')}_statmap.nii.gz"
             files |= volume_files(
                 path,
                 make_image(found.volume(name, column), found.space.affine),
                 description=f"{design.by}: {title}",
                 sidecar={"Description": title, "Contrast": contrast, **about},
+                synthetic=found.relative,
             )
     if generator is not None and found.latents is not None:
-        for name, w in zip(design.levels or ("all",), found.latents, strict=True):
-            stem = f"group-{_plain(name)}_desc-average"
+        levels = design.levels or ("all",)
+        for name, label, w in zip(levels, _plain(levels), found.latents, strict=True):
+            stem = f"group-{label}_desc-average"
             tensor = torch.from_numpy(w).float()
             volume = Renderer(generator).render(tensor, noise="none").volume
             files |= volume_files(
@@ -754,9 +777,9 @@ def group_page(found: GroupComparison, generator: Generator | None, about: Json)
     names = contrasts(found)
     return page(
         "groups",
-        source_type=figures.source_type(),
+        source_type=found.marks[1],
         by=told["by"],
-        mark=figures.SYNTHETIC,
+        mark=found.marks[0],
         verdict=verdict_of(told),
         about=facts,
         notes=found.notes,
@@ -785,12 +808,11 @@ def picture(found: GroupComparison, column: int, generator: Generator | None) ->
     largest = float(np.percentile(np.abs(onto[where]), 99)) if where.any() else 1.0
     unit = "%" if found.relative else "of the maps' unit"
     text = (
-        f"{figures.SYNTHETIC}. Blue: less, orange: more (to {largest:.3g} {unit}), "
-        f"where q <= {RATE:g}"
+        f"{found.marks[0]}. Blue: less, orange: more (to {largest:.3g} {unit}), where q <= {RATE:g}"
         if where.any()
-        else f"{figures.SYNTHETIC}. No difference found"
+        else f"{found.marks[0]}. No difference found"
     )
-    return coloured_slices(shown, onto, where, space, largest, text)
+    return coloured_slices(shown, onto, where, space, largest, text, found.marks[1])
 
 
 def coloured_slices(
@@ -800,6 +822,7 @@ def coloured_slices(
     space: Space,
     largest: float,
     caption: str,
+    kind: str = "",
 ) -> bytes:
     """Axial slices of a brain with values of either sign over it: a PNG.
 
@@ -809,12 +832,14 @@ def coloured_slices(
         The brain in display units, the values, and where they are drawn (bool).
     largest : float
         Value of the full colour: blue below 0, orange above.
+    kind : str
+        Its `figures.source_type`; by default that of a synthetic brain.
     """
     drawn = np.where(where, np.divide(values, largest, dtype=np.float32), np.nan)
     brain, effect = (Upright.of(volume, space) for volume in (shown, drawn))
     look = figures.Look(PIXELS_PER_MM, caption=caption, letter_mm=LETTER_MM)
     sheet = figures.lightbox(brain, "axial", look, slices=SLICES, columns=COLUMNS, effect=effect)
-    return figures.with_source_type(figures.png_bytes(sheet), ".png", figures.source_type())
+    return figures.with_source_type(figures.png_bytes(sheet), ".png", kind or figures.source_type())
 
 
 def difference(
@@ -835,13 +860,20 @@ def _onto(values: np.ndarray, space: Space, target: Space) -> np.ndarray:
     )
 
 
-def _plain(name: str) -> str:
-    """Letters and digits only, as in names of BIDS."""
-    words = "".join(c if c.isalnum() else " " for c in name).split()
-    return words[0] + "".join(word.capitalize() for word in words[1:]) if words else "x"
+def _plain(names: Sequence[str]) -> list[str]:
+    """Letters and digits only, as in names of BIDS; equal ones get a number."""
+    labels: list[str] = []
+    for name in names:
+        words = re.findall("[A-Za-z0-9]+", name.replace("+", " plus ")) or ["x"]
+        label = words[0] + "".join(word.capitalize() for word in words[1:])
+        same = [one for one in labels if one.lower() == label.lower()]
+        labels.append(f"{label}x{len(labels)}" if same else label)
+    return labels
 
 
 DIRECTION = "direction.safetensors"
+#: Files that one comparison has and another has not.
+OURS = ("*stat-*_statmap.*", "group-*_desc-average_*", AVERAGE, "regions.csv", DIRECTION)
 
 
 @answering
@@ -891,11 +923,18 @@ def save_comparison(
     *,
     overwrite: bool,
 ) -> list[Path]:
-    """Write a comparison's files, its direction included; OutputError if that fails."""
+    """Write a comparison's files, its direction included; OutputError if that fails.
+
+    Those of an earlier comparison in the folder, which are replaced, do not stay beside them.
+    """
     files = group_files(found, folder, generator, about)
+    replaced = overwrite and (folder / "groups.json").exists()
     write_together(files, overwrite=overwrite)
     paths = [*files]
     if found.direction is not None:
         save_directions(folder / DIRECTION, found.direction, overwrite)
         paths.append(folder / DIRECTION)
+    if replaced:
+        for old in {one for pattern in OURS for one in folder.glob(pattern)} - {*paths}:
+            old.unlink()
     return paths

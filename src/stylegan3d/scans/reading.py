@@ -28,7 +28,7 @@ from stylegan3d.storage.formats import is_dicom
 
 
 def read_map(path: Path) -> tuple[np.ndarray, Space]:
-    """A volume as float32 (I, J, K), with 0 where it is not a number, and its grid.
+    """A volume as float32 (I, J, K), with NaN where it is not a number, and its grid.
 
     Raises
     ------
@@ -42,7 +42,8 @@ def read_map(path: Path) -> tuple[np.ndarray, Space]:
             "NIfTI file with three axes."
         )
     checks.check_affine(path, np.asarray(image.affine))
-    return np.nan_to_num(data, posinf=0.0, neginf=0.0), Space(data.shape, np.asarray(image.affine))
+    data = np.where(np.isfinite(data), data, np.float32(np.nan))
+    return data, Space(data.shape, np.asarray(image.affine))
 
 
 class SeveralVolumes(ScanError):
