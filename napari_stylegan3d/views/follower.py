@@ -170,6 +170,8 @@ MIRRORED = ("gamma", "opacity", "visible", "blending", "name", "interpolation2d"
 COLORS = ("contrast_limits", "colormap")
 #: How labels are drawn; their colours are the same everywhere.
 LABELS = ("colormap", "contour", "selected_label", "show_selected_label")
+#: Layers whose data are a volume; copies of others are made anew.
+VOXELS = (Image, Labels)
 #: Set together with the voxels.
 PLACE = ("scale", "translate")
 
@@ -214,8 +216,8 @@ class Follower:
             self._add(layer)
         self.links = Links()
         self.links.callback(self._empty)
-        self.links.connect(main.layers.events.inserted, self._on_inserted)
-        self.links.connect(main.layers.events.removed, self._on_removed)
+        self.links.connect(main.layers.events.inserted, lambda event: self._add(event.value))
+        self.links.connect(main.layers.events.removed, lambda event: self._remove(event.value))
         self.links.connect(main.layers.events.moved, self._on_moved)
         self.links.connect(main.dims.events.point, self._follow_point)
         if plane is not None:
@@ -270,17 +272,14 @@ class Follower:
         self._copies.clear()
         self.model.layers.clear()
 
-    def _on_inserted(self, event: Any) -> None:
-        self._add(event.value)
-
-    def _on_removed(self, event: Any) -> None:
-        if event.value not in self._copies:
+    def _remove(self, source: Layer) -> None:
+        if source not in self._copies:
             return
-        self._links.pop(event.value).close()
-        self._stale.discard(event.value)
-        self._strokes.discard(event.value)
-        self._drawn_at.pop(event.value, None)
-        copy = self._copies.pop(event.value)
+        self._links.pop(source).close()
+        self._stale.discard(source)
+        self._strokes.discard(source)
+        self._drawn_at.pop(source, None)
+        copy = self._copies.pop(source)
         with keeping_active(self.model, copy):
             self.model.layers.remove(copy)
 
@@ -318,7 +317,8 @@ class Follower:
         if self.model.dims.ndim == 3 and tuple(self.model.dims.order) != order:
             self.model.dims.order = order
         if self.plane is None:
-            self._fill(source, copy)
+            if display.COARSE in source.metadata:
+                self._fill(source, copy)
             self.volume.dress(source, copy)
             self.volume.cut(copy)
         elif isinstance(source, Labels):
@@ -356,7 +356,9 @@ class Follower:
         self._dragged = dragged
 
     def _on_data(self, source: Layer) -> None:
-        if self.plane is None and source.visible:
+        if not isinstance(source, VOXELS):
+            self._wait_for(source, SETTLE_MS)
+        elif self.plane is None and source.visible:
             self._wait_for(source, DRAG_MS if self._dragged else SETTLE_MS)
         else:
             self._update(source)
@@ -377,6 +379,10 @@ class Follower:
         self._drawn_at[source] = point
 
     def _update(self, source: Layer) -> None:
+        if not isinstance(source, VOXELS):  # their data say too little of what is drawn
+            self._remove(source)
+            self._add(source)
+            return
         copy = self._copies[source]
         self._fill(source, copy)
         if self.plane is None:

@@ -196,6 +196,20 @@ def test_a_label_map_elsewhere_moves_neither_crosshair_nor_camera(four, stage):
     four.viewer.layers.remove(far)
 
 
+def test_drawings_and_surfaces_are_in_all_views_as_they_are_drawn(four, stage):
+    """Several corners each, and in two dimensions: no array says what they are."""
+    corners = np.array([[0, 0], [0, 50], [50, 50.0]])
+    flat = four.viewer.add_shapes([corners], shape_type="polygon")
+    four.viewer.add_surface((np.eye(3), np.array([[0, 1, 2]])))
+    flat.add(np.array([[5, 5], [9, 9.0]]), shape_type="line", edge_color="red")
+    for view in four.views[1:]:
+        view.follower.settle()
+        _, drawn, surface = view.model.layers
+        assert isinstance(surface, Surface)
+        assert drawn.shape_type == ["polygon", "line"]
+        np.testing.assert_allclose(drawn.edge_color[1], (1, 0, 0, 1))
+
+
 def test_layers_without_a_unit_raise_no_warning(four, stage):
     plain = four.viewer.add_image(np.zeros((9, 9, 9), np.float32), visible=False)
     assert {str(unit) for unit in plain.units} == {"millimeter"}
