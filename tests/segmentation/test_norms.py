@@ -96,6 +96,24 @@ def test_the_file_says_the_same(norms, tmp_path):
         read_norms(path)
 
 
+def test_scans_of_one_person_are_one_and_an_unknown_measure_is_nobody_elses(people, tmp_path):
+    rows, persons, _ = people
+    table = [["participant_id", "age", "sex", *rows[0]]]
+    for k, (row, person) in enumerate(zip(rows[:60], persons, strict=False)):
+        cells = ["n/a" if k == 3 and name != HEAD else str(v) for name, v in row.items()]
+        table += [[f"sub-{k}", str(person.age), str(person.sex), *cells]] * (1 + k % 2)
+
+    def write(name, lines):
+        (tmp_path / name).write_text("\n".join("\t".join(line) for line in lines))
+        return tmp_path / name
+
+    found = read_norms(write("twice.tsv", table))
+    assert found.name == "60 people of twice.tsv"
+    assert set(found.curves) == {HEAD, "ventricle_ml"}
+    with pytest.raises(StyleGAN3DError, match=r"at least 40 people .* the table has 39"):
+        read_norms(write("few.tsv", table[:59]))
+
+
 def test_published_curves_are_norms_at_their_ages(tmp_path):
     path = tmp_path / "paper.csv"
     lines = [

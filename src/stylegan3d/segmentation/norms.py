@@ -251,7 +251,7 @@ def fit_norms(
     Parameters
     ----------
     rows : sequence of mapping
-        The measures of each, `HEAD` among them, all with the same keys.
+        The measures of each, `HEAD` among them; one known of too few people has no curve.
     people : sequence of Person
         Both age and sex known.
     sites : sequence of str
@@ -268,23 +268,27 @@ def fit_norms(
             f"Norms need at least {FEWEST} people of both sexes with age and sex; "
             f"the table has {len(inside)}."
         )
-    ages = np.array([people[i].age for i in inside], np.float64)
-    male = np.array([people[i].sex == "M" for i in inside], np.float64)
-    heads = np.array([rows[i][HEAD] for i in inside], np.float64)
-    where = [sites[i] for i in inside]
-    usual = float(np.median(heads))
-    knots = np.quantile(ages, KNOTS)
-    known = [site for site, count in Counter(where).items() if site and count >= FEWEST_AT_SITE]
+    usual = float(np.median([rows[i][HEAD] for i in inside]))
+    knots = np.quantile([people[i].age or 0 for i in inside], KNOTS)
+    counts = Counter(sites[i] for i in inside)
+    known = sorted(site for site, count in counts.items() if site and count >= FEWEST_AT_SITE)
     curves = {}
-    for measure in rows[0]:
-        values = np.array([rows[i][measure] for i in inside], np.float64)
+    for measure in dict.fromkeys(name for i in inside for name in rows[i]):
+        own = [i for i in inside if measure in rows[i]]
+        if len(own) < FEWEST:
+            continue
+        values = np.array([rows[i][measure] for i in own], np.float64)
+        ages = np.array([people[i].age for i in own], np.float64)
+        male = np.array([people[i].sex == "M" for i in own], np.float64)
+        heads = np.array([rows[i][HEAD] for i in own], np.float64)
         x = _terms(ages, male, heads / usual, knots, measure)
         s = _spread_terms(ages, male)
         power, mean, spread = _fitted(values, x, s)
         deviation = np.exp(s @ spread)
         covariance = np.linalg.inv(x.T @ (x / deviation[:, None] ** 2))
         z = (_powered(values, power) - x @ mean) / deviation
-        shifts = {k: float(z[[w == k for w in where]].mean()) for k in sorted(known)}
+        where = np.array([sites[i] for i in own])
+        shifts = {site: float(z[where == site].mean()) for site in known if (where == site).any()}
         curves[measure] = Curve(power, mean, covariance, spread, shifts)
     return Norms(name, networks, knots, usual, curves)
 
@@ -515,30 +519,31 @@ def _of_curves(path: Path, table: Sequence[Mapping[str, str]]) -> Norms:
 
 
 def _of_people(path: Path, table: Sequence[Mapping[str, str]]) -> Norms:
-    rows, people, sites = [], [], []
-    columns: set[str] | None = None
-    for row in table:
+    rows, people, sites, told = [], [], [], set()
+    for number, row in enumerate(table):
         age, sex = _cell(row.get("age")), (row.get("sex") or "").strip().upper()[:1]
         if age is None or sex not in ("F", "M") or not AGES[0] <= age <= AGES[1]:
             continue
         found = {
             name: value
-            for name, cell in row.items()
+            for name, cell in sorted(row.items())
             if name and name.endswith(("_ml", "_asymmetry", "_ratio"))
             if (value := _cell(cell)) is not None
         }
-        columns = set(found) if columns is None else columns & set(found)
+        who = row.get("site"), (row.get("participant_id") or "").strip() or number
+        if HEAD not in found or who in told:  # of a person, the first scan
+            continue
+        told.add(who)
         rows.append(found)
         people.append(Person(age, sex))
         sites.append((row.get("site") or "").strip())
-    if not rows or not columns or HEAD not in columns:
+    if not rows:
         raise StyleGAN3DError(
             f"{path} has no row with age, sex (F or M) and {HEAD}: give a table with these columns "
             "and the measures that `stylegan3d segment` writes."
         )
-    kept = [{name: row[name] for name in sorted(columns)} for row in rows]
-    norms = fit_norms(kept, people, sites, f"{len(rows)} people of {path.name}")
-    return replace(norms, people=tuple(zip(kept, people, strict=True)))
+    norms = fit_norms(rows, people, sites, f"{len(rows)} people of {path.name}")
+    return replace(norms, people=tuple(zip(rows, people, strict=True)))
 
 
 def _cell(text: str | None) -> float | None:
