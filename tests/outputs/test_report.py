@@ -33,7 +33,7 @@ from stylegan3d.outputs.results import json_path
 from stylegan3d.recipe.description import from_link
 from stylegan3d.recipe.latents import Latent, save_latent
 from stylegan3d.recipe.recipe import Detail, Edit, Recipe, Source
-from stylegan3d.render.figures import SOURCE_TYPES, Look
+from stylegan3d.render.figures import SOURCE_TYPES, Look, legible
 from stylegan3d.render.renderer import Renderer
 from stylegan3d.scans.person import Person
 from stylegan3d.scans.verdicts import VERDICTS
@@ -99,14 +99,14 @@ def test_an_age_that_differs_from_the_header_is_told_with_it(header, more):
     assert identity(case)[-1] == f"Female, 70 years old{more}."
 
 
-def test_what_a_font_lacks_is_replaced():
+def test_what_a_font_lacks_tells_names_apart():
     draw_page(small_case(), Path())
     from stylegan3d.outputs.report_page import _faces
 
     face = _faces()[0]
     assert writable("Müller\n 01", face) == "Müller 01"
-    assert writable("日", face) == "?"
-    assert writable("\ufb01ne", face) in ("fine", "\ufb01ne")
+    assert writable("日本", face) == "[U+65E5][U+672C]"
+    assert writable("Lev כהן לב 7", face)[4:-2] in ("בל ןהכ", legible("בל ןהכ", {32}))
 
 
 def test_a_synthetic_brain_is_shown_alone_with_more_slices(tiny_generator, renderer):

@@ -12,7 +12,16 @@ from PIL import Image
 
 from stylegan3d.base import OutputError
 from stylegan3d.geometry.space import NORMAL, PLANES, Space, Upright, cut
-from stylegan3d.render.figures import Look, colors, draw_planes, draw_slice, lightbox, png_bytes
+from stylegan3d.render.figures import (
+    Look,
+    colors,
+    draw_planes,
+    draw_slice,
+    face,
+    legible,
+    lightbox,
+    png_bytes,
+)
 
 AFFINE = np.diag([2.0, 3.0, 4.0, 1.0])
 AFFINE[:3, 3] = [-19, -40, -30]
@@ -91,6 +100,23 @@ def test_letters_caption_and_bar_are_drawn_where_asked():
             options["caption"] = "Synthetic"
         drawn = np.asarray(draw_slice(piece, Look(**options)))
         assert drawn[place].max() > 150, name
+
+
+@pytest.mark.parametrize("place", ["title", "caption", "strip"])
+def test_no_two_names_look_alike(dot, place):
+    names = ("Muller", "Müller", "Möller", "Mu\u0308ller", "Kołodżiej", "Kołodziej", "日", "本")
+    shown = []
+    for name in names:
+        look = Look(12, caption="" if place == "title" else name, scale_bar=False)
+        if place == "strip":
+            picture = draw_planes(turned(dot, "RAS"), look, crop=True)
+        else:
+            piece = cut(turned(dot, "RAS"), "axial")
+            picture = draw_slice(piece, look, name if place == "title" else "")
+        shown.append(np.asarray(picture).tobytes())
+    assert shown[1] == shown[3], "a letter and its accent, composed or not"
+    assert len(set(shown)) == len(names) - 1
+    assert legible("Müller", face().charToGlyph) == "Müller"
 
 
 def test_differences_are_blue_and_orange_about_black():

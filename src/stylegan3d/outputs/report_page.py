@@ -11,7 +11,7 @@ get, so that nothing is cut off.
 from __future__ import annotations
 
 import io
-import unicodedata
+import re
 from collections.abc import Sequence
 from contextlib import suppress
 from functools import cache
@@ -35,7 +35,7 @@ from stylegan3d.outputs import report as content
 from stylegan3d.outputs.report import SUFFIX, WARNING, ReportCase, ReportPicture
 from stylegan3d.outputs.results import json_path, picture_sidecar
 from stylegan3d.pages.page import page
-from stylegan3d.render.figures import COMPOSITE, source_type, xmp
+from stylegan3d.render.figures import COMPOSITE, legible, source_type, xmp
 from stylegan3d.scans.verdicts import listed_findings
 from stylegan3d.segmentation.curves import AgeCurve
 from stylegan3d.storage.encoding import to_json
@@ -52,6 +52,8 @@ INNER, ROOM = WIDTH - 2 * MARGIN, HEIGHT - 2 * MARGIN
 #: The most and the least that the pictures take of the page's height, with their titles.
 MOST_PICTURES, LEAST_PICTURES = 168 * MM, 50 * MM
 GAP = 2 * MM
+#: Words of scripts that are written from the right, which reportlab does not turn.
+FROM_RIGHT = r"[\u0590-\u08ff]+( [\u0590-\u08ff]+)*"
 INK, GREY, RULE = "#000000", "#595959", "#b3b3b3"
 BAND, LINE, DOT = "#d4e8f7", "#005a99", "#d65f00"
 #: Curves in a row, and their height with title and axis.
@@ -377,17 +379,11 @@ def _table(rows: content.Table, width: float, first: float) -> Flowable:
 
 
 def writable(text: str, face: str) -> str:
-    """The text with what the font lacks replaced: by the letter it derives from, else by "?"."""
+    """The text on one line, Hebrew and Arabic from the right, what the font lacks as codes."""
 
     known: Any = pdfmetrics.getFont(face).face.charToGlyph
-    written = []
-    for character in " ".join(text.split()):
-        if ord(character) in known:
-            written.append(character)
-            continue
-        plain = unicodedata.normalize("NFKD", character).encode("ascii", "ignore").decode()
-        written.append(plain or "?")
-    return "".join(written)
+    turned = re.sub(FROM_RIGHT, lambda run: run[0][::-1], " ".join(text.split()))
+    return legible(turned, known)
 
 
 def _shrunk(text: str, face: str, size: float, width: float) -> float:

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import io
 import struct
+import unicodedata
 import zlib
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
+from typing import Any
 
 import numpy as np
 from nibabel.spatialimages import SpatialImage
@@ -315,9 +317,25 @@ def colors(values: np.ndarray, limits: tuple[float, float], diverging: bool) -> 
 
 
 @cache
-def font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    """Pillow's own font."""
-    return ImageFont.load_default(size)
+def face() -> Any:
+    """Bitstream Vera of reportlab: unlike Pillow's own font it has the letters of most names."""
+    from reportlab.pdfbase.ttfonts import TTFontFace
+
+    return TTFontFace("Vera.ttf")
+
+
+@cache
+def font(size: int) -> ImageFont.FreeTypeFont:
+    """The font of all that is written on pictures."""
+    return ImageFont.truetype(face().filename, size)
+
+
+def legible(text: str, known: Container[int]) -> str:
+    """Letters that a font lacks become their codes, so that no two names look alike."""
+    return "".join(
+        letter if ord(letter) in known or letter.isspace() else f"[U+{ord(letter):04X}]"
+        for letter in unicodedata.normalize("NFC", text)
+    )
 
 
 def _under(drawn: Image.Image, over: np.ndarray) -> Image.Image:
@@ -335,7 +353,7 @@ def _letter(drawn: Image.Image, piece: Slice, look: Look, title: str) -> None:
     size = _font_size(look)
     edge = size // 2
     if title:
-        pen.text((edge, edge), title, fill=TITLE, font=font(size))
+        pen.text((edge, edge), legible(title, face().charToGlyph), fill=TITLE, font=font(size))
     lines = wrapped(look.caption, font(size), _caption_width(drawn, look)).splitlines()
     if look.letters:
         left, right, top, bottom = piece.letters
@@ -375,6 +393,7 @@ def _with_strip(sheet: Image.Image, text: str, look: Look, size: int, height: in
     whole = Image.new("RGB", (sheet.width, sheet.height + height), PAPER)
     whole.paste(sheet, (0, 0))
     pen, edge = ImageDraw.Draw(whole), size // 2
+    text = legible(text, face().charToGlyph)
     pen.text((edge, sheet.height + height / 2), text, fill=CAPTION, font=font(size), anchor="lm")
     if look.scale_bar:
         corner = (sheet.width - edge, sheet.height + height - edge)
@@ -406,12 +425,12 @@ def _bar_mm(width: int, look: Look) -> int:
     return 50 if 50 * look.pixels_per_mm < 0.4 * width else 20
 
 
-def wrapped(text: str, face: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: float) -> str:
+def wrapped(text: str, font: ImageFont.FreeTypeFont, width: float) -> str:
     """The text wrapped at words to lines of at most `width` pixels."""
     lines: list[str] = []
-    for word in text.split():
+    for word in legible(text, face().charToGlyph).split():
         longer = f"{lines[-1]} {word}" if lines else word
-        if lines and face.getlength(longer) <= width:
+        if lines and font.getlength(longer) <= width:
             lines[-1] = longer
         else:
             lines.append(word)
