@@ -17,7 +17,7 @@ from qtpy.QtWidgets import QFrame, QLineEdit, QMenu
 
 from napari_stylegan3d.core.jobs import LAYERS_KEPT, Loaded, SharpenRequest
 from napari_stylegan3d.core.panel import Context, Tabs
-from napari_stylegan3d.core.session import report_done, sentence
+from napari_stylegan3d.core.session import sentence
 from napari_stylegan3d.core.worker import LatestWins, LongJob
 from napari_stylegan3d.labels import controller
 from napari_stylegan3d.project.controller import align_scan, open_scan
@@ -664,7 +664,7 @@ class SessionController(QObject):
 
     def _on_file(self, result: Any) -> None:
         if isinstance(result, Path):
-            report_done(f"The session was saved as {result.name}.")
+            self.messages.saved([result])
             return
         state, files, folder = result
         self._with_model(state, partial(self._take_file, state, files, folder))

@@ -59,6 +59,11 @@ class Messages(QObject):
         self.fail(error, doing)
         return ""
 
+    def saved(self, paths: Sequence[Path]) -> None:
+        """An earlier error is over: show a notification of the files that were written."""
+        self.cleared.emit()
+        report_done(f"Saved {' and '.join(path.name for path in paths)}.")
+
     def during(self, doing: str) -> AbstractContextManager[None]:
         """Report an error that the program raised itself; what is left of the block is not done."""
         return telling(self.fail, doing)
@@ -274,8 +279,3 @@ def report_doubts(doubts: Iterable[Doubt]) -> None:
 def report_done(text: str) -> None:
     """Show a notification that something was done."""
     show_info(text)
-
-
-def report_saved(paths: Sequence[Path]) -> None:
-    """Show a notification of the files that were written."""
-    report_done(f"Saved {' and '.join(path.name for path in paths)}.")

@@ -408,7 +408,6 @@ class ExportPanel(ExplorerPanel):
         self.running = running
         controls.reveal(running, self.progress, self.cancel, self.progress_text)
         if running:
-            self.done.clear()
             self.progress.setRange(0, 1)
             self.progress.setValue(0)
             self.progress_text.setText("Starting…")
@@ -513,7 +512,7 @@ class ExportController(QObject):
             (panel.film.save, self._save_film),
             (panel.report, self._save_report),
         ):
-            button.clicked.connect(save)
+            button.clicked.connect(partial(self._begin, save))
         panel.film.use_thumbnails(context.thumbnails)
         context.render.shown.connect(self._on_shown)
 
@@ -532,6 +531,13 @@ class ExportController(QObject):
         drawn = self.session.state.drawn
         assert drawn is not None
         return drawn
+
+    def _begin(self, save: Callable[[], None], _clicked: bool = False) -> None:
+        """Start to save, and tell no longer of what was saved, or failed, before."""
+        self.messages.cleared.emit()
+        self.panel.done.setText("")
+        with self.messages.during("saving"):
+            save()
 
     def _start(self, save: Callable[..., jobs.SavedFiles], name: str, *what: Any) -> None:
         self.job.start(save, self.render.loaded, self.panel.target(name), *what)
@@ -564,12 +570,8 @@ class ExportController(QObject):
         if self.views is None or self.render.loaded is None:
             return
         settings: PictureSettings = self.panel.picture.form.value
-        try:
-            shown = pictured(self.comparison, alone=settings.plane is not None)
-            picture = self._picture(settings)
-        except (StyleGAN3DError, AttributeError) as error:
-            self.messages.fail(error, "rendering the picture")
-            return
+        shown = pictured(self.comparison, alone=settings.plane is not None)
+        picture = self._picture(settings)
         self._start(jobs.save_picture, shown.name(settings.what), shown, picture)
 
     def _picture(self, settings: PictureSettings) -> QImage | Callable[[], Any]:
@@ -618,12 +620,11 @@ class ExportController(QObject):
         recipes, settings = self.panel.film.recipes, self.panel.film.form.value
         convention = views.looks.look.convention if views else "radiological"
         look = Look(SCREEN_SCALE, convention=convention)
-        with self.messages.during("preparing the film"):
-            film = Film(recipes, settings, settings.planes, self._crosshair(), look)
-            if session.generator is not None:
-                check_key_frames(film.recipes, session.generator)
-            stem = self.panel.volume_name(recipes[0]).removesuffix(SUFFIX)
-            self._start(jobs.save_film, f"{stem}_{film.name}{settings.suffix}", film)
+        film = Film(recipes, settings, settings.planes, self._crosshair(), look)
+        if session.generator is not None:
+            check_key_frames(film.recipes, session.generator)
+        stem = self.panel.volume_name(recipes[0]).removesuffix(SUFFIX)
+        self._start(jobs.save_film, f"{stem}_{film.name}{settings.suffix}", film)
 
     def _crosshair(self) -> tuple[float, float, float] | None:
         """The point that the slices pass through, if inside the model's field of view."""

@@ -17,7 +17,7 @@ from qtpy.QtWidgets import QVBoxLayout, QWidget
 from napari_stylegan3d.core.change_maps import show_movement
 from napari_stylegan3d.core.jobs import DerivedVolume, SharpenRequest, screen_dtype
 from napari_stylegan3d.core.panel import Context
-from napari_stylegan3d.core.session import Session, report_saved, sentence
+from napari_stylegan3d.core.session import Session, sentence
 from napari_stylegan3d.core.tissues import COLORS, ROWS, index_of, make_layer, read_tissues, size_ml
 from napari_stylegan3d.core.worker import LatestWins, LongJob, beside_the_window
 from napari_stylegan3d.views.display import hear_strokes, upright
@@ -460,7 +460,7 @@ class LabelsController(QObject):
         failed = slot("generating from labels")
         self._work = LatestWins(fit, self, self._on_fitted, failed, key=lambda wish: id(wish.base))
         self.busyChanged = self._reading.busyChanged
-        self._job = LongJob(self, report_saved, slot("saving the generated brain"))
+        self._job = LongJob(self, self.session.messages.saved, slot("saving the generated brain"))
         #: The movement that is mapped over the brain.
         self._mapped: Movement | None = None
         self._field: Field | None = None

@@ -10,7 +10,6 @@ import numpy as np
 from qtpy.QtCore import QObject, Qt, Signal
 from qtpy.QtWidgets import QLabel, QPushButton, QWidget
 
-from napari_stylegan3d.core.session import report_saved
 from napari_stylegan3d.core.worker import LatestWins, LongJob
 from napari_stylegan3d.project.regions import mask_of
 from napari_stylegan3d.widgets import controls, dialogs
@@ -289,14 +288,14 @@ class FillController(QObject):
     ) -> None:
         super().__init__(parent)
         self.rendering, self.comparison, self.box = rendering, comparison, box
-        slot = comparison.session.messages.slot
+        messages = comparison.session.messages
         self.working = LatestWins(
             _fill,
             self,
             lambda request, volume: comparison.show_filled(request[0], volume),
-            slot("filling in the region"),
+            messages.slot("filling in the region"),
         )
-        self.job = LongJob(self, report_saved, slot("saving the filled scan"))
+        self.job = LongJob(self, messages.saved, messages.slot("saving the filled scan"))
         comparison.pictured.connect(self._again)
         box.save_filled.clicked.connect(self._ask)
         self.job.runningChanged.connect(lambda on: box.save_filled.setEnabled(not on))

@@ -16,6 +16,7 @@ from qtpy.QtTest import QTest
 from tolerances import FLOAT32
 
 from napari_stylegan3d.widgets.settings import unusual_z
+from stylegan3d.base import OutputError
 from stylegan3d.outputs import dicom
 from stylegan3d.recipe import latents
 from stylegan3d.recipe.description import read_recipe
@@ -308,6 +309,20 @@ def test_a_film_never_overwrites_unasked(window, export, tmp_path, notifications
     saved(window)
     assert precious.read_bytes() == b"precious"
     assert [path.name for path in tmp_path.iterdir()] == [precious.name]
+
+
+def test_only_the_last_outcome_of_saving_is_told(window, export, tmp_path):
+    told, error = window.find("export.done"), window.explorer.message
+    taken = tmp_path / "taken"
+    taken.touch()
+    for folder, fails in ((tmp_path, False), (taken, True), (tmp_path / "new", False)):
+        window.find("export.folder").setText(str(folder))
+        window.click("export.save_latent")
+        saved(window)
+        assert ("Saved" in told.text(), bool(error.text())) == (not fails, fails)
+    window.explorer.messages.fail(OutputError("It was not saved."), "saving")
+    window.explorer.messages.saved([taken])
+    assert not error.text()
 
 
 def test_without_ffmpeg_the_panel_says_what_to_do(window, export, monkeypatch):
