@@ -17,6 +17,7 @@ from qtpy.QtCore import QBuffer, QByteArray, QIODevice
 from qtpy.QtGui import QImage
 
 from napari_stylegan3d.core.jobs import Loaded
+from napari_stylegan3d.views.canvases import PRINT_DPI, print_scale
 from napari_stylegan3d.views.display import KEY, OVER
 from stylegan3d.base import OutputError, Progress
 from stylegan3d.outputs import results
@@ -30,8 +31,10 @@ from stylegan3d.storage.files import check_output, write_together
 
 if TYPE_CHECKING:
     from napari_stylegan3d.core.rendering import DisplayController
+    from stylegan3d.geometry.space import Plane, Upright
     from stylegan3d.model.generator import Generator
     from stylegan3d.outputs.films import Film
+    from stylegan3d.render.figures import Look
     from stylegan3d.session.state import State
     from stylegan3d.session.workspace import Workspace
     from stylegan3d.settings.option import ReportSettings
@@ -221,7 +224,7 @@ def _over(comparison: DisplayController) -> dict[str, Any] | None:
     return None
 
 
-DOTS_PER_METRE = 300 / 0.0254
+DOTS_PER_METRE = PRINT_DPI / 0.0254
 
 
 @dataclass(frozen=True, eq=False)
@@ -357,7 +360,7 @@ def save_picture(
     if isinstance(picture, QImage):
         png = _png(picture, marked)
     else:
-        png = figures.png_bytes(picture(), description=marked)
+        png = figures.png_bytes(picture(), dpi=PRINT_DPI, description=marked)
     if True in made:
         kind = figures.COMPOSITE if False in made else figures.source_type(*recipes)
         png = figures.with_source_type(png, ".png", kind)
@@ -372,6 +375,14 @@ def save_picture(
         told["Doubts"] = [*told.get("Doubts", ()), *(d for c in scans for d in c.known_doubts)]
     files |= {target.path: png, results.json_path(target.path): to_json(told).encode()}
     return _write(target, files, moved)
+
+
+def printed(volume: Upright, plane: Plane, look: Look) -> Any:
+    """A lightbox as wide as pictures are printed, whatever the width of the head."""
+    from stylegan3d.render.figures import lightbox
+
+    scale = look.pixels_per_mm * print_scale(lightbox(volume, plane, look).width)
+    return lightbox(volume, plane, replace(look, pixels_per_mm=scale))
 
 
 def save_film(report: Progress, loaded: Loaded, target: ExportTarget, film: Film) -> SavedFiles:

@@ -42,6 +42,7 @@ from stylegan3d.recipe.recipe import Recipe
 from stylegan3d.render.figures import Look, lightbox
 from stylegan3d.session.provenance import scan_file_of
 from stylegan3d.settings.option import ExportSettings, FilmSettings, PictureSettings, ReportSettings
+from stylegan3d.storage.files import OVERWRITE
 
 if TYPE_CHECKING:
     from napari_stylegan3d.core.thumbnails import Thumbnails
@@ -482,9 +483,9 @@ class ExportPanel(ExplorerPanel):
             self.folder.setText(str(folder))
 
 
-SUFFIX = ".nii.gz"
-#: Pixels per mm of a film and of a lightbox as large as on the screen.
-SCREEN_SCALE, PRINT_SCALE = 2.0, 4.0
+SUFFIX, REPLACE = ".nii.gz", "tick Replace files of the same name"
+#: Pixels per mm of a film and of a lightbox twice as large as on the screen.
+SCREEN_SCALE = 2.0
 
 
 class ExportController(QObject):
@@ -497,9 +498,7 @@ class ExportController(QObject):
         self.messages = context.session.messages
         #: While there are any.
         self.views: FourViews | None = None
-        self.job = LongJob(
-            self, panel.show_saved, self.messages.slot("saving"), progressed=panel.show_progress
-        )
+        self.job = LongJob(self, panel.show_saved, self._fail, progressed=panel.show_progress)
         self.job.cancelled.connect(lambda: panel.done.setText("Cancelled. Nothing was saved."))
         self.job.runningChanged.connect(panel.show_running)
         self.job.runningChanged.connect(self._note_folder)
@@ -539,6 +538,12 @@ class ExportController(QObject):
         with self.messages.during("saving"):
             save()
 
+    def _fail(self, error: Exception) -> None:
+        """Report an error; what may be asked for has a name in the window."""
+        if isinstance(error, OutputError):
+            error = OutputError(str(error).replace(OVERWRITE, REPLACE))
+        self.messages.fail(error, "saving")
+
     def _start(self, save: Callable[..., jobs.SavedFiles], name: str, *what: Any) -> None:
         self.job.start(save, self.render.loaded, self.panel.target(name), *what)
 
@@ -572,11 +577,12 @@ class ExportController(QObject):
         settings: PictureSettings = self.panel.picture.form.value
         shown = pictured(self.comparison, alone=settings.plane is not None)
         picture = self._picture(settings)
-        self._start(jobs.save_picture, shown.name(settings.what), shown, picture)
+        size = "" if settings.size == "screen" else f"-{settings.size}"
+        self._start(jobs.save_picture, shown.name(settings.what + size), shown, picture)
 
     def _picture(self, settings: PictureSettings) -> QImage | Callable[[], Any]:
         """A picture of the window, or a function that draws a lightbox."""
-        from napari_stylegan3d.views.canvases import print_scale, view_picture
+        from napari_stylegan3d.views.canvases import view_picture
         from napari_stylegan3d.views.four import all_pictures
 
         views = self.views
@@ -589,8 +595,7 @@ class ExportController(QObject):
                 f"The {VIEW_TITLES[settings.view]} view is not on the screen: show it first (View "
                 "menu)."
             )
-        widget = views if view is None else view.canvas.canvas.native
-        scale = {"screen": 1.0, "double": 2.0, "print": print_scale(widget.width())}[settings.size]
+        scale = {"screen": 1.0, "double": 2.0, "print": 0.0}[settings.size]
         return all_pictures(views, scale) if view is None else view_picture(view.canvas, scale)
 
     def _lightbox(self, settings: PictureSettings) -> Callable[[], Any]:
@@ -604,14 +609,15 @@ class ExportController(QObject):
         low, high = layer.contrast_limits
         views = self.views
         look = Look(
-            {"screen": 1.0, "double": SCREEN_SCALE, "print": PRINT_SCALE}[settings.size],
+            1.0 if settings.size == "screen" else SCREEN_SCALE,
             (low, high),
             "radiological" if views is None else views.looks.look.convention,
             provenance.kind == "difference",
             provenance.one_line.replace("–", "-").replace("·", "|"),
         )
         volume = engine_volume(layer)
-        return partial(lightbox, volume, settings.plane, look)
+        draw = jobs.printed if settings.size == "print" else lightbox
+        return partial(draw, volume, settings.plane, look)
 
     def _save_film(self) -> None:
         from stylegan3d.outputs.films import Film

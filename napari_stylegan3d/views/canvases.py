@@ -360,7 +360,7 @@ def print_scale(width: int) -> float:
 
 
 def view_picture(view: QtViewer, scale: float = 1.0) -> QImage:
-    """One view as on the screen, `scale` times as large."""
+    """One view as on the screen, `scale` times as large; 0 for printing."""
     canvas = view.canvas.native
     scale = possible_scale(canvas.width(), canvas.height(), scale)
     image = _drawn(view, round(canvas.width() * scale), round(canvas.height() * scale))
@@ -381,8 +381,8 @@ def _paint_sheets(canvas: QWidget, image: QImage, scale: float) -> None:
 
 
 def possible_scale(width: int, height: int, scale: float) -> float:
-    """The scale, no larger than graphics cards can draw a picture of so many pixels."""
-    return min(scale, MOST_PIXELS / max(width, height, 1))
+    """The scale, or 0 for printing, no larger than graphics cards can draw such a picture."""
+    return min(scale or print_scale(width), MOST_PIXELS / max(width, height, 1))
 
 
 def _drawn(canvas: QtViewer, width: int, height: int) -> QImage:

@@ -724,11 +724,12 @@ class FourViews(QWidget):
         return None
 
 
-def all_pictures(views: FourViews, scale: float = 1.0) -> QImage:
-    """The visible views, arranged as on the screen, `scale` times as large."""
+def all_pictures(views: FourViews, scale: float) -> QImage:
+    """The visible views, arranged as on the screen, `scale` times as large; 0 for printing."""
     shown = [view for view in views.views if view.canvas.isVisible()]
     if not shown:
         picture = views.picture().toImage()
+        scale = scale or canvases.print_scale(picture.width())
         return picture.scaledToWidth(
             round(picture.width() * scale), Qt.TransformationMode.SmoothTransformation
         )

@@ -359,6 +359,10 @@ def check_suffix(path: Path, suffixes: Sequence[str]) -> None:
         raise OutputError(f"{path.name} must end in {' or '.join(suffixes)}: add it to the name.")
 
 
+#: What may be done about a file that is there, in words.
+OVERWRITE = "ask to overwrite it"
+
+
 def _check_free(path: Path, overwrite: bool) -> None:
     if formats.ON_WINDOWS and (why := formats.wrong_on_windows(path.name)):
         # Windows would write to the device, or to a file of another name, without a word.
@@ -373,9 +377,7 @@ def _check_free(path: Path, overwrite: bool) -> None:
     if os.path.isdir(path):
         raise OutputError(f"{path} is a folder: choose another name for the file.")
     if not overwrite and os.path.lexists(path):
-        raise OutputError(
-            f"{path} exists already: choose another name or folder, or ask to overwrite it."
-        )
+        raise OutputError(f"{path} exists already: choose another name or folder, or {OVERWRITE}.")
 
 
 def _check_folder(folder: Path) -> None:

@@ -91,12 +91,14 @@ def test_all_views_stand_in_one_picture(window, export, tmp_path):
     assert whole.shape[1] > 1.8 * columns
 
 
-def test_a_print_is_18_cm_wide_at_300_dpi(window, export, tmp_path):
-    window.choose("export.picture_view", "Coronal")
-    window.choose("export.picture_size", "print")
-    window.click("export.screenshot")
-    saved(window)
-    (path,) = tmp_path.glob("*.png")
+@pytest.mark.parametrize("view", ["Coronal", "all", "lightbox-axial", "lightbox-sagittal"])
+def test_a_print_is_18_cm_wide_at_300_dpi(window, export, tmp_path, view):
+    window.choose("export.picture_view", view)
+    for size in ("print", "screen"):  # each has a file of its own
+        window.choose("export.picture_size", size)
+        window.click("export.screenshot")
+        assert "Saved" in saved(window)
+    (path,) = tmp_path.glob("*-print.png")
     printed = Image.open(path)
     # mm: whole pixels and whole dots per metre.
     assert printed.width / printed.info["dpi"][0] * 25.4 == pytest.approx(180, abs=0.5)
@@ -306,6 +308,7 @@ def test_a_film_never_overwrites_unasked(window, export, tmp_path, notifications
     window.click("export.film")
     window.wait(lambda: notifications)
     assert "exists already" in notifications[0]
+    assert window.find("export.overwrite").text() in notifications[0]
     saved(window)
     assert precious.read_bytes() == b"precious"
     assert [path.name for path in tmp_path.iterdir()] == [precious.name]
