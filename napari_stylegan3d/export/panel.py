@@ -5,6 +5,7 @@ Saving the current view: the logic of the Export tab.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cache, partial
@@ -43,6 +44,7 @@ from stylegan3d.render.figures import Look, lightbox
 from stylegan3d.session.provenance import scan_file_of
 from stylegan3d.settings.option import ExportSettings, FilmSettings, PictureSettings, ReportSettings
 from stylegan3d.storage.files import OVERWRITE
+from stylegan3d.storage.formats import portable
 
 if TYPE_CHECKING:
     from napari_stylegan3d.core.thumbnails import Thumbnails
@@ -51,6 +53,8 @@ if TYPE_CHECKING:
 
 
 OWNER = "export.frames"
+NEW_STUDY = "a new study; its patient is called SYNTHETIC^ and the start of the file's name"
+NO_NAME = 'type a shorter one, or one without / \\ : * ? " < > |, dots at its ends, or a device.'
 #: Object names of fields that are called otherwise in the settings.
 NAMES = {"easing": "pace", "how": "way", "suffix": "kind"}
 FRAME = Qt.ItemDataRole.UserRole
@@ -436,8 +440,18 @@ class ExportPanel(ExplorerPanel):
         self.done.setText("Saved\n" + "\n".join(path.name for path in saved.paths))
 
     def path_of(self, name: str) -> Path:
-        """A name in the chosen folder."""
-        return Path(self.folder.text()).expanduser() / name
+        """A name in the chosen folder; OutputError without one: where would the file be?"""
+        folder = os.path.expanduser(self.folder.text().strip())
+        if not os.path.isabs(folder):
+            raise OutputError("Save to needs the whole path of a folder: choose one beside it.")
+        return Path(folder, name)
+
+    def typed_name(self) -> str:
+        """What was typed as a name, without its ending; OutputError if no file can be called so."""
+        stem = self.name.text().strip().removesuffix(".gz").removesuffix(".nii")
+        if stem.startswith(".") or stem != portable(stem):
+            raise OutputError(f"{stem[:40]} cannot be the name of a file: {NO_NAME}")
+        return stem
 
     def _series(self) -> tuple[str, AsDicom] | None:
         """The patient that the current brain is made from, and the DICOM series; None without.
@@ -461,7 +475,7 @@ class ExportPanel(ExplorerPanel):
             return
         found = self._series()
         joined = "" if found is None else f"joins the patient and study of {found[0]}"
-        self.joins.setText(f"DICOM: {joined or 'a new study without a patient'}")
+        self.joins.setText(f"DICOM: {joined or NEW_STUDY}")
 
     def target(self, name: str) -> ExportTarget:
         """A name in the chosen folder, and how files are to be written there."""
@@ -478,7 +492,7 @@ class ExportPanel(ExplorerPanel):
         return results.volume_name(recipe, native=native, scan=scan_file_of(self.session, recipe))
 
     def _choose_folder(self) -> None:
-        folder = dialogs.choose_folder(self, "Save to", self.path_of(""))
+        folder = dialogs.choose_folder(self, "Save to", Path(self.folder.text()))
         if folder is not None:
             self.folder.setText(str(folder))
 
@@ -549,13 +563,10 @@ class ExportController(QObject):
 
     def _save_volume(self) -> None:
         panel, recipe = self.panel, self._drawn
-        typed = panel.name.text().strip()
-        name = typed or panel.volume_name(recipe)
-        if not name.endswith(SUFFIX):
-            name += SUFFIX
-        native = None
+        typed, native = panel.typed_name(), None
+        name = f"{typed}{SUFFIX}" if typed else panel.volume_name(recipe)
         if panel.form.value.native:
-            beside = name.replace(SUFFIX, f"_native{SUFFIX}")
+            beside = f"{typed}_native{SUFFIX}"
             native = panel.path_of(beside if typed else panel.volume_name(recipe, native=True))
         self._start(jobs.save_volume, name, recipe, native)
 

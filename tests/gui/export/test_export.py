@@ -314,6 +314,26 @@ def test_a_film_never_overwrites_unasked(window, export, tmp_path, notifications
     assert [path.name for path in tmp_path.iterdir()] == [precious.name]
 
 
+@pytest.mark.parametrize("folder", ["", "here", "~no-such-user"])
+def test_nothing_is_saved_to_a_folder_that_was_not_chosen(window, export, folder, notifications):
+    window.find("export.folder").setText(folder)
+    window.click("export.save_latent")
+    assert "Save to needs" in notifications[0]
+    assert not window.explorer.exporting.job.running
+
+
+@pytest.mark.parametrize("name", ["..", ".hidden", "a/b", "a?", "NUL", "a.", "x" * 300])
+def test_a_name_that_no_file_can_have_is_refused(window, export, tmp_path, name, notifications):
+    window.find("export.name").setText(name)
+    window.click("export.save")
+    assert f"{name[:40]} cannot be the name" in notifications[0]
+    window.find("export.name").setText("sub.nii")
+    window.click("export.save")
+    saved(window)
+    window.find("export.name").clear()
+    assert [path.name for path in tmp_path.glob("*.gz")] == ["sub.nii.gz"]
+
+
 def test_only_the_last_outcome_of_saving_is_told(window, export, tmp_path):
     told, error = window.find("export.done"), window.explorer.message
     taken = tmp_path / "taken"
@@ -443,9 +463,10 @@ def test_dicom_joins_the_study_of_whose_brain_it_is(window, export, tmp_path, sc
         }
         assert {s.SyntheticData for s in slices} == {"YES"}
     window.set("browse.seed", 5)
-    assert "without a patient" in window.find("export.dicom_study").text()
+    told = window.find("export.dicom_study").text()
     window.find("export.folder").setText(str(tmp_path / "nobody"))
     window.click("export.save")
     assert "Saved" in saved(window)
     found = pydicom.dcmread(next((tmp_path / "nobody").rglob("MR*.dcm")))
-    assert str(found.PatientName).startswith("SYNTHETIC")
+    assert str(found.PatientName) == "SYNTHETIC^seed-0005"
+    assert "is called SYNTHETIC^ and the start of the file's name" in told
