@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from qtpy.QtCore import QObject, QSize, Qt, Signal
-from qtpy.QtGui import QIcon, QImage, QPixmap
+from qtpy.QtGui import QIcon, QImage, QPixmap, QShowEvent
 from qtpy.QtWidgets import (
     QAbstractItemView,
     QApplication,
@@ -89,7 +89,7 @@ class FilmPart(QWidget):
         self.kind = self.form.native("suffix")
         self.save = button("export.film")
         self.note = controls.hint(name="export.film_note")
-        self._offered = False
+        self._lacking = ""
         self.empty = controls.hint(
             "A film moves from brain to brain: add this brain, show another one, and add it too."
         )
@@ -131,6 +131,13 @@ class FilmPart(QWidget):
         if self._thumbnails is not None:
             self._thumbnails.want(OWNER, self.recipes)
         self._keep()
+
+    def showEvent(self, event: QShowEvent) -> None:
+        """Offer the formats that can be written: to look for ffmpeg takes a while."""
+        super().showEvent(event)
+        self._lacking = _without_ffmpeg()
+        offer(self.kind, ".mp4", self._lacking, ".gif")
+        self._show()
 
     def _lay_out(self) -> None:
         frames = self.frames
@@ -189,15 +196,12 @@ class FilmPart(QWidget):
 
     def _show(self, *_event: object) -> None:
         """Describe the film, or what is still missing for it."""
-        if self.frames.count() and not self._offered:  # looking for ffmpeg takes a while
-            self._offered = True
-            offer(self.kind, ".mp4", _without_ffmpeg(), ".gif")
         self.empty.setVisible(not self.recipes)
         self.frames.setVisible(bool(self.recipes))
         self.remove.setEnabled(bool(self.frames.selectedItems()))
         self.favourites.setEnabled(bool(self.session.favourites.items))
         missing = "Add at least two brains." if len(self.recipes) < 2 else ""
-        self.note.setText(missing or self._estimate())
+        self.note.setText(f"{missing or self._estimate()} {self._lacking}".strip())
         self.can_save = not missing
         self.changed.emit()
 

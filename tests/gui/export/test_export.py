@@ -354,14 +354,16 @@ def test_without_ffmpeg_the_panel_says_what_to_do(window, export, monkeypatch):
     export_film._without_ffmpeg.cache_clear()
     monkeypatch.setattr("shutil.which", lambda _: None)
     monkeypatch.setitem(sys.modules, "imageio_ffmpeg", None)
-    export.film._offered = False
     window.choose("export.film_kind", ".mp4")
-    export.film.add_recipes(Recipe(), Recipe(Source("seed", 2)))
+    export.film.hide()
+    export.film.show()
     box = window.find("export.film_kind")
     item = box.model().item(box.findData(".mp4"))
     assert not item.isEnabled()
     assert "ffmpeg" in item.toolTip()
     assert box.currentData() == ".gif"
+    assert "ffmpeg" in window.find("export.film_note").text()
+    export.film.add_recipes(Recipe(), Recipe(Source("seed", 2)))
     assert window.find("export.film").isEnabled()
     export_film._without_ffmpeg.cache_clear()
 
