@@ -828,6 +828,7 @@ class Explorer(Docked):
         for busy in (self.measuring.busyChanged, self.relabelling.busyChanged, overlay):
             busy.connect(self.patients.refresh, Qt.ConnectionType.QueuedConnection)
         self.context.links.connect(self.viewer.layers.events.inserted, self._on_layer)
+        self.context.links.connect(self.viewer.layers.events.removed, self.stage.bring_back)
         self.context.links.connect(self.viewer.layers.selection.events.active, self._on_brush)
 
     def begin(self, window: QMainWindow) -> None:

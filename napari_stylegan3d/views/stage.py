@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from napari.components import ViewerModel
 from napari.layers import Image
-from qtpy.QtCore import QObject, Signal
+from qtpy.QtCore import QObject, QTimer, Signal
 
 from napari_stylegan3d.views import display
 from napari_stylegan3d.views.display import DisplayArray
@@ -372,6 +372,11 @@ class Stage(QObject, OwnLayer):
             self.layer.metadata = {}
             self.layer.visible = False
 
+    def bring_back(self, event: Any) -> None:
+        """Show the volume again whose layer was removed by hand."""
+        if event.value is self.layer:
+            QTimer.singleShot(0, lambda: None if self.there else self._insert())
+
     def clear(self) -> None:
         """Remove the layers from the viewer, those too that wait for being needed again."""
         self._scan = self._faceless = None
@@ -418,7 +423,11 @@ class Stage(QObject, OwnLayer):
             **volume.layer_kwargs(),
         )
         self.layer.events.contrast_limits.connect(self._on_limits)
-        display.insert(self.viewer, self.above_pictures, self.layer)
+        self._insert()
+
+    def _insert(self) -> None:
+        if self.layer is not None:
+            display.insert(self.viewer, self.above_pictures, self.layer)
 
     def _set_limits(self) -> None:
         if self.layer is not None:

@@ -29,8 +29,6 @@ holds nobody up. Where a file system has no locks, the process that is named in 
 long as it runs.
 """
 
-from __future__ import annotations
-
 import codecs
 import csv
 import errno

@@ -400,6 +400,17 @@ def _ancestors(widget):
         widget = widget.parent()
 
 
+def test_a_picture_whose_layer_is_removed_by_hand_comes_back(window):
+    layer = window.explorer.stage.layer
+    window.viewer.layers.clear()
+    window.wait(lambda: layer in window.viewer.layers)
+    for view in window.views.views[1:]:
+        assert view.model.layers
+    window.set("browse.seed", 3)
+    window.settle()
+    np.testing.assert_array_equal(window.volume, expected(window, window.recipe))
+
+
 def test_napari_own_tools_work_on_our_layers(window):
     """A layer of each kind is added and drawn on; the views go on, and leave them alone."""
     viewer, ours = window.viewer, window.explorer.stage.layer
