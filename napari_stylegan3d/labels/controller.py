@@ -459,6 +459,7 @@ class LabelsController(QObject):
         )
         failed = slot("generating from labels")
         self._work = LatestWins(fit, self, self._on_fitted, failed, key=lambda wish: id(wish.base))
+        self._work.failed.connect(lambda *_: self._show_size())
         self.busyChanged = self._reading.busyChanged
         self._job = LongJob(self, self.session.messages.saved, slot("saving the generated brain"))
         #: The movement that is mapped over the brain.
@@ -698,6 +699,7 @@ class LabelsController(QObject):
         """The slider starts from the labels of the last step; releasing it makes a new step."""
         if self._now is not None:
             self._ask(Wish(self._now.base, self._now.steps[-1], self.box.tissue, mm))
+            self._show_size()
 
     def _settle(self) -> None:
         """Make the slider's change a step, and reset the slider to 0."""
@@ -853,7 +855,9 @@ class LabelsController(QObject):
         labels = self.drawing.labels
         if self._mapped is not None:
             return
-        if self.base is not None and self.base.labels is not None and labels is not None:
+        if self._resizing is not None:  # what is there is of another value
+            self.box.note.setText("Resizing; the size in ml follows.")
+        elif self.base is not None and self.base.labels is not None and labels is not None:
             tissue, space = self.box.tissue, self.base.space
             before, now = (size_ml(m, tissue, space) for m in (self.base.labels, labels))
             self.box.say_size(self.base.title, before, now)

@@ -167,6 +167,7 @@ def test_larger_ventricles_are_painted_looked_at_and_saved(
 ):
     before, few = window.volume, count(window)
     window.set("labels.resize", 8)
+    assert " ml now" not in window.find("labels.note").text(), "a size of another number"
     window.wait(lambda: is_shown(window, part))
     assert window.find("labels.note").text().endswith(READ_ANEW)
     assert count(window) > 1.3 * few
