@@ -13,7 +13,7 @@ import numpy as np
 from napari.components import ViewerModel
 from qtpy.QtCore import QObject, QSignalBlocker, Signal
 from qtpy.QtGui import QHideEvent
-from qtpy.QtWidgets import QApplication, QDialog, QPushButton, QWidget
+from qtpy.QtWidgets import QDialog, QPushButton, QWidget
 
 from napari_stylegan3d.core.panel import Context
 from napari_stylegan3d.core.rendering import by_content
@@ -762,8 +762,7 @@ class MeasureController(QObject):
 
     def _copy(self) -> None:
         if self.measured is not None:
-            table = as_table(self.measured, self._numbers(self.measured))
-            QApplication.clipboard().setText(table)
+            controls.copy_table(as_table(self.measured, self._numbers(self.measured)))
 
 
 class TissueLayer(OwnLayer):

@@ -419,20 +419,20 @@ def signed(value: float, decimals: int) -> str:
     return f"{0:.{decimals}f}" if float(text) == 0 else text
 
 
-def as_table(measured: MeasuredBrain, numbers: Numbers) -> str:
-    """All numbers with their units, separated by tabs."""
-    lines = [f"# {measured.title}, {measured.network}. {numbers.among}"]
-    heads = ("measure", "value", "unit", "change", "change_percent", "z", "percentile", "scanner_z")
-    lines.append("\t".join(heads))
+def as_table(measured: MeasuredBrain, numbers: Numbers) -> list[list[str]]:
+    """All numbers with their units; a change in percent where it has a meaning."""
+    heads = ["measure", "value", "unit", "change", "change_percent", "z", "percentile", "scanner_z"]
+    rows = [[f"# {measured.title}, {measured.network}. {numbers.among}"], heads]
     for name in classes.ALL_MEASURES:
         value, before = measured.measures[name], (measured.before or {}).get(name)
         cells = [classes.title_of(name), f"{value:.5g}", classes.unit_of(name), "", "", "", "", ""]
         if before is not None:
             cells[3] = f"{value - before:.2f}"
-            cells[4] = f"{100 * (value - before) / before:.2f}" if before > 0 else ""
+            if before > 0 and cells[2] != "%":
+                cells[4] = f"{100 * (value - before) / before:.2f}"
         score = numbers.scores.get(name)
         if score is not None:
             shift = "" if score.scanner is None else f"{score.scanner:.2f}"
-            cells[5:] = f"{score.z:.2f}", f"{score.percentile:.1f}", shift
-        lines.append("\t".join(cells))
-    return "\n".join(lines) + "\n"
+            cells[5:] = f"{score.z:.2f}", score.words[1], shift
+        rows.append(cells)
+    return rows

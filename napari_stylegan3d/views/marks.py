@@ -12,13 +12,13 @@ from napari.layers import Image
 from pydantic import FiniteFloat, TypeAdapter, ValidationError
 from qtpy.QtCore import QObject, QPointF, QRectF, Qt, Signal
 from qtpy.QtGui import QColor, QPainter, QPaintEvent, QPen, QPolygonF
-from qtpy.QtWidgets import QApplication, QWidget
+from qtpy.QtWidgets import QWidget
 
 from napari_stylegan3d.views import navigation
 from napari_stylegan3d.views.display import KEY, PLANES, planes_of, position_in_letters, projected
 from napari_stylegan3d.views.glass import Glass
 from napari_stylegan3d.views.stage import visible_pictures
-from napari_stylegan3d.widgets.controls import painting, scaled, set_letters
+from napari_stylegan3d.widgets.controls import copy_table, painting, scaled, set_letters
 from stylegan3d.session.provenance import Provenance
 
 if TYPE_CHECKING:
@@ -372,7 +372,7 @@ class Marks(QObject):
 
     def copy(self) -> None:
         """Copy those of the brain that is shown as a table, one a line, named after the brain."""
-        look, rows = self.looks.look, ["\t".join(COLUMNS)]
+        look, rows = self.looks.look, [[*COLUMNS]]
         slab = "" if look.slab == "none" else f"{look.slab} {look.slab_mm:g} mm"
         for mark in self.shown:
             figures = self.figures(mark)
@@ -387,8 +387,8 @@ class Marks(QObject):
             places = [" ".join(f"{value:.1f}" for value in p) for p in (mark.start, mark.end)]
             written = ["" if not number else f"{number:.4g}" for number in numbers]
             written += [figures.picture, slab] if figures else ["", ""]
-            rows.append("\t".join((self.whose, mark.kind, place_of(mark), *places, *written)))
-        QApplication.clipboard().setText("\n".join(rows))
+            rows.append([self.whose, mark.kind, place_of(mark), *places, *written])
+        copy_table(rows)
 
     def text_of(self, mark: Mark) -> str:
         """Its figures in what is shown."""

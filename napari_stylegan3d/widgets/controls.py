@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 import tomllib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -164,6 +165,16 @@ class DecimalBox(QDoubleSpinBox):
         end = len(text) - (len(suffix) if suffix and text.endswith(suffix) else 0)
         number = text[start:end].replace(".", ",").replace(",", self.locale().decimalPoint())
         return text[:start] + number + text[end:]
+
+
+#: A cell of numbers that is not the first of its row.
+NUMBERS = re.compile(r"(?m)(?<=\t)[-+.\de ]+(?=\t|$)")
+
+
+def copy_table(rows: Iterable[Sequence[str]]) -> None:
+    """Copy a table for a spreadsheet, which reads numbers with this system's decimal sign only."""
+    sign, text = QWidget().locale().decimalPoint(), "".join("\t".join(row) + "\n" for row in rows)
+    QApplication.clipboard().setText(NUMBERS.sub(lambda cell: cell[0].replace(".", sign), text))
 
 
 RESET_GLYPH = "↺"

@@ -6,6 +6,8 @@ images are MR Image Storage, DERIVED and SECONDARY. What a model made says so in
 Equipment", 109100 DCM). Patient and study are those of a reference series, or its own.
 """
 
+from __future__ import annotations
+
 import datetime
 import gzip
 import hashlib

@@ -8,6 +8,7 @@ from typing import Any, cast
 import nibabel as nib
 import numpy as np
 import pytest
+from qtpy.QtCore import QLocale
 from qtpy.QtWidgets import QApplication
 
 from napari_stylegan3d.app import walkthrough
@@ -222,6 +223,19 @@ def test_an_edit_is_counted_from_the_brain_before_it(window, box, segmenter):
     cells = dict(zip(rows[1].split("\t"), row.split("\t"), strict=True))
     # The table has two decimals.
     assert float(cells["change"]) == pytest.approx(after["brain"] - before["brain"], abs=0.01)
+    box.measured.before.update(hippocampus_asymmetry=2.0)
+    window.set("measure.age", 50)
+    window.choose("measure.sex", "F")
+    usual = QLocale()
+    QLocale.setDefault(QLocale("de_DE"))
+    window.click("measure.copy")
+    QLocale.setDefault(usual)
+    table = [row.split("\t") for row in QApplication.clipboard().text().splitlines()[1:]]
+    written = [dict(zip(table[0], row, strict=True)) for row in table[1:]]
+    assert all(row["change_percent"] == "" for row in written if row["unit"] == "%")
+    assert {row["percentile"] for row in written} >= {box.box.cells["grey.percentile"].text()}
+    (row,) = [row for row in written if row["measure"].startswith("Brain tissue")]
+    assert row["change"] == cells["change"].replace(".", ",")
 
 
 def test_scores_follow_age_and_sex_and_stay_with_the_person(window, box, tmp_path, monkeypatch):
