@@ -283,6 +283,12 @@ def _read_identity(report: Progress, name: str, path: Path, series: str | None) 
 PASTE = "key.paste"
 
 
+UNKNOWN = (
+    "cannot be opened here: drop a T1-weighted scan (NIfTI, MGH or a DICOM folder), a model, a "
+    "latent, a recipe or a session. File > Open shows other images."
+)
+
+
 class OpenController(QObject):
     """Handles drops on explorer and views, and pasted recipes."""
 
@@ -307,19 +313,26 @@ class OpenController(QObject):
         links.connect(self.viewer.layers.selection.events.active, self._on_active)
 
     def drop(self, files: list[str]) -> None:
-        """Open what was dropped, or say that it cannot be opened."""
-        dropped = what_are(files)
-        every = [what_is(file) for file in files] if dropped is None else [dropped]
-        found = [one for one in every if one is not None]
-        if found == every and (len(found) == 1 or {one.kind for one in found} == {"scan"}):
-            for one in found:
-                self.open(one)
-            return
-        problem = (
-            "{names} cannot be opened here: drop a T1-weighted scan (NIfTI, MGH or a DICOM "
-            "folder), a model, a latent, a recipe or a session. File > Open shows other images."
-        ).format(names=", ".join(Path(file).name for file in files))
-        self.messages.fail(StyleGAN3DError(problem), "opening the file")
+        """Open what was dropped, and say what of it cannot be opened."""
+        known = {file: one for file in files if (one := what_is(file)) is not None}
+        whole = what_are([*known])
+        found = [*known.values()] if whole is None else [whole]
+        together = len(found) == 1 or {one.kind for one in found} <= {"scan"}
+        for one in found if together else ():
+            self.open(one)
+        gone = [file for file in files if not Path(file).exists()]
+        refused = {
+            "cannot be opened together: drop one of them.": [] if together else [*known],
+            "cannot be found: look where it was moved to.": gone,
+            UNKNOWN: [file for file in files if file not in known and file not in gone],
+        }
+        told = [
+            f"{', '.join(Path(file).name for file in wrong)} {why}"
+            for why, wrong in refused.items()
+            if wrong
+        ]
+        if told:
+            self.messages.fail(StyleGAN3DError(" ".join(told)), "opening the file")
 
     def open(self, dropped: Dropped) -> None:
         """Open a dropped item."""

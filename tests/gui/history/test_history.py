@@ -340,6 +340,21 @@ def test_what_cannot_be_opened_is_refused_in_a_sentence(window, tmp_path, name):
         assert window.find("explorer.message").text().startswith(f"{name} cannot be opened here")
 
 
+def test_what_can_be_opened_is_though_other_files_are_dropped_with_it(window, tmp_path, scan_file):
+    letter, missing = tmp_path / "letter.txt", tmp_path / "moved.nii.gz"
+    letter.touch()
+    drop(window.views, letter, scan_file, missing)
+    told = window.find("explorer.message").text()
+    assert told.startswith("moved.nii.gz cannot be found")
+    assert " letter.txt cannot be opened here" in told
+    assert scan_file.name not in told
+    window.wait(lambda: window.explorer.comparison.view == "scan")
+    recipe = tmp_path / "seed.json"
+    recipe.write_text(seed(1).to_json())
+    drop(window.views, recipe, scan_file)
+    assert "cannot be opened together" in window.find("explorer.message").text()
+
+
 def test_what_a_path_is(tmp_path, scan_file, model):
     def made(name: str, content: bytes | str = b"") -> Path:
         path = tmp_path / name
