@@ -437,7 +437,7 @@ NO_TEXTURE = "Scans are shown without random texture."
 def truncation_in_words(psi: float) -> str:
     """What a truncation means for the picture."""
     if psi < 0.05:
-        return "The average brain: every number gives the same brain."
+        return "The average brain: every seed gives the same brain."
     if psi < 0.5:
         return "Close to the average brain: little variety, few artefacts."
     if psi < 0.85:

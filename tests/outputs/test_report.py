@@ -283,6 +283,9 @@ def test_what_lies_beyond_the_limit_is_marked_everywhere(full_case):
     assert "Beyond z ±2: Hippocampus, left 60.0 ml (z -" in content.notes(full_case)[0]
     lenient = dataclasses.replace(full_case, unusual_z=50.0)
     assert "Beyond z ±50: " in content.notes(lenient)[0]
+    assert "In a healthy person about 3 of 73 measures lie beyond" in content.notes(full_case)[0]
+    guide = (Path(__file__).parents[2] / "docs/window/save.md").read_text("utf-8")
+    assert f"about three of the {len(ALL_MEASURES)} measures" in guide
     assert not any(cell.marked for row in content.sides_table(lenient) for cell in row)
     assert [curve.title for curve in content.curves(full_case)][:2] == [
         "Ventricles",

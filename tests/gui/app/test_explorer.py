@@ -147,7 +147,7 @@ def test_a_preview_of_a_drag_is_enlarged_where_it_is_looked_at(window):
 
 def test_truncation_is_told_in_words(window):
     window.set("browse.truncation", 0.0)
-    assert "average brain" in window.find("browse.meaning").text()
+    assert "average brain: every seed" in window.find("browse.meaning").text()
     window.set("browse.truncation", 1.2)
     assert "Beyond" in window.find("browse.meaning").text()
 

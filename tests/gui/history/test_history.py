@@ -248,6 +248,7 @@ def test_a_text_field_keeps_its_own_paste(window):
     ("text", "says"),
     [
         ("hello", "There is no recipe in this text"),
+        ("stylegan3d generate --seed 5", "a command with --recipe"),
         ('{"source": {"seed": 1}, "colour": 1}', "no field 'colour'"),
         (to_link(seed(1).replace(model=MadeWith("f" * 64, "other"))), "made with the model other"),
         (seed(1).replace(edits=(Edit("No such", 1.0),)).to_json(), "no direction 'No such'"),
