@@ -279,7 +279,7 @@ def from_text(text: str) -> Recipe:
     if OPTION in text:
         return _from_command(text)
     raise RecipeError(
-        "There is no recipe in this text: copy a recipe as command, JSON or link, and paste it."
+        "There is no recipe in this text: paste a command with --recipe, or a recipe or its link."
     )
 
 
