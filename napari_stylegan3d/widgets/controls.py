@@ -127,7 +127,7 @@ class DecimalBox(QDoubleSpinBox):
         return self._in_words(min(max(number, self.minimum()), self.maximum()))
 
     def minimumSizeHint(self) -> QSize:
-        """Room for the longest number with its unit: Qt forgets a style sheet's buttons."""
+        """Room for the longest number in bold with its unit; Qt forgets a style sheet's buttons."""
         option = QStyleOptionSpinBox()
         self.initStyleOption(option)
         option.rect = QRect(0, 0, WIDE_PX, 2 * self.fontMetrics().height())
@@ -137,7 +137,9 @@ class DecimalBox(QDoubleSpinBox):
             QStyle.ComplexControl.CC_SpinBox, option, QStyle.SubControl.SC_SpinBoxEditField, self
         )
         texts = self.specialValueText(), *map(self._in_words, (self.minimum(), self.maximum()))
-        longest = max(map(self.fontMetrics().horizontalAdvance, texts))
+        bold = QFont(self.font())
+        bold.setBold(True)
+        longest = max(map(QFontMetrics(bold).horizontalAdvance, texts))
         width = longest + 2 * TEXT_MARGIN_PX + WIDE_PX - field.width()
         return QSize(width, super().minimumSizeHint().height())
 

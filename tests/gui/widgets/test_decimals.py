@@ -5,10 +5,11 @@ from pathlib import Path
 
 import pytest
 from qtpy.QtCore import QLocale
+from qtpy.QtGui import QFont, QFontMetrics
 from qtpy.QtWidgets import QApplication, QToolTip
 
 from napari_stylegan3d.browse.panel import Millimetres
-from napari_stylegan3d.widgets.controls import DecimalBox
+from napari_stylegan3d.widgets.controls import TEXT_MARGIN_PX, DecimalBox
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -50,6 +51,16 @@ def test_both_signs_can_be_pasted(qtbot, box, language: str, text: str) -> None:
     box.lineEdit().paste()
     box.interpretText()
     assert box.value() == 0.7
+
+
+def test_the_longest_number_fits_in_bold(qtbot, box):
+    """As numbers beyond what a direction was fitted for are shown."""
+    bold = QFont(box.font())
+    bold.setBold(True)
+    box.show()
+    box.resize(box.minimumSizeHint())
+    room = box.lineEdit().width() - 2 * TEXT_MARGIN_PX
+    assert QFontMetrics(bold).horizontalAdvance("v, -10.00 mm.") <= room
 
 
 def test_a_number_beyond_the_range_is_told_and_not_changed_in_silence(qtbot, box, monkeypatch):
