@@ -229,6 +229,10 @@ def test_components_are_described_by_what_they_change(generator):
     assert described.descriptions["PC 3"] == "nothing that is measured (all r below 0.3)"
     assert described.summary("PC 1") == "larger head, older"
     np.testing.assert_array_equal(described.vectors, components.vectors)
+    # Of a few people as much is met by chance.
+    few = People(w[:18], np.zeros(18, bool), {key: v[:18] for key, v in people.attributes.items()})
+    described = describe_components(components, MeasuredBrains(w, measures), few)
+    assert described.descriptions["PC 1"] == "larger head (r = 1.00)"
 
 
 def test_edits_are_measured_in_volumes(generator, people, monkeypatch):

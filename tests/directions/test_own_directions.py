@@ -111,6 +111,7 @@ def test_what_is_orthogonalised_does_not_move_along_the_others(tiny_generator, w
     against = [components.step("PC 2"), 5 * components.step("PC 3")]
     free = orthogonalised(tiny_generator, mine, "Mine", against, "PC 2 and PC 3")
     assert free.names == ("Mine without PC 2 and PC 3",)
+    assert "not validated" in free.descriptions[free.names[0]]
     np.testing.assert_allclose(components.vectors[1:3] @ free.vectors[0], 0, atol=SUMS)
     assert free.vectors[0] @ mine.vectors[0] > 0.5
     with pytest.raises(RecipeError, match="0 % of it would remain"):

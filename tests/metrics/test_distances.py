@@ -6,7 +6,12 @@ from scipy.linalg import sqrtm
 from tolerances import DOUBLE, LAYERS
 
 from stylegan3d.base import StyleGAN3DError
-from stylegan3d.metrics.comparison import compare_with_halves, compare_with_validation
+from stylegan3d.metrics.comparison import (
+    compare_with_halves,
+    compare_with_validation,
+    estimated,
+    mean,
+)
 from stylegan3d.metrics.distances import (
     Moments,
     bmmd2_intervals,
@@ -82,6 +87,9 @@ def test_kernel_distance_equals_its_double_sum() -> None:
 def test_one_volume_has_no_distance() -> None:
     with pytest.raises(StyleGAN3DError, match="at least two"):
         frechet_distance(gaussian(0, 1), gaussian(1, 5))
+    with pytest.raises(StyleGAN3DError, match="not a number"):
+        frechet_distance(np.full((5, 3), np.nan), np.zeros((5, 3)))
+    assert estimated("psnr", mean, np.array([20.5])) == {"psnr": 20.5, "psnr_interval": None}
 
 
 def test_comparison_is_at_equal_numbers_and_repeatable() -> None:

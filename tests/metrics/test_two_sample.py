@@ -8,7 +8,7 @@ from scipy.ndimage import uniform_filter
 from stylegan3d.base import StyleGAN3DError
 from stylegan3d.metrics import two_sample as module
 from stylegan3d.metrics.diversity import collapse, dimensions, spread
-from stylegan3d.metrics.two_sample import cube, two_sample
+from stylegan3d.metrics.two_sample import classify_by_measures, cube, two_sample
 
 # Area under the curve of guesses, and how far from it those of 20 pairs may be.
 CHANCE, GUESSED = 0.5, 0.25
@@ -52,6 +52,14 @@ def test_a_person_is_never_on_both_sides(sets) -> None:
 def test_too_few_are_refused(sets) -> None:
     with pytest.raises(StyleGAN3DError, match="at least 10"):
         two_sample(sets[0][:9], sets[1][:9])
+    measures = np.zeros((20, 3))
+    for first, second, people in (
+        (measures, measures[:, :2], None),
+        (measures, measures, ["p"] * 39),
+        (measures, measures, ["p"] * 40),
+    ):
+        with pytest.raises(StyleGAN3DError, match=r"the same measures|at least 5 people"):
+            classify_by_measures(first, second, people)
 
 
 def test_cubes_lie_within_the_middle() -> None:

@@ -5,7 +5,7 @@ import pytest
 import torch
 from tolerances import FLOAT32
 
-from stylegan3d.networks.linear_prior import LabelKnowledge, LinearPrior, Measured
+from stylegan3d.networks.linear_prior import LabelKnowledge, LinearPrior, Measured, foreseen_share
 from stylegan3d.recipe.model import encode_labels, encode_rows, schema_of
 
 K, PEOPLE = 6, 20_000
@@ -124,6 +124,16 @@ def test_chance_is_not_taken_for_knowledge():
         found.append(float(known_of(scores, labels, variances=variances).shared[:, 1].norm()))
     assert np.median(found) == 0
     assert max(found) < 0.25
+
+
+def test_a_label_of_noise_is_refused_and_one_that_scores_tell_is_not():
+    random, accepted = np.random.default_rng(0), []
+    for _ in range(60):
+        x, y = (torch.from_numpy(random.normal(size=size)) for size in ((40, 5), (40,)))
+        x, y = x - x.mean(dim=0), y - y.mean()
+        accepted.append(foreseen_share(x, y)[1] > 0)
+        assert foreseen_share(x, 2 * x[:, 0] + y)[1] > 0
+    assert sum(accepted) <= 2
 
 
 def test_who_is_not_known_is_left_out():

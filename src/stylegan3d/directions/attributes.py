@@ -34,6 +34,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from scipy import ndimage
+from scipy.stats import pearsonr
 
 from stylegan3d.base import SILENT, Json, JsonView, Progress, RecipeError
 from stylegan3d.directions.people import (
@@ -163,9 +164,9 @@ def _wide(generator: Generator, w: np.ndarray) -> torch.Tensor:
 
 # Effects of directions on volumes: describe components and check edits by measuring brains.
 
-#: Random brains to describe components with; |r| > 0.3 by chance has p = 1/50,000.
+#: Random brains to describe components with; |r| > 0.3 by chance has p = 1/50,000 then.
 BRAINS = 200
-WEAKEST, MOST = 0.3, 3
+WEAKEST, CHANCE, MOST = 0.3, 1 / 50_000, 3
 #: Random brains to check edits with, and how far they are edited, in units.
 EDITED_BRAINS, STRENGTH = 8, 2.0
 #: A direction fails if it changes its attribute in the right sense in fewer brains than this.
@@ -242,7 +243,7 @@ def describe_components(
     -------
     Directions
         With descriptions such as "larger head (r = 0.93), older (r = 0.41)": up to three
-        correlations of at least 0.3, the strongest first.
+        correlations of at least 0.3, and of `CHANCE`, the strongest first.
     """
     words = {m.key: (m.more, m.less) for m in MEASURES} | _OF_PEOPLE
     record = {}
@@ -251,23 +252,24 @@ def describe_components(
         if people is not None:
             of_people = {key: people.attributes[key] for key in _OF_PEOPLE}
             found |= {key: _correlation(people.w @ vector, v) for key, v in of_people.items()}
-        strong = sorted(
-            (k for k in found if abs(found[k]) >= WEAKEST), key=lambda k: -abs(found[k])
-        )
+        told = [key for key, (r, p) in found.items() if abs(r) >= WEAKEST and p <= CHANCE]
+        strong = sorted(told, key=lambda key: -abs(found[key][0]))
         record[name] = ", ".join(
-            f"{words[key][found[key] < 0]} (r = {abs(found[key]):.2f})" for key in strong[:MOST]
+            f"{words[key][found[key][0] < 0]} (r = {abs(found[key][0]):.2f})"
+            for key in strong[:MOST]
         )
-        if not record[name] and any(found.values()):
+        if not record[name] and any(r for r, _ in found.values()):
             record[name] = f"nothing that is measured (all r below {WEAKEST})"
     return dataclasses.replace(components, descriptions={k: v for k, v in record.items() if v})
 
 
-def _correlation(score: np.ndarray, values: np.ndarray) -> float:
-    """Pearson's r over brains with a known value; 0 if undefined."""
+def _correlation(score: np.ndarray, values: np.ndarray) -> tuple[float, float]:
+    """Pearson's r over brains with a known value, and its p; 0 and 1 if undefined."""
     known = np.isfinite(values)
     if known.sum() < 10 or np.ptp(values[known]) == 0 or np.ptp(score[known]) == 0:
-        return 0.0
-    return float(np.corrcoef(score[known], values[known])[0, 1])
+        return 0.0, 1.0
+    r, p = pearsonr(score[known], values[known])
+    return float(r), float(p)
 
 
 def as_in_people(generator: Generator, directions: Directions) -> Directions:

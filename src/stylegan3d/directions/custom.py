@@ -299,7 +299,7 @@ def orthogonalised(
             f"{name} is nearly parallel to {told_as}: {100 * left:.0f} % of it would "
             "remain. Choose fewer directions."
         )
-    description = f"{name} without {told_as} ({100 * left:.0f} % of it is left)"
+    description = f"{name} without {told_as} ({100 * left:.0f} % of it is left; not validated)"
     return _single(generator, rest, checked_name(f"{name} without {told_as}"), description)
 
 

@@ -253,7 +253,8 @@ def two_sample_part(material: Material) -> Json:
     drawn, half, other = material.groups()
     n, names = len(drawn), material.names
     if n < LEAST:
-        return {"left_out": f"The two-sample test needs {LEAST} volumes of each kind."}
+        needed = f"{LEAST} synthetic and {2 * LEAST} real volumes"
+        return {"left_out": f"The two-sample test needs {needed}."}
     people = np.stack(material.volumes(material.subjects[half]))
 
     def told(first: np.ndarray, whose: Iterable[str], what: str) -> Json:

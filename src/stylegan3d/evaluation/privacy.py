@@ -505,9 +505,11 @@ def compare_copies(material: Material, detector: CopyDetector, synthetic: Closen
         "nearest": _pairs(synthetic, "ratio", "correlation"),
     }
     if len(people.ratio) < FEWEST_STRANGERS:
+        least = people.ratio.min(initial=1.0)
         return found | {
-            "why": f"A warning needs {FEWEST_STRANGERS} validation subjects as a reference; "
-            f"there are {len(people.ratio)}."
+            "why": f"A warning needs {FEWEST_STRANGERS} unrelated subjects as a reference; there "
+            f"are {len(people.ratio)}. Closer to a training subject than any of these: "
+            f"{(synthetic.ratio < least).sum()} of {n}."
         }
     threshold = alarm_threshold(people.ratio, n)
     copies = int((synthetic.ratio < threshold).sum())

@@ -46,10 +46,11 @@ class Figure:
     real_high: float | None = None
 
     def with_bar(
-        self, value: float, interval: Sequence[float], real: float | None = None
+        self, value: float, interval: Sequence[float] | None, real: float | None = None
     ) -> Figure:
         """The row with the numbers that its bar is drawn from."""
-        return replace(self, value=value, low=interval[0], high=interval[1], real_value=real)
+        low, high = interval or (None, None)
+        return replace(self, value=value, low=low, high=high, real_value=real)
 
 
 def figure(

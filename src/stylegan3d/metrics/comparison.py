@@ -14,8 +14,6 @@ The method depends on the figure:
 - Shares: Wilson's score interval.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -26,6 +24,8 @@ from stylegan3d.base import Json, StyleGAN3DError
 LEVEL = 0.95
 Z = 1.959964  # two-sided normal quantile at LEVEL
 DRAWS = 2000
+# Fewer values have no interval.
+FEWEST = 5
 
 Interval = tuple[float, float]
 
@@ -85,8 +85,12 @@ def estimated(
     draws: int = DRAWS,
     seed: int = 0,
 ) -> Json:
-    """A figure and the `bootstrap` interval of it, as `name` and `name_interval`."""
-    interval = bootstrap(measure, *samples, draws=draws, seed=seed)
+    """A figure and the `bootstrap` interval of it, as `name` and `name_interval`.
+
+    A few values know no interval: None.
+    """
+    few = min(map(len, samples)) < FEWEST
+    interval = None if few else bootstrap(measure, *samples, draws=draws, seed=seed)
     return {name: measure(*samples), f"{name}_interval": interval}
 
 

@@ -136,6 +136,8 @@ def _check(a: np.ndarray, b: np.ndarray) -> None:
             f"A distance of {len(a)} to {len(b)} volumes cannot be measured; give at least two "
             "of each, with the same features."
         )
+    if not (np.isfinite(a).all() and np.isfinite(b).all()):
+        raise StyleGAN3DError("A feature is not a number: leave that volume out.")
 
 
 @dataclass

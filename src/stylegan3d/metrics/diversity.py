@@ -3,8 +3,6 @@
 A generator with mode collapse has pairs more similar than real subjects, a noisy one less.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
 

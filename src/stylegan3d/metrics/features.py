@@ -9,8 +9,6 @@ and figures are comparable between machines.
 The wheel contains a traced network, of which the encoder alone is run here.
 """
 
-from __future__ import annotations
-
 import warnings
 from collections.abc import Iterable
 from functools import lru_cache, partial

@@ -4,8 +4,6 @@ A classifier two-sample test (Lopez-Paz and Oquab 2017, arXiv 1610.06545): if bo
 one population, accuracy and area under the curve are 0.5.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import product
@@ -200,6 +198,8 @@ def cross_validated(
     check_counts(n, m)
     y = np.repeat([1, 0], counts)
     groups = list(range(n + m)) if people is None else list(people)
+    if len(set(groups)) < FOLDS:
+        raise StyleGAN3DError(f"A two-sample test takes at least {FOLDS} people.")
     tasks = []
     for repeat in range(REPEATS):
         number = seed * REPEATS + repeat
@@ -244,8 +244,15 @@ def classify_by_measures(
     Raises
     ------
     StyleGAN3DError
-        If there are fewer than ten of either.
+        If there are fewer than ten of either, all of one person, or their measures differ.
     """
+    rows = len(first) + len(second)
+    whose = rows if people is None else len(people)
+    if np.ndim(first) != 2 or np.shape(first)[1:] != np.shape(second)[1:] or whose != rows:
+        raise StyleGAN3DError(
+            f"Tables of {np.shape(first)} and {np.shape(second)} values cannot be compared: give "
+            "two with the same measures, a row for each brain, and a person for each row."
+        )
     x = np.vstack([first, second]).astype(float)
     finite = np.isfinite(x)
     if not finite.all():

@@ -18,8 +18,8 @@ from torch import Tensor, nn
 #: Penalties, relative to the mean squared length of a subject's scores.
 PENALTIES = np.logspace(-3, 3, 19)
 FOLDS = 5
-#: Least number of subjects.
-FEWEST = FOLDS + 1
+#: Least number of subjects, and probability of what passes for chance.
+FEWEST, CHANCE = FOLDS + 1, 0.01
 
 
 def foreseen_share(x: Tensor, y: Tensor) -> tuple[Tensor, float]:
@@ -39,9 +39,10 @@ def foreseen_share(x: Tensor, y: Tensor) -> tuple[Tensor, float]:
         With the penalty of the least leave-one-out error.
     share : float
         Share of the variance of y predicted in held-out subjects by nested cross-validation, 0 to
-        1.
+        1; 0 if that may be by chance, too (p above `CHANCE`).
     """
     # Loaded only where a prior is made.
+    from scipy.stats import pearsonr
     from sklearn.linear_model import RidgeCV
     from sklearn.model_selection import KFold, cross_val_predict
 
@@ -53,7 +54,7 @@ def foreseen_share(x: Tensor, y: Tensor) -> tuple[Tensor, float]:
     folds = KFold(FOLDS, shuffle=True, random_state=0)
     guesses = torch.from_numpy(cross_val_predict(line, x.numpy(), y.numpy(), cv=folds))
     share = 1 - float((y - guesses).square().sum() / y.square().sum())
-    if share <= 0:
+    if share <= 0 or pearsonr(guesses, y, alternative="greater").pvalue > CHANCE:
         return none
     return torch.from_numpy(line.fit(x.numpy(), y.numpy()).coef_), share
 
