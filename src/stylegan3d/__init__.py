@@ -9,8 +9,6 @@ Names are imported lazily: importing torch takes over a second, and neither `--h
 need it.
 """
 
-from __future__ import annotations
-
 from inspect import isfunction
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Available devices and precisions, and which are fast."""
 
-from __future__ import annotations
-
 import inspect
 import os
 import platform

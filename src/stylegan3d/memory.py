@@ -1,7 +1,5 @@
 """Memory: allocation of large blocks by the C library, and out-of-memory errors."""
 
-from __future__ import annotations
-
 import ctypes
 import errno
 import sys

@@ -14,8 +14,6 @@ An auxiliary network as a folder: float16 weights, a card, and a README.
 Format of the tissue and the translation network. Reading it executes no code.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import os

@@ -15,8 +15,6 @@ original's defaults. Settings come out of a file that anybody may have made: eac
 it is used, and none is walked through more than one level deep.
 """
 
-from __future__ import annotations
-
 import hashlib
 import math
 import re

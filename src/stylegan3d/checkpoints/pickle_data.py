@@ -16,8 +16,6 @@ None of these classes does anything when it is made; an `Array` keeps the file's
 view on them. The names are those that 3D-StyleGAN's files of protocols 2 to 5 hold.
 """
 
-from __future__ import annotations
-
 import io
 import math
 import pickletools

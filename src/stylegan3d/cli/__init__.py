@@ -1,7 +1,5 @@
 """The program `stylegan3d`: its commands."""
 
-from __future__ import annotations
-
 import errno
 import logging
 import os

@@ -3,8 +3,6 @@
 Participants may be worked on by many machines at once; their results are put together afterwards.
 """
 
-from __future__ import annotations
-
 import argparse
 import os
 import re

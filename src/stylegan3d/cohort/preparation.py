@@ -1,7 +1,5 @@
 """Prepare scans as a dataset: the plan, and its work in parallel."""
 
-from __future__ import annotations
-
 import hashlib
 import io
 import json

@@ -1,7 +1,5 @@
 """What is done with each scan of a cohort: it is projected, edited or segmented."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable
 from functools import lru_cache, partial

@@ -13,8 +13,6 @@ of its content, which the table refers to: an interrupted update never combines 
 volumes.
 """
 
-from __future__ import annotations
-
 import gzip
 import hashlib
 import io

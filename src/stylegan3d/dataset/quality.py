@@ -6,8 +6,6 @@ mm: 249 T1 brains of three sites, and 18 further scans, three of them T2 and one
 found are given with each limit.
 """
 
-from __future__ import annotations
-
 import numpy as np
 from scipy import ndimage
 

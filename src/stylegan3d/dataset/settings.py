@@ -1,7 +1,5 @@
 """What can be chosen for the preparation of a dataset."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Annotated
 

@@ -3,8 +3,6 @@
 They are converted to the format of a pack, uint8 on one grid, or refused with the file's name.
 """
 
-from __future__ import annotations
-
 import hashlib
 from dataclasses import dataclass
 from functools import cached_property

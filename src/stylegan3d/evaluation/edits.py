@@ -24,8 +24,6 @@ not with manual segmentation. The networks are small, work at half resolution an
 the same number of steps: only the data differ.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial

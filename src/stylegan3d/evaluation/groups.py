@@ -12,8 +12,6 @@ reduced model y = Z g + e; Winkler et al. 2014 (NeuroImage 92, 381-397) compare 
 Rows that may not change places (the scans of one subject) are permuted within their block.
 """
 
-from __future__ import annotations
-
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence

@@ -9,8 +9,6 @@ It depends on the dataset and the feature network, not on the generator, so it c
 models of the same data.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Settings of evaluations and comparisons; no slow imports, so that `--help` is fast."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated

@@ -5,8 +5,6 @@ macro of that name in `pages/answers.md`. Measurement, page, comparison, JSON, m
 command line all use this table: to add a metric, add its measure, an entry here and a macro.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib import import_module

@@ -1,7 +1,5 @@
 """What a comparison of two visits leaves in its folder: table, maps, images, a page."""
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 

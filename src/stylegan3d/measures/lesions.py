@@ -5,8 +5,6 @@ is large or strange. The network looks at the scan alone and finds what is small
 a lesion.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 

@@ -1,7 +1,5 @@
 """Lobes and other regions of a brain, and clusters of voxels in them."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypedDict

@@ -1,7 +1,5 @@
 """The model card as a Markdown page, generated from `card.json`."""
 
-from __future__ import annotations
-
 from stylegan3d.base import Json
 from stylegan3d.model.family import family_name, family_of
 from stylegan3d.pages.page import plain

@@ -5,8 +5,6 @@ Gaussian model (`linear_prior`), along the few directions of w that predict labe
 directions, and without a label, w stays the same bit for bit.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 
 import torch

@@ -5,8 +5,6 @@ detail images weighted by components of w; a deformation controlled by further c
 (`deformation.py`), and a flow adds realistic texture (`flow.py`). Only the flow has convolutions.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from functools import partial
 

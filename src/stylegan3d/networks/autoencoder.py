@@ -5,8 +5,6 @@ diffusion (Rombach et al. 2022, arXiv 2112.10752). Both networks work on Haar ba
 and eight times the channels, which is several times as fast on a CPU.
 """
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 from typing import cast

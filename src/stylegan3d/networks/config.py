@@ -4,8 +4,6 @@ Older files describe anatomy models as StyleGANs with additional settings, by wh
 recognises them.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, is_dataclass

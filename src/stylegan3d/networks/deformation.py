@@ -10,8 +10,6 @@ half a voxel inside (`grid_sample` with align_corners=False), so fields are inde
 resolution.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any

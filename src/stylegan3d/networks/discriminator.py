@@ -1,7 +1,5 @@
 """Discriminator: volume, or several together -> realness score."""
 
-from __future__ import annotations
-
 import math
 
 import torch

@@ -26,8 +26,6 @@ The parameters are set by `training/export.py` and `training/flow_export.py`, no
 training.
 """
 
-from __future__ import annotations
-
 import math
 
 import torch

@@ -7,8 +7,6 @@ deformation moves voxels to, which only coarse rows decide.
 The noise of a synthesis network: stored with it, absent, fresh or drawn from a seed.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from typing import Literal

@@ -9,8 +9,6 @@ SimpleITK's demons yield a displacement, not the velocity that populations are a
 interpolated in; hence this module. Velocities are in the coordinates of `networks/deformation.py`.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

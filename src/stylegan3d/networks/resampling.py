@@ -7,8 +7,6 @@ correlate with a small low-pass filter, keep every n-th sample. The filter is se
 is filtered one axis at a time.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any

@@ -13,8 +13,6 @@ the effective learning rate of all layers (Karras et al. 2018, arXiv 1710.10196,
 Modulated convolution is that of StyleGAN2 (Karras et al. 2020, arXiv 1912.04958, eq. 1-3).
 """
 
-from __future__ import annotations
-
 import itertools
 import math
 from collections.abc import Iterator, Sequence

@@ -1,7 +1,5 @@
 """Labels and lesions of a scan, and their files: as it is on a model's grid, or prepared."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar

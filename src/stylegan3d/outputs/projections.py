@@ -3,8 +3,6 @@
 An edited scan, in the scan's own space: the scan itself, what changed, what moved.
 """
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace

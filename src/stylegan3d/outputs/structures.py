@@ -4,8 +4,6 @@ Nothing is aligned, extracted or corrected first: the network has learned from i
 contrast, with and without a skull (`training.synthetic`).
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass

@@ -4,8 +4,6 @@ Clauses that are set off by commas are left out as a whole: half a clause says n
 something else than the whole.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable, Iterable, Iterator
 from typing import Protocol

@@ -11,8 +11,6 @@ shrunk towards the model's reference values. Kept as one file in the user's data
 scan and no name of a person.
 """
 
-from __future__ import annotations
-
 import hashlib
 import math
 from collections.abc import Iterator, Mapping, Sequence

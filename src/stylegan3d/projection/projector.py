@@ -10,8 +10,6 @@ files are written (`outputs.projections`) and panels filled. The tissue network 
 scan and once on the reconstruction.
 """
 
-from __future__ import annotations
-
 import time
 from dataclasses import dataclass, field, replace
 from pathlib import Path

@@ -6,8 +6,6 @@ brain's intensities, and a reconstruction is compared with the scan at its own s
 estimate is kept as a number, relative to the usual one of held-out subjects.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any

@@ -26,8 +26,6 @@ Behrmann et al. 2019, arXiv 1811.00995), with smaller steps a in the few places 
 is not small, and needs no gradients.
 """
 
-from __future__ import annotations
-
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator

@@ -5,8 +5,6 @@ Recipes as text to share: a shell command, JSON, a link, or a file.
 A link is `stylegan3d:recipe?` and the JSON, percent-encoded, so that it survives chats and e-mails.
 """
 
-from __future__ import annotations
-
 import shlex
 from collections.abc import Mapping
 from itertools import pairwise

@@ -5,8 +5,6 @@ arXiv:1812.04948, figure 3: each cell takes the layers of some sizes from its co
 others from its row's.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

@@ -5,8 +5,6 @@ half and the whole of 256 x 256 x 256 voxels. Those run here a few channels at a
 same: their normalisation is of each channel by itself.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import Any
 

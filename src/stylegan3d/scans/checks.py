@@ -4,8 +4,6 @@ Headers are checked before image data is read or memory allocated: a damaged or 
 claim any size.
 """
 
-from __future__ import annotations
-
 import gzip
 import math
 import re

@@ -1,7 +1,5 @@
 """Brain extraction, and detection of already extracted brains."""
 
-from __future__ import annotations
-
 import threading
 import warnings
 from collections.abc import Iterable, Iterator

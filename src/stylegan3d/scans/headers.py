@@ -3,8 +3,6 @@
 Where a header is ambiguous, the user can override it.
 """
 
-from __future__ import annotations
-
 import math
 import re
 from collections.abc import Mapping

@@ -1,7 +1,5 @@
 """Normalise scanner intensities to the generator's [0, 1]."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

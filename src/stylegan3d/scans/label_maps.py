@@ -1,7 +1,5 @@
 """Distinguish label maps (segmentations, masks, parcellations) from scans by their values."""
 
-from __future__ import annotations
-
 import re
 from dataclasses import dataclass, field
 from pathlib import Path

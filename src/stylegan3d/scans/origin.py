@@ -5,8 +5,6 @@ Data of DICOM), in the sidecar beside it, and in the words of both. Any one of t
 image stays what it is when its sidecar is lost or another program copies it.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping
 from contextlib import suppress

@@ -1,7 +1,5 @@
 """Age and sex of the person in a scan, where its files give them."""
 
-from __future__ import annotations
-
 import csv
 import re
 from collections.abc import Mapping

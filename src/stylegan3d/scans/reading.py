@@ -1,7 +1,5 @@
 """Read one scan: NIfTI, MGH or DICOM, in any orientation, of any data type."""
 
-from __future__ import annotations
-
 import hashlib
 from collections import Counter
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Find the scans and subject data of a folder, plain or BIDS."""
 
-from __future__ import annotations
-
 import csv
 import hashlib
 import re

@@ -1,7 +1,5 @@
 """What the results of a projection are called: its verdicts, and figures of similarity."""
 
-from __future__ import annotations
-
 from collections.abc import Container, Iterable, Mapping, Sequence
 from typing import Any
 

@@ -5,8 +5,6 @@ an unchanged brain are smaller (the repeatability coefficient, Bland and Altman 
 Methods in Medical Research 8, 135). The norms say what people change in as many years.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 

@@ -11,8 +11,6 @@ Names of all measures of a brain, and how their values and scores are written.
 One text for one number: window, reports, tables and the console take it from here.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

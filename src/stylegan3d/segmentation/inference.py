@@ -25,19 +25,7 @@ from stylegan3d.checkpoints.folder import page_of as page_with
 from stylegan3d.devices import choose_device, computed
 from stylegan3d.geometry.space import Shown, Space, filled, unit
 from stylegan3d.scans.intensity import usual_contrast
-from stylegan3d.segmentation.classes import (
-    ASYMMETRIES,
-    LESIONS,
-    REGIONS,
-    STRUCTURES,
-    TISSUES,
-    TITLES,
-    Scheme,
-    asymmetry_percent,
-    region_title,
-    side_volumes,
-    volumes_ml,
-)
+from stylegan3d.segmentation import classes
 from stylegan3d.segmentation.network import TissueNetwork, padded, to_blocks, to_voxels
 from stylegan3d.storage.encoding import finite_number, is_int
 
@@ -46,7 +34,7 @@ def write_model(
     folder: Path,
     network: TissueNetwork,
     card: Json,
-    scheme: Scheme = TISSUES,
+    scheme: classes.Scheme = classes.TISSUES,
     *,
     overwrite: bool = False,
 ) -> None:
@@ -57,7 +45,7 @@ def write_model(
 def page_of(card: Json) -> str:
     """The card as a README in Markdown."""
     scheme = next(name for name, folder in FOLDERS.items() if folder.format == card["format"])
-    title_of = TITLES.get if scheme == TISSUES.name else region_title
+    title_of = classes.TITLES.get if scheme == classes.TISSUES.name else classes.region_title
     told = {"scheme": scheme, "title_of": title_of}
     return page_with(card, [ABOUT[scheme]], "segmentation.md", **told)
 
@@ -80,7 +68,7 @@ def read_network(path: Path) -> TissueNetwork:
     raise failed
 
 
-def _build(scheme: Scheme) -> Callable[[Json, int], TissueNetwork]:
+def _build(scheme: classes.Scheme) -> Callable[[Json, int], TissueNetwork]:
     """See `NetworkFolder.build`."""
 
     def build(architecture: Json, weights: int) -> TissueNetwork:
@@ -125,7 +113,7 @@ def _numbers(value: Any) -> list[float]:
 
 
 def _folder(
-    scheme: Scheme,
+    scheme: classes.Scheme,
     bundled: str,
     check: Callable[[Json], None] = _check,
     command: str = "train segmentation --scheme {}",
@@ -144,23 +132,23 @@ def _folder(
     )
 
 
-FOLDER = _folder(TISSUES, "", command="train segmentation")
-REGION_FOLDER = _folder(REGIONS, "regions-t1-2mm")
-LESION_FOLDER = _folder(LESIONS, "lesions-t1-2mm", _check_with_limit)
-STRUCTURE_FOLDER = _folder(STRUCTURES, "structures-1mm")
+FOLDER = _folder(classes.TISSUES, "", command="train segmentation")
+REGION_FOLDER = _folder(classes.REGIONS, "regions-t1-2mm")
+LESION_FOLDER = _folder(classes.LESIONS, "lesions-t1-2mm", _check_with_limit)
+STRUCTURE_FOLDER = _folder(classes.STRUCTURES, "structures-1mm")
 #: By the name of the scheme.
 FOLDERS = {
-    TISSUES.name: FOLDER,
-    REGIONS.name: REGION_FOLDER,
-    LESIONS.name: LESION_FOLDER,
-    STRUCTURES.name: STRUCTURE_FOLDER,
+    classes.TISSUES.name: FOLDER,
+    classes.REGIONS.name: REGION_FOLDER,
+    classes.LESIONS.name: LESION_FOLDER,
+    classes.STRUCTURES.name: STRUCTURE_FOLDER,
 }
 #: What each does, for its page.
 ABOUT = {
-    TISSUES.name: "Labels the tissues of brains in T1-weighted MR.",
-    REGIONS.name: "Labels the regions of brains in T1-weighted MR.",
-    LESIONS.name: "Finds what does not belong in a brain, such as lesions, in T1-weighted MR.",
-    STRUCTURES.name: "Labels the structures of brains in images of any contrast.",
+    classes.TISSUES.name: "Labels the tissues of brains in T1-weighted MR.",
+    classes.REGIONS.name: "Labels the regions of brains in T1-weighted MR.",
+    classes.LESIONS.name: "Finds what is foreign to a brain, such as lesions, in T1-weighted MR.",
+    classes.STRUCTURES.name: "Labels the structures of brains in images of any contrast.",
 }
 
 
@@ -189,22 +177,22 @@ class Segmentation(Shown):
     labels: np.ndarray
     space: Space
     confidence: float | None = None
-    scheme: Scheme = TISSUES
+    scheme: classes.Scheme = classes.TISSUES
 
     def as_tissues(self) -> Segmentation:
         """The tissues of these labels."""
         told = np.array(self.scheme.tissues, np.uint8)
-        return Segmentation(told[self.labels], self.space, self.confidence, TISSUES)
+        return Segmentation(told[self.labels], self.space, self.confidence, classes.TISSUES)
 
     @property
     def volumes(self) -> dict[str, float]:
         """Millilitres of each class, and of tissues also of "brain"; see `classes.volumes_ml`."""
-        return volumes_ml(self.labels, self.space, self.scheme)
+        return classes.volumes_ml(self.labels, self.space, self.scheme)
 
 
-def as_seen(volume: np.ndarray, scheme: Scheme) -> np.ndarray:
+def as_seen(volume: np.ndarray, scheme: classes.Scheme) -> np.ndarray:
     """What a network of a scheme is given of a brain (X, Y, Z), values in [0, 1]."""
-    return usual_contrast(volume) if scheme is LESIONS else volume
+    return usual_contrast(volume) if scheme is classes.LESIONS else volume
 
 
 class Segmenter:
@@ -228,7 +216,7 @@ class Segmenter:
         card: Json,
         hash: str,
         device: torch.device,
-        scheme: Scheme = TISSUES,
+        scheme: classes.Scheme = classes.TISSUES,
     ) -> None:
         self.scheme = self._drawn = scheme
         self.card, self.hash, self.device = card, hash, device
@@ -239,7 +227,7 @@ class Segmenter:
     def as_tissues(self) -> Segmenter:
         """The same network, of whose regions or structures the tissues are told."""
         other = copy.copy(self)
-        other.scheme = TISSUES
+        other.scheme = classes.TISSUES
         return other
 
     def fits(self, space: Space) -> bool:
@@ -342,7 +330,7 @@ class Segmenter:
         network = self.network
         whole = padded(self._input(volume, torch.float32), network.multiple)
         index = np.flatnonzero(self._told == self.scheme.classes.index(name)).tolist()
-        votes = 1 if self._drawn is TISSUES else 2
+        votes = 1 if self._drawn is classes.TISSUES else 2
         found = to_blocks(torch.zeros_like(whole[0]))
         for at, logits in self._slabs(network, whole):
             found[:, :, :, :, at] = (logits / votes).softmax(dim=4)[:, :, :, :, index].sum(dim=4)
@@ -388,7 +376,7 @@ class Segmenter:
         the mean with those of the volume a voxel further on, whose blocks lie half across these.
         """
         read = self._read(network, whole)
-        doubled = self._drawn is STRUCTURES
+        doubled = self._drawn is classes.STRUCTURES
         further = self._read(network, F.pad(whole, (1, -1) * 3)) if doubled else None
         for start in range(0, read.shape[2], SLAB):
             logits = self._classified(network, read, slice(start, start + SLAB))
@@ -406,13 +394,13 @@ class Segmenter:
     def _read(self, network: TissueNetwork, whole: torch.Tensor) -> torch.Tensor:
         """Features of a volume, and of all but tissues those of its mirror image beside them."""
         read = network.features(whole)
-        if self._drawn is TISSUES:
+        if self._drawn is classes.TISSUES:
             return read
         return torch.cat([read, network.features(whole.flip(2)).flip(2)], dim=1)
 
     def _classified(self, network: TissueNetwork, read: torch.Tensor, at: slice) -> torch.Tensor:
         head: list[torch.Tensor] = list(network.head.parameters())
-        if self._drawn is not TISSUES:
+        if self._drawn is not classes.TISSUES:
             # Of the mirror image, the places in a block (axis 1) run the other way, too.
             places, sides = (2, 2, 2, -1), list(self._drawn.mirrored)
             both = [
@@ -421,7 +409,7 @@ class Segmenter:
             head = [torch.cat([head[0], both[0]], dim=1), head[1] + both[1]]
         logits = F.conv3d(read[:, :, at], head[0], head[1]).unflatten(1, (2, 2, 2, -1))
         # Sums with those of the volume a voxel further on would have ties in bfloat16.
-        return logits.float() if self._drawn is STRUCTURES else logits
+        return logits.float() if self._drawn is classes.STRUCTURES else logits
 
 
 def enclosed(labels: np.ndarray) -> np.ndarray:
@@ -433,7 +421,7 @@ def enclosed(labels: np.ndarray) -> np.ndarray:
     return np.asarray(filled(labels > 0) & (labels == 0))
 
 
-def _opened(scheme: Scheme, path: str | Path | None, device: str) -> Segmenter:
+def _opened(scheme: classes.Scheme, path: str | Path | None, device: str) -> Segmenter:
     """The network of a scheme in a folder; see `load_segmenter`."""
     network, card, digest = FOLDERS[scheme.name].open(path)
     return Segmenter(network, card, digest, choose_device(device), scheme)
@@ -456,22 +444,22 @@ def load_segmenter(path: str | Path | None = None, device: str = "auto") -> Segm
     """
     if path is None:
         return load_regions(device=device).as_tissues()
-    return _opened(TISSUES, path, device)
+    return _opened(classes.TISSUES, path, device)
 
 
 def load_regions(path: str | Path | None = None, device: str = "auto") -> Segmenter:
     """Open a region network; see `load_segmenter`."""
-    return _opened(REGIONS, path, device)
+    return _opened(classes.REGIONS, path, device)
 
 
 def load_lesions(path: str | Path | None = None, device: str = "auto") -> Segmenter:
     """Open a lesion network; see `load_segmenter`."""
-    return _opened(LESIONS, path, device)
+    return _opened(classes.LESIONS, path, device)
 
 
 def load_structures(path: str | Path | None = None, device: str = "auto") -> Segmenter:
     """Open a network of structures in any contrast; see `load_segmenter`."""
-    return _opened(STRUCTURES, path, device)
+    return _opened(classes.STRUCTURES, path, device)
 
 
 @lru_cache(maxsize=1)
@@ -515,10 +503,12 @@ def measures_of(found: Segmentation) -> dict[str, float]:
     Asymmetries are those of the halves left and right of x = 0 mm.
     """
     volumes = found.volumes
-    left, right = side_volumes(found.labels, found.space)
+    left, right = classes.side_volumes(found.labels, found.space)
     row = {f"{name}_ml": value for name, value in volumes.items()}
     row["grey_white_ratio"] = volumes["grey"] / volumes["white"] if volumes["white"] else 0.0
-    row |= {f"{n}_asymmetry": asymmetry_percent(left[n], right[n]) for n in ASYMMETRIES}
+    row |= {
+        f"{n}_asymmetry": classes.asymmetry_percent(left[n], right[n]) for n in classes.ASYMMETRIES
+    }
     if found.confidence is not None:
         row["confidence"] = found.confidence
     return {name: round(value, 5) for name, value in row.items()}

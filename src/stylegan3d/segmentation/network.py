@@ -6,8 +6,6 @@ added instead of joined, and groups are normalised (Wu and He 2018, arXiv:1803.0
 depends on nothing outside the volume.
 """
 
-from __future__ import annotations
-
 from itertools import pairwise
 
 import torch

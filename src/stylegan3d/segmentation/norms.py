@@ -18,8 +18,6 @@ bundled error times one factor for all measures, as a conjugate prior does it (G
 Bayesian Data Analysis, section 2.6).
 """
 
-from __future__ import annotations
-
 import csv
 from collections import Counter
 from collections.abc import Mapping, Sequence

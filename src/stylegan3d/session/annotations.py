@@ -4,8 +4,6 @@ Files and sessions hold them as plain data. What is made from them, such as an i
 not saved: it is missing after a session was restored, until it is made again.
 """
 
-from __future__ import annotations
-
 import base64
 import zlib
 from dataclasses import dataclass, field

@@ -6,8 +6,6 @@ system has no locks, the process that is named there counts. Nobody but the user
 folder: it names patients.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import json
 import os

@@ -7,8 +7,6 @@ An option is declared in the type of a field of a frozen dataclass:
     seconds: Annotated[float, Option("Transition", "From brain to brain.", (0.1,), "s")]
 """
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass

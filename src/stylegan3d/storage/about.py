@@ -1,7 +1,5 @@
 """What this program is called, what it is for, and its version."""
 
-from __future__ import annotations
-
 from typing import Literal
 
 PROGRAM = "napari-stylegan3d"

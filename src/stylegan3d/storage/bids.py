@@ -3,8 +3,6 @@
 https://bids-specification.readthedocs.io/en/stable/common-principles.html#bids-uri
 """
 
-from __future__ import annotations
-
 import os
 import re
 from collections.abc import Mapping

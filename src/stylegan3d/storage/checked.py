@@ -4,8 +4,6 @@ The types here are for the fields of such classes. pydantic checks them; what is
 one sentence of this program's errors.
 """
 
-from __future__ import annotations
-
 import inspect
 import math
 import numbers

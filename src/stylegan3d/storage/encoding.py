@@ -9,8 +9,6 @@ writes its metadata in random order; a file whose hash names it must not change 
 so the header is put in order here.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import json
 import math

@@ -3,8 +3,6 @@
 Where calibrated sites are kept, and their names; see `calibration.save_site`.
 """
 
-from __future__ import annotations
-
 import re
 from contextlib import suppress
 from importlib import resources

@@ -4,8 +4,6 @@ Geometry is written twice in NIfTI, as the sform and as the qform; programs diff
 trust, so both are set and agree. The bytes depend on the content alone: gzip's time stamp is zero.
 """
 
-from __future__ import annotations
-
 import gzip
 import io
 import math

@@ -12,8 +12,6 @@ sample covariance: Ledoit and Wolf's estimate (2004) would shrink hundreds of wh
 the identity, and combine the folding and contrast of some subjects with the shape of others.
 """
 
-from __future__ import annotations
-
 import json
 import math
 import os

@@ -14,8 +14,6 @@ with the brain, since latents that differ may look alike (Tov et al. 2021, arXiv
 on both). No scan is needed; subjects that were set aside say how well scans are encoded.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path

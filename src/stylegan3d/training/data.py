@@ -16,8 +16,6 @@ Karras et al. 2020 (arXiv 2006.06676) adapt the probability p to the discriminat
 differentiable, so that the generator can be trained through them.
 """
 
-from __future__ import annotations
-
 import hashlib
 import math
 from collections import deque

@@ -9,8 +9,6 @@ corrects such estimates would learn to trust them too much. So subjects are divi
 each is estimated with the Gaussian of the other folds.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import chain

@@ -13,8 +13,6 @@ training brains are measured, and an anatomy model's output gets them without tr
   bright as subjects in the first voxel outside their surface.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path

@@ -7,8 +7,6 @@ enough of these, on as many simulated scanners, finds what does not belong, what
 al. 2022, arXiv:2011.04197, learn from foreign patches in the same way).
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product

@@ -8,8 +8,6 @@ A head is held as its labels and as distances on a coarser grid: wider ventricle
 thinner cortex, skull and skin are thresholds of these distances that vary over the head.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field

@@ -1,7 +1,5 @@
 """The network that paints a brain from labels in a contrast."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from itertools import pairwise
 

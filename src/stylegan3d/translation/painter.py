@@ -1,7 +1,5 @@
 """Generate a brain from a label map with a trained network."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path

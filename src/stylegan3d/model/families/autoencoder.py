@@ -5,8 +5,6 @@ the normal distribution of the subjects' latents (`networks.linear_prior`), cond
 trained with them.
 """
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 

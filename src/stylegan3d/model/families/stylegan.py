@@ -1,7 +1,5 @@
 """The 3D StyleGAN family: card checks and networks."""
 
-from __future__ import annotations
-
 import math
 from itertools import pairwise
 
