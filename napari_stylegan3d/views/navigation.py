@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from napari.components import ViewerModel
 from qtpy.QtCore import QEvent, QObject, QPointF, Qt
-from qtpy.QtGui import QCursor, QKeyEvent
+from qtpy.QtGui import QCursor, QKeyEvent, QKeySequence
 from qtpy.QtWidgets import (
     QAbstractSpinBox,
     QApplication,
@@ -29,6 +29,8 @@ from napari_stylegan3d.views.stage import Stage, visible_pictures
 
 ZOOM_PER_NOTCH = 1.15
 LEFT, RIGHT, MIDDLE = 1, 2, 3
+#: Commands whose keys only move or delete in text fields.
+COMMANDS = ("Ctrl+D", "Ctrl+E")
 #: Slices that a key moves by; infinite for the first and the last.
 SLICES: Mapping[int, float] = {
     Qt.Key.Key_PageUp: 1,
@@ -151,9 +153,15 @@ class SliceKeys(QObject):
         self._canvases, self._panes, self._turn = list(canvases), panes, turn
 
     def eventFilter(self, _watched: QObject, event: QEvent) -> bool:
-        """Take these keys while the mouse is over a 2D view, or one has the focus."""
-        if event.type() != QEvent.Type.KeyPress or not isinstance(event, QKeyEvent):
+        """Take these keys while the mouse is over a 2D view, or one has the focus.
+
+        Text fields leave to shortcuts what would only move or delete in them.
+        """
+        if not isinstance(event, QKeyEvent):
             return False
+        if event.type() != QEvent.Type.KeyPress:
+            asked = QKeySequence(event.keyCombination()).toString() in COMMANDS
+            return event.type() == QEvent.Type.ShortcutOverride and asked
         count = SLICES.get(event.key())
         without = event.modifiers() in (
             Qt.KeyboardModifier.NoModifier,

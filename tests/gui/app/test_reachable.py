@@ -164,3 +164,16 @@ def test_the_control_that_tab_leads_to_is_outlined_until_a_click(window):
     outlined(seed)
     QTest.mouseClick(handle, Qt.MouseButton.LeftButton, pos=QPoint(2, 2))
     assert outlined(seed) == []
+
+
+def test_keys_of_commands_work_while_a_text_is_typed(window, tmp_path):
+    main = window.explorer.window()
+    handle, name = main.windowHandle(), window.find("export.name")
+    window.explorer.panel("Export")
+    main.activateWindow()
+    name.setFocus()
+    QTest.qWait(50)
+    window.find("export.folder").setText(str(tmp_path))
+    QTest.keyClick(handle, Qt.Key.Key_E, Qt.KeyboardModifier.ControlModifier)
+    window.wait(lambda: list(tmp_path.glob("*.nii.gz")))
+    window.wait(lambda: not window.explorer.exporting.job.running)
