@@ -213,6 +213,9 @@ def test_progress_of_long_work_is_told_exactly(caplog, now):
         "Training: 12346 of 18750, 45 s passed, 45 s each, about 80 h 3 min left",
         "Training: 12546 of 18750, 2 h 30 min passed, 44.8 s each, about 77 h 14 min left",
     ]
+    now[0] += 60
+    lines(18_750, 18_750, "", "")
+    assert caplog.messages[-1] == "Training: 18750 of 18750, 2 h 31 min passed, finishing"
 
 
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGUSR1", "SIGINT"])
@@ -226,7 +229,18 @@ def test_a_program_that_is_stopped_says_how_to_go_on(name):
     words = [sys.executable, "-c", code, "info", "scan"]
     done = subprocess.run(words, capture_output=True, text=True, check=False)
     assert done.returncode == 130
-    assert done.stderr.startswith("stylegan3d: stopped; what is finished is kept")
+    told = "stylegan3d: stopped; what is finished is kept, and the same command continues."
+    assert done.stderr.startswith(told)
+
+
+def test_a_training_that_is_stopped_is_said_to_need_resume(caplog):
+    def stopped(**_):
+        raise KeyboardInterrupt
+
+    for more, how in (([], " with --resume"), (["--resume"], "")):
+        with pytest.raises(SystemExit):
+            cli.main(["train", "flow", *more], run=stopped)
+        assert caplog.messages[-1].endswith(f"and the same command{how} continues.")
 
 
 def test_progress_is_told_again_while_a_scan_takes_long(caplog, now):

@@ -2,6 +2,7 @@
 
 import csv
 import json
+from functools import partial
 from types import SimpleNamespace
 
 import nibabel as nib
@@ -50,6 +51,13 @@ def test_what_differs_within_subjects_is_compared_within_them(tmp_path):
     assert len(found.rows) == 16
     assert list(found.blocks) == [s for s in range(8) for _ in (0, 1)]
     assert found.fixed.shape[1] == 8
+
+
+def test_codes_are_words_where_they_are_said_to_be(tmp_path):
+    rows = [["brain", "group", "site"], *([k, "ab"[k % 2], k % 3] for k in range(9))]
+    path = table(tmp_path, rows)
+    assert design(path, "group", ["site"]).fixed.shape[1] == 2
+    assert design(path, "group", ["site:category"]).fixed.shape[1] == 3
 
 
 def test_numbers_are_numbers_and_unknown_ones_leave_the_brain_out(tmp_path):
@@ -166,6 +174,15 @@ def test_a_value_gives_a_direction(tiny_generator, tmp_path, monkeypatch):
     assert found.design.levels == ()
     assert found.maps.p_any.min() > 0.01, "numbers that have nothing to do with the brains"
     assert found.latents.shape == (1, tiny_generator.num_layers, tiny_generator.w_dim)
+    # On a grid that the networks of regions do not know, shapes are compared all the same.
+    monkeypatch.undo()
+    names, few = list(read.brains), GroupSettings(100)
+    compared = partial(groups.compare_latents, tiny_generator, latents, read, "width")
+    found = compared([], names, settings=few)
+    assert found.regions == []
+    assert found.notes[0].startswith("No regions: ")
+    with pytest.raises(StyleGAN3DError, match="2 x 2 x 2 mm"):
+        compared([groups.HEAD_SIZE], names, settings=few)
 
 
 @pytest.mark.soak

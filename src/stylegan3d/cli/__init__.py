@@ -108,7 +108,8 @@ def main(
         status = 1
     except KeyboardInterrupt:
         status = INTERRUPTED
-        log.error("stopped; what is finished is kept, and the same command continues from there.")
+        how = " with --resume" if words[0] == "train" and "--resume" not in words else ""
+        log.error("stopped; what is finished is kept, and the same command%s continues.", how)
     except Exception as error:
         sentence = _sentence(error)
         if debug and sentence is None:

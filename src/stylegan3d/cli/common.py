@@ -430,7 +430,9 @@ class ProgressLines:
         whole = f"{round(done, 2):.12g} of {total:.12g}"
         parts = [whole if total > 1 else f"{done / total:.0%}"] if total else []
         parts += [*filter(None, (text, detail)), f"{duration(now - self.began)} passed"]
-        if self.first is not None and done > self.first:
+        if done >= total > 0:
+            parts.append("finishing")
+        elif self.first is not None and done > self.first:
             each = (self.moved - self.began) / (done - self.first)
             parts += [f"{each:.3g} s each"] if total > 1 else []
             left = each * (total - done) - (now - self.moved)

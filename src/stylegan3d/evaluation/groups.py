@@ -228,6 +228,8 @@ FEWEST = 3
 MOST_GROUPS = 12
 #: A column of the volumes of the brains themselves, which no table needs to bring.
 HEAD_SIZE = "head size"
+#: Ends the name of a column whose numbers are codes, such as of sites.
+CODES = ":category"
 #: Display units above which a voxel is brain; least volume of a voxel, as a share, and of a region.
 BRAIN, LEAST_SHARE, LEAST_ML = 0.05, 1e-3, 0.05
 
@@ -351,7 +353,8 @@ def design_of(
 ) -> Design:
     """The linear model of a table.
 
-    A column of numbers is a number; one of words, groups in alphabetical order. Scans of one
+    A column of numbers is a number, unless its name ends in ":category"; one of words, groups in
+    alphabetical order. Scans of one
     subject are averaged, or, where `by` differs between them, compared within the subject.
 
     Parameters
@@ -367,7 +370,7 @@ def design_of(
     known = known or {}
     used = [by, *hold_fixed]
     whole = np.ones(len(table.brains), bool)
-    for name in used:
+    for name in (one.removesuffix(CODES) for one in used):
         if name not in known and name not in table.columns:
             known_names = ", ".join([*table.columns, *known])
             raise RecipeError(f"{table.path.name} has no column {name}: use one of {known_names}.")
@@ -458,19 +461,26 @@ def compare_latents(
     mean = w.mean(dim=0)
     renderer = Renderer(generator)
     average = renderer.render(mean, noise="none").volume
-    logs, measured = [], []
+    logs, measured, left_out = [], [], ""
+    try:
+        label_brain(average, generator.space)
+    except StyleGAN3DError as error:
+        left_out = f"No regions: {error}"
+        if HEAD_SIZE in hold_fixed:
+            raise
     for one in followed(w, report):
         movement = deformation_between(generator, one, mean)
         logs.append(np.log(np.maximum(movement.jacobian, LEAST_SHARE)))
-        volume = renderer.render(one, noise="none").volume
-        measured.append(label_brain(volume, generator.space).measures)
+        if not left_out:
+            volume = renderer.render(one, noise="none").volume
+            measured.append(label_brain(volume, generator.space).measures)
     space = movement.space
     brain = torch.from_numpy((average > BRAIN).astype(np.float32))[None, None]
     inside = (torch.nn.functional.interpolate(brain, space.shape, mode="area")[0, 0] > 0.5).numpy()
-    known = {HEAD_SIZE: np.array([row[HEAD] for row in measured])}
+    known = {HEAD_SIZE: np.array([row[HEAD] for row in measured])} if measured else {}
     design = design_of(table, by, hold_fixed, subjects, known)
     maps = design.compared(np.stack(logs)[:, inside], settings)
-    regions = _regions(design, measured, settings)
+    regions = _regions(design, measured, settings) if measured else []
     means, direction, notes = _in_latents(generator, latents, design, subjects)
     return GroupComparison(
         design,
@@ -481,7 +491,7 @@ def compare_latents(
         means,
         average,
         direction,
-        notes + _remarks(design, table),
+        [*filter(None, [left_out]), *notes, *_remarks(design, table)],
         mean=mean.numpy(),
     )
 
@@ -514,9 +524,9 @@ def compare_maps(
 
 
 def _cells(table: ValueTable, name: str, kept: np.ndarray) -> np.ndarray:
-    """A column as numbers, or else as words."""
-    words = [str(table.columns[name][k]) for k in kept]
-    numbers = [cell_number(word) for word in words]
+    """A column as numbers, or else as words, which codes are."""
+    words = [str(table.columns[name.removesuffix(CODES)][k]) for k in kept]
+    numbers = words if name.endswith(CODES) else [cell_number(word) for word in words]
     if not all(np.isfinite(one) for one in numbers if not isinstance(one, str)):
         raise RecipeError(
             f"The column {name} of {table.path.name} holds a value without end: write a number, or "
