@@ -84,6 +84,9 @@ def test_attributes_are_fitted_to_a_pack_and_checked(run, tmp_path, monkeypatch)
     wrong = run("directions", *words, "--attributes", "shoe size", "--overwrite")
     assert wrong.status == 2
     assert "no column shoe size" in " ".join(wrong.err.split())
+    monkeypatch.setattr("stylegan3d.directions.attributes.FEWEST_TO_FIT", 1000)
+    few = run("directions", *words, "--overwrite")
+    assert "no directions of attributes: age, sex and volumes" in " ".join(few.err.split())
 
 
 def test_a_direction_between_groups_is_checked_kept_and_followed(run, model, tmp_path):

@@ -479,7 +479,7 @@ def _fit(
 ) -> Directions:
     from stylegan3d.dataset.pack import load_pack
     from stylegan3d.directions.attributes import build_directions
-    from stylegan3d.directions.people import key_of
+    from stylegan3d.directions.people import FEWEST_TO_FIT, key_of
 
     wanted, fixed = (
         None if text is None else [key_of(part) for part in text.split(",") if part.strip()]
@@ -487,7 +487,7 @@ def _fit(
     )
     pack = load_pack(path)
     with common.progress("Finding directions") as report:
-        return build_directions(
+        found = build_directions(
             generator,
             pack,
             attributes=wanted,
@@ -496,6 +496,10 @@ def _fit(
             samples=samples,
             progress=report,
         )
+    if wanted is None and not found.checks:
+        known = f"age, sex and volumes are known of fewer than {FEWEST_TO_FIT} training subjects"
+        common.log.warning("no directions of attributes: %s.", known)
+    return found
 
 
 def _find_own(
