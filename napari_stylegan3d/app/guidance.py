@@ -1,7 +1,5 @@
 """Help: list of keys, first steps, and their menu entries."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass

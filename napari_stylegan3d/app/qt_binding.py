@@ -1,7 +1,5 @@
 """Determines the Qt binding without importing any."""
 
-from __future__ import annotations
-
 import os
 import sys
 from importlib.metadata import PackageNotFoundError, version

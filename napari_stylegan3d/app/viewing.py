@@ -1,7 +1,5 @@
 """The views with their stage, settings and theme."""
 
-from __future__ import annotations
-
 import gc
 from functools import partial
 from typing import Any

@@ -1,21 +1,17 @@
 """What leads a newcomer: the first steps and the guided example, in cards on the picture."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from qtpy.QtCore import QEvent, QObject, QPoint, QRect, Qt, QTimer, Signal
 from qtpy.QtGui import QColor, QPaintEvent, QPen, QPolygon
 from qtpy.QtWidgets import QApplication, QFrame, QLabel, QPushButton, QWidget
 
 from napari_stylegan3d.core.panel import Context, Tabs, bring_into_view
+from napari_stylegan3d.views.four import FourViews
 from napari_stylegan3d.widgets import controls
 from napari_stylegan3d.widgets.controls import painting, single_shot
-
-if TYPE_CHECKING:
-    from napari_stylegan3d.views.four import FourViews
 
 WIDTH, NARROWEST = 360, 250
 MARGIN, CAPTION_PX = 16, 54

@@ -1,7 +1,5 @@
 """What the Directions panel needs computed: previews on a strip, and what the edits changed."""
 
-from __future__ import annotations
-
 import threading
 from collections.abc import Hashable
 
@@ -14,15 +12,7 @@ from napari_stylegan3d.core.rendering import by_content
 from napari_stylegan3d.core.session import report_error, sentence, telling
 from napari_stylegan3d.core.thumbnails import Gallery, PictureButton, Thumbnails
 from napari_stylegan3d.core.worker import LatestWins, Newest
-from napari_stylegan3d.directions.files import (
-    Compared,
-    DirectionFiles,
-    EffectMeasurer,
-    EffectRequest,
-    MeasuredEffect,
-    SeenRequest,
-    seen_from,
-)
+from napari_stylegan3d.directions import files
 from napari_stylegan3d.directions.list import DirectionRow, Range
 from napari_stylegan3d.directions.panel import DirectionsPanel
 from napari_stylegan3d.views.display import DisplayArray, upright
@@ -164,18 +154,20 @@ class DirectionsController(QObject):
         super().__init__(context.dock)
         self.panel, self.session = panel, context.session
         self.rendering, self.comparison = context.render, context.comparison
-        self.files = DirectionFiles(context, panel)
+        self.files = files.DirectionFiles(context, panel)
         self.strip = Strip(context.thumbnails, panel)
         self._row: DirectionRow | None = None
-        self.measuring = LatestWins(EffectMeasurer(), self, self._on_measured, self._on_failed)
-        self._request: EffectRequest | None = None
-        self.locating = LatestWins(
-            seen_from, self, self._on_located, lambda asked, _: self._on_located(asked, {})
+        self.measuring = LatestWins(
+            files.EffectMeasurer(), self, self._on_measured, self._on_failed
         )
-        self._located: SeenRequest | None = None
+        self._request: files.EffectRequest | None = None
+        self.locating = LatestWins(
+            files.seen_from, self, self._on_located, lambda asked, _: self._on_located(asked, {})
+        )
+        self._located: files.SeenRequest | None = None
         #: What was measured, by what it was measured of.
-        self._kept: Newest[Hashable, MeasuredEffect] = Newest(KEPT)
-        self.measured: MeasuredEffect | None = None
+        self._kept: Newest[Hashable, files.MeasuredEffect] = Newest(KEPT)
+        self.measured: files.MeasuredEffect | None = None
         self._overlaid = False
         # The average brain of compared people, their difference, and what it is.
         self._people: tuple[Recipe, DisplayArray, str] | None = None
@@ -214,13 +206,13 @@ class DirectionsController(QObject):
         generator, entries = self.session.generator, tuple(self.panel.entries.values())
         if generator is None or not entries or not self.panel.isVisible() or self.locating.closed:
             return
-        wanted = SeenRequest(self.session.brain.replace(edits=()), generator, entries)
+        wanted = files.SeenRequest(self.session.brain.replace(edits=()), generator, entries)
         if wanted != self._located:
             self._located = wanted
             self.panel.show_seen({})
             self.locating.submit(wanted)
 
-    def _on_located(self, request: SeenRequest, seen: dict[str, Range]) -> None:
+    def _on_located(self, request: files.SeenRequest, seen: dict[str, Range]) -> None:
         if request == self._located:
             self.panel.show_seen(seen)
 
@@ -299,7 +291,7 @@ class DirectionsController(QObject):
         entry = self.panel.entries.get(direction or "")
         attribute = entry.attribute if entry is not None else ""
         self.measured = None
-        self._request = EffectRequest(
+        self._request = files.EffectRequest(
             recipe,
             picture.rendered.volume,
             loaded,
@@ -312,12 +304,12 @@ class DirectionsController(QObject):
         self.panel.effect.show_waiting(at_work=True)
         self.measuring.submit(self._request)
 
-    def _on_measured(self, request: EffectRequest, measured: MeasuredEffect) -> None:
+    def _on_measured(self, request: files.EffectRequest, measured: files.MeasuredEffect) -> None:
         self._kept[request.made_of] = measured
         if request is self._request:
             self._show_known()
 
-    def _on_failed(self, request: EffectRequest, error: Exception) -> None:
+    def _on_failed(self, request: files.EffectRequest, error: Exception) -> None:
         from stylegan3d.base import Cancelled
 
         if request is self._request and not isinstance(error, Cancelled):
@@ -342,7 +334,7 @@ class DirectionsController(QObject):
             self._overlaid = False
             overlay.hide()
 
-    def _show_people(self, compared: Compared, contrast: int) -> None:
+    def _show_people(self, compared: files.Compared, contrast: int) -> None:
         """Show the average brain of compared people, with their difference over it."""
         with telling(report_error, "showing the average brain"):
             found = self.session.with_source(compared.average(self.session.folder))

@@ -1,7 +1,5 @@
 """The list of directions: pinned ones first, then the model's own, then those of files."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping, Sequence
 

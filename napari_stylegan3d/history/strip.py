@@ -1,7 +1,5 @@
 """The strip under the views: every state as a thumbnail, and the favourites."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from typing import Any
 

@@ -1,7 +1,5 @@
 """The switch above the views: the scan, the edited scan, the model's brain, and what differs."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

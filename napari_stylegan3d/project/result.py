@@ -15,13 +15,7 @@ from napari_stylegan3d.project.regions import mask_of
 from napari_stylegan3d.widgets import controls, dialogs
 from napari_stylegan3d.widgets.elided import ElidedLabel
 from stylegan3d.base import Progress, ScanError
-from stylegan3d.scans.verdicts import (
-    SIMILARITY,
-    VERDICTS,
-    beside_verdicts,
-    listed_findings,
-    similarity_text,
-)
+from stylegan3d.scans import verdicts
 from stylegan3d.session.annotations import Filled
 
 if TYPE_CHECKING:
@@ -79,10 +73,10 @@ class ResultBox(QWidget):
     def show_result(self, projected: Case | None) -> None:
         """Show the result of a projection; None for none."""
         assessment: Mapping[str, Any] = projected.assessment if projected else {}
-        for key in SIMILARITY:
+        for key in verdicts.SIMILARITY:
             for name, of in (("project", "similarity"), ("project.mean", "mean_brain")):
                 numbers = assessment.get(of, {})
-                text = similarity_text(key, numbers[key]) if key in numbers else "–"
+                text = verdicts.similarity_text(key, numbers[key]) if key in numbers else "–"
                 self.figures[f"{name}.{key}"].setText(text)
         controls.show_text(self.patient, "" if projected is None else projected.name)
         self.lights.show_assessment(assessment)
@@ -90,7 +84,7 @@ class ResultBox(QWidget):
         self.table.setVisible(projected is not None)
         self.save_filled.setVisible(projected is not None and projected.filled is not None)
         # Verdicts are already shown above.
-        lines = [doubt.sentence for doubt in beside_verdicts(doubts)]
+        lines = [doubt.sentence for doubt in verdicts.beside_verdicts(doubts)]
         for label, text in (
             (self.place, _place_of(assessment)),
             (self.regions, worst_regions(assessment.get("regions", {}))),
@@ -103,7 +97,7 @@ class ResultBox(QWidget):
         grid = controls.grid(table, 12, 4)
         for column, text in enumerate(("Similarity", "Reconstruction", "Mean brain")):
             grid.addWidget(controls.hint(text), 0, column)
-        for row, (key, (text, _, tip)) in enumerate(SIMILARITY.items(), start=1):
+        for row, (key, (text, _, tip)) in enumerate(verdicts.SIMILARITY.items(), start=1):
             for column, name in enumerate((None, f"project.{key}", f"project.mean.{key}")):
                 label = QLabel("–" if name else text)
                 label.setToolTip(tip)
@@ -125,7 +119,7 @@ class VerdictRows(QWidget):
         self.setObjectName("project.verdicts")
         column = controls.stack(on=self, spacing=5)
         self.column = column
-        self.rows = {name: VerdictRow(name) for name in VERDICTS}
+        self.rows = {name: VerdictRow(name) for name in verdicts.VERDICTS}
         for row in self.rows.values():
             column.addWidget(row)
         self.findings: list[QPushButton] = []
@@ -143,14 +137,14 @@ class VerdictRows(QWidget):
 
     def show_assessment(self, assessment: Mapping[str, Any]) -> None:
         """Show the verdicts of a projection; an uncalibrated one has that on the reconstruction."""
-        verdicts = assessment.get("verdicts", {})
-        for number, (name, verdict) in enumerate(verdicts.items()):
+        found = assessment.get("verdicts", {})
+        for number, (name, verdict) in enumerate(found.items()):
             self.rows[name].show_verdict(verdict)
             self.column.insertWidget(number, self.rows[name])
         for name, row in self.rows.items():
-            row.setVisible(name in verdicts)
+            row.setVisible(name in found)
         # Below their verdict, which may stand before others.
-        findings = listed_findings(assessment)[:LISTED]
+        findings = verdicts.listed_findings(assessment)[:LISTED]
         self._places = [finding["center_mm"] for finding in findings]
         for button, finding in zip(self.findings, findings, strict=False):
             button.setText(finding_in_words(finding))
@@ -158,7 +152,7 @@ class VerdictRows(QWidget):
         for number, button in enumerate(self.findings):
             button.setVisible(number < len(findings))
             self.column.insertWidget(below + number, button)
-        self.setVisible(bool(verdicts))
+        self.setVisible(bool(found))
 
 
 class VerdictRow(QWidget):
@@ -181,7 +175,7 @@ class VerdictRow(QWidget):
     def show_verdict(self, verdict: Mapping[str, str]) -> None:
         """Show its level and sentence."""
         sign, word, role = LEVELS[verdict["level"]]
-        self.title.setText(f"{sign} {VERDICTS[self.name]}: {word}")
+        self.title.setText(f"{sign} {verdicts.VERDICTS[self.name]}: {word}")
         controls.set_role(self.title, role)
         self.reason.setText(verdict["sentence"])
 

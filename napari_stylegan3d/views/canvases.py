@@ -3,8 +3,6 @@
 A view with its parts, and framing of the head.
 """
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress

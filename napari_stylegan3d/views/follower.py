@@ -222,7 +222,8 @@ class Follower:
         self.links.connect(main.dims.events.point, self._follow_point)
         if plane is not None:
             # The 3D view has no slices, and its grid may lag behind.
-            self.links.connect(self.model.dims.events.point, self._lead_point)
+            own = self.model.dims.events.point
+            self.links.connect(own, lambda _: self._copy_point(self.model, main))
             self.links.connect(main.layers.selection.events.active, self._share_active)
         self._follow_point()
 
@@ -409,9 +410,6 @@ class Follower:
 
     def _follow_point(self, _: Any = None) -> None:
         self._copy_point(self.main, self.model)
-
-    def _lead_point(self, _: Any = None) -> None:
-        self._copy_point(self.model, self.main)
 
     def _copy_point(self, leader: ViewerModel, follower: ViewerModel) -> None:
         # World millimetres, not steps: the ranges of two viewers may differ.

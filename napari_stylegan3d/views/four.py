@@ -1,7 +1,5 @@
 """Axial, sagittal, coronal and 3D side by side in the middle of the napari window."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial, reduce
@@ -24,20 +22,6 @@ from qtpy.QtWidgets import (
 )
 
 from napari_stylegan3d.views import canvases, display, marks, navigation
-from napari_stylegan3d.views.display import (
-    AXIAL,
-    CORONAL,
-    OVERLAY,
-    SAGITTAL,
-    UNIT,
-    Facing,
-    orient,
-    orient_volume,
-    position_in_letters,
-    position_in_words,
-    shown,
-)
-from napari_stylegan3d.views.display import NAMES as TISSUES
 from napari_stylegan3d.views.follower import Follower, VolumeLook
 from napari_stylegan3d.views.look import LookModel, ViewLook, in_words, thicken
 from napari_stylegan3d.views.marks import NAMES, Marks, place_of
@@ -255,8 +239,8 @@ class ReadoutBar(QWidget):
                 label.clear()
             self._words = self._letters = ("", "", "")
             return
-        self._words = tuple(position_in_words(point, axis) for axis in range(3))
-        self._letters = tuple(position_in_letters(point, axis) for axis in range(3))
+        self._words = tuple(display.position_in_words(point, axis) for axis in range(3))
+        self._letters = tuple(display.position_in_letters(point, axis) for axis in range(3))
         self._named = any(isinstance(one, Labels) and one.visible for one in model.layers)
         if self.roomy != self._was_roomy:
             self._set_widths()
@@ -281,13 +265,13 @@ def intensity_in_words(model: ViewerModel, point_mm: tuple[float, ...], roomy: b
     for layer in model.layers:
         if not layer.visible or layer.ndim != 3:
             continue
-        there = voxel_at(layer, point_mm)
+        there, told = voxel_at(layer, point_mm), layer.metadata
         if isinstance(layer, Labels):
             if there:
-                names = layer.metadata.get(TISSUES, {})
+                names = told.get(display.NAMES, {})
                 parts.append(names.get(int(there), f"label {there:.0f}"))
-        elif OVERLAY in layer.metadata and layer.contrast_limits[0] < 0 and there is not None:
-            percent = " %" if layer.metadata.get(UNIT) == "%" else ""
+        elif display.OVERLAY in told and layer.contrast_limits[0] < 0 and there is not None:
+            percent = " %" if told.get(display.UNIT) == "%" else ""
             parts.append(f"Δ {there:+.2g}{percent}")
     return " · ".join(parts)
 
@@ -470,7 +454,7 @@ class FourViews(QWidget):
 
     def refresh(self, _: Any = None) -> None:
         """Update captions and readout from the layers and the crosshair."""
-        provenance, below = shown(self.viewer), shown(self.viewer, overlays=False)
+        provenance, below = display.shown(self.viewer), display.shown(self.viewer, overlays=False)
         point = self.viewer.dims.point
         for view in self.views:
             view.labels.tell(
@@ -497,9 +481,9 @@ class FourViews(QWidget):
         self._volume.middle = middle
         for view in self.views:
             if view.plane:
-                orient(view.model, view.plane, self.looks.look.facing)
+                display.orient(view.model, view.plane, self.looks.look.facing)
             else:
-                orient_volume(view.model)
+                display.orient_volume(view.model)
                 self._restyle()
         self.fit()
         self.panes.fit()
@@ -563,10 +547,10 @@ class FourViews(QWidget):
         self.panes.hide()
 
     def _make_views(self) -> list[canvases.View]:
-        self._place.take(self, self._grid, AXIAL.name)
+        self._place.take(self, self._grid, display.AXIAL.name)
         canvases.finish_in_own_context(self._place.canvas)
-        views = [canvases.make_view(AXIAL, self.viewer, self._place.canvas, self.marks)]
-        for plane in (SAGITTAL, CORONAL, None):
+        views = [canvases.make_view(display.AXIAL, self.viewer, self._place.canvas, self.marks)]
+        for plane in (display.SAGITTAL, display.CORONAL, None):
             follower = Follower(self.viewer, plane, self._volume)
             canvas = canvases.make_canvas(follower.model)
             self._grid.put(plane.name if plane else "3D", canvas)
@@ -632,8 +616,8 @@ class FourViews(QWidget):
         if event.type == "inserted":
             self._in_mm(event.value)
             event.value.events.visible.connect(self.refresh)
-            if self.viewer.dims.ndim == 3 and tuple(self.viewer.dims.order) != AXIAL.order:
-                self.viewer.dims.order = AXIAL.order
+            if self.viewer.dims.ndim == 3 and tuple(self.viewer.dims.order) != display.AXIAL.order:
+                self.viewer.dims.order = display.AXIAL.order
         else:
             event.value.events.visible.disconnect(self.refresh)
         self._thicken()
@@ -699,10 +683,10 @@ class FourViews(QWidget):
             if view.plane is None and view.follower is not None:
                 view.follower.restyle()
 
-    def _turn(self, facing: Facing) -> None:
+    def _turn(self, facing: display.Facing) -> None:
         for view in self.views:
             if view.plane:
-                orient(view.model, view.plane, facing)
+                display.orient(view.model, view.plane, facing)
                 view.labels.tell(letters=view.plane.letters_in(facing))
         self.fit()
 
@@ -729,10 +713,8 @@ def all_pictures(views: FourViews, scale: float) -> QImage:
     shown = [view for view in views.views if view.canvas.isVisible()]
     if not shown:
         picture = views.picture().toImage()
-        scale = scale or canvases.print_scale(picture.width())
-        return picture.scaledToWidth(
-            round(picture.width() * scale), Qt.TransformationMode.SmoothTransformation
-        )
+        width = round(picture.width() * (scale or canvases.print_scale(picture.width())))
+        return picture.scaledToWidth(width, Qt.TransformationMode.SmoothTransformation)
     natives = [view.canvas.canvas.native for view in shown]
     places = [QRect(native.mapTo(views, QPoint(0, 0)), native.size()) for native in natives]
     around = reduce(QRect.united, places)

@@ -1,7 +1,5 @@
 """What is painted over a canvas: crosshair, letters, captions, colour bar, arrows and cube."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

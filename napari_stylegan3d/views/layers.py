@@ -1,7 +1,5 @@
 """Layers of our own over the picture of the stage: difference, outline, second image."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace

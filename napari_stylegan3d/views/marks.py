@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 from napari.components import ViewerModel
@@ -17,12 +17,10 @@ from qtpy.QtWidgets import QWidget
 from napari_stylegan3d.views import navigation
 from napari_stylegan3d.views.display import KEY, PLANES, planes_of, position_in_letters, projected
 from napari_stylegan3d.views.glass import Glass
+from napari_stylegan3d.views.look import LookModel
 from napari_stylegan3d.views.stage import visible_pictures
 from napari_stylegan3d.widgets.controls import copy_table, painting, scaled, set_letters
 from stylegan3d.session.provenance import Provenance
-
-if TYPE_CHECKING:
-    from napari_stylegan3d.views.look import LookModel
 
 Kind = Literal["length", "angle", "ellipse", "rectangle", "sphere"]
 NAMES: dict[str, str] = {

@@ -6,8 +6,6 @@ and Down, Home and End scroll the view under the mouse, or else the one with the
 layer is painted or edited, left and right button belong to napari's tools.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import chain
 from typing import Any

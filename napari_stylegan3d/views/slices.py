@@ -1,7 +1,5 @@
 """Slices that Qt paints: the lightbox, and brains side by side in columns."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any

@@ -1,7 +1,5 @@
 """The few building blocks all panels share."""
 
-from __future__ import annotations
-
 import random
 import re
 import tomllib

@@ -1,7 +1,5 @@
 """File dialogs; in one place, so that tests can replace them."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any

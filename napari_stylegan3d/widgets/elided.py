@@ -4,8 +4,6 @@ An `ElidedLabel` is a line that ends in an ellipsis where there is no room for a
 (`shortening.in_words`). A `WrappedLabel` breaks inside long names.
 """
 
-from __future__ import annotations
-
 from qtpy.QtCore import QEvent, QObject, QSize
 from qtpy.QtGui import QHelpEvent, QPainter, QPaintEvent
 from qtpy.QtWidgets import (

@@ -4,8 +4,6 @@ What a field shows (label, tooltip, range, unit, choices) is the option's descri
 (`stylegan3d.settings.option`), which the command line and Python share.
 """
 
-from __future__ import annotations
-
 import textwrap
 from collections.abc import Callable, Collection, Mapping
 from functools import partial

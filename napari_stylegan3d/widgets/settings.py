@@ -3,8 +3,6 @@
 Kept in an INI file among the user's settings, which `XDG_CONFIG_HOME` moves on Linux.
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from qtpy.QtCore import QSettings

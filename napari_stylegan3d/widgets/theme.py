@@ -1,7 +1,5 @@
 """One style for the explorer, on top of napari's dark or light theme."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
