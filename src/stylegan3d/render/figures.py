@@ -4,8 +4,6 @@ Everything is drawn with Pillow, so it needs no window. For any orientation of t
 is up or at the left and the head upright; letters mark the sides.
 """
 
-from __future__ import annotations
-
 import io
 import struct
 import unicodedata
