@@ -82,7 +82,7 @@ def test_the_likelier_sex_is_named_with_its_probability():
 
 @pytest.mark.parametrize(
     ("age", "words"),
-    [(4.0, "below 18, the youngest of the norms"), (93.0, "above 80, the oldest of the norms")],
+    [(4.0, "below 18, where the norms begin"), (93.0, "above 80, where the norms end")],
 )
 def test_no_age_is_told_beyond_those_of_the_norms(age, words):
     read = Reading(age, age - 13, age + 13, 0.02, "site not calibrated")

@@ -86,11 +86,11 @@ class Reading:
 
     @property
     def outside(self) -> str:
-        """Such as "below 18, the youngest of the norms"; empty for an age among theirs."""
+        """Such as "below 18, where the norms begin"; empty for an age among theirs."""
         youngest, oldest = classes.AGES
         if self.age < youngest:
-            return f"below {youngest:g}, the youngest of the norms"
-        return f"above {oldest:g}, the oldest of the norms" if self.age > oldest else ""
+            return f"below {youngest:g}, where the norms begin"
+        return f"above {oldest:g}, where the norms end" if self.age > oldest else ""
 
     @property
     def sex(self) -> tuple[str, float]:

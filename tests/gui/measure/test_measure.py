@@ -677,6 +677,6 @@ def test_what_changed_is_shown_for_its_patient_alone(
 
 def test_no_apparent_age_is_told_below_those_of_the_norms():
     read = Reading(4.0, 0.0, 17.0, 0.02, "site not calibrated")
-    assert "Apparent age by volumes below 18, the youngest of the norms; female" in (
+    assert "Apparent age by volumes below 18, where the norms begin; female" in (
         reading_in_words(read)
     )
