@@ -125,11 +125,14 @@ def answering(function: Callable[..., T]) -> Callable[..., T]:
     names, wanted = inspect.unwrap(function).__globals__, dict[str, list[str]]()
     counts: dict[str, int] = {}
     for name, one in signature.parameters.items():
-        if found := _NUMBERS.search(str(one.annotation)):
+        kind = one.annotation
+        text = kind if isinstance(kind, str) else inspect.formatannotation(kind)
+        text = re.sub(r"(?:[A-Za-z_]\w*\.)+", "", text)
+        if found := _NUMBERS.search(text):
             counts[name] = found[1].count(",") + 1
         if one.kind != one.VAR_KEYWORD:
-            kinds = re.sub(r"torch\.|np\.|\[.*?\](?= \||$)", "", str(one.annotation)).split(" | ")
-            values = get_args(names.get(kinds[0])) if len(kinds) == 1 else ()
+            kinds = re.sub(r"\[.*?\](?= \||$)", "", text).split(" | ")
+            values = get_args(names.get(text, kind)) if len(kinds) == 1 else ()
             wanted[name] = [repr(v) for v in values if isinstance(v, str)] or [
                 "Generator" if kind in ("Model", "Population") else kind for kind in kinds
             ]
