@@ -120,7 +120,7 @@ def _cluster(address: str) -> Iterator[Pool]:
 class _Dask:
     """A cluster. At most one scan per worker is submitted, so that new workers get their share.
 
-    If a worker is lost, the scheduler reassigns its scan.
+    If a worker is lost, the scheduler reassigns its scan; one that fails is tried once more.
     """
 
     loss = "The workers that tried it were lost, most likely for lack of memory."
@@ -129,14 +129,13 @@ class _Dask:
         self.client, self.address = client, address
 
     def each(self, function: Function, job: Any, items: Iterable[Any]) -> Iterator[tuple[Any, Any]]:
-        waiting = deque(items)
+        waiting, submit = deque(items), self.client.submit
         flying: dict[Any, Any] = {}
         while waiting or flying:
             workers = self._workers()
             while waiting and len(flying) < workers:
                 item = waiting.popleft()
-                future = self.client.submit(_on_worker, function, job, item, pure=False)
-                flying[future] = item
+                flying[submit(_on_worker, function, job, item, pure=False, retries=1)] = item
             for future in self._done(list(flying)):
                 yield flying.pop(future), self._result(future)
 

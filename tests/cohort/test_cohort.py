@@ -19,6 +19,7 @@ from stylegan3d.cohort.run import (
     lines_of,
     record_path,
 )
+from stylegan3d.pools import open_pool
 from stylegan3d.scans.sources import NO_T1
 from stylegan3d.storage.files import only_run
 
@@ -224,6 +225,18 @@ def test_on_a_cluster_a_killed_worker_costs_no_scan(bench):
         assert b.result("sub-2") == "killed once"
         assert statuses(b.run(scheduler=cluster.scheduler_address)) == ["kept"] * 6
         assert sum(b.done().values()) == 6
+
+
+def test_on_a_cluster_what_fails_once_is_tried_again(cluster, tmp_path):
+    def work(job, item):
+        try:
+            (job / item).mkdir()
+        except FileExistsError:
+            return item.upper()
+        raise SystemError("a passing one")
+
+    with open_pool(1, cluster, 2) as pool:
+        assert sorted(pool.each(work, tmp_path, ["a", "b"])) == [("a", "A"), ("b", "B")]
 
 
 def test_no_scheduler_is_said_in_words(bench, monkeypatch):
