@@ -33,8 +33,8 @@ def test_packages_import_those_below_them_and_nothing_in_a_circle():
 
 #: The budget: what was reached, with little to spare.
 MOST = {
-    "lines of code": 62_964,
-    "lines of the plugin": 20_185,
+    "lines of code": 62_960,
+    "lines of the plugin": 20_183,
     "files": 280,
     "class names defined more than once": 0,
     "modules with one importer": 36,
@@ -156,6 +156,8 @@ def test_torch_is_loaded_when_it_is_needed():
     code = (
         f"import sys, {PLUGIN}.core.jobs\n"
         "assert not sys.modules.keys() & {'napari', 'qtpy', 'torch'}\n"
+        f"import {PLUGIN}.app.layer_functions\n"  # napari asks it about every file
+        f"assert '{PLUGIN}.app.explorer' not in sys.modules\n"
         f"import {PLUGIN}.app.explorer\n"
         "assert not sys.modules.keys() & {'torch', 'SimpleITK', 'scipy.ndimage'}\n"
         f"import {ENGINE}, {names}\n"

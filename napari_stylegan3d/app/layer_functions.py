@@ -9,7 +9,7 @@ from dataclasses import replace
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from napari.layers import Image, Labels, Layer
@@ -17,7 +17,6 @@ from napari.qt.threading import FunctionWorker, create_worker
 from napari.types import LayerDataTuple
 from napari.utils.transforms import CompositeAffine
 
-from napari_stylegan3d.app.explorer import Explorer
 from napari_stylegan3d.core.scans import DOUBTS, LayerTuple, sample_path, scan_layer
 from napari_stylegan3d.core.session import report_doubts, report_error
 from napari_stylegan3d.core.tissues import make_layer
@@ -27,6 +26,9 @@ from stylegan3d.projection.settings import Budget, Skull
 from stylegan3d.session.provenance import Kind, Provenance
 from stylegan3d.storage.about import Origin
 from stylegan3d.storage.formats import is_kind, looks_like_dicom, scan_stem
+
+if TYPE_CHECKING:
+    from napari_stylegan3d.app.explorer import Explorer
 
 #: Result of a napari reader that adds no layer.
 NO_LAYER: list[Any] = [(None,)]

@@ -17,7 +17,7 @@ from qtpy.QtCore import QBuffer, QByteArray, QIODevice
 from qtpy.QtGui import QImage
 
 from napari_stylegan3d.core.jobs import Loaded
-from napari_stylegan3d.views.canvases import PRINT_DPI, print_scale
+from napari_stylegan3d.views.canvases import PRINT_DPI
 from napari_stylegan3d.views.display import KEY, OVER
 from stylegan3d.base import OutputError, Progress
 from stylegan3d.outputs import results
@@ -31,10 +31,8 @@ from stylegan3d.storage.files import check_output, write_together
 
 if TYPE_CHECKING:
     from napari_stylegan3d.core.rendering import DisplayController
-    from stylegan3d.geometry.space import Plane, Upright
     from stylegan3d.model.generator import Generator
     from stylegan3d.outputs.films import Film
-    from stylegan3d.render.figures import Look
     from stylegan3d.session.state import State
     from stylegan3d.session.workspace import Workspace
     from stylegan3d.settings.option import ReportSettings
@@ -375,14 +373,6 @@ def save_picture(
         told["Doubts"] = [*told.get("Doubts", ()), *(d for c in scans for d in c.known_doubts)]
     files |= {target.path: png, results.json_path(target.path): to_json(told).encode()}
     return _write(target, files, moved)
-
-
-def printed(volume: Upright, plane: Plane, look: Look) -> Any:
-    """A lightbox as wide as pictures are printed, whatever the width of the head."""
-    from stylegan3d.render.figures import lightbox
-
-    scale = look.pixels_per_mm * print_scale(lightbox(volume, plane, look).width)
-    return lightbox(volume, plane, replace(look, pixels_per_mm=scale))
 
 
 def save_film(report: Progress, loaded: Loaded, target: ExportTarget, film: Film) -> SavedFiles:

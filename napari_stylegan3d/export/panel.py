@@ -31,6 +31,7 @@ from napari_stylegan3d.core.session import Session, report_error
 from napari_stylegan3d.core.worker import JobStatus, LongJob
 from napari_stylegan3d.export import jobs
 from napari_stylegan3d.export.jobs import AsDicom, ExportTarget, SavedFiles, pictured
+from napari_stylegan3d.views.canvases import print_scale, view_picture
 from napari_stylegan3d.views.display import KEY, engine_volume
 from napari_stylegan3d.views.look import VIEW_TITLES
 from napari_stylegan3d.widgets import controls, dialogs
@@ -49,6 +50,7 @@ from stylegan3d.storage.formats import portable
 if TYPE_CHECKING:
     from napari_stylegan3d.core.thumbnails import Thumbnails
     from napari_stylegan3d.views.four import FourViews
+    from stylegan3d.geometry.space import Plane, Upright
     from stylegan3d.model.generator import Generator
 
 
@@ -89,7 +91,6 @@ class FilmPart(QWidget):
         self.kind = self.form.native("suffix")
         self.save = button("export.film")
         self.note = controls.hint(name="export.film_note")
-        self._lacking = ""
         self.empty = controls.hint(
             "A film moves from brain to brain: add this brain, show another one, and add it too."
         )
@@ -135,8 +136,7 @@ class FilmPart(QWidget):
     def showEvent(self, event: QShowEvent) -> None:
         """Offer the formats that can be written: to look for ffmpeg takes a while."""
         super().showEvent(event)
-        self._lacking = _without_ffmpeg()
-        offer(self.kind, ".mp4", self._lacking, ".gif")
+        offer(self.kind, ".mp4", _without_ffmpeg(), ".gif")
         self._show()
 
     def _lay_out(self) -> None:
@@ -201,7 +201,8 @@ class FilmPart(QWidget):
         self.remove.setEnabled(bool(self.frames.selectedItems()))
         self.favourites.setEnabled(bool(self.session.favourites.items))
         missing = "Add at least two brains." if len(self.recipes) < 2 else ""
-        self.note.setText(f"{missing or self._estimate()} {self._lacking}".strip())
+        lacking = _without_ffmpeg() if self.isVisible() else ""
+        self.note.setText(f"{missing or self._estimate()} {lacking}".strip())
         self.can_save = not missing
         self.changed.emit()
 
@@ -506,6 +507,12 @@ SUFFIX, REPLACE = ".nii.gz", "tick Replace files of the same name"
 SCREEN_SCALE = 2.0
 
 
+def printed(volume: Upright, plane: Plane, look: Look) -> Any:
+    """A lightbox as wide as pictures are printed, whatever the width of the head."""
+    scale = look.pixels_per_mm * print_scale(lightbox(volume, plane, look).width)
+    return lightbox(volume, plane, replace(look, pixels_per_mm=scale))
+
+
 class ExportController(QObject):
     """Runs one export at a time as a long job, and reports its progress to the panel."""
 
@@ -597,7 +604,6 @@ class ExportController(QObject):
 
     def _picture(self, settings: PictureSettings) -> QImage | Callable[[], Any]:
         """A picture of the window, or a function that draws a lightbox."""
-        from napari_stylegan3d.views.canvases import view_picture
         from napari_stylegan3d.views.four import all_pictures
 
         views = self.views
@@ -631,7 +637,7 @@ class ExportController(QObject):
             provenance.one_line.replace("–", "-").replace("·", "|"),
         )
         volume = engine_volume(layer)
-        draw = jobs.printed if settings.size == "print" else lightbox
+        draw = printed if settings.size == "print" else lightbox
         return partial(draw, volume, settings.plane, look)
 
     def _save_film(self) -> None:

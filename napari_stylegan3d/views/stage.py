@@ -375,7 +375,7 @@ class Stage(QObject, OwnLayer):
     def bring_back(self, event: Any) -> None:
         """Show the volume again whose layer was removed by hand."""
         if event.value is self.layer:
-            QTimer.singleShot(0, lambda: None if self.there else self._insert())
+            QTimer.singleShot(0, self._insert)
 
     def clear(self) -> None:
         """Remove the layers from the viewer, those too that wait for being needed again."""
@@ -426,7 +426,7 @@ class Stage(QObject, OwnLayer):
         self._insert()
 
     def _insert(self) -> None:
-        if self.layer is not None:
+        if self.layer is not None and not self.there:
             display.insert(self.viewer, self.above_pictures, self.layer)
 
     def _set_limits(self) -> None:

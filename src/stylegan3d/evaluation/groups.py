@@ -354,8 +354,8 @@ def design_of(
     """The linear model of a table.
 
     A column of numbers is a number, unless its name ends in ":category"; one of words, groups in
-    alphabetical order. Scans of one
-    subject are averaged, or, where `by` differs between them, compared within the subject.
+    alphabetical order. Scans of one subject are averaged, or, where `by` differs between them,
+    compared within the subject.
 
     Parameters
     ----------

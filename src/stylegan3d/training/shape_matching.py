@@ -349,7 +349,7 @@ FLOOR = 0.02
 # Components of features that are compared, how many of them are matched, and their weight.
 COMPONENTS, MATCHED, WEIGHT = 192, 48, 0.3
 # Of slopes: brains drawn, measured, and the sum.
-NONE = 0, 0, torch.zeros(())
+NOT_BEGUN = 0, 0, torch.zeros(())
 # Damping at first, in squares of slopes, and its factors after a step that helped or did not.
 DAMPING, EASED, TIGHTENED = 300.0, 0.7, 3.0
 # Share of new slopes in their average with earlier ones, and trials with the same slopes.
@@ -583,7 +583,7 @@ class _State:
     steps: int = 0
     # Of the round that was begun: how many steps were tried, and the slopes until now.
     trials: int = 0
-    part: tuple[int, int, Tensor] = NONE
+    part: tuple[int, int, Tensor] = NOT_BEGUN
     # Average of the slopes of all rounds, corrected by each step.
     slopes: Tensor | None = None
 
@@ -661,12 +661,10 @@ class _Search:
             if not state.trials:
                 slopes, known = self._slopes(keep), state.slopes
                 state.slopes = slopes if known is None else known + NEW * (slopes - known)
-            while state.trials < TRIALS:
-                assert state.slopes is not None
-                state.slopes = self._tried(state.slopes.double(), report).float()
-                state.trials, state.part = state.trials + 1, NONE
-                keep()
-            state.rounds, state.trials = state.rounds + 1, 0
+            assert state.slopes is not None
+            state.slopes = self._tried(state.slopes.double(), report).float()
+            over, state.trials = divmod(state.trials + 1, TRIALS)
+            state.rounds, state.part = state.rounds + over, NOT_BEGUN
             keep()
 
     def _tried(self, slopes: Tensor, report: Callable[[str], None]) -> Tensor:
