@@ -16,6 +16,7 @@ import zipfile
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 
 import nibabel as nib
 import numpy as np
@@ -364,15 +365,19 @@ def spoil_text(rng: random.Random, data: bytes) -> bytes:
 
 def gzip_bomb(start: bytes, megabytes: int) -> bytes:
     """A valid beginning, then zeros: 20 MB of it make 20 GB."""
-    zeros = gzip.compress(bytes(2**24), 9, mtime=0)
-    return gzip.compress(start, mtime=0) + zeros * (megabytes // 16)
+    return gzip.compress(start, mtime=0) + _zeros() * (megabytes // 16)
+
+
+@cache
+def _zeros() -> bytes:
+    return gzip.compress(bytes(2**24), 9, mtime=0)
 
 
 def zip_bomb(name: str, start: bytes, megabytes: int) -> bytes:
     """An archive with one member of zeros behind a valid beginning."""
     buffer = io.BytesIO()
     with (
-        zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive,
+        zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive,
         archive.open(name, "w", force_zip64=True) as stream,
     ):
         stream.write(start)
@@ -382,7 +387,7 @@ def zip_bomb(name: str, start: bytes, megabytes: int) -> bytes:
 
 
 def mask_bomb(megabytes: int) -> bytes:
-    """Zeros in the way that masks are packed, some thousandth of their size."""
-    packer = zlib.compressobj(9)
+    """Zeros in the way that masks are packed, a few thousandths of their size."""
+    packer = zlib.compressobj(1)
     pieces = [packer.compress(bytes(2**20)) for _ in range(megabytes)]
     return b"".join([*pieces, packer.flush()])

@@ -10,13 +10,16 @@ interpolated in; hence this module. Velocities are in the coordinates of `networ
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from scipy.ndimage import gaussian_filter1d
 from torch import Tensor
 
 from stylegan3d.networks.deformation import exponential, resize, warp
+from stylegan3d.networks.resampling import along_axes
 
 SQUARINGS = 6
 QUANTILES = 65
@@ -105,18 +108,17 @@ def _gradient(image: Tensor) -> Tensor:
 
 
 def smooth(field: Tensor, deviation: float) -> Tensor:
-    """Separable Gaussian of `deviation` voxels, [N, C, X, Y, Z]; the border is repeated."""
-    reach = max(int(3 * deviation + 0.5), 1)
-    taps = torch.exp(-0.5 * (torch.arange(-reach, reach + 1) / deviation) ** 2)
-    taps = taps / taps.sum()
-    flat = field.flatten(0, 1)[:, None]
-    for axis in range(3):
-        pad, shape = [0] * 6, [1] * 5
-        # F.pad counts from the last axis.
-        pad[4 - 2 * axis] = pad[5 - 2 * axis] = reach
-        shape[2 + axis] = len(taps)
-        flat = F.conv3d(F.pad(flat, pad, mode="replicate"), taps.reshape(shape))
-    return flat.reshape(field.shape)
+    """Gaussian of `deviation` voxels, [N, C, X, Y, Z]; the border is repeated."""
+    return along_axes(field, [_gaussian(n, deviation) for n in field.shape[2:]])
+
+
+@lru_cache(maxsize=64)
+@torch.inference_mode(False)
+def _gaussian(size: int, deviation: float) -> Tensor:
+    """[size, size] smoothing along an axis."""
+    return torch.from_numpy(
+        gaussian_filter1d(np.eye(size, dtype=np.float32), deviation, axis=0, mode="nearest")
+    )
 
 
 def match_intensities(volume: np.ndarray, reference: np.ndarray) -> np.ndarray:

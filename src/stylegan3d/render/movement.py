@@ -17,20 +17,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import cached_property, lru_cache
+from functools import cached_property
 from typing import TYPE_CHECKING, TypeVar, cast
 
 import nibabel as nib
 import numpy as np
 import torch
 import torch.nn.functional as F
-from scipy.ndimage import distance_transform_edt, gaussian_filter1d
+from scipy.ndimage import distance_transform_edt
 from torch import Tensor
 
 from stylegan3d.geometry.space import Shown, Space, filled_box
 from stylegan3d.networks.deformation import add_identity, determinant, exponential, read_at, resize
-from stylegan3d.networks.registration import Demons, register
-from stylegan3d.networks.resampling import along_axes
+from stylegan3d.networks.registration import Demons, register, smooth
 from stylegan3d.networks.synthesis import LeveledSynthesis
 
 if TYPE_CHECKING:
@@ -370,7 +369,7 @@ def composed(
     return found.reshape(before.shape)
 
 
-def refined(offsets: Tensor, before: Tensor, after: Tensor, steps: int, smooth: float) -> Tensor:
+def refined(offsets: Tensor, before: Tensor, after: Tensor, steps: int, deviation: float) -> Tensor:
     """Offsets that also explain by moving what two brains differ in at borders of fluid.
 
     Where a generator makes a ventricle larger or smaller partly by its greys, its border has
@@ -385,7 +384,7 @@ def refined(offsets: Tensor, before: Tensor, after: Tensor, steps: int, smooth: 
         Both brains, display units.
     steps : int
         Of demons.
-    smooth : float
+    deviation : float
         Standard deviation in voxels of what smooths each step.
 
     Returns
@@ -406,7 +405,7 @@ def refined(offsets: Tensor, before: Tensor, after: Tensor, steps: int, smooth: 
         update = difference * gradient / (power + 1e-3)
         length = update.square().sum(dim=1, keepdim=True).sqrt()
         update = update * (0.5 / length.clamp(min=0.5)) * brain
-        offsets = offsets + (_smooth(update, smooth) * voxel).flip(1)
+        offsets = offsets + (smooth(update, deviation) * voxel).flip(1)
     whole[inside] = offsets
     return whole
 
@@ -420,26 +419,13 @@ def slow_change(before: Tensor, after: Tensor, offsets: Tensor, space: Space) ->
     sigma = CHANGE_MM / space.resized(before.shape[2:]).voxel_size[0]
     moved = read_at(before, add_identity(offsets))
     tissue = _tissue(moved)
-    change = _smooth(tissue * (after - moved), sigma)
-    return tissue * change / _smooth(tissue, sigma).clamp(min=0.05)
+    change = smooth(tissue * (after - moved), sigma)
+    return tissue * change / smooth(tissue, sigma).clamp(min=0.05)
 
 
 def _tissue(image: Tensor) -> Tensor:
     """0 in fluid, 1 in tissue, in between where they share a voxel."""
     return ((image - FLUID) / (TISSUE - FLUID)).clamp(0, 1)
-
-
-def _smooth(field: Tensor, deviation: float) -> Tensor:
-    """Gaussian of `deviation` voxels, [1, C, X, Y, Z]; the border is repeated."""
-    return along_axes(field, [_gaussian(n, deviation) for n in field.shape[2:]])
-
-
-@lru_cache(maxsize=64)
-def _gaussian(size: int, deviation: float) -> Tensor:
-    """[size, size] smoothing along an axis."""
-    return torch.from_numpy(
-        gaussian_filter1d(np.eye(size, dtype=np.float32), deviation, axis=0, mode="nearest")
-    )
 
 
 class Fading:
@@ -492,9 +478,9 @@ def unfolded(moved: Movement, where: np.ndarray) -> Movement:
     while (folded := moved.jacobian < LEAST_JACOBIAN).any():
         # The wider, the longer that does not do.
         fields = np.concatenate([folded[None].astype(np.float32), moved.displacement])
-        near, *smooth = _smooth(torch.from_numpy(fields)[None], sigma)[0].numpy()
+        near, *gentle = smooth(torch.from_numpy(fields)[None], sigma)[0].numpy()
         share = np.clip(2 * near / near.max(), 0, 1) * where
-        displacement = moved.displacement + share * (np.stack(smooth) - moved.displacement)
+        displacement = moved.displacement + share * (np.stack(gentle) - moved.displacement)
         moved = replace(moved, displacement=displacement)
         sigma *= 1.2
     return moved

@@ -125,6 +125,8 @@ def _watch(most: int, work: _Conversion) -> None:
     own = psutil.Process()
     while True:
         time.sleep(LOOK_S)
+        if work.until == math.inf:  # nothing is asked, and looking takes milliseconds
+            continue
         if time.monotonic() > work.until:
             work.end(SLOW)
         with contextlib.suppress(psutil.Error):
