@@ -11,12 +11,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import torch
 from scipy import ndimage
 
 from stylegan3d.base import Doubt, Severity
 from stylegan3d.geometry.space import Space, dilated, eroded, filled
 from stylegan3d.measures.regions import region_masks
 from stylegan3d.measures.similarity import similarity
+from stylegan3d.networks import registration
 from stylegan3d.projection.signs import LEAST_VOXELS, Usual, core_of
 from stylegan3d.scans.intensity import rising
 
@@ -78,8 +80,8 @@ class Matched:
 
 def masked_blur(volume: np.ndarray, mask: np.ndarray, sigma: Any) -> np.ndarray:
     """Gaussian blur of what is inside a mask (X, Y, Z); `sigma` in voxels."""
-    weight = ndimage.gaussian_filter(mask.astype(np.float32), sigma)
-    blurred = ndimage.gaussian_filter(np.where(mask, volume, 0).astype(np.float32), sigma)
+    both = torch.from_numpy(np.stack([mask, np.where(mask, volume, 0)]).astype(np.float32))
+    weight, blurred = registration.smooth(both[None], sigma, "reflect")[0].numpy()
     return np.where(mask, blurred / np.maximum(weight, 1e-3), 0)
 
 
