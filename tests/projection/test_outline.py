@@ -9,13 +9,13 @@ from scipy import ndimage
 
 from stylegan3d.base import ScanError, doubts_in
 from stylegan3d.cohort.preparation import Job, prepare_volume
-from stylegan3d.geometry.space import Space
+from stylegan3d.geometry.space import Space, eroded, filled
 from stylegan3d.outputs.labels import lesions_of_scan, segment_scan
 from stylegan3d.outputs.visits import named_doubts
 from stylegan3d.projection.assessment import looked_over, outline_doubts
 from stylegan3d.projection.scanner import compare_outline, find_dark
 from stylegan3d.scans import read_scan
-from stylegan3d.scans.aligned import AlignedScan, PreparedBrain
+from stylegan3d.scans.aligned import AlignedScan, PreparedBrain, on_grid
 from stylegan3d.scans.alignment import load_template
 from stylegan3d.segmentation.inference import bundled_segmenter
 from stylegan3d.storage.places import TEMPLATE, bundled_model_path
@@ -121,6 +121,21 @@ def test_whatever_measures_a_scan_tells_that_brain_is_missing(scans, target, tmp
         (told,) = (doubt for doubt in doubts if doubt.kind == "brain-missing")
         assert "frontal lobe" in str(told)
         assert told.severity == "ask"
+
+
+@pytest.mark.parametrize("shift_mm", [0.0, 1.0])  # a border of whole voxels, and of their parts
+def test_a_brain_that_was_stripped_too_tightly_is_told(scans, target, shift_mm):
+    scan, pose = read_scan(scans[0]), np.eye(4)
+    pose[:3, 3] = shift_mm
+    whole = filled(scan.data > 0)
+    found = []
+    for mask in (whole, eroded(whole, 3)):
+        brain = np.where(mask, scan.data, 0).astype(np.float32)
+        placed = on_grid(scan, PreparedBrain(brain, mask, target.space, target), pose, ())
+        found.append([str(doubt) for doubt in outline_doubts(placed)])
+    assert not any("surface" in text for text in found[0])
+    (told,) = (text for text in found[1] if "surface" in text)
+    assert "Cortex may have been removed" in told
 
 
 def test_what_covers_too_little_of_the_brain_is_not_trained_on(scans, target, tmp_path):

@@ -19,15 +19,8 @@ from stylegan3d.cohort.run import (
 )
 from stylegan3d.measures.attributes import TOLD
 from stylegan3d.model.generator import Generator, load
-from stylegan3d.outputs import structures
+from stylegan3d.outputs import projections, structures
 from stylegan3d.outputs.labels import Wanted, segment_scan
-from stylegan3d.outputs.projections import (
-    all_files,
-    file_names,
-    save_edit,
-    save_projection,
-    scan_for,
-)
 from stylegan3d.outputs.report import build_case
 from stylegan3d.outputs.report_page import html_part
 from stylegan3d.projection.forward import Mask
@@ -90,8 +83,8 @@ def project_file(
     operator = loss_of(choices.operator, None if mask is None else Mask(mask))
     how, move = parse_pose(choices.pose)
     spread = choices.uncertainty is not None
-    names = file_names(scan.path, out, operator, spread=spread, z=operator is None)
-    check_output(all_files(names), overwrite)
+    names = projections.file_names(scan.path, out, operator, spread=spread, z=operator is None)
+    check_output(projections.all_files(names), overwrite)
     generator = open_generator()
     clock.append(time.perf_counter())
     found = scan.align(generator, skull=choices.skull, pose=how, cache=cache, progress=progress)
@@ -102,7 +95,7 @@ def project_file(
     left_open = search_again(projected, choices, progress) if spread else None
     parts = ("open", "align", "project")
     seconds = {k: b - a for k, a, b in zip(parts, clock, clock[1:], strict=False)}
-    return save_projection(
+    return projections.save_projection(
         out, projected, seconds=seconds, left_open=left_open, overwrite=overwrite, root=root
     )
 
@@ -134,7 +127,7 @@ def project_item(
 
 
 def _written(report: JsonView, folder: Path) -> list[Path]:
-    return all_files({what: folder / name for what, name in report["files"].items()})
+    return projections.all_files({what: folder / name for what, name in report["files"].items()})
 
 
 def row_of(report: JsonView, folder: Path) -> Json:
@@ -219,14 +212,14 @@ def find_latents(path: Path, scans: Path | None = None) -> list[Item]:
                 file.relative_to(path).as_posix(),
                 file.absolute(),
                 str(file.parent.relative_to(path)),
-                original=scan_for(file, scans),
+                original=projections.scan_for(file, scans),
             )
             for file in found
         ]
     else:
         items = named(
             [
-                Item("", file, "", original=scan or scan_for(file, scans))
+                Item("", file, "", original=scan or projections.scan_for(file, scans))
                 for file, scan in lines_of(path)
             ]
         )
@@ -247,7 +240,7 @@ def edit_item(
     "strength" of the detail.
     """
     generator = opened_generator(model, settings["frame"], settings["model"])
-    made = save_edit(
+    made = projections.save_edit(
         item.path,
         settings["recipe"],
         generator,
@@ -362,7 +355,7 @@ def examine_item(
     aligned = scan.align(generator)
     projected = search(generator, aligned, aligned, Choices(**settings["choices"]))
     found = segment_scan(segmenter, aligned)  # first, with its confidence: others need no more
-    report = save_projection(folder, projected, overwrite=overwrite, root=root)
+    report = projections.save_projection(folder, projected, overwrite=overwrite, root=root)
     write_together(found.files(labels, scan, segmenter), overwrite=overwrite)
     recipe, person = read_recipe(sidecar_path(folder / report["files"]["native"])), scan.person
     renderer, trust = Renderer(generator), report["trust"]

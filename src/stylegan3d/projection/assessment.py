@@ -45,33 +45,22 @@ from skimage.measure import block_reduce
 from torch import Tensor
 
 from stylegan3d.base import Doubt, JsonView, ModelError, doubts_in
-from stylegan3d.geometry.space import Space, dilated, to_display
+from stylegan3d.geometry.space import Space, dilated, filled, to_display
 from stylegan3d.measures.attributes import connected_fluid, measure_volume, tissue_masks
 from stylegan3d.measures.lesions import suspect_lesions
 from stylegan3d.measures.regions import Cluster, Finding, clusters, find, region_masks
 from stylegan3d.measures.similarity import similarity
 from stylegan3d.model.generator import Generator, load
 from stylegan3d.networks.anatomy import AnatomyNetwork
+from stylegan3d.projection import scanner
 from stylegan3d.projection.problem import LatentPrior
-from stylegan3d.projection.scanner import (
-    NAMED,
-    Matched,
-    OutlineGaps,
-    compare_figures,
-    compare_outline,
-    cortical_detail,
-    find_dark,
-    masked_blur,
-    match_scanner,
-    match_sharpness,
-    scanner_in_words,
-    spreads,
-)
 from stylegan3d.projection.signs import SIGNS, SPOT_MM, Guess, Usual, first_guess, measure_signs
 from stylegan3d.scans.aligned import EXPECTED_CONTRAST, AlignedScan
 from stylegan3d.scans.intensity import contrast_agreement, correlation
 from stylegan3d.scans.resampling import resample
 from stylegan3d.scans.verdicts import VERDICTS, doubts_of, withheld
+from stylegan3d.segmentation.classes import CLASSES
+from stylegan3d.segmentation.inference import bundled_segmenter
 from stylegan3d.segmentation.scans import OnGrid
 from stylegan3d.storage.encoding import pack, read_bytes, unpack
 
@@ -109,7 +98,7 @@ class Seen:
 
     guess: Guess
     expected: np.ndarray
-    matched: Matched
+    matched: scanner.Matched
     difference: np.ndarray
     judged: np.ndarray
     fluid: np.ndarray
@@ -140,8 +129,8 @@ def see(generator: Generator, volume: np.ndarray, mask: np.ndarray) -> Seen:
     guess = first_guess(generator, volume, generator.template)
     expected = expected_brain(generator, guess)
     size = generator.voxel_size
-    matched = match_scanner(volume, expected, mask, size)
-    difference = masked_blur(matched.volume - expected, mask, SMOOTH_MM / np.array(size))
+    matched = scanner.match_scanner(volume, expected, mask, size)
+    difference = scanner.masked_blur(matched.volume - expected, mask, SMOOTH_MM / np.array(size))
     own, wanted = (tissue_masks(image, generator.space) for image in (volume, expected))
     ventricles = np.zeros_like(mask)
     for tissues in (own, wanted):
@@ -370,7 +359,7 @@ def compare_anatomy(
                 "usual": float(_from_scale(name, usual["middle"])),
                 "low": float(_from_scale(name, usual["middle"] - 2 * usual["below"])),
                 "high": float(_from_scale(name, usual["middle"] + 2 * usual["above"])),
-                "unusual": spreads(float(to_scale(name, row["value"])), usual),
+                "unusual": scanner.spreads(float(to_scale(name, row["value"])), usual),
             }
     return record
 
@@ -405,14 +394,14 @@ def refusal(
 def judge_acquisition(
     figures: Mapping[str, Mapping[str, float]],
     site: str | None,
-    outline: OutlineGaps,
+    outline: scanner.OutlineGaps,
     cut: str = "",
     refused: Doubt | None = None,
 ) -> Verdict:
     """Resolution, extraction, or why it is `refused`; `cut` says where the brain ends too early."""
     if refused is not None:
         return _told("red", refused.sentence)
-    words = scanner_in_words(figures)
+    words = scanner.scanner_in_words(figures)
     known = f"those of the site '{site}'" if site else "the training scans"
     if outline.told:
         return _told("amber", f"{outline.told[0][2]}.")
@@ -421,7 +410,9 @@ def judge_acquisition(
     if not words:
         return _told("green", f"The scan is like {known}.")
     differs = f"The scanner differs from {known} ({words})"
-    if not scanner_in_words({n: row for n, row in figures.items() if row.get("beyond", True)}):
+    if not scanner.scanner_in_words(
+        {n: row for n, row in figures.items() if row.get("beyond", True)}
+    ):
         return _told("green", f"{differs}; this was allowed for.")
     advice = "" if site else " The site is not calibrated."
     return _told("amber", f"{differs}, beyond the range that was tested.{advice}")
@@ -471,7 +462,7 @@ def judge_focal(findings: Sequence[Finding] | None, refused: Doubt | None = None
     lines = [
         f"{f['place']} ({f['ml']:.1f} ml, {'darker' if f['peak_z'] < 0 else 'brighter'} than "
         "expected)"
-        for f in findings[:NAMED]
+        for f in findings[: scanner.NAMED]
     ]
     more = len(findings) - len(lines)
     words = "; ".join(lines) + (f"; and {more} more" if more > 0 else "")
@@ -633,7 +624,7 @@ def assess(
     yardstick: Yardstick | None = None,
     is_complete: bool = True,
     without_noise: np.ndarray | None = None,
-    of_scan: Sequence[Doubt] = (),
+    placed: AlignedScan | None = None,
 ) -> tuple[Assessment, np.ndarray | None]:
     """Assess a projection; and the residual z (X, Y, Z) of its scan, None if unknown.
 
@@ -652,9 +643,10 @@ def assess(
     without_noise : ndarray or None
         The brain of the latent alone, where `made` has the scan's own noise, too: any scan can be
         given its own noise, so how far the model knows it is judged without.
-    of_scan : sequence of Doubt
-        Those of the scan and its preparation.
+    placed : AlignedScan or None
+        The scan with its preparation, and the doubts about them.
     """
+    of_scan = () if placed is None else placed.doubts
     yardstick = yardstick or Yardstick.of(generator)
     known = yardstick.known
     judged = made if without_noise is None else without_noise
@@ -669,13 +661,11 @@ def assess(
             of_people = Usual.read(known["regions"][name])
             row |= {"usual": of_people.middle, "unusual": of_people.unusual(row["rms"])}
     size = generator.voxel_size
-    matched = match_sharpness(judged, seen.matched.volume, mask, size)
-    matched["cortical_detail"] = cortical_detail(judged, seen.matched.volume, mask, size)
+    matched = scanner.match_sharpness(judged, seen.matched.volume, mask, size)
+    matched["cortical_detail"] = scanner.cortical_detail(judged, seen.matched.volume, mask, size)
     percentile = _percentile(signs, known)
-    cut = next((doubt.sentence for doubt in of_scan if doubt.kind in CUT), "")
-    own, z = judge_scan(
-        seen, prior, volume, mask, generator, yardstick, cut=cut, is_complete=is_complete
-    )
+    scan = volume, mask, generator, yardstick
+    own, z = judge_scan(seen, prior, *scan, is_complete=is_complete, placed=placed)
     # A region is named by the focal verdict, or not at all.
     named = {k: told[k] for k in told if k != "spot" or own["findings"] is not None}
     follows = judge_reconstruction(matched, named, strangeness, known)
@@ -737,7 +727,9 @@ def outline_doubts(brain: AlignedScan | OnGrid, generator: Generator | None = No
     figures = {name: {"value": value} for name, value in seen.matched.figures.items()}
     if refused := refusal(figures, volume, generator.template, mask):
         return [refused]
-    return _gaps(seen, volume, mask, generator.space).doubts("ask")
+    placed = brain if isinstance(brain, AlignedScan) else brain.aligned
+    there = placed if volume is brain.volume else None
+    return _gaps(seen, volume, mask, generator.space, there).doubts("ask")
 
 
 def missing_brain(volume: np.ndarray, mask: np.ndarray) -> list[Doubt]:
@@ -749,7 +741,9 @@ def missing_brain(volume: np.ndarray, mask: np.ndarray) -> list[Doubt]:
     if correlation(volume, generator.template) < LEAST_LIKENESS:
         return []
     whole = first_guess(generator, volume, generator.template).volume
-    return OutlineGaps(compare_outline(whole, mask, generator.space).missing).doubts("ask")
+    return scanner.OutlineGaps(
+        scanner.compare_outline(whole, mask, generator.space).missing
+    ).doubts("ask")
 
 
 def looked_over(aligned: AlignedScan, generator: Generator | None = None) -> AlignedScan:
@@ -757,10 +751,30 @@ def looked_over(aligned: AlignedScan, generator: Generator | None = None) -> Ali
     return replace(aligned, steps=[*aligned.steps, *outline_doubts(aligned, generator)])
 
 
-def _gaps(seen: Seen, volume: np.ndarray, mask: np.ndarray, space: Space) -> OutlineGaps:
+def _gaps(
+    seen: Seen, volume: np.ndarray, mask: np.ndarray, space: Space, placed: AlignedScan | None
+) -> scanner.OutlineGaps:
     ventricles = seen.matched.core & ~seen.judged
-    dark = find_dark(volume, seen.expected, mask, ventricles, seen.fluid, space)
-    return replace(compare_outline(seen.guess.volume, mask, space), dark=dark)
+    dark = scanner.find_dark(volume, seen.expected, mask, ventricles, seen.fluid, space)
+    gaps = replace(scanner.compare_outline(seen.guess.volume, mask, space), dark=dark)
+    return replace(gaps, fluid=_fluid_left(volume, filled(mask), space, placed))
+
+
+def _fluid_left(
+    volume: np.ndarray, whole: np.ndarray, space: Space, placed: AlignedScan | None
+) -> float | None:
+    """Share of a brain's surface that is fluid, if that is so little that cortex may lack."""
+    network, surface = bundled_segmenter(), scanner.surface_of(whole, space)
+    if surface.sum() > scanner.ROUGH * whole.sum() ** (2 / 3) or not network.fits(space):
+        return None
+    brain = np.where(whole, volume if placed is None else placed.undiluted, 0)
+    tissues = tissue_masks(brain, space)
+    tissue = [tissues[name][surface].mean() for name in tissues if name.endswith("matter")]
+    if sum(tissue) < scanner.TISSUE_SHARE:
+        return None
+    labels = network.segment(brain, space).labels[surface]
+    share = float((labels == CLASSES.index("csf")).mean())
+    return share if share < scanner.FLUID_LEFT else None
 
 
 def judge_scan(
@@ -771,12 +785,12 @@ def judge_scan(
     generator: Generator,
     yardstick: Yardstick,
     *,
-    cut: str = "",
     is_complete: bool = True,
+    placed: AlignedScan | None = None,
 ) -> tuple[Judged, np.ndarray | None]:
     """The three verdicts on a scan (X, Y, Z) with the numbers behind them, and its residual z."""
     known, usual = yardstick.known, yardstick.usual
-    figures = compare_figures(seen.matched.figures, known.get("scanner", {}))
+    figures = scanner.compare_figures(seen.matched.figures, known.get("scanner", {}))
     measured = measure_anatomy(generator, seen, volume, prior.mean, prior.deviations)
     widening = WIDER if yardstick.site is None else 1.0
     quantities = compare_anatomy(measured, known.get("quantities", {}), widening)
@@ -792,7 +806,9 @@ def judge_scan(
     z = None
     if usual is None:
         return judged, z
-    outline = _gaps(seen, volume, mask, generator.space)
+    outline = _gaps(seen, volume, mask, generator.space, placed)
+    of_scan = () if placed is None else placed.doubts
+    cut = next((doubt.sentence for doubt in of_scan if doubt.kind in CUT), "")
     refused = refusal(figures, volume, generator.template, mask)
     if refused is not None:
         judged["quantities"] = {}
@@ -865,7 +881,7 @@ def _strangest(signs: Mapping[str, Mapping[str, float]]) -> str:
 def judge_spot(seen: Seen, mask: np.ndarray, space: Space) -> Verdict:
     """Where a region differs as a whole, and nothing in it stands out by itself."""
     sigma = SPOT_MM / np.array(space.voxel_size)
-    away = np.abs(masked_blur(seen.difference, seen.judged, sigma))
+    away = np.abs(scanner.masked_blur(seen.difference, seen.judged, sigma))
     regions = region_masks(mask, space)
     place = next((name for name, i in regions.items() if away.argmax() in i), "brain")
     return _told(

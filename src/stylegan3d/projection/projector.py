@@ -406,7 +406,7 @@ def project(
         yardstick=yardstick,
         is_complete=operator is None,
         without_noise=problem.best([(w, None)], shown)[2] if own_noise else None,
-        of_scan=placed.doubts if placed is not None else (),
+        placed=placed,
     )
     settings = {"space": problem.space, "steps": count, "noise": noise, "start": problem.start}
     settings |= {"method": method} if original else {}

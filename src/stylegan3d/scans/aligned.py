@@ -13,15 +13,9 @@ from scipy.spatial.transform import Rotation
 
 from stylegan3d.base import Doubt, Json, Note, ScanError, doubts_in, facts_in
 from stylegan3d.geometry.space import Shown, Space, eroded
+from stylegan3d.scans import intensity
 from stylegan3d.scans.alignment import LEVELS_MM, Template, centroid, refined_rigid
 from stylegan3d.scans.headers import T1
-from stylegan3d.scans.intensity import (
-    contrast_agreement,
-    contrast_in_brain,
-    correlation,
-    normalise,
-    rising,
-)
 from stylegan3d.scans.resampling import native_image, nearest, pack_mask, resample
 from stylegan3d.scans.scan_data import ScanData
 from stylegan3d.storage.checked import answering
@@ -195,6 +189,15 @@ class AlignedScan(Shown):
         record = (*kept, PreparationStep("nudge", (text,), seconds))
         return on_grid(self.scan, prepared, rigid, record)
 
+    @property
+    def undiluted(self) -> np.ndarray:
+        """The volume, its border as bright as the brain in it, which is a part of those voxels."""
+        if self.prepared is None:
+            return self.volume
+        own, back = self.prepared, np.linalg.inv(self.rigid)
+        inside = resample(own.mask.astype(np.float32), own.space, self.space, back)
+        return np.asarray(self.volume / np.clip(inside, BRAIN_SHARE, 1))
+
     def _movable(self) -> PreparedBrain:
         if self.prepared is None:
             raise ScanError("Only a scan that was prepared can be moved; call Scan.align first.")
@@ -251,8 +254,8 @@ def on_grid(
     if not mask.any():
         raise ScanError("The brain is entirely outside the model's grid; move it back.")
     data = resample(prepared.brain, prepared.space, target.space, back)
-    volume, scale = normalise(data, mask)
-    quality = correlation(volume, target.template)
+    volume, scale = intensity.normalise(data, mask)
+    quality = intensity.correlation(volume, target.template)
     notes = _judged(prepared, volume, mask, quality, scan.contrast)
     record = (*record, PreparationStep("grid", notes, perf_counter() - start))
     steps = [note for step in record for note in step.notes]
@@ -268,10 +271,12 @@ def contrast_doubts(
 
     `contrast` is that of the scan according to its name or timing.
     """
-    agreement = contrast_agreement(volume, template, mask)
+    agreement = intensity.contrast_agreement(volume, template, mask)
     if agreement >= EXPECTED_CONTRAST:
         return []
-    looks = contrast_in_brain(volume, template, mask) if contrast in ("", T1) else contrast
+    looks = (
+        intensity.contrast_in_brain(volume, template, mask) if contrast in ("", T1) else contrast
+    )
     text = "The contrast is not that of a T1-weighted scan, which the model expects" + (
         "." if looks in ("", T1) else f"; it looks like {looks}."
     )
@@ -433,7 +438,7 @@ def _same_contrast(first: np.ndarray, second: np.ndarray) -> tuple[np.ndarray, n
     middle = np.concatenate([[0.0], np.maximum.accumulate((medians[0] + medians[1]) / 2), [1.0]])
     found = []
     for image, median in zip((first, second), medians, strict=True):
-        places = rising(np.concatenate([[0.0], median, [1.0]]))
+        places = intensity.rising(np.concatenate([[0.0], median, [1.0]]))
         found.append(np.interp(image, places, middle).astype(np.float32))
     return found[0], found[1]
 
@@ -449,4 +454,4 @@ def folds_agreement(first: np.ndarray, second: np.ndarray, space: Space) -> floa
     sigma = FOLDS_MM / np.array(space.voxel_size)
     fine = [one - ndimage.gaussian_filter(one, sigma) for one in (first, second)]
     deep = eroded((first > 0) & (second > 0), 2)
-    return correlation(fine[0][deep], fine[1][deep]) if deep.any() else 0.0
+    return intensity.correlation(fine[0][deep], fine[1][deep]) if deep.any() else 0.0

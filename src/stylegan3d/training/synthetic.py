@@ -25,15 +25,9 @@ from stylegan3d.geometry.space import Space, filled_box
 from stylegan3d.segmentation.classes import FREESURFER, STRUCTURES, Scheme
 from stylegan3d.segmentation.inference import Segmenter
 from stylegan3d.storage.files import atomic_file
+from stylegan3d.training import segmentation
 from stylegan3d.training.data import rotation
 from stylegan3d.training.run import Run
-from stylegan3d.training.segmentation import (
-    INTENDED_USE,
-    classes_of,
-    convolved,
-    open_map,
-    validation_figures,
-)
 
 NUMBER = {name: index for index, name in enumerate(STRUCTURES.classes)}
 
@@ -113,11 +107,11 @@ def read_head(path: Path) -> Head:
     """
     import SimpleITK as sitk
 
-    image, data = open_map(path, canonical=True)
+    image, data = segmentation.open_map(path, canonical=True)
     sizes = nib.affines.voxel_sizes(image.affine)
     if np.ptp(sizes) > 0.02 * sizes.mean():
         raise StyleGAN3DError(f"{path} has voxels that are no cubes; resample it (nearest).")
-    classes, unknown = classes_of(data, FREESURFER)
+    classes, unknown = segmentation.classes_of(data, FREESURFER)
     if unknown:
         raise StyleGAN3DError(
             f"{path} holds the label {unknown[0]:g}; the labels have to be FreeSurfer's codes of "
@@ -228,12 +222,12 @@ class SyntheticBrains:
                 "seed": run.settings.seed,
             },
             "licence": licence or self.licence,
-            "intended_use": INTENDED_USE,
+            "intended_use": segmentation.INTENDED_USE,
         }
 
     def measured(self, segmenter: Segmenter, progress: Progress) -> Json:
         """See `DescribedBrains`: on made images, which are harder than most scans."""
-        return {"validation": validation_figures(segmenter, self)}
+        return {"validation": segmentation.validation_figures(segmenter, self)}
 
 
 #: What a network learns from by turns: a whole head, and a part of one, with a voxel's size in mm.
@@ -553,4 +547,4 @@ def _blurred(image: Tensor, sigma: float) -> Tensor:
     """[X, Y, Z] convolved with a Gaussian of so many voxels."""
     reach = max(1, math.ceil(2.5 * sigma))
     taps = torch.arange(-reach, reach + 1, device=image.device)
-    return convolved(image, torch.softmax(-(taps**2) / (2 * sigma**2), dim=0))
+    return segmentation.convolved(image, torch.softmax(-(taps**2) / (2 * sigma**2), dim=0))
