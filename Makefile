@@ -15,9 +15,9 @@ ARGS  ?=
 PYTHON   ?=
 PIP_ARGS ?=
 # Tests of a file, or of a folder that shares a window, run in one process, several of these beside
-# each other: one more than there are cores, since tests of the window wait much of their time.
+# each other: two more than there are cores, since tests of the window wait much of their time.
 CORES    := $(shell getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)
-WORKERS  ?= -n $(shell expr $(CORES) + 1) --maxprocesses 4 --dist loadscope --no-loadscope-reorder --max-worker-restart 3
+WORKERS  ?= -n $(shell expr $(CORES) + 2) --maxprocesses 4 --dist loadscope --no-loadscope-reorder --max-worker-restart 3
 
 .DEFAULT_GOAL := help
 .PHONY: help setup run test soak bench lint docs release clean

@@ -7,6 +7,7 @@ import functools
 import gc
 import hashlib
 import importlib
+import os
 import shutil
 import types
 from collections.abc import Callable, Iterator
@@ -311,6 +312,14 @@ def collected_young() -> None:
     """In place of the `set_aside` of a window; counts how often."""
     vars(collected_young)["times"] = vars(collected_young).get("times", 0) + 1
     gc.collect(1)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_step_back() -> None:
+    """Other tests, which a busy machine runs beside these, would keep such threads for a minute."""
+    worker = importlib.import_module("napari_stylegan3d.core.worker")
+    niceness = getattr(os, "getpriority", lambda *_: 0)(0, 0)
+    worker.step_back.__defaults__ = (niceness,)
 
 
 @pytest.fixture(scope="session", autouse=True)
