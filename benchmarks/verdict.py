@@ -2,7 +2,7 @@
 
     python benchmarks/verdict.py --healthy SCAN [SCAN ...] [--lesion SCAN=MASK ...]
         [--ill SCAN ...] [--site SCAN [SCAN ...]] [--reconstruct SCAN [SCAN ...]] [--repeats N]
-        [--model FOLDER] [--cache FOLDER]
+        [--stripped SCAN [SCAN ...]] [--model FOLDER] [--cache FOLDER]
 
 --healthy are scans of healthy people of other sites: how many are green or differ by scanner only,
 and how many have a finding. --lesion are scans with lesion masks: the area under the curve of -z
@@ -15,7 +15,9 @@ many of those lie in the lobe named, and the measured size as a multiple of the 
 are the healthy scans of one scanner: each is judged
 again by a calibration with the others. --reconstruct are scans of one site: median and quartiles of
 PSNR and SSIM, of the encoder alone and of a standard projection, also at matched contrast and
-sharpness. Volumes on the model's grid, as in a prepared dataset, are taken as they are. Intervals
+sharpness. --stripped are whole heads: of how many it is told that cortex may be missing, and of how
+many anything else is asked, whole and with so many mm cut off all around the brain, on the scan's
+own grid. Volumes on the model's grid, as in a prepared dataset, are taken as they are. Intervals
 are Wilson's, 95 %.
 
 Further parts, each with `--help`: `known`.
@@ -24,8 +26,9 @@ Further parts, each with `--help`: `known`.
 from __future__ import annotations
 
 import argparse
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
 
@@ -53,6 +56,7 @@ from stylegan3d.projection.assessment import (
     Yardstick,
     compare_signs,
     judge_scan,
+    looked_over,
     residual_z,
     see,
 )
@@ -69,12 +73,14 @@ from stylegan3d.projection.problem import LatentPrior
 from stylegan3d.projection.scanner import cortical_detail, match_sharpness
 from stylegan3d.projection.signs import first_guess
 from stylegan3d.scans import read_scan
-from stylegan3d.scans.aligned import AlignedScan
+from stylegan3d.scans.aligned import AlignedScan, on_grid
 from stylegan3d.scans.intensity import to_unit
 from stylegan3d.segmentation.classes import CLASSES
 from stylegan3d.segmentation.inference import bundled_segmenter
 
 SIZES_ML = (2.0, 5.0, 10.0, 30.0)
+#: What is cut off a brain all around.
+CUT_MM = (0.0, 3.0, 4.5, 6.0)
 #: Intensities of simulated lesions, as (fluid's share, white matter's share), and of their rim.
 KINDS = {
     "cavity": (1.0, 0.0, 0.0),
@@ -326,6 +332,23 @@ def reconstruct(bench: Bench, paths: Sequence[Path]) -> None:
         print(f"  {name}, {len(figures)} scans: {', '.join(told)}", flush=True)
 
 
+def stripped(generator: Generator, paths: Sequence[Path]) -> None:
+    """How many are told where so much is cut off all around the brain."""
+    told, asked = Counter(), Counter()
+    for path in paths:
+        whole = read_scan(path).align(generator)
+        own = whole.prepared
+        assert own is not None
+        depth = ndimage.distance_transform_edt(own.mask, own.space.voxel_size)
+        for mm in CUT_MM:
+            brain = replace(own, mask=depth > mm, brain=np.where(depth > mm, own.brain, 0))
+            placed = looked_over(on_grid(whole.scan, brain, whole.rigid, ()), generator)
+            told[mm] += (cut := any("fluid" in doubt.figures for doubt in placed.doubts))
+            asked[mm] += not cut and any(doubt.severity != "tell" for doubt in placed.doubts)
+    for mm in CUT_MM:
+        print(f"  {mm} mm cut off: told of {told[mm]}, asked of {asked[mm]} of {len(paths)}")
+
+
 def main() -> None:
     """Print the tables."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -334,6 +357,7 @@ def main() -> None:
     parser.add_argument("--ill", type=Path, nargs="*", default=[])
     parser.add_argument("--site", type=Path, nargs="*", default=[])
     parser.add_argument("--reconstruct", type=Path, nargs="*", default=[])
+    parser.add_argument("--stripped", type=Path, nargs="*", default=[])
     parser.add_argument("--repeats", type=int, default=2)
     parser.add_argument("--model", type=Path)
     parser.add_argument("--cache", type=Path, help="keep prepared scans here")
@@ -352,6 +376,9 @@ def main() -> None:
     if args.reconstruct:
         print("reconstruction:")
         reconstruct(bench, args.reconstruct)
+    if args.stripped:
+        print("stripped too tightly:")
+        stripped(bench.generator, args.stripped)
     if args.site:
         print("one site, each judged by a calibration with the others:")
         site(bench, args.site)
