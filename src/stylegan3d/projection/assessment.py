@@ -764,15 +764,15 @@ def _fluid_left(
     volume: np.ndarray, whole: np.ndarray, space: Space, placed: AlignedScan | None
 ) -> float | None:
     """Share of a brain's surface that is fluid, if that is so little that cortex may lack."""
-    network, surface = bundled_segmenter(), scanner.surface_of(whole, space)
-    if surface.sum() > scanner.ROUGH * whole.sum() ** (2 / 3) or not network.fits(space):
-        return None
+    surface = scanner.surface_of(whole, space)
+    rough = surface.sum() > scanner.ROUGH * whole.sum() ** (2 / 3)
     brain = np.where(whole, volume if placed is None else placed.undiluted, 0)
     tissues = tissue_masks(brain, space)
-    tissue = [tissues[name][surface].mean() for name in tissues if name.endswith("matter")]
-    if sum(tissue) < scanner.TISSUE_SHARE:
+    tissue = sum(tissues[name][surface].mean() for name in tissues if name.endswith("matter"))
+    # Most brains need no network, which takes a while to open.
+    if rough or tissue < scanner.TISSUE_SHARE or not bundled_segmenter().fits(space):
         return None
-    labels = network.segment(brain, space).labels[surface]
+    labels = bundled_segmenter().segment(brain, space).labels[surface]
     share = float((labels == CLASSES.index("csf")).mean())
     return share if share < scanner.FLUID_LEFT else None
 
