@@ -45,9 +45,7 @@ def test_border_of_a_ball_points_outward():
     assert (normals * outward).sum(axis=1).min() > 0.9
 
 
-@pytest.mark.parametrize(
-    "name", ["brain-t1-2mm", pytest.param("stylegan-t1-2mm", marks=pytest.mark.soak)]
-)
+@pytest.mark.parametrize("name", ["brain-t1-2mm", "stylegan-t1-2mm"])
 def test_rows_tell_how_an_edit_moves_the_contour(name):
     generator = load(name, device="cpu")
     w = random_w(generator, 1, seed=3)

@@ -318,8 +318,8 @@ def collected_young() -> None:
 def _no_step_back() -> None:
     """Other tests, which a busy machine runs beside these, would keep such threads for a minute."""
     worker = importlib.import_module("napari_stylegan3d.core.worker")
-    niceness = getattr(os, "getpriority", lambda *_: 0)(0, 0)
-    worker.step_back.__defaults__ = (niceness,)
+    if hasattr(os, "getpriority"):
+        worker.step_back.__defaults__ = (os.getpriority(os.PRIO_PROCESS, 0),)
 
 
 @pytest.fixture(scope="session", autouse=True)

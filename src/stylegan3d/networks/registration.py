@@ -10,17 +10,14 @@ interpolated in; hence this module. Velocities are in the coordinates of `networ
 """
 
 from dataclasses import dataclass
-from functools import lru_cache, partial
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from numpy.typing import ArrayLike
-from scipy.ndimage import gaussian_filter1d
 from torch import Tensor
 
 from stylegan3d.networks.deformation import exponential, resize, warp
-from stylegan3d.networks.resampling import along_axes
+from stylegan3d.networks.resampling import smooth
 
 SQUARINGS = 6
 QUANTILES = 65
@@ -106,21 +103,6 @@ def _gradient(image: Tensor) -> Tensor:
         part.narrow(axis, 1, n - 2).copy_(inner)
         parts.append(part)
     return torch.cat(parts, dim=1)
-
-
-def smooth(field: Tensor, deviation: ArrayLike, border: str = "nearest") -> Tensor:
-    """Gaussian of `deviation` voxels (along each axis), [N, C, X, Y, Z]; `border` as of SciPy."""
-    deviations = np.broadcast_to(np.asarray(deviation, float), 3).tolist()
-    matrices = map(partial(_gaussian, border), field.shape[2:], deviations)
-    return along_axes(field, list(matrices))
-
-
-@lru_cache(maxsize=64)
-@torch.inference_mode(False)
-def _gaussian(border: str, size: int, deviation: float) -> Tensor:
-    """[size, size] smoothing along an axis."""
-    eye = np.eye(size, dtype=np.float32)
-    return torch.from_numpy(gaussian_filter1d(eye, deviation, axis=0, mode=border))
 
 
 def match_intensities(volume: np.ndarray, reference: np.ndarray) -> np.ndarray:

@@ -11,8 +11,10 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import ArrayLike
 from torch import Tensor
 
 #: Of one volume, the numbers without its last axis that torch gives to oneDNN from on (its
@@ -212,6 +214,23 @@ def along_axes(x: Tensor, matrices: Sequence[Tensor]) -> Tensor:
     n, channels, first = x.shape[:3]
     y = a @ y.reshape(n, channels, first, -1)
     return y.reshape(n, channels, len(a), len(b), len(c))
+
+
+def smooth(field: Tensor, deviation: ArrayLike, border: str = "nearest") -> Tensor:
+    """Gaussian of `deviation` voxels (along each axis), [N, C, X, Y, Z]; `border` as of SciPy."""
+    deviations = np.broadcast_to(np.asarray(deviation, float), 3).tolist()
+    sides = zip(field.shape[2:], deviations, strict=True)
+    return along_axes(field, [gaussian_matrix(n, sigma, border) for n, sigma in sides])
+
+
+@lru_cache(maxsize=64)
+@torch.inference_mode(False)
+def gaussian_matrix(length: int, deviation: float, border: str, truncate: float = 4.0) -> Tensor:
+    """[length, length] that smooths along an axis; all but the first as of SciPy's filter."""
+    from scipy.ndimage import gaussian_filter1d
+
+    eye = np.eye(length, dtype=np.float32)
+    return torch.from_numpy(gaussian_filter1d(eye, deviation, 0, mode=border, truncate=truncate))
 
 
 @lru_cache(maxsize=64)

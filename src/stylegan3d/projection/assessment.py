@@ -45,7 +45,7 @@ from skimage.measure import block_reduce
 from torch import Tensor
 
 from stylegan3d.base import Doubt, JsonView, ModelError, doubts_in
-from stylegan3d.geometry.space import Space, dilated, filled, to_display
+from stylegan3d.geometry.space import Space, dilated, to_display
 from stylegan3d.measures.attributes import connected_fluid, measure_volume, tissue_masks
 from stylegan3d.measures.lesions import suspect_lesions
 from stylegan3d.measures.regions import Cluster, Finding, clusters, find, region_masks
@@ -59,8 +59,6 @@ from stylegan3d.scans.aligned import EXPECTED_CONTRAST, AlignedScan
 from stylegan3d.scans.intensity import contrast_agreement, correlation
 from stylegan3d.scans.resampling import resample
 from stylegan3d.scans.verdicts import VERDICTS, doubts_of, withheld
-from stylegan3d.segmentation.classes import CLASSES
-from stylegan3d.segmentation.inference import bundled_segmenter
 from stylegan3d.segmentation.scans import OnGrid
 from stylegan3d.storage.encoding import pack, read_bytes, unpack
 
@@ -410,9 +408,8 @@ def judge_acquisition(
     if not words:
         return _told("green", f"The scan is like {known}.")
     differs = f"The scanner differs from {known} ({words})"
-    if not scanner.scanner_in_words(
-        {n: row for n, row in figures.items() if row.get("beyond", True)}
-    ):
+    beyond = {name: row for name, row in figures.items() if row.get("beyond", True)}
+    if not scanner.scanner_in_words(beyond):
         return _told("green", f"{differs}; this was allowed for.")
     advice = "" if site else " The site is not calibrated."
     return _told("amber", f"{differs}, beyond the range that was tested.{advice}")
@@ -646,7 +643,6 @@ def assess(
     placed : AlignedScan or None
         The scan with its preparation, and the doubts about them.
     """
-    of_scan = () if placed is None else placed.doubts
     yardstick = yardstick or Yardstick.of(generator)
     known = yardstick.known
     judged = made if without_noise is None else without_noise
@@ -664,8 +660,9 @@ def assess(
     matched = scanner.match_sharpness(judged, seen.matched.volume, mask, size)
     matched["cortical_detail"] = scanner.cortical_detail(judged, seen.matched.volume, mask, size)
     percentile = _percentile(signs, known)
-    scan = volume, mask, generator, yardstick
-    own, z = judge_scan(seen, prior, *scan, is_complete=is_complete, placed=placed)
+    own, z = judge_scan(
+        seen, prior, volume, mask, generator, yardstick, is_complete=is_complete, placed=placed
+    )
     # A region is named by the focal verdict, or not at all.
     named = {k: told[k] for k in told if k != "spot" or own["findings"] is not None}
     follows = judge_reconstruction(matched, named, strangeness, known)
@@ -680,7 +677,7 @@ def assess(
     own["verdicts"]["reconstruction"] = follows
     doubts = [
         *doubts_of(own["verdicts"]),
-        *(one for one in own["doubts"] if one.kind not in {told.kind for told in of_scan}),
+        *own["doubts"],
         *_further_doubts(
             alike if judged is made else similarity(judged, volume, mask), usual, percentile
         ),
@@ -741,9 +738,8 @@ def missing_brain(volume: np.ndarray, mask: np.ndarray) -> list[Doubt]:
     if correlation(volume, generator.template) < LEAST_LIKENESS:
         return []
     whole = first_guess(generator, volume, generator.template).volume
-    return scanner.OutlineGaps(
-        scanner.compare_outline(whole, mask, generator.space).missing
-    ).doubts("ask")
+    outline = scanner.compare_outline(whole, mask, generator.space)
+    return scanner.OutlineGaps(outline.missing).doubts("ask")
 
 
 def looked_over(aligned: AlignedScan, generator: Generator | None = None) -> AlignedScan:
@@ -756,25 +752,9 @@ def _gaps(
 ) -> scanner.OutlineGaps:
     ventricles = seen.matched.core & ~seen.judged
     dark = scanner.find_dark(volume, seen.expected, mask, ventricles, seen.fluid, space)
-    gaps = replace(scanner.compare_outline(seen.guess.volume, mask, space), dark=dark)
-    return replace(gaps, fluid=_fluid_left(volume, filled(mask), space, placed))
-
-
-def _fluid_left(
-    volume: np.ndarray, whole: np.ndarray, space: Space, placed: AlignedScan | None
-) -> float | None:
-    """Share of a brain's surface that is fluid, if that is so little that cortex may lack."""
-    surface = scanner.surface_of(whole, space)
-    rough = surface.sum() > scanner.ROUGH * whole.sum() ** (2 / 3)
-    brain = np.where(whole, volume if placed is None else placed.undiluted, 0)
-    tissues = tissue_masks(brain, space)
-    tissue = sum(tissues[name][surface].mean() for name in tissues if name.endswith("matter"))
-    # Most brains need no network, which takes a while to open.
-    if rough or tissue < scanner.TISSUE_SHARE or not bundled_segmenter().fits(space):
-        return None
-    labels = bundled_segmenter().segment(brain, space).labels[surface]
-    share = float((labels == CLASSES.index("csf")).mean())
-    return share if share < scanner.FLUID_LEFT else None
+    brain = volume if placed is None else placed.undiluted
+    outline = scanner.compare_outline(seen.guess.volume, mask, space)
+    return replace(outline, dark=dark, fluid=scanner.fluid_left(brain, mask, space))
 
 
 def judge_scan(
@@ -806,18 +786,20 @@ def judge_scan(
     z = None
     if usual is None:
         return judged, z
-    outline = _gaps(seen, volume, mask, generator.space, placed)
     of_scan = () if placed is None else placed.doubts
     cut = next((doubt.sentence for doubt in of_scan if doubt.kind in CUT), "")
-    refused = refusal(figures, volume, generator.template, mask)
+    refused, outline = refusal(figures, volume, generator.template, mask), scanner.OutlineGaps()
     if refused is not None:
         judged["quantities"] = {}
     else:
+        space = generator.space
+        outline = _gaps(seen, volume, mask, space, placed)
         # Of a scan that was masked or cut on request, a part is missing as it should.
-        judged["doubts"] = outline.doubts("ask" if is_complete else "tell")
+        doubts = outline.doubts("ask" if is_complete else "tell")
+        told = {doubt.kind for doubt in of_scan}
+        judged["doubts"] = [doubt for doubt in doubts if doubt.kind not in told]
         if is_complete:
             z = residual_z(seen, usual)
-            space = generator.space
             judged["findings"] = _findings(seen, usual, z, volume, mask, space, known)
     judged["verdicts"] = decisive_first(
         {

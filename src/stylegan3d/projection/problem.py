@@ -11,7 +11,6 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 import torch.nn.functional as F
-from scipy.ndimage import gaussian_filter1d
 from torch import Tensor
 
 from stylegan3d.devices import fast_dtype
@@ -22,7 +21,7 @@ from stylegan3d.model.family import held
 from stylegan3d.model.generator import Generator, network_of, tunable
 from stylegan3d.model.random_latents import diagonal, is_long
 from stylegan3d.networks.memo import Noise
-from stylegan3d.networks.resampling import along_axes
+from stylegan3d.networks.resampling import along_axes, gaussian_matrix
 from stylegan3d.networks.synthesis import LeveledSynthesis
 from stylegan3d.projection.forward import Operator
 from stylegan3d.projection.operators import Identity
@@ -110,10 +109,9 @@ def _gaussian_rows(length: int, rows: slice) -> tuple[Tensor, slice]:
         Matrix [rows, columns], and the voxels that the columns stand for.
     """
     reach = int(SSIM_TRUNCATE * SSIM_SIGMA + 0.5)
-    voxels = np.eye(length, dtype=np.float32)
-    windows = gaussian_filter1d(voxels, SSIM_SIGMA, axis=0, truncate=SSIM_TRUNCATE)
+    windows = gaussian_matrix(length, SSIM_SIGMA, "reflect", SSIM_TRUNCATE)
     columns = slice(max(rows.start - reach, 0), min(rows.stop + reach, length))
-    return torch.from_numpy(windows[rows, columns].copy()), columns
+    return windows[rows, columns].clone(), columns
 
 
 @dataclass(frozen=True)

@@ -17,11 +17,14 @@ from scipy import ndimage
 
 from stylegan3d.base import Doubt, Severity
 from stylegan3d.geometry.space import Space, dilated, eroded, filled
+from stylegan3d.measures.attributes import tissue_masks
 from stylegan3d.measures.regions import region_masks
 from stylegan3d.measures.similarity import similarity
-from stylegan3d.networks import registration
+from stylegan3d.networks import resampling
 from stylegan3d.projection.signs import LEAST_VOXELS, Usual, core_of
 from stylegan3d.scans.intensity import rising
+from stylegan3d.segmentation.classes import CLASSES
+from stylegan3d.segmentation.inference import bundled_segmenter
 
 #: Estimates: what a higher and a lower value mean; "" if that side is nothing to mention.
 FIGURES = {
@@ -86,7 +89,7 @@ class Matched:
 def masked_blur(volume: np.ndarray, mask: np.ndarray, sigma: Any) -> np.ndarray:
     """Gaussian blur of what is inside a mask (X, Y, Z); `sigma` in voxels."""
     both = torch.from_numpy(np.stack([mask, np.where(mask, volume, 0)]).astype(np.float32))
-    weight, blurred = registration.smooth(both[None], sigma, "reflect")[0].numpy()
+    weight, blurred = resampling.smooth(both[None], sigma, "reflect")[0].numpy()
     return np.where(mask, blurred / np.maximum(weight, 1e-3), 0)
 
 
@@ -111,7 +114,7 @@ class OutlineGaps:
 
     @property
     def told(self) -> list[tuple[str, dict[str, float], str, str]]:
-        """Kind, millilitres by region, the fact, and what is to be said of it."""
+        """Kind, figures (mostly ml by region), the fact, and what is to be said of it."""
         lines = (
             (
                 self.missing,
@@ -146,16 +149,8 @@ class OutlineGaps:
         return found
 
     def doubts(self, severity: Severity) -> list[Doubt]:
-        """What a person must look at, with the millilitres by region."""
+        """What a person must look at."""
         return [Doubt(kind, severity, fact + more, ml) for kind, ml, fact, more in self.told]
-
-
-def surface_of(mask: np.ndarray, space: Space) -> np.ndarray:
-    """The border of a brain (X, Y, Z), without its lowest third, where its stem was cut."""
-    edge = mask & ~eroded(mask)
-    height = nib.affines.apply_affine(space.affine, np.argwhere(edge))[:, 2]
-    edge[edge] = height > height.min() + 0.35 * np.ptp(height)
-    return edge
 
 
 def _listed(amounts: Mapping[str, float]) -> str:
@@ -184,6 +179,34 @@ def compare_outline(expected: np.ndarray, mask: np.ndarray, space: Space) -> Out
         return _by_region(found, regions, space)
 
     return OutlineGaps(lying(brain, inside), lying(inside, brain))
+
+
+def fluid_left(brain: np.ndarray, mask: np.ndarray, space: Space) -> float | None:
+    """Share of a brain's surface that is fluid, if that is so little that cortex may be missing.
+
+    Parameters
+    ----------
+    brain : ndarray, shape (X, Y, Z)
+        Intensities; those at the border of the brain alone, see `AlignedScan.undiluted`.
+    mask : ndarray, shape (X, Y, Z), bool
+        The brain in the scan.
+    """
+    whole = filled(mask)
+    surface = whole & ~eroded(whole)
+    # Without the lowest third, where the brain stem was cut.
+    height = nib.affines.apply_affine(space.affine, np.argwhere(surface))[:, 2]
+    surface[surface] = height > height.min() + 0.35 * np.ptp(height)
+    if surface.sum() > ROUGH * whole.sum() ** (2 / 3):
+        return None
+    inside = np.where(whole, brain, 0)
+    tissues = tissue_masks(inside, space)
+    tissue = sum(tissues[name][surface].mean() for name in tissues if name.endswith("matter"))
+    # Most brains need no network, which takes a while to open.
+    if tissue < TISSUE_SHARE or not bundled_segmenter().fits(space):
+        return None
+    labels = bundled_segmenter().segment(inside, space).labels[surface]
+    share = float((labels == CLASSES.index("csf")).mean())
+    return share if share < FLUID_LEFT else None
 
 
 def find_dark(

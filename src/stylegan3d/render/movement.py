@@ -29,7 +29,8 @@ from torch import Tensor
 
 from stylegan3d.geometry.space import Shown, Space, filled_box
 from stylegan3d.networks.deformation import add_identity, determinant, exponential, read_at, resize
-from stylegan3d.networks.registration import Demons, register, smooth
+from stylegan3d.networks.registration import Demons, register
+from stylegan3d.networks.resampling import smooth
 from stylegan3d.networks.synthesis import LeveledSynthesis
 
 if TYPE_CHECKING:

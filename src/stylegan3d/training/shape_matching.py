@@ -41,8 +41,7 @@ from stylegan3d.measures import tissue_shape
 from stylegan3d.measures.regions import region_masks
 from stylegan3d.model.generator import Generator
 from stylegan3d.networks.flow import Flow
-from stylegan3d.networks.registration import smooth
-from stylegan3d.networks.resampling import haar
+from stylegan3d.networks.resampling import haar, smooth
 from stylegan3d.segmentation.inference import bundled_segmenter, load_regions
 from stylegan3d.segmentation.network import TissueNetwork, padded
 from stylegan3d.storage.files import only_run
