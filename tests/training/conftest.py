@@ -120,13 +120,17 @@ def brains(labelled):
     return load_labelled(*labelled)
 
 
+#: Columns of phantoms' semi-axes, as shares of the grid's.
+SIZE = ("breadth", "length", "depth")
+
+
 def phantom_pack(folder, shape=SHAPE):
     """Ellipsoids of different size with a dark core of different size: ten people."""
     rng = np.random.default_rng(0)
     axes = np.stack(np.meshgrid(*(np.linspace(-1, 1, n) for n in shape), indexing="ij"))
 
     def volume(row):
-        size = row["size"]
+        size = [row[name] for name in SIZE]
         r = np.sqrt(((axes / np.array(size)[:, None, None, None]) ** 2).sum(axis=0))
         data = 200.0 * (r < 1) - 120.0 * (r < row["core"])
         return np.clip(data, 0, 255).astype(np.uint8)
@@ -138,7 +142,7 @@ def phantom_pack(folder, shape=SHAPE):
             "split": "validation" if i >= 8 else "train",
             "source": "phantom",
             "licence": "CC0",
-            "size": rng.uniform(0.6, 0.95, 3).tolist(),
+            **dict(zip(SIZE, rng.uniform(0.6, 0.95, 3).tolist(), strict=True)),
             "core": float(rng.uniform(0.2, 0.5)),
             "age": 20 + 6 * i,
         }

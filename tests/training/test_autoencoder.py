@@ -44,7 +44,7 @@ def run(autoencoder_run):
 def generator(run, even_pack, few_brains, tmp_path_factory):
     folder = tmp_path_factory.mktemp("vae") / "model"
     to = ModelTarget(folder, "phantoms", licence="CC0", attribution="us")
-    return export_autoencoder(run, even_pack, to, labels=["core"])
+    return export_autoencoder(run, even_pack, to, labels=["length"])
 
 
 def people(pack, split="validation"):
@@ -177,18 +177,18 @@ def test_random_brains_have_latents_like_peoples(generator, run, even_pack):
 
 def test_brains_are_drawn_for_a_label(generator):
     schema = generator.card["labels"]
-    assert [entry["name"] for entry in schema] == ["core"]
-    small, large = (
-        seed_latents(generator, range(20), label=encode_labels(schema, {"core": c}))
-        for c in (0.2, 0.5)
+    assert [entry["name"] for entry in schema] == ["length"]
+    short, long = (
+        seed_latents(generator, range(20), label=encode_labels(schema, {"length": share}))
+        for share in (0.6, 0.95)
     )
-    # A large core is dark in the middle.
-    x, y, z = (n // 2 for n in generator.shape)
-    middle = [
-        float(generator.synthesize(w)[:, 0, x - 3 : x + 3, y - 4 : y + 4, z - 3 : z + 3].mean())
-        for w in (small, large)
+    # A long one reaches further to front and back.
+    x, _, z = (n // 2 for n in generator.shape)
+    ends = [
+        float(generator.synthesize(w)[:, 0, x - 3 : x + 3, [4, -5], z - 3 : z + 3].mean())
+        for w in (short, long)
     ]
-    assert middle[0] > middle[1] + 0.05
+    assert ends[1] > ends[0] + 0.05
 
 
 def test_a_scan_is_encoded_at_once_and_then_refined(generator, even_pack):

@@ -50,7 +50,7 @@ def run(even_pack, stage, tmp_path_factory):
 def generator(run, stage, even_pack, few_brains, tmp_path_factory):
     folder = tmp_path_factory.mktemp("diffusion") / "model"
     to = ModelTarget(folder, "diffused", licence="CC0", attribution="us")
-    return export_diffusion(run, even_pack, stage, to, labels=["core"])
+    return export_diffusion(run, even_pack, stage, to, labels=["length"])
 
 
 def people(pack, split="validation"):
@@ -221,17 +221,17 @@ def test_round_ways_lead_from_a_scan_to_a_seed(generator, even_pack, tmp_path):
 
 def test_brains_are_drawn_for_a_label(generator):
     schema = generator.card["labels"]
-    small, large = (
-        seed_latents(generator, range(8), label=encode_labels(schema, {"core": c}))
-        for c in (0.2, 0.5)
+    short, long = (
+        seed_latents(generator, range(8), label=encode_labels(schema, {"length": share}))
+        for share in (0.6, 0.95)
     )
-    # A large core is dark in the middle.
-    x, y, z = (n // 2 for n in generator.shape)
-    middle = [
-        float(generator.synthesize(w)[:, 0, x - 3 : x + 3, y - 4 : y + 4, z - 3 : z + 3].mean())
-        for w in (small, large)
+    # A long one reaches further to front and back.
+    x, _, z = (n // 2 for n in generator.shape)
+    ends = [
+        float(generator.synthesize(w)[:, 0, x - 3 : x + 3, [4, -5], z - 3 : z + 3].mean())
+        for w in (short, long)
     ]
-    assert middle[0] > middle[1] + 0.05
+    assert ends[1] > ends[0] + 0.05
 
 
 def test_a_scan_is_encoded_at_once_and_then_refined(generator, even_pack):
@@ -290,7 +290,7 @@ def test_the_command_trains_resumes_and_exports(even_pack, stage, tmp_path, caps
     assert "2 steps of training" in told.out
     assert "holds a run" in run(*first)[1].err
     assert "is for new runs" in run(*first, "--resume", "--steps", 3)[1].err
-    status, told = run(*first, "--resume", "--export", model, "--labels", "core", "--json")
+    status, told = run(*first, "--resume", "--export", model, "--labels", "length", "--json")
     assert status == 0, told.err
     found = json.loads(told.out)
     assert found["steps"] == 2
