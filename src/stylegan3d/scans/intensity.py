@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from stylegan3d.base import ScanError
-from stylegan3d.geometry.space import eroded
+from stylegan3d.geometry.space import BRIGHTEST, eroded
 from stylegan3d.scans.checks import open_image
 from stylegan3d.scans.extraction import object_mask
 from stylegan3d.scans.scan_data import ScanData
@@ -115,9 +115,10 @@ def contrast_in_brain(volume: np.ndarray, template: np.ndarray, mask: np.ndarray
 def to_unit(scan: ScanData) -> np.ndarray:
     """Intensities of a volume in [0, 1], float32.
 
-    uint8 is divided by 255; values within [0, 1] are unchanged; values within [-1, 1] that reach
-    below -0.5 are taken as network output, (x + 1) / 2; other non-negative values are divided by
-    the 99.5th percentile of the foreground, as in `stylegan3d prepare`.
+    uint8 is divided by 255; values within [0, 1] are unchanged, as are those up to 1.5 of a volume
+    that is marked as synthetic or edited; values within [-1, 1] that reach below -0.5 are taken as
+    network output, (x + 1) / 2; other non-negative values are divided by the 99.5th percentile of
+    the foreground, as in `stylegan3d prepare`.
 
     Raises
     ------
@@ -128,7 +129,7 @@ def to_unit(scan: ScanData) -> np.ndarray:
     low, high = float(data.min()), float(data.max())
     if stored_in_8_bits(scan.path):
         return data / 255
-    if low >= 0 and high <= 1:
+    if low >= 0 and high <= brightest(scan, 1):
         return data
     if -1.1 <= low < -0.5 and high <= 1.1:
         return np.clip((data + 1) / 2, 0, 1)
@@ -139,6 +140,11 @@ def to_unit(scan: ScanData) -> np.ndarray:
         )
     data = np.maximum(data, 0)
     return normalise(data, object_mask(data))[0]
+
+
+def brightest(scan: ScanData, acquired: float) -> float:
+    """The largest intensity of a volume on the scale of [0, 1]; `acquired` of none of a program."""
+    return acquired if scan.origin == "acquired" else BRIGHTEST
 
 
 def stored_in_8_bits(path: Path) -> bool:

@@ -14,7 +14,7 @@ from stylegan3d.dataset.volume_set import MAX_OFF_CENTER_MM
 from stylegan3d.geometry.space import Space, as_packed
 from stylegan3d.scans.aligned import AlignedScan, contrast_doubts
 from stylegan3d.scans.alignment import Target, centroid, header_doubts, refuted
-from stylegan3d.scans.intensity import stored_in_8_bits, to_unit
+from stylegan3d.scans.intensity import brightest, stored_in_8_bits, to_unit
 from stylegan3d.scans.resampling import parts, resample, with_geometry
 from stylegan3d.scans.scan import Scan, ScanData
 from stylegan3d.segmentation.inference import Segmenter
@@ -75,11 +75,12 @@ class OnGrid:
 
 
 def prepared_volume(scan: ScanData, target: Target) -> np.ndarray | None:
-    """The volume of an already prepared scan, float32 (X, Y, Z) in [0, 1], else None.
+    """The volume of an already prepared scan, float32 (X, Y, Z), see `to_unit`, else None.
 
-    Prepared means: on the target's grid, uint8 or within [-1, 1], only a brain, in the right place.
+    Prepared means: on the target's grid, uint8, within [-1, 1] or made by a program (up to 1.5),
+    only a brain, in the right place.
     """
-    in_range = scan.data.max() <= 1.1 or stored_in_8_bits(scan.path)
+    in_range = scan.data.max() <= brightest(scan, 1.1) or stored_in_8_bits(scan.path)
     if not (in_range and target.space.same_as(scan.space)):
         return None
     volume = to_unit(scan)
