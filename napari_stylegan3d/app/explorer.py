@@ -45,7 +45,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_stylegan3d.app.guidance import Guidance, painted_on, step
+from napari_stylegan3d.app.guidance import Guidance, painted_on
 from napari_stylegan3d.app.models import ModelController
 from napari_stylegan3d.app.qt_binding import refuse_broken_binding
 from napari_stylegan3d.app.sessions import SessionController
@@ -807,7 +807,7 @@ class Explorer(Docked):
         session.recipeChanged.connect(self._on_recipe)
         self.header.undo.clicked.connect(self._undo)
         self.relabelling.changed.connect(self._show_history)
-        self.header.redo.clicked.connect(lambda: step(self.viewer, Labels.redo, session.redo))
+        self.header.redo.clicked.connect(self._redo)
         self.rendering.busyChanged.connect(self.header.busy.set_busy)
         self.rendering.shown.connect(self._on_picture)
         self.rendering.failed.connect(lambda _: self.comparison.blank())
@@ -928,14 +928,33 @@ class Explorer(Docked):
             readout.show_clipped(self.comparison.share_above(BRIGHTEST) if ours else 0.0)
 
     def _undo(self) -> None:
-        """Undo a stroke while painting, an edit of labels while its brain is shown, or a change."""
-        change = self.relabelling.undo if self.relabelling.can_undo else self.session.undo
-        step(self.viewer, Labels.undo, change)
+        """Undo an edit of labels while they are edited, a stroke of another brush, or a change."""
+        if self.relabelling.can_undo:
+            self.relabelling.undo()
+        elif (labels := self._other_brush) is not None:
+            labels.undo()
+        else:
+            self.session.undo()
+
+    def _redo(self) -> None:
+        """Redo what was undone there."""
+        if self.relabelling.can_redo:
+            self.relabelling.redo()
+        elif (labels := self._other_brush) is not None:
+            labels.redo()
+        else:
+            self.session.redo()
+
+    @property
+    def _other_brush(self) -> Labels | None:
+        """The labels for which a brush is in hand, but those to edit, which have steps of undo."""
+        labels = painted_on(self.viewer)
+        return None if labels is self.relabelling.drawing.layer else labels
 
     def _show_history(self) -> None:
-        paints, undone = painted_on(self.viewer) is not None, self.relabelling.can_undo
-        self.header.undo.setEnabled(paints or undone or self.session.can_undo)
-        self.header.redo.setEnabled(paints or self.session.can_redo)
+        paints, part, session = self._other_brush is not None, self.relabelling, self.session
+        self.header.undo.setEnabled(paints or part.can_undo or session.can_undo)
+        self.header.redo.setEnabled(paints or part.can_redo or session.can_redo)
 
     def _on_brush(self, _: object) -> None:
         """Offer strokes to undo while a brush is in hand."""

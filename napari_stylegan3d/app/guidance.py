@@ -56,7 +56,6 @@ _OPEN: dict[int, Commands] = {}
 
 def commands_of(
     session: Session,
-    viewer: napari.viewer.ViewerModel,
     tabs: Tabs,
     roots: Callable[[], Sequence[QWidget]],
 ) -> dict[str, Callable[[], object]]:
@@ -64,7 +63,7 @@ def commands_of(
 
     Parameters
     ----------
-    session, viewer, tabs : Session, napari.viewer.ViewerModel, Tabs
+    session, tabs : Session, Tabs
         Of the explorer.
     roots : callable
         Widgets whose children include the controls.
@@ -76,8 +75,8 @@ def commands_of(
         press("export.save")
 
     named: dict[str, Callable[[], object]] = {
-        "undo": partial(step, viewer, Labels.undo, partial(press, "explorer.undo")),
-        "redo": partial(step, viewer, Labels.redo, session.redo),
+        "undo": partial(press, "explorer.undo"),
+        "redo": partial(press, "explorer.redo"),
         "next": partial(press, "browse.next"),
         "previous": partial(press, "browse.previous"),
         "dice": partial(press, "browse.dice"),
@@ -105,16 +104,6 @@ def painted_on(viewer: napari.viewer.ViewerModel) -> Labels | None:
     """The labels for which a brush is in hand."""
     active = viewer.layers.selection.active
     return active if isinstance(active, Labels) and str(active.mode) != "pan_zoom" else None
-
-
-def step(
-    viewer: napari.viewer.ViewerModel,
-    stroke: Callable[[Labels], object],
-    change: Callable[[], object],
-) -> None:
-    """Undo or redo a stroke while painting, otherwise a change."""
-    labels = painted_on(viewer)
-    change() if labels is None else stroke(labels)
 
 
 def _command(name: str) -> Callable[[napari.viewer.Viewer], None]:
@@ -421,7 +410,7 @@ class Guidance(QObject):
         """Install in window and views."""
         self.views = views
         dock = self.context.dock
-        named = commands_of(self.context.session, self.viewer, self.tabs, lambda: (dock, views))
+        named = commands_of(self.context.session, self.tabs, lambda: (dock, views))
         named |= {"paste": self.paste, "help": self.show_help, "welcome": self.show_welcome}
         named["case"] = self.show_case
         install(dock, named)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -79,7 +79,7 @@ class LabelsBox(Fold):
     def show_base(self, taken: bool) -> None:
         """Offer the tools once there are labels; none of them is at work then."""
         controls.reveal(taken, self.tools, self.close_labels)
-        controls.show_value(self.paint, False)
+        self.paint.setChecked(False)
         self.resize_row.set_value(0.0)
         self.show_look("after")
         if not taken:
@@ -419,7 +419,7 @@ MOST_STEPS = 30
 
 @dataclass(eq=False)
 class Editing:
-    """Labels of one subject, the brain that fits them, and the edits that can be undone.
+    """Labels of one subject, the brain that fits them, and the edits that can be undone or redone.
 
     `asked` is the brain that is being generated, or was to be when another subject came; `due` is
     whether one came while another subject was shown.
@@ -428,6 +428,7 @@ class Editing:
     base: Base
     fitted: EditedBrain
     steps: list[np.ndarray]
+    undone: list[np.ndarray] = field(default_factory=list)
     asked: Wish | None = None
     due: bool = False
 
@@ -688,6 +689,8 @@ class LabelsController(QObject):
         steps = editing.steps
         known = next((k for k, one in enumerate(steps, 1) if np.array_equal(labels, one)), 0)
         editing.steps = steps[:known] if known else [*steps, labels][-MOST_STEPS:]
+        if not known:
+            editing.undone.clear()
 
     def _step(self, labels: np.ndarray) -> None:
         if self._now is not None:
@@ -773,15 +776,36 @@ class LabelsController(QObject):
 
     @property
     def can_undo(self) -> bool:
-        """Whether the brain that fits edited labels is shown, and there is an edit to undo."""
-        return self.comparison.view == VIEW and self.box.undo.isEnabled()
+        """Whether labels are edited at present, and there is an edit to undo."""
+        return self._is_edited and self.box.undo.isEnabled()
+
+    @property
+    def can_redo(self) -> bool:
+        """Whether labels are edited at present, and there is an edit to redo."""
+        return self._is_edited and self._now is not None and bool(self._now.undone)
+
+    @property
+    def _is_edited(self) -> bool:
+        """Whether a brush is in hand, or the brain that fits edited labels is shown."""
+        return self.box.paint.isChecked() or self.comparison.view == VIEW
 
     def undo(self) -> None:
         """Back to the labels before the last edit."""
         if (now := self._now) is None:
             return
         if self.box.resize_row.value() == 0 and len(now.steps) > 1:
-            now.steps.pop()
+            now.undone.append(now.steps.pop())
+        elif (labels := self.drawing.labels) is not None:
+            now.undone.append(labels)
+        self._return(now)
+
+    def redo(self) -> None:
+        """Forward to the labels that were undone last."""
+        if (now := self._now) is not None and now.undone:
+            now.steps.append(now.undone.pop())
+            self._return(now)
+
+    def _return(self, now: Editing) -> None:
         self.box.resize_row.set_value(0.0)
         self._draw(now.steps[-1])
         self.box.undo.setEnabled(len(now.steps) > 1)

@@ -445,6 +445,9 @@ def make_view(plane: ViewPlane | None, model: ViewerModel, canvas: QtViewer, mar
     native = canvas.canvas.native
     native.setAccessibleName(f"{plane.title if plane else '3D'} view")
     model.canvas.background_color_override = BACKGROUND
+    for overlay in model.canvas.overlays.values():
+        # napari 0.9 leaves the box behind a brush on the picture when the brush is put down.
+        overlay.box = False
     # Each is drawn over the one before.
     arrows = glass.Arrows(native, model)
     crosshair = glass.Crosshair(native, model)

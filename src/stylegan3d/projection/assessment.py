@@ -38,6 +38,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any, Literal, TypedDict
 
+import nibabel as nib
 import numpy as np
 import torch
 from scipy import ndimage
@@ -56,6 +57,7 @@ from stylegan3d.projection import scanner
 from stylegan3d.projection.problem import LatentPrior
 from stylegan3d.projection.signs import SIGNS, SPOT_MM, Guess, Usual, first_guess, measure_signs
 from stylegan3d.scans.aligned import EXPECTED_CONTRAST, AlignedScan
+from stylegan3d.scans.extraction import OPPOSITE
 from stylegan3d.scans.intensity import contrast_agreement, correlation
 from stylegan3d.scans.resampling import resample
 from stylegan3d.scans.verdicts import VERDICTS, doubts_of, withheld
@@ -296,13 +298,16 @@ QUANTITIES = {
 #: the scanner's own offset is not known; coverage from which a scan is cut.
 UNUSUAL, EXTREME, WIDER = 3.5, 8.0, 1.5
 LEAST_COVERAGE = 0.9
-#: How "It cannot be judged" ends, by the kind of the doubt that refuses a scan.
+#: How it ends, by the kind of the doubt that refuses a scan.
+UNKNOWN = "It cannot be judged"
 WHERE = {
     "contrast": "in this contrast",
     "coverage": "in a scan that covers only a part of the brain",
 }
-#: Kinds of a scan's doubts that say where its brain ends too early.
-CUT = ("cut", "field-of-view")
+#: Kinds of a scan's doubts that say where its brain ends too early, and their cm2 by side. So far
+#: from there the lesion network takes the cut for a lesion.
+AREAS = {"cut": "face_cm2", "field-of-view": "edge_cm2"}
+FACE_MM = 6.0
 #: Correlation with the mean brain below which a scan does not lie where the model's brains do.
 LEAST_LIKENESS = 0.75
 # Times the limit from which a finding is large.
@@ -401,10 +406,8 @@ def judge_acquisition(
         return _told("red", refused.sentence)
     words = scanner.scanner_in_words(figures)
     known = f"those of the site '{site}'" if site else "the training scans"
-    if outline.told:
-        return _told("amber", f"{outline.told[0][2]}.")
-    if cut:
-        return _told("amber", cut)
+    if cut or outline.told:
+        return _told("amber", cut or f"{outline.told[0][2]}.")
     if not words:
         return _told("green", f"The scan is like {known}.")
     differs = f"The scanner differs from {known} ({words})"
@@ -443,7 +446,7 @@ def judge_anatomy(
 def _unknown(refused: Doubt | None) -> Verdict:
     """What cannot be judged in a scan that is refused, or in an incomplete one."""
     where = "in an incomplete scan" if refused is None else WHERE[refused.kind]
-    return _told("amber", f"It cannot be judged {where}.")
+    return _told("amber", f"{UNKNOWN} {where}.")
 
 
 def judge_focal(findings: Sequence[Finding] | None, refused: Doubt | None = None) -> Verdict:
@@ -470,9 +473,12 @@ def judge_focal(findings: Sequence[Finding] | None, refused: Doubt | None = None
 
 
 def decisive_first(verdicts: Mapping[str, Verdict]) -> dict[str, Verdict]:
-    """The verdicts, the decisive one first."""
-    record = {(verdict["level"], name): name for name, verdict in verdicts.items()}
-    return {record[key]: verdicts[record[key]] for key in _ORDER if key in record}
+    """The verdicts, the decisive one first, and what cannot be judged after why."""
+    record = {(verdict["level"], name): verdict for name, verdict in verdicts.items()}
+    told = [(name, record[level, name]) for level, name in _ORDER if (level, name) in record]
+    unknown = [verdict["sentence"].startswith(UNKNOWN) for _, verdict in told]
+    order = sorted(range(len(told)), key=lambda i: (told[i][1]["level"] == "green", unknown[i]))
+    return dict(told[i] for i in order)
 
 
 def headline(verdicts: Mapping[str, Verdict]) -> str:
@@ -752,9 +758,31 @@ def _gaps(
 ) -> scanner.OutlineGaps:
     ventricles = seen.matched.core & ~seen.judged
     dark = scanner.find_dark(volume, seen.expected, mask, ventricles, seen.fluid, space)
-    brain = volume if placed is None else placed.undiluted
-    outline = scanner.compare_outline(seen.guess.volume, mask, space)
-    return replace(outline, dark=dark, fluid=scanner.fluid_left(brain, mask, space))
+    # What is masked on request is there.
+    brain, whole = (volume, mask) if placed is None else (placed.undiluted, placed.brain_mask)
+    outline = scanner.compare_outline(seen.guess.volume, whole, space)
+    return replace(outline, dark=dark, fluid=scanner.fluid_left(brain, whole, space))
+
+
+def _at_cut(placed: AlignedScan | None) -> np.ndarray | None:
+    """Where a brain (X, Y, Z) ends in a flat face; None if it ends nowhere too early."""
+    told = () if placed is None else placed.doubts
+    faces = (doubt.figures.get(AREAS[doubt.kind], {}) for doubt in told if doubt.kind in AREAS)
+    sides = {side for areas in faces for side in areas}
+    if placed is None or not sides:
+        return None
+    affine, where = placed.scan.affine, np.argwhere(placed.brain_mask)
+    at, turn = np.zeros(len(where), bool), placed.rigid[:3, :3] @ affine[:3, :3]
+    for axis, code in enumerate(nib.aff2axcodes(affine)):
+        direction = turn[:, axis] / np.linalg.norm(turn[:, axis])
+        along = where @ placed.space.affine[:3, :3].T @ direction
+        if code in sides:
+            at |= along > along.max() - FACE_MM
+        if OPPOSITE[code] in sides:
+            at |= along < along.min() + FACE_MM
+    found = np.zeros(placed.brain_mask.shape, bool)
+    found[tuple(where.T)] = at
+    return found
 
 
 def judge_scan(
@@ -787,7 +815,7 @@ def judge_scan(
     if usual is None:
         return judged, z
     of_scan = () if placed is None else placed.doubts
-    cut = next((doubt.sentence for doubt in of_scan if doubt.kind in CUT), "")
+    cut = next((doubt.sentence for doubt in of_scan if doubt.kind in AREAS), "")
     refused, outline = refusal(figures, volume, generator.template, mask), scanner.OutlineGaps()
     if refused is not None:
         judged["quantities"] = {}
@@ -800,11 +828,13 @@ def judge_scan(
         judged["doubts"] = [doubt for doubt in doubts if doubt.kind not in told]
         if is_complete:
             z = residual_z(seen, usual)
-            judged["findings"] = _findings(seen, usual, z, volume, mask, space, known)
+            at_cut = _at_cut(placed)
+            found = _findings(seen, usual, z, volume, mask, space, known, at_cut)
+            judged["findings"] = found if found or at_cut is None else None
     judged["verdicts"] = decisive_first(
         {
             "acquisition": judge_acquisition(figures, yardstick.site, outline, cut, refused),
-            "anatomy": judge_anatomy(quantities, refused, is_complete),
+            "anatomy": judge_anatomy(quantities, refused, is_complete and not cut),
             "focal": judge_focal(judged["findings"], refused),
         }
     )
@@ -819,20 +849,27 @@ def _findings(
     mask: np.ndarray,
     space: Space,
     known: JsonView,
+    at_cut: np.ndarray | None,
 ) -> list[Finding]:
     """What the lesion network and the residual find in a scan.
 
-    Where the network finds something, `z` is given also if it is not judged otherwise.
+    Where the network finds something, `z` is given also if it is not judged otherwise. Of a brain
+    that is cut the model expects another shape, so the residual is not asked.
     """
     limit, strange = float(known["residual"]["limit"]), residual_clusters(z, space)
-    everywhere = z_everywhere(seen, usual)
+    everywhere, ways = z_everywhere(seen, usual), []
     suspected = suspect_lesions(volume, mask, space)
-    ways = [(limit, strange)]
     if suspected is not None:
-        ways = [(suspected.limit, suspected.clusters), (RESIDUAL_TIMES * limit, strange)]
-        for cluster in suspected.clusters:
+        limit *= RESIDUAL_TIMES
+        found = suspected.clusters
+        if at_cut is not None:
+            found = [cluster for cluster in found if not at_cut.flat[cluster.index].any()]
+        ways.append((suspected.limit, found))
+        for cluster in found:
             if cluster.size > suspected.limit:
                 z.flat[cluster.index] = everywhere.flat[cluster.index]
+    if at_cut is None:
+        ways.append((limit, strange))
     return find(ways, everywhere, mask, space)
 
 

@@ -183,6 +183,7 @@ FOUND = (
 TILTS = ((0, 0, 0), (30, 0, 0), (-30, 0, 0), (0, 30, 0), (0, -30, 0))
 _WORDS = ("on the right", "on the left", "in front", "at the back", "at the top", "at the bottom")
 SIDES = dict(zip("RLAPSI", _WORDS, strict=True))
+OPPOSITE = dict(zip("RLAPSI", "LRPAIS", strict=True))
 
 
 def find_brain(
@@ -230,13 +231,13 @@ def outermost_slices(mask: np.ndarray, space: Space) -> Iterator[tuple[str, floa
     """
     if not mask.any():
         return
-    codes, opposite = nib.aff2axcodes(space.affine), dict(zip("RLAPSI", "LRPAIS", strict=True))
+    codes = nib.aff2axcodes(space.affine)
     for axis, size in enumerate(space.voxel_size):
         slices = mask.sum(axis=tuple({0, 1, 2} - {axis})) * space.voxel_ml * 10 / size
         filled = np.flatnonzero(slices)
         for code, place, edge in (
             (codes[axis], filled[-1], len(slices) - 1),
-            (opposite[codes[axis]], filled[0], 0),
+            (OPPOSITE[codes[axis]], filled[0], 0),
         ):
             yield code, float(slices[place]), CAP_CM2_PER_MM * size, place == edge
 

@@ -11,6 +11,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 import torch
+from napari.components.overlays import BrushCircleOverlay
 from qtpy.QtTest import QTest
 from scipy import ndimage
 from tiny import tiny_generator
@@ -21,6 +22,7 @@ from napari_stylegan3d.core import rendering as sharpening
 from napari_stylegan3d.core import tissues as network
 from napari_stylegan3d.labels import controller as relabelled
 from napari_stylegan3d.labels.controller import NAME, READ_ANEW
+from napari_stylegan3d.views.canvases import view_picture
 from napari_stylegan3d.widgets import dialogs
 from stylegan3d.base import ScanError
 from stylegan3d.recipe.recipe import Detail, Edit, Recipe, Source
@@ -257,6 +259,45 @@ def test_an_undone_stroke_is_undone_in_the_brain_too(window, part):
     window.wait(lambda: window.session.annotations.labels is not None)
     window.click("explorer.undo")
     window.wait(lambda: window.session.annotations.labels is None)
+
+
+def test_a_stroke_and_a_resize_are_undone_and_redone_in_their_order(window, part):
+    counts = [count(window)]
+    window.click("labels.paint")
+    stroke(window, tuple(n // 4 for n in window.volume.shape))
+    window.wait(lambda: is_shown(window, part))
+    counts.append(count(window))
+    assert not window.find("explorer.redo").isEnabled(), "nothing was undone"
+    window.set("labels.resize", 8)
+    window.wait(lambda: is_shown(window, part))
+    counts.append(count(window))
+    assert sorted(set(counts)) == counts
+    for way in (("undo", 1), ("undo", 0), ("redo", 1), ("redo", 2)):
+        window.click(f"explorer.{way[0]}")
+        assert count(window) == counts[way[1]]
+    assert not window.find("explorer.redo").isEnabled()
+    window.wait(lambda: is_shown(window, part))
+
+
+def test_a_brain_that_is_segmented_anew_has_no_brush_in_hand(window, part):
+    window.click("labels.paint")
+    window.click("labels.take")
+    window.wait(lambda: not part._reading.busy)
+    assert not window.find("labels.paint").isChecked()
+    assert window.viewer.layers[NAME].mode == "pan_zoom"
+
+
+def test_a_brush_leaves_nothing_on_the_picture(window, part):
+    view = window.explorer.views.views[0]
+    (brush,) = (
+        one for one in view.model.canvas.overlays.values() if isinstance(one, BrushCircleOverlay)
+    )
+    before, canvas = view_picture(view.canvas), view.model.canvas
+    for place in ((90, 90), (120, 120)):
+        brush.visible, brush.position = True, place
+        canvas.overlay_tiling.events.padding()  # napari looks at what is behind all of them
+        brush.visible = False
+    assert view_picture(view.canvas) == before
 
 
 def test_edited_labels_can_be_reopened_if_their_patient_was_left_while_it_was_segmented(
