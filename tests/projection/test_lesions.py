@@ -7,7 +7,7 @@ import pytest
 from bundled import bundled, random_brain
 from tiny import tiny_generator
 
-from stylegan3d.base import ModelError
+from stylegan3d.base import Doubt, ModelError
 from stylegan3d.geometry.space import Space
 from stylegan3d.measures import lesions
 from stylegan3d.measures.lesions import LEAST, suspect_lesions
@@ -27,11 +27,18 @@ def healthy():
     return random_brain(3).astype(np.float32) / 255
 
 
-def judged(generator, volume):
-    mask = volume > 0
+def judged(generator, volume, mask=None, **more):
+    mask = volume > 0 if mask is None else mask
     seen = see(generator, volume, mask)
     prior, yardstick = LatentPrior.of(generator), Yardstick.of(generator)
-    return judge_scan(seen, prior, volume, mask, generator, yardstick)
+    return judge_scan(seen, prior, volume, mask, generator, yardstick, **more)
+
+
+def placed(generator, volume, *doubts):
+    """A brain that lies as the model's, with doubts."""
+    scan, mask, space = SimpleNamespace(affine=generator.affine), volume > 0, generator.space
+    there = {"scan": scan, "rigid": np.eye(4), "space": space, "brain_mask": mask}
+    return SimpleNamespace(**there, undiluted=volume, doubts=doubts)
 
 
 def test_a_lesion_beside_a_ventricle_is_found_and_shown(generator, healthy):
@@ -54,6 +61,33 @@ def test_a_lesion_beside_a_ventricle_is_found_and_shown(generator, healthy):
     assert np.linalg.norm(np.array(finding["center_mm"]) - mm) < 8
     assert finding["peak_z"] < 0, "it is darker"
     assert np.count_nonzero(z[lesion]) > 0.4 * lesion.sum(), "the map shows it, too"
+
+
+def test_a_cut_is_no_lesion_and_what_was_cut_is_not_judged(generator, healthy):
+    height = np.indices(healthy.shape)[2]
+    volume = np.where(height > height[healthy > 0].max() - 9, 0, healthy)
+    assert judged(generator, volume)[0]["findings"], "else this tests nothing"
+    told = Doubt("field-of-view", "ask", "The brain reaches the top.", {"edge_cm2": {"S": 90.0}})
+    found = judged(generator, volume, placed=placed(generator, volume, told))[0]
+    assert found["findings"] is None
+    (first, why), *others = found["verdicts"].items()
+    assert (first, why["sentence"]) == ("acquisition", told.sentence), "the cause comes first"
+    assert {one["sentence"] for _, one in others} == {"It cannot be judged in an incomplete scan."}
+    # A lesion elsewhere is found.
+    places = np.indices(healthy.shape).T
+    lesion = (np.linalg.norm((places - (28, 70, 50)) * 2.0, axis=-1).T < 12) & (volume > 0)
+    ill = np.where(lesion, 0.3 * volume, volume)
+    assert judged(generator, ill, placed=placed(generator, ill, told))[0]["findings"]
+
+
+def test_what_is_masked_is_not_missing(generator, healthy):
+    places = np.indices(healthy.shape).T
+    masked = (np.linalg.norm((places - (28, 56, 48)) * 2.0, axis=-1).T < 16) & (healthy > 0)
+    known = (healthy > 0) & ~masked
+    options = {"is_complete": False, "placed": placed(generator, healthy)}
+    found = judged(generator, healthy, known, **options)[0]
+    assert not [doubt for doubt in found["doubts"] if doubt.kind == "brain-missing"]
+    assert "missing" not in found["verdicts"]["acquisition"]["sentence"]
 
 
 def test_a_scan_that_is_washed_out_has_the_same_lesions(generator, healthy):
