@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from bundled import random_brain
+from bundled import bundled, random_brain
 from scipy import ndimage
 
 from stylegan3d.base import ScanError, doubts_in
@@ -13,10 +13,13 @@ from stylegan3d.geometry.space import Space, eroded, filled
 from stylegan3d.outputs.labels import lesions_of_scan, segment_scan
 from stylegan3d.outputs.visits import named_doubts
 from stylegan3d.projection.assessment import looked_over, outline_doubts
+from stylegan3d.projection.projector import search
 from stylegan3d.projection.scanner import compare_outline, find_dark
+from stylegan3d.projection.settings import Choices
 from stylegan3d.scans import read_scan
 from stylegan3d.scans.aligned import AlignedScan, PreparedBrain, on_grid
 from stylegan3d.scans.alignment import load_template
+from stylegan3d.scans.verdicts import doubts_of_scan
 from stylegan3d.segmentation.inference import bundled_segmenter
 from stylegan3d.storage.places import TEMPLATE, bundled_model_path
 from stylegan3d.storage.volumes import write_volume
@@ -150,11 +153,23 @@ def test_what_covers_too_little_of_the_brain_is_not_trained_on(scans, target, tm
         prepare_volume(Job(target, "auto", True, 0.8, tmp_path), path)
 
 
-def test_an_aligned_scan_carries_it_until_its_pose_changes(scans, target):
-    scan = read_scan(scans[1])
+def aligned_as_it_is(path, target):
+    """A prepared scan that lies on the grid of the target."""
+    scan = read_scan(path)
     volume, mask = scan.data.astype(np.float32), scan.data > 0
     prepared = PreparedBrain(volume, mask, target.space, target)
-    aligned = AlignedScan(volume, target.space, np.eye(4), 1.0, mask, 1.0, [], scan, prepared)
+    return AlignedScan(volume, target.space, np.eye(4), 1.0, mask, 1.0, [], scan, prepared)
+
+
+def test_a_projected_scan_carries_it_into_its_files(scans, target):
+    aligned = aligned_as_it_is(scans[1], target)
+    done = search(bundled(), aligned, aligned, Choices(budget="draft", steps=1))
+    assert "brain-missing" in [doubt.kind for doubt in doubts_of_scan(done.aligned.describe())]
+    assert [doubt.kind for doubt in done.doubts].count("brain-missing") == 1
+
+
+def test_an_aligned_scan_carries_it_until_its_pose_changes(scans, target):
+    aligned = aligned_as_it_is(scans[1], target)
     kinds = [doubt.kind for doubt in looked_over(aligned).doubts]
     assert "brain-missing" in kinds
     assert [doubt.kind for doubt in named_doubts(aligned)] == kinds

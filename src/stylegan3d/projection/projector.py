@@ -25,6 +25,7 @@ from stylegan3d.devices import wait_for
 from stylegan3d.geometry.space import Shown
 from stylegan3d.measures.attributes import Tissues, read_tissues
 from stylegan3d.model.generator import Generator
+from stylegan3d.projection import scanner
 from stylegan3d.projection.assessment import Assessment, Yardstick, assess
 from stylegan3d.projection.calibration import open_site
 from stylegan3d.projection.forward import Mask, Masked, Operator
@@ -642,7 +643,11 @@ def search(
     started = time.perf_counter()
     result = project(generator, aligned, choices, operator=operator, noise=noise, progress=progress)
     seconds = {"project": time.perf_counter() - started}
-    result.assessment["doubts"] += _left_out(operator, aligned)
+    # What the brain lacks is the scan's, and goes where that goes.
+    told, kinds = result.assessment["doubts"], scanner.OUTLINE
+    aligned = replace(aligned, steps=[*aligned.steps, *(d for d in told if d.kind in kinds)])
+    told = [doubt for doubt in told if doubt.kind not in kinds]
+    result.assessment["doubts"] = [*told, *_left_out(operator, aligned)]
     return ProjectionRun(generator, found, aligned, result, operator, seconds)
 
 

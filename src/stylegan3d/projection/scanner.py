@@ -93,6 +93,10 @@ def masked_blur(volume: np.ndarray, mask: np.ndarray, sigma: Any) -> np.ndarray:
     return np.where(mask, blurred / np.maximum(weight, 1e-3), 0)
 
 
+#: Kinds of doubts about what a scan shows of the brain.
+OUTLINE = ("brain-missing", "signal-loss", "brain-extraction")
+
+
 @dataclass(frozen=True)
 class OutlineGaps:
     """Where a scan does not show the whole brain that the model expects, or more than it.
