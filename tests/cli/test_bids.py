@@ -84,12 +84,12 @@ def test_participants_then_the_group(app, tmp_path, monkeypatch):
     assert files.split() == [str(out / "group_T1w.tsv"), str(out / "group_T1w.html")]
     assert "sub-01_ses-1_T1w.nii.gz: " in told
     assert told.count("is not a NIfTI image") == 2, "why they failed is not told"
-    assert told.count("It has no results yet") == 1
+    assert told.count("It has no results yet: run the participant level for sub-03.") == 1
     with (out / "group_T1w.tsv").open(newline="") as file:
         rows = list(csv.DictReader(file, delimiter="\t"))
     assert [row["participant_id"] for row in rows] == ["sub-01", "sub-01", "sub-02", "sub-03"]
     assert [row["session_id"] for row in rows] == ["ses-1", "ses-2", "ses-1", "ses-1"]
-    assert [row["status"] for row in rows] == ["failed", "done", "failed", "failed"]
+    assert [row["status"] for row in rows] == ["failed", "done", "failed", "missing"]
     assert rows[1]["age"] == "45"
     assert float(rows[1]["head_ml"]) == pytest.approx(
         labels["Measures"]["head_ml"],

@@ -331,7 +331,8 @@ def row_of(out: Path, item: Item, table: Table) -> Json:
         return record["row"]
     with suppress(OSError, ValueError):
         return read_json(record_path(out, item, table, "failed"))
-    return failed(item, "It has no results yet; examine it.")
+    why = f"It has no results yet: run the participant level for {item.participant}."
+    return failed(item, why) | {"status": "missing"}
 
 
 def write_record(
