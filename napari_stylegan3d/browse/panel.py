@@ -583,9 +583,10 @@ class BrowsePanel(ExplorerPanel):
         count = generator.config.image_channels
         controls.fill(self.channel, [(f"{k + 1} of {count}", k) for k in range(count)])
         self.channels.setVisible(count > 1)
-        self.about.setText(describe_model(generator))
+        unfinished = [one.sentence for one in generator.doubts if one.kind == "unfinished"]
+        self.about.setText("\n".join([describe_model(generator), *unfinished]))
         self.frame.show_model(generator)
-        if generator.frame_doubt:  # it may be wrong, and then the picture appears rotated
+        if generator.doubts:  # axes may be wrong, and then the picture appears rotated
             self.about_fold.unfold()
 
     def show_texture(self, generator: Generator) -> None:

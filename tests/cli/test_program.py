@@ -237,7 +237,8 @@ def test_a_training_that_is_stopped_is_said_to_need_resume(caplog):
     def stopped(**_):
         raise KeyboardInterrupt
 
-    for more, how in (([], " with --resume"), (["--resume"], "")):
+    how_to = " with --resume, and without options for new runs such as --steps,"
+    for more, how in (([], how_to), (["--resume"], "")):
         with pytest.raises(SystemExit):
             cli.main(["train", "flow", *more], run=stopped)
         assert caplog.messages[-1].endswith(f"and the same command{how} continues.")

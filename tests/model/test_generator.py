@@ -131,7 +131,10 @@ def test_an_export_that_was_killed_while_writing_is_begun_anew(
             save(unfinished, tmp_path / "model")
     monkeypatch.setattr(files, "process_began", lambda _: None)
     assert any(path.suffix == ".part" for path in (tmp_path / "model").iterdir())
-    assert load(save(unfinished, tmp_path / "model")).w_dim == generator.w_dim
+    again = load(save(unfinished, tmp_path / "model"))
+    assert again.w_dim == generator.w_dim
+    assert [doubt.kind for doubt in again.doubts] == ["unfinished"], "who uses it is told"
+    assert not generator.doubts
 
 
 def test_damaged_folders_are_refused_in_one_sentence(generator, tmp_path):

@@ -108,7 +108,8 @@ def main(
         status = 1
     except KeyboardInterrupt:
         status = INTERRUPTED
-        how = " with --resume" if words[0] == "train" and "--resume" not in words else ""
+        again = words[0] == "train" and "--resume" not in words
+        how = " with --resume, and without options for new runs such as --steps," if again else ""
         log.error("stopped; what is finished is kept, and the same command%s continues.", how)
     except Exception as error:
         sentence = _sentence(error)

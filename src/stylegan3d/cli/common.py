@@ -366,13 +366,13 @@ def refuse(ctx: typer.Context, why: str, *names: str) -> None:
 def open_model(path: Path | None, frame: str | None = None) -> Generator:
     """The generator of the `--model` and `--frame` options; ModelError if it cannot be opened.
 
-    Warns on stderr if its frame is assumed.
+    Warns on stderr if its frame is assumed, or its export was cut off.
     """
     with progress("Opening the model"):
         from stylegan3d.model.generator import load
 
         generator = load(path, frame=frame)
-    print_doubts(filter(None, [generator.frame_doubt]))
+    print_doubts(generator.doubts)
     return generator
 
 
@@ -401,7 +401,9 @@ def model_entry(generator: Generator) -> Json:
     """The entry of a generator in `--json` output."""
     entry: Json = {"name": generator.name, "sha256": generator.hash}
     if generator.frame is not None:
-        entry |= {"frame": str(generator.frame), "doubts": [*filter(None, [generator.frame_doubt])]}
+        entry["frame"] = str(generator.frame)
+    if generator.frame is not None or generator.doubts:
+        entry["doubts"] = generator.doubts
     return entry
 
 

@@ -578,10 +578,7 @@ class _WithModel:
 
     model: Annotated[
         Path,
-        typer.Argument(
-            help="Model folder, made by another training with --export. A flow that it has is "
-            "trained further."
-        ),
+        typer.Argument(help="Model folder, made by another training with --export."),
     ]
 
 
@@ -610,7 +607,7 @@ class TrainEncoder(Kind, _WithModel):
 
 @dataclass(frozen=True, kw_only=True)
 class TrainFlow(Kind, _WithModel):
-    """Train a flow that sharpens a generator's brains.
+    """Train a flow that sharpens a generator's brains; one that it has is trained further.
 
     Example: stylegan3d train flow my-model prepared --out runs/flow
 

@@ -210,7 +210,9 @@ def _left_out(generator: Generator, to: Target) -> list[str]:
     if to == "hub":
         there = generator.folder is not None and (generator.folder / PRIVACY).is_file()
         return ["The privacy index: it holds features of the training subjects."] if there else []
-    told = ["Every brain has the texture noise that is stored with the model, and is made alone."]
+    told = ["Brains are made one at a time: the batch size is 1."]
+    if generator.has_noise:
+        told.append("Noise cannot be chosen: every brain has the texture stored with the model.")
     if generator.label_dim and not _taken(generator):
         names = ", ".join(entry["name"] for entry in generator.card.get("labels", []))
         told.append(f"Brains cannot be asked for by label ({names}), only by seed.")

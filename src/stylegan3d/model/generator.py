@@ -25,6 +25,7 @@ from torch import Tensor, nn
 
 from stylegan3d.base import Doubt, Json, ModelError, StyleGAN3DError
 from stylegan3d.checkpoints.folder import (
+    UNFINISHED,
     ModelFiles,
     check_card,
     check_target,
@@ -235,6 +236,16 @@ class Generator(Shown):
             "of the array's axes and voxel size in mm, as FreeSurfer conforms scans) is assumed."
         )
         return Doubt("model-axes", "ask", text, {"frame": str(self.frame)})
+
+    @property
+    def doubts(self) -> list[Doubt]:
+        """Whether the frame is assumed, and whether the model was exported to the end."""
+        text = (
+            f"The export of '{self.name}' was cut off, so it is not calibrated and may lack "
+            "labels: train again with --resume and --export, which completes it."
+        )
+        cut_off = Doubt("unfinished", "ask", text) if UNFINISHED in self.card else None
+        return [doubt for doubt in (self.frame_doubt, cut_off) if doubt is not None]
 
     @property
     def levels(self) -> list[Grid]:
