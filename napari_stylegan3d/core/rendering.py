@@ -514,7 +514,7 @@ class DisplayController(QObject):
     def show_filled(self, case: Case, volume: np.ndarray) -> None:
         """Show the filled-in scan of a case, while that view is open."""
         if case is self.session.result and self.session.state.what == "filled":
-            told = Provenance("edited", case.name, "filled in by the model")
+            told = Provenance("edited", case.name, f"{case.filled.what} by the model")
             self.filled = DerivedVolume("", told, volume, case.aligned)
             self._show_volume(told, volume)
 

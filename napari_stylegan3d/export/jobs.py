@@ -21,6 +21,7 @@ from napari_stylegan3d.views.canvases import PRINT_DPI
 from napari_stylegan3d.views.display import KEY, OVER
 from stylegan3d.base import OutputError, Progress
 from stylegan3d.outputs import results
+from stylegan3d.recipe.description import describe_recipe
 from stylegan3d.recipe.recipe import Recipe, Source
 from stylegan3d.render.recipes import edited_scan, render_recipe
 from stylegan3d.session import provenance
@@ -94,9 +95,9 @@ class Pictured:
         if self.columns:
             names = dict.fromkeys(one.name(what).split("_")[0][:40] for one in self.every)
             return f"{'_'.join(names)}_comparison_{what}.png"
-        if self.recipe is not None:
+        if self.scan is None:
+            assert self.recipe is not None
             return results.picture_name(self.recipe, what, scan=self.file)
-        assert self.scan is not None
         return results.scan_picture_name(self.scan, what, self.kind, self.aligned)
 
     def sidecar(self, folder: Path, generator: Generator) -> dict[str, Any]:
@@ -104,10 +105,12 @@ class Pictured:
         if self.columns:
             told_of = [{"Name": one.title, **one.sidecar(folder, generator)} for one in self.every]
             return results.columns_sidecar(told_of)
-        if self.recipe is None:
-            assert self.scan is not None
+        if self.scan is not None:
             told = results.scan_picture_sidecar(self.scan, folder, self.kind, made=self.synthetic)
+            if self.recipe is not None:
+                told["MadeUpFrom"] = describe_recipe(self.recipe)
         else:
+            assert self.recipe is not None
             told = results.picture_sidecar(self.recipe, generator, folder)
             if self.painted:
                 told |= {"Description": results.PAINTED}
@@ -165,7 +168,7 @@ def _on_stage(comparison: DisplayController, told: Provenance, alone: bool) -> P
     session = comparison.session
     view, shown = comparison.view, session.state
     over = None if alone else _over(comparison)
-    case = {"scan": session.case, "unusual": session.result}.get(view)
+    case, recipe = {"scan": session.case, "unusual": session.result}.get(view), shown.drawn
     is_compared = not alone and (case is None or comparison.bare is not None)
     how = shown.comparison if is_compared else "off"
     second = None if how in ("off", "row") else shown.second
@@ -182,9 +185,10 @@ def _on_stage(comparison: DisplayController, told: Provenance, alone: bool) -> P
             of = scan.aligned.scan
             found = Case(told.name, Choice(of.path), aligned=scan.aligned, stored_sha256=of.sha256)
             return Pictured(None, None, found, view, over=over)
+    elif view == "filled" and comparison.filled is not None and (case := session.result):
+        return Pictured(recipe, None, case, case.filled.desc, over=over)
     elif shown.what == "search" or not comparison.is_current:
         raise OutputError("Wait for the full volume, then save the picture.")
-    recipe = shown.drawn
     if recipe is None:
         raise OutputError("Wait until the scan is open, then save the picture.")
     return Pictured(

@@ -10,7 +10,6 @@ from qtpy.QtWidgets import QBoxLayout, QHBoxLayout, QWidget
 from napari_stylegan3d.core.change_maps import show_movement
 from napari_stylegan3d.core.panel import UNPROJECTED, Context
 from napari_stylegan3d.core.session import Session
-from napari_stylegan3d.project.result import word_of
 from napari_stylegan3d.views.display import upright
 from napari_stylegan3d.views.layers import Field
 from napari_stylegan3d.widgets import controls
@@ -119,7 +118,7 @@ class LookBar(QWidget):
             controls.allow("" if there[key] else own.get(key, missing), button)
         self.segments["filled"].setVisible(there["filled"])
         if filled is not None:
-            self.segments["filled"].setText(word_of(filled))
+            self.segments["filled"].setText(filled.what.capitalize())
         self.setVisible(case is not None)  # it has nothing to say of a random brain
 
 

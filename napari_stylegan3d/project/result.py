@@ -82,7 +82,10 @@ class ResultBox(QWidget):
         self.lights.show_assessment(assessment)
         doubts = projected.doubts if projected else ()
         self.table.setVisible(projected is not None)
-        self.save_filled.setVisible(projected is not None and projected.filled is not None)
+        filled = None if projected is None else projected.filled
+        self.save_filled.setVisible(filled is not None)
+        if filled is not None:
+            self.save_filled.setText(f"Save {filled.what} scan…")
         # Verdicts are already shown above.
         lines = [doubt.sentence for doubt in verdicts.beside_verdicts(doubts)]
         for label, text in (
@@ -211,10 +214,6 @@ def worst_regions(regions: Mapping[str, Mapping[str, float]]) -> str:
     return "Largest differences, in % of the brightest tissue:\n" + "\n".join(lines)
 
 
-#: What is done to a scan by the kind of its degradation.
-RESTORED = {"thick": "Super-resolved", "blur": "Deblurred"}
-
-
 def operator_of(filled: Filled, space: Space) -> Operator:
     """The degradation, not bound to a grid, for a model whose grid is `space`.
 
@@ -230,11 +229,6 @@ def operator_of(filled: Filled, space: Space) -> Operator:
     if operator is None:
         raise ScanError("This projection does not say what was filled in: project the scan again.")
     return operator
-
-
-def word_of(filled: Filled) -> str:
-    """What was done to the scan."""
-    return RESTORED.get(filled.loss.partition(":")[0], "Restored") if filled.loss else "Inpainted"
 
 
 def fill(aligned: AlignedScan, operator: Operator, made: np.ndarray) -> np.ndarray:
@@ -310,7 +304,9 @@ class FillController(QObject):
         loaded, projected = self.rendering.loaded, self._projected
         if loaded is None or projected is None:
             return
-        folder = dialogs.choose_folder(self.box, "Save the inpainted scan to", Path.home())
+        folder = dialogs.choose_folder(
+            self.box, f"Save the {projected.filled.what} scan to", Path.home()
+        )
         if folder is not None:
             recipe = self.rendering.session.brain.replace(detail=None)
             self.job.start(save_filled, loaded, projected, recipe, folder)

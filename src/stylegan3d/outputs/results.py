@@ -302,6 +302,7 @@ PAINTED = (
 
 OF_A_SCAN = "Research and teaching. Not for diagnosis."
 RECORDED = "Picture of a real scan."
+PARTLY = "Picture of a real scan, with parts or detail that a generator filled in. No measurement."
 UNUSUAL = "Picture of a real scan, with what stands out in it. Not a diagnosis."
 
 
@@ -320,7 +321,7 @@ def scan_picture_name(case: Case, what: str, kind: str, in_model_space: bool) ->
     what : str
         The view.
     kind : str
-        "" for the scan itself, else the `desc` of the picture: unusual, painted.
+        "" for the scan itself, else the `desc` of the picture: unusual, painted, filled, restored.
     in_model_space : bool
         Whether it lies on the model's grid.
     """
@@ -359,7 +360,8 @@ def scan_picture_sidecar(case: Case, folder: Path, kind: str, *, made: bool) -> 
 
     `made` says whether any part of the picture was made by a model.
     """
-    described = {"unusual": UNUSUAL, "painted": PAINTED}.get(kind, RECORDED)
+    others = {"unusual": UNUSUAL, "painted": PAINTED, "filled": PARTLY, "restored": PARTLY}
+    described = others.get(kind, RECORDED)
     whose = NOT_ACQUIRED.get(case.origin, "a real scan")
     return {
         "Description": described.replace("a real scan", whose),

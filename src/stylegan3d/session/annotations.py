@@ -220,6 +220,10 @@ SavedRegion = Annotated[
 ]
 
 
+#: What is done to a scan by the kind of its degradation.
+RESTORED = {"thick": "super-resolved", "blur": "deblurred"}
+
+
 @dataclass(frozen=True, eq=False)
 class Filled:
     """The degradation that a projection modelled, which it filled in.
@@ -236,6 +240,17 @@ class Filled:
     region: SavedRegion = None
     loss: str = ""
     volume: Kept[Any] = None
+
+    @property
+    def what(self) -> str:
+        """What was done to the scan, a participle."""
+        kind = self.loss.partition(":")[0]
+        return RESTORED.get(kind, "restored") if self.loss else "inpainted"
+
+    @property
+    def desc(self) -> str:
+        """BIDS' `desc` of its files, as of those that `stylegan3d project` writes."""
+        return "restored" if self.loss else "filled"
 
 
 @dataclass(frozen=True, eq=False)

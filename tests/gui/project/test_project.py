@@ -22,6 +22,7 @@ from tolerances import FLOAT32, LAYERS, QFORM_MM, SUMS
 
 from napari_stylegan3d.core import worker
 from napari_stylegan3d.core.jobs import DisplayVolume
+from napari_stylegan3d.export.jobs import pictured
 from napari_stylegan3d.project import controller
 from napari_stylegan3d.project.regions import RegionPainter, mask_of
 from napari_stylegan3d.project.result import VerdictRow
@@ -355,8 +356,15 @@ def test_a_painted_region_is_left_to_the_model_and_the_filled_scan_is_saved(
     window.click("project.show.filled")
     window.wait(lambda: np.allclose(window.volume, result.filled.volume, atol=SUMS))
     assert window.find("project.show.filled").isChecked()
-    filled = "sub-07: filled in by the model\nEdited scan, not an acquired image"
+    filled = "sub-07: inpainted by the model\nEdited scan, not an acquired image"
     assert window.captions == {filled}
+    assert window.find("project.save_filled").text() == "Save inpainted scan…"
+    shown = pictured(window.explorer.comparison)
+    assert re.fullmatch(r"sub-07_.*desc-filled_T1w_all\.png", shown.name("all"))
+    told = shown.sidecar(tmp_path, window.session.generator)
+    assert "generator filled in" in told["Description"]
+    assert told["SyntheticImage"] is True
+    assert told["MadeUpFrom"].startswith("Projected sub-07")
     outside = ~mask & result.aligned.brain_mask
     np.testing.assert_allclose(
         result.filled.volume[outside], result.aligned.volume[outside], atol=SUMS
@@ -368,7 +376,7 @@ def test_a_painted_region_is_left_to_the_model_and_the_filled_scan_is_saved(
     np.testing.assert_allclose(window.volume[outside], result.aligned.volume[outside], atol=SUMS)
     subject = window.explorer.measuring._subject()
     np.testing.assert_array_equal(subject.volume, window.volume)
-    assert subject.title == "Edited scan sub-07: filled in by the model"
+    assert subject.title == "Edited scan sub-07: inpainted by the model"
     assert window.explorer.measuring._who()[1] == result.sha256
     monkeypatch.setattr(dialogs, "choose_folder", lambda *_: tmp_path / "out")
     window.click("project.save_filled")
@@ -418,6 +426,7 @@ def test_thick_slices_are_allowed_for(window, scan_file, tmp_path):
     (result,) = window.session.projected
     assert result.filled.loss == "thick:6mm:S"
     assert window.find("project.show.filled").text() == "Super-resolved"
+    assert window.find("project.save_filled").text() == "Save super-resolved scan…"
     window.click("project.show.filled")
     window.wait(lambda: np.allclose(window.volume, result.filled.volume, atol=LAYERS))
     window.choose("project.loss", "")
