@@ -929,21 +929,18 @@ class Explorer(Docked):
 
     def _undo(self) -> None:
         """Undo an edit of labels while they are edited, a stroke of another brush, or a change."""
-        if self.relabelling.can_undo:
-            self.relabelling.undo()
-        elif (labels := self._other_brush) is not None:
-            labels.undo()
-        else:
-            self.session.undo()
+        part = self.relabelling
+        self._go(part.undo if part.can_undo else None, Labels.undo, self.session.undo)
 
     def _redo(self) -> None:
         """Redo what was undone there."""
-        if self.relabelling.can_redo:
-            self.relabelling.redo()
-        elif (labels := self._other_brush) is not None:
-            labels.redo()
-        else:
-            self.session.redo()
+        part = self.relabelling
+        self._go(part.redo if part.can_redo else None, Labels.redo, self.session.redo)
+
+    def _go(self, edit: Any, stroke: Callable[[Labels], None], change: Callable[[], Any]) -> None:
+        labels = self._other_brush
+        edit = edit or (change if labels is None else partial(stroke, labels))
+        edit()
 
     @property
     def _other_brush(self) -> Labels | None:

@@ -119,18 +119,10 @@ def _command(name: str) -> Callable[[napari.viewer.Viewer], None]:
     return run
 
 
-undo = _command("undo")
-redo = _command("redo")
-next_brain = _command("next")
-previous_brain = _command("previous")
-random_brain = _command("dice")
-keep_favourite = _command("favourite")
-compare = _command("tab_4")
-save = _command("save")
-reset_views = _command("reset_views")
-show_help = _command("help")
-show_welcome = _command("welcome")
-show_case = _command("case")
+undo, redo, save, reset_views = map(_command, ("undo", "redo", "save", "reset_views"))
+next_brain, previous_brain, random_brain = map(_command, ("next", "previous", "dice"))
+keep_favourite, compare = map(_command, ("favourite", "tab_4"))
+show_help, show_welcome, show_case = map(_command, ("help", "welcome", "case"))
 
 
 def _press_next(roots: Callable[[], Sequence[QWidget]], names: Sequence[str]) -> None:

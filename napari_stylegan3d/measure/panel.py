@@ -271,8 +271,8 @@ class MeasureBox(Fold):
             words = _head(head, tip)
             words.setWordWrap(False)
             grid.addWidget(words, 0, column, _BOTTOM)
-        for row, (region, (text, _tissue)) in enumerate(classes.PAIRED.items(), 1):
-            grid.addWidget(_name(text[0].upper() + text[1:]), row, 0)
+        for row, region in enumerate(classes.PAIRED, 1):
+            grid.addWidget(_name(classes.region_title(region)), row, 0)
             for column, (key, _head_text, tip) in enumerate(REGION_COLUMNS, 1):
                 self._add_cell(grid, f"{region}.{key}", tip, row, column)
         for row, region in enumerate(ACROSS, len(classes.PAIRED) + 1):

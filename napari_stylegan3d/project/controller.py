@@ -163,8 +163,11 @@ def project_scan(report: Progress, loaded: Loaded, request: ProjectionRequest) -
     )
 
 
-#: What follows the run in a BIDS name.
-_AFTER_RUN = r"_(?:echo|flip|inv|mt|part|proc|hemi|space|chunk|seg|res|den|label|desc)-"
+#: The reconstruction in a BIDS name, and what follows it there.
+_REC = (
+    r"(?:_rec-([A-Za-z0-9]+))?"
+    r"(_(?:dir|run|mod|echo|flip|inv|mt|part|proc|hemi|space|chunk|seg|res|den|label|desc)-)"
+)
 
 
 def _unused(path: Path) -> Path:
@@ -172,11 +175,8 @@ def _unused(path: Path) -> Path:
     number, found, name = 1, path, path.name
     while found.exists():
         number += 1
-        # Files saved from it are named after it.
-        if "_run-" in name:  # of the scan; a reconstruction of it comes before that
-            again = re.sub(r"(?:_rec-([A-Za-z0-9]+))?_run-", rf"_rec-\g<1>{number}_run-", name)
-        else:
-            again = re.sub(_AFTER_RUN, rf"_run-{number}\g<0>", name, count=1)
+        # Files saved from it are named after it; a run would be another acquisition.
+        again = re.sub(_REC, rf"_rec-\g<1>{number}\g<2>", name, count=1)
         found = path.with_name(again)
     return found
 

@@ -304,9 +304,8 @@ class FillController(QObject):
         loaded, projected = self.rendering.loaded, self._projected
         if loaded is None or projected is None:
             return
-        folder = dialogs.choose_folder(
-            self.box, f"Save the {projected.filled.what} scan to", Path.home()
-        )
+        title = f"Save the {projected.filled.what} scan to"
+        folder = dialogs.choose_folder(self.box, title, Path.home())
         if folder is not None:
             recipe = self.rendering.session.brain.replace(detail=None)
             self.job.start(save_filled, loaded, projected, recipe, folder)

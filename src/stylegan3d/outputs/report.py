@@ -466,8 +466,8 @@ def sides_table(case: ReportCase) -> Table:
     z = ["z"] if numbers.scores else []
     heads = ("Region (ml)", "Left", *z, "Right", *z, "L-R %", *z)
     rows = [[Cell(text) for text in heads]]
-    for name, (title, _tissue) in classes.PAIRED.items():
-        row = [Cell(title[0].upper() + title[1:])]
+    for name in classes.PAIRED:
+        row = [Cell(classes.region_title(name))]
         for key in (f"left_{name}_ml", f"right_{name}_ml", f"{name}_asymmetry"):
             row.append(Cell(_value(key, numbers.measures[key])))
             if z:

@@ -351,12 +351,6 @@ class Renderer:
             self.readout = readout
         return readout.explained
 
-    @torch.no_grad()
-    def preview_way(self, w: Tensor) -> RenderMode:
-        """How previews are made, w [1, num_layers, w_dim]; the generator's own, not a reading."""
-        with self._lock:
-            return self._way("preview", w)
-
     @property
     def _synthesis(self) -> Synthesis:
         return self.generator.synthesis if self._tuned is None else self._tuned[1]

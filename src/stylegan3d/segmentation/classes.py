@@ -11,7 +11,7 @@ Names of all measures of a brain, and how their values and scores are written.
 One text for one number: window, reports, tables and the console take it from here.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -142,92 +142,75 @@ def mean_scores(scores: list[dict[str, float]]) -> dict[str, float]:
     return {name: float(np.mean([s[name] for s in scores if name in s])) for name in names}
 
 
-#: Regions that have one on each side, with the title and the tissue that they mostly are.
-PAIRED = {
-    "lateral_ventricle": ("lateral ventricle", "ventricle"),
-    "temporal_horn": ("temporal horn", "ventricle"),
-    "hippocampus": ("hippocampus", "grey"),
-    "amygdala": ("amygdala", "grey"),
-    "thalamus": ("thalamus", "grey"),
-    "caudate": ("caudate", "grey"),
-    "putamen": ("putamen", "grey"),
-    "pallidum": ("pallidum", "grey"),
-    "accumbens": ("accumbens", "grey"),
-    "ventral": ("ventral diencephalon", "white"),  # with the basal forebrain
-    "cerebellar_cortex": ("cerebellar cortex", "grey"),
-    "cerebellar_white": ("cerebellar white matter", "white"),
-    "frontal_cortex": ("frontal cortex", "grey"),
-    "parietal_cortex": ("parietal cortex", "grey"),
-    "temporal_cortex": ("temporal cortex", "grey"),
-    "occipital_cortex": ("occipital cortex", "grey"),
-    "cingulate_cortex": ("cingulate cortex", "grey"),
-    "insular_cortex": ("insular cortex", "grey"),
-    "cerebral_white": ("cerebral white matter", "white"),
-}
-#: Regions across the midline, likewise.
-MIDLINE = {
-    "csf": ("fluid outside the ventricles", "csf"),
-    "third_ventricle": ("third ventricle", "ventricle"),
-    "fourth_ventricle": ("fourth ventricle", "ventricle"),
-    "brain_stem": ("brain stem", "other"),
-    "corpus_callosum": ("corpus callosum", "white"),
-}
-SIDES = ("left", "right")
-#: What the network labels: background, the midline, then left and right of each pair.
-REGIONS = Scheme(
-    "regions",
-    ("background", *MIDLINE, *(f"{side}_{name}" for name in PAIRED for side in SIDES)),
-    (
-        0,
-        *(CLASSES.index(tissue) for _, tissue in MIDLINE.values()),
-        *(CLASSES.index(tissue) for _, tissue in PAIRED.values() for _ in SIDES),
-    ),
+SIDES, LESION = ("left", "right"), "lesion"
+#: Regions that have one on each side, and those across the midline.
+_PAIRED = (
+    "lateral_ventricle temporal_horn hippocampus amygdala thalamus caudate putamen pallidum "
+    "accumbens ventral cerebellar_cortex cerebellar_white frontal_cortex parietal_cortex "
+    "temporal_cortex occipital_cortex cingulate_cortex insular_cortex cerebral_white"
 )
+PAIRED = tuple(_PAIRED.split())
+MIDLINE = ("csf", "third_ventricle", "fourth_ventricle", "brain_stem", "corpus_callosum")
+# What they mostly are, if it is not grey matter. The ventral diencephalon is with the basal
+# forebrain. A lesion counts as white matter, in which most are.
+_TISSUE_OF = {
+    "csf": "csf",
+    "brain_stem": "other",
+    "chiasm": "other",
+    **dict.fromkeys(
+        ("lateral_ventricle", "temporal_horn", "third_ventricle", "fourth_ventricle"), "ventricle"
+    ),
+    **dict.fromkeys(
+        ("cerebral_white", "cerebellar_white", "ventral", "corpus_callosum", LESION), "white"
+    ),
+}
+_TITLES = {
+    "csf": "fluid outside the ventricles",
+    "ventral": "ventral diencephalon",
+    "chiasm": "optic chiasm",
+}
 
-# (right, left) of structures, by region.
-_PAIRS = {
-    "accumbens": [(23, 30)],
-    "amygdala": [(31, 32), (33, 34)],
-    "caudate": [(36, 37)],
-    "cerebellar_cortex": [(38, 39)],
-    "cerebellar_white": [(40, 41)],
-    "cerebral_white": [
-        (44, 45),
-        (63, 64),
-        (81, 82),
-        (83, 84),
-        (85, 86),
-        (87, 88),
-        (89, 90),
-        (42, 43),
-        (91, 92),
-        (93, 94),
-    ],
-    "hippocampus": [(47, 48)],
-    "temporal_horn": [(49, 50)],
-    "lateral_ventricle": [(51, 52)],
-    "pallidum": [(55, 56)],
-    "putamen": [(57, 58)],
-    "thalamus": [(59, 60)],
-    "ventral": [(61, 62), (76, 75)],
-    "insular_cortex": [(66, 65)],
-}
-_MIDLINE = {
-    "third_ventricle": [4],
-    "fourth_ventricle": [11],
-    "brain_stem": [35, 69],
-    "csf": [1, 46],
-    "corpus_callosum": [95],
-}
-# Gyri, the right one of each pair; the left has the next number.
-_GYRI = {
+
+def _scheme(name: str, midline: Iterable[str], paired: Iterable[str]) -> Scheme:
+    """Background, the midline, then left and right of each pair."""
+    sided = [(f"{side}_{one}", one) for one in paired for side in SIDES]
+    named = [*((one, one) for one in midline), *sided]
+    tissues = (CLASSES.index(_TISSUE_OF.get(one, "grey")) for _, one in named)
+    return Scheme(name, ("background", *(label for label, _ in named)), (0, *tissues))
+
+
+#: What the network labels.
+REGIONS = _scheme("regions", MIDLINE, PAIRED)
+# Structures and gyri, the right one of each pair; the left has the next number, but for a few.
+_RIGHT = {
+    "accumbens": "23",
+    "amygdala": "31 33",
+    "caudate": "36",
+    "cerebellar_cortex": "38",
+    "cerebellar_white": "40",
+    "cerebral_white": "42 44 63 81 83 85 87 89 91 93",
+    "hippocampus": "47",
+    "temporal_horn": "49",
+    "lateral_ventricle": "51",
+    "pallidum": "55",
+    "putamen": "57",
+    "thalamus": "59",
+    "ventral": "61 76",
     "frontal_cortex": "104 112 118 120 124 126 130 136 140 142 146 150 152 158 162 164 178 182 186 "
     "190 192 204",
     "parietal_cortex": "106 148 168 174 176 194 198",
     "temporal_cortex": "116 122 132 154 170 180 184 200 202 206",
     "occipital_cortex": "108 114 128 134 144 156 160 188 196",
     "cingulate_cortex": "100 110 138 166",
-    "insular_cortex": "102 172",
+    "insular_cortex": "66 102 172",
+}
+_LEFT = {23: 30, 66: 65, 76: 75}
+_MIDLINE = {
+    "third_ventricle": [4],
+    "fourth_ventricle": [11],
+    "brain_stem": [35, 69],
+    "csf": [1, 46],
+    "corpus_callosum": [95],
 }
 
 
@@ -246,30 +229,24 @@ def halved(found: np.ndarray, space: Space) -> np.ndarray:
 def region_of_label() -> dict[int, int]:
     """Index in `REGIONS`, or `VERMIS`, of each number of the protocol; 0 is background."""
     found = {0: 0} | dict.fromkeys((71, 72, 73), VERMIS)
-    for name, numbers in _MIDLINE.items():
-        found |= dict.fromkeys(numbers, REGIONS.classes.index(name))
-    pairs = [(name, pair) for name, known in _PAIRS.items() for pair in known]
-    for name, gyri in _GYRI.items():
-        pairs += [(name, (right, right + 1)) for right in map(int, gyri.split())]
-    for name, (right, left) in pairs:
-        found[right] = REGIONS.classes.index(f"right_{name}")
-        found[left] = REGIONS.classes.index(f"left_{name}")
+    for name, known in _MIDLINE.items():
+        found |= dict.fromkeys(known, REGIONS.classes.index(name))
+    for name, numbers in _RIGHT.items():
+        for right in map(int, numbers.split()):
+            found[right] = REGIONS.classes.index(f"right_{name}")
+            found[_LEFT.get(right, right + 1)] = REGIONS.classes.index(f"left_{name}")
     return found
 
 
 def region_title(name: str) -> str:
     """Such as "Hippocampus, left" for "left_hippocampus"."""
     side, _, rest = name.partition("_")
-    if side in SIDES:
-        title = rest.replace("_white", "_white_matter").replace("_", " ")
-        title = PAIRED[rest][0] if rest in PAIRED else title
-        return f"{title[0].upper()}{title[1:]}, {side}"
-    title = MIDLINE[name][0] if name in MIDLINE else name.replace("chiasm", "optic chiasm")
-    return title[0].upper() + title[1:]
+    side, name = (f", {side}", rest) if side in SIDES else ("", name)
+    title = _TITLES.get(name, name.replace("_white", "_white_matter").replace("_", " "))
+    return f"{title[0].upper()}{title[1:]}{side}"
 
 
-LESION = "lesion"
-#: The labels. A lesion counts as white matter, in which most are.
+#: The labels.
 LESIONS = Scheme(
     "lesions", ("background", "brain", LESION), (0, CLASSES.index("white"), CLASSES.index("white"))
 )
@@ -301,30 +278,8 @@ _STRUCTURE_MIDLINE = {
     "chiasm": 85,
     "lesion": 77,
 }
-_WHITE, _GREY = CLASSES.index("white"), CLASSES.index("grey")
-_VENTRICLE, _OTHER = CLASSES.index("ventricle"), CLASSES.index("other")
-_TISSUE_OF = dict.fromkeys(("cerebral_white", "cerebellar_white", "ventral", LESION), _WHITE) | {
-    "csf": CLASSES.index("csf"),
-    "brain_stem": _OTHER,
-    "chiasm": _OTHER,
-    **dict.fromkeys(
-        ("lateral_ventricle", "temporal_horn", "third_ventricle", "fourth_ventricle"), _VENTRICLE
-    ),
-}
 #: What a network learns from label maps of structures.
-STRUCTURES = Scheme(
-    "structures",
-    (
-        "background",
-        *_STRUCTURE_MIDLINE,
-        *(f"{side}_{name}" for name in _STRUCTURE_PAIRS for side in SIDES),
-    ),
-    (
-        0,
-        *(_TISSUE_OF[name] for name in _STRUCTURE_MIDLINE),
-        *(_TISSUE_OF.get(name, _GREY) for name in _STRUCTURE_PAIRS for _ in SIDES),
-    ),
-)
+STRUCTURES = _scheme("structures", _STRUCTURE_MIDLINE, _STRUCTURE_PAIRS)
 #: Class of each of FreeSurfer's codes; the fifth ventricle, which few people have, is the third.
 FREESURFER = {0: 0, 72: STRUCTURES.classes.index("third_ventricle")} | {
     code: index
@@ -357,13 +312,11 @@ def title_of(measure: str) -> str:
     """Such as "Hippocampus, left" or "Asymmetry of the hippocampus"."""
     if measure == HEAD:
         return HEAD_TITLE
-    name, _, unit = measure.rpartition("_")
-    if unit == "asymmetry":
-        of = PAIRED[name][0] if name in PAIRED else TITLES[name]
-        return f"Asymmetry of {of[0].lower()}{of[1:]}"
     if measure == "grey_white_ratio":
         return "Grey over white matter"
-    return TITLES[name] if name in TITLES else region_title(name)
+    name, _, unit = measure.rpartition("_")
+    title = TITLES[name] if name in TITLES else region_title(name)
+    return f"Asymmetry of {title[0].lower()}{title[1:]}" if unit == "asymmetry" else title
 
 
 def unit_of(measure: str) -> str:

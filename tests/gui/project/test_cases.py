@@ -451,7 +451,7 @@ def test_two_patients_whose_files_have_one_name_are_told_apart_without_their_fol
     hand_on(window, out)
     (out / "log.txt").write_text(caplog.text)
     names = sorted(path.name for path in out.iterdir())
-    assert len([name for name in names if "_run-" in name]) >= 5, " ".join(names)
+    assert len([name for name in names if "_rec-" in name]) >= 5, " ".join(names)
     assert private_in(out) == set()
     window.show("sub-07")
     window.settle()

@@ -390,7 +390,7 @@ def test_a_painted_region_is_left_to_the_model_and_the_filled_scan_is_saved(
     assert 0.3 < changed.sum() * np.prod(original.header.get_zooms()) / 1000 / ml < 2
     told = json.loads(native.with_name(native.name.replace(".nii.gz", ".json")).read_text())
     # A second projection of one scan in a session has a name of its own.
-    assert re.fullmatch(r"Projected sub-07(_run-\d+)?, PC 1 \+3 sd", told["MadeUpFrom"])
+    assert re.fullmatch(r"Projected sub-07(_rec-\d+)?, PC 1 \+3 sd", told["MadeUpFrom"])
     window.click("project.save_filled")
     window.wait(lambda: "exists already" in notifications[-1])
     window.click("project.show.scan")
