@@ -493,6 +493,8 @@ class DisplayController(QObject):
         elsewhere = placed is not self._placed or scan is not self._scan
         self._placed, self._scan = placed, scan
         if "look" in change.parts or (elsewhere and change.now.what == "scan"):
+            if change.now.what == "filled" != change.before.what:
+                self.stage.blank()  # to fill it in takes a while
             self._draw()
         if elsewhere:
             self.placedChanged.emit()

@@ -187,7 +187,7 @@ def _on_stage(comparison: DisplayController, told: Provenance, alone: bool) -> P
             return Pictured(None, None, found, view, over=over)
     elif view == "filled" and comparison.filled is not None and (case := session.result):
         return Pictured(recipe, None, case, case.filled.desc, over=over)
-    elif shown.what == "search" or not comparison.is_current:
+    elif view == "filled" or shown.what == "search" or not comparison.is_current:
         raise OutputError("Wait for the full volume, then save the picture.")
     if recipe is None:
         raise OutputError("Wait until the scan is open, then save the picture.")

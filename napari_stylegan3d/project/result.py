@@ -15,6 +15,7 @@ from napari_stylegan3d.project.regions import mask_of
 from napari_stylegan3d.widgets import controls, dialogs
 from napari_stylegan3d.widgets.elided import ElidedLabel
 from stylegan3d.base import Progress, ScanError
+from stylegan3d.recipe.recipe import Recipe
 from stylegan3d.scans import verdicts
 from stylegan3d.session.annotations import Filled
 
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from napari_stylegan3d.core.rendering import DisplayController, Rendering
     from stylegan3d.geometry.space import Space
     from stylegan3d.projection.forward import Operator
-    from stylegan3d.recipe.recipe import Recipe
     from stylegan3d.scans import AlignedScan
     from stylegan3d.session.case import Case
 
@@ -297,7 +297,13 @@ class FillController(QObject):
 
     def _again(self) -> None:
         projected, picture = self._projected, self.comparison.picture
-        if projected is not None and picture is not None:
+        if projected is None or picture is None:
+            return
+        recipe, known = self.comparison.recipe, projected.filled.volume
+        unedited = recipe is not None and recipe.replace(detail=None) == Recipe(recipe.source)
+        if unedited and known is not None:
+            self.comparison.show_filled(projected, known)
+        else:
             self.working.submit((projected, picture))
 
     def _ask(self) -> None:

@@ -125,7 +125,7 @@ class OutlineGaps:
                 "brain-missing",
                 "of brain or more are missing ({})",
                 ": they lie outside the field of view, or were removed with the skull or the face. "
-                "Volumes are too small by at least as much.",
+                "Volumes are too small by at least this much.",
             ),
             (
                 self.dark,

@@ -42,7 +42,9 @@ def doubts_of(verdicts: Mapping[str, Any]) -> list[Doubt]:
 
 def beside_verdicts(doubts: Iterable[Doubt], told: Container[str] = VERDICTS) -> list[Doubt]:
     """Those that no verdict says, each once: where these verdicts are told, too."""
-    return [doubt for doubt in dict.fromkeys(doubts) if doubt.kind not in told]
+    every = dict.fromkeys(doubts)
+    said = {doubt.sentence for doubt in every if doubt.kind in told}
+    return [one for one in every if one.kind not in told and one.sentence not in said]
 
 
 def doubts_of_scan(*described: JsonView) -> list[Doubt]:

@@ -205,13 +205,7 @@ _RIGHT = {
     "insular_cortex": "66 102 172",
 }
 _LEFT = {23: 30, 66: 65, 76: 75}
-_MIDLINE = {
-    "third_ventricle": [4],
-    "fourth_ventricle": [11],
-    "brain_stem": [35, 69],
-    "csf": [1, 46],
-    "corpus_callosum": [95],
-}
+_MIDLINE = dict(zip(MIDLINE, ([1, 46], [4], [11], [35, 69], [95]), strict=True))
 
 
 #: What the numbers of the vermis, which has no side, become first; see `halved`.
