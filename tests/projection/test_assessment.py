@@ -102,6 +102,12 @@ def test_the_verdicts_do_not_contradict_the_reason_of_the_reconstruction(calibra
     told = trust_of(calibrated, person, person)["verdicts"]
     assert told["acquisition"]["level"] == "amber"
     assert told["acquisition"]["sentence"][1:] in told["reconstruction"]["sentence"]
+    with monkeypatch.context() as patch:
+        gaps = assessment.scanner.OutlineGaps({"left frontal lobe": 8.0})
+        patch.setattr(assessment, "_gaps", lambda *_: gaps)
+        also = trust_of(calibrated, person, person)["verdicts"]["acquisition"]["sentence"]
+    assert also.startswith(told["acquisition"]["sentence"])
+    assert "8 ml of brain or more are missing" in also
     signs["spot"]["unusual"] = 99.0
     strange = dict(strange_kinds(person, person > 0.05))["inverted contrast"]
     told = trust_of(calibrated, strange, strange)["verdicts"]

@@ -676,8 +676,9 @@ def assess(
     if own["findings"] == [] and follows["level"] != "green" and odd == "spot":
         verdicts["focal"] = judge_spot(seen, mask, generator.space)
     acquired = verdicts.get("acquisition", follows)
-    if follows["level"] == "red" and odd == "contrast" and acquired["level"] == "green":
-        verdicts["acquisition"] = _told("amber", f"{SIGNS[odd][1].capitalize()}.")
+    if follows["level"] == "red" and odd == "contrast" and acquired["level"] != "red":
+        also = f" {acquired['sentence']}" if acquired["level"] == "amber" else ""
+        verdicts["acquisition"] = _told("amber", f"{SIGNS[odd][1].capitalize()}.{also}")
     own["verdicts"] = decisive_first(verdicts)
     own["headline"] = headline(own["verdicts"])
     own["verdicts"]["reconstruction"] = follows

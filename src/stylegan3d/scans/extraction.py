@@ -257,14 +257,14 @@ def edge_notes(mask: np.ndarray, space: Space) -> list[Note]:
     elif over:
         text = (
             f"The brain reaches the edge of the field of view {_sides(over)} "
-            f"({sum(over.values()):.0f} cm2 of it); the model will make up the part that was not "
+            f"({sum(over.values()):.0f} cm² of it); the model will make up the part that was not "
             "scanned: give a scan of the whole brain, or draw no conclusions there."
         )
         notes.append(Doubt("field-of-view", "ask", text, {"edge_cm2": over}))
     if faces:
         ml = sum(_cap_ml(face) for face in faces.values())
         text = (
-            f"The brain ends in a flat face {_sides(faces)} ({sum(faces.values()):.0f} cm2), so "
+            f"The brain ends in a flat face {_sides(faces)} ({sum(faces.values()):.0f} cm²), so "
             f"about {ml:.0f} ml of it were cut off; volumes are too small by this."
         )
         notes.append(Doubt("cut", "ask", text, {"face_cm2": faces, "ml": round(ml, 1)}))
