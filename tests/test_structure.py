@@ -33,13 +33,13 @@ def test_packages_import_those_below_them_and_nothing_in_a_circle():
 
 #: The budget: what was reached, with little to spare.
 MOST = {
-    "lines of code": 62_996,
-    "lines of the plugin": 20_202,
+    "lines of code": 63_000,
+    "lines of the plugin": 20_210,
     "files": 280,
     "class names defined more than once": 0,
     "modules with one importer": 36,
     "untyped dictionaries": 60,
-    "words of documents": 28_534,
+    "words of documents": 28_610,
 }
 #: Libraries, and the name of a control, in docstrings.
 ELSEWHERE = ("np", "torch", "name", "panel")

@@ -768,8 +768,7 @@ def _gaps(
 def _at_cut(placed: AlignedScan | None) -> np.ndarray | None:
     """Where a brain (X, Y, Z) ends in a flat face; None if it ends nowhere too early."""
     told = () if placed is None else placed.doubts
-    faces = (doubt.figures.get(AREAS[doubt.kind], {}) for doubt in told if doubt.kind in AREAS)
-    sides = {side for areas in faces for side in areas}
+    sides = {side for one in told for side in one.figures.get(AREAS.get(one.kind, ""), {})}
     if placed is None or not sides:
         return None
     affine, where = placed.scan.affine, np.argwhere(placed.brain_mask)
