@@ -939,8 +939,7 @@ class Explorer(Docked):
 
     def _go(self, edit: Any, stroke: Callable[[Labels], None], change: Callable[[], Any]) -> None:
         labels = self._other_brush
-        edit = edit or (change if labels is None else partial(stroke, labels))
-        edit()
+        (edit or (change if labels is None else partial(stroke, labels)))()
 
     @property
     def _other_brush(self) -> Labels | None:

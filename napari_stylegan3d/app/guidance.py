@@ -121,8 +121,8 @@ def _command(name: str) -> Callable[[napari.viewer.Viewer], None]:
 
 undo, redo, save, reset_views = map(_command, ("undo", "redo", "save", "reset_views"))
 next_brain, previous_brain, random_brain = map(_command, ("next", "previous", "dice"))
-keep_favourite, compare = map(_command, ("favourite", "tab_4"))
 show_help, show_welcome, show_case = map(_command, ("help", "welcome", "case"))
+keep_favourite, compare = _command("favourite"), _command("tab_4")
 
 
 def _press_next(roots: Callable[[], Sequence[QWidget]], names: Sequence[str]) -> None:

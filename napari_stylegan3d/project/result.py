@@ -280,7 +280,10 @@ class FillController(QObject):
         self.working = LatestWins(
             _fill,
             self,
-            lambda request, volume: comparison.show_filled(request[0], volume),
+            # What comes of an edit that is undone by now is not shown any more.
+            lambda request, volume: comparison.show_filled(
+                request[0], volume if self._known is None else self._known
+            ),
             messages.slot("filling in the region"),
         )
         self.job = LongJob(self, messages.saved, messages.slot("saving the filled scan"))
@@ -295,15 +298,18 @@ class FillController(QObject):
         there = projected is not None and projected.aligned is not None
         return projected if projected is not None and there and projected.filled else None
 
+    @property
+    def _known(self) -> np.ndarray | None:
+        """The scan filled in from the reconstruction, while that is shown as it is."""
+        projected, recipe = self._projected, self.comparison.recipe
+        plain = recipe is not None and recipe.replace(detail=None) == Recipe(recipe.source)
+        return projected.filled.volume if projected is not None and plain else None
+
     def _again(self) -> None:
         projected, picture = self._projected, self.comparison.picture
-        if projected is None or picture is None:
-            return
-        recipe, known = self.comparison.recipe, projected.filled.volume
-        unedited = recipe is not None and recipe.replace(detail=None) == Recipe(recipe.source)
-        if unedited and known is not None:
+        if projected is not None and (known := self._known) is not None:
             self.comparison.show_filled(projected, known)
-        else:
+        elif projected is not None and picture is not None:
             self.working.submit((projected, picture))
 
     def _ask(self) -> None:

@@ -576,10 +576,7 @@ class TrainDiffusion(WithLabels):
 class _WithModel:
     """A kind that goes on from a generator."""
 
-    model: Annotated[
-        Path,
-        typer.Argument(help="Model folder, made by another training with --export."),
-    ]
+    model: Annotated[Path, typer.Argument(help="Model folder, as --export of a training writes.")]
 
 
 @dataclass(frozen=True, kw_only=True)

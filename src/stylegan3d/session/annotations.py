@@ -244,8 +244,8 @@ class Filled:
     @property
     def what(self) -> str:
         """What was done to the scan, a participle."""
-        kind = self.loss.partition(":")[0]
-        return RESTORED.get(kind, "restored") if self.loss else "inpainted"
+        how = RESTORED.get(self.loss.partition(":")[0], "restored")
+        return how if self.loss else "inpainted"
 
     @property
     def desc(self) -> str:

@@ -369,7 +369,15 @@ def test_a_painted_region_is_left_to_the_model_and_the_filled_scan_is_saved(
     np.testing.assert_allclose(
         result.filled.volume[outside], result.aligned.volume[outside], atol=SUMS
     )
-    window.session.change(window.recipe.replace(edits=(Edit("PC 1", 3.0),)))
+    plain, edited = window.recipe, window.recipe.replace(edits=(Edit("PC 1", 3.0),))
+    window.session.change(edited)
+    filling = window.explorer.projecting.filling.working
+    window.wait(lambda: filling.busy)
+    window.session.change(plain)
+    window.settle()
+    window.wait(lambda: not filling.busy)
+    np.testing.assert_allclose(window.volume, result.filled.volume, atol=SUMS)
+    window.session.change(edited)
     window.wait(lambda: np.abs(window.volume - result.filled.volume)[mask].max() > 0.01)
     window.settle()
     assert window.find("project.show.filled").isChecked(), "edits are seen in the filled scan"
