@@ -323,8 +323,10 @@ def test_what_a_file_is_dragged_over_is_marked_until_it_leaves(window, scan_file
 
 
 def dicom_slices(folder, number):
-    """One series of a number, of noise that depends on it; what the window calls it begins so."""
-    data = np.round(100 * np.random.RandomState(number).rand(26, 24, 22)).astype(np.int16)
+    """One series: the same head with noise of its own; what the window calls it begins so."""
+    away = np.linalg.norm(np.indices((26, 24, 22)).T - (14, 11, 10), axis=-1).T
+    head = 400 * np.exp(-((away / 7) ** 2)) + 100 * np.random.RandomState(number).rand(*away.shape)
+    data = np.round(head).astype(np.int16)
     about = {"uid": f"1.2.840.99.{number}", "description": "t1_mprage", "number": number}
     affine = np.diag([5.0, 5.0, 5.0, 1.0])
     dicoms.write_series(folder, data, affine, start=100 * number, **about)
