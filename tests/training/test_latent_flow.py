@@ -157,7 +157,7 @@ def test_brains_end_like_subjects(model):
 
 @pytest.mark.soak
 def test_it_is_matched_to_what_is_measured_of_people(model, stage, even_pack, tmp_path):
-    measure, settings = Texture(), MatchSettings(rounds=2, brains=20, slopes=3, judged=6)
+    measure, settings = Texture(), MatchSettings(rounds=3, brains=20, slopes=3, judged=6)
     search = partial(match_flow, measures=[measure], settings=settings)
     found = search(model, even_pack, tmp_path / "search")
     assert found.finished
