@@ -930,16 +930,12 @@ class Explorer(Docked):
     def _undo(self) -> None:
         """Undo an edit of labels while they are edited, a stroke of another brush, or a change."""
         part = self.relabelling
-        self._go(part.undo if part.can_undo else None, Labels.undo, self.session.undo)
+        (part if part.can_undo else self._other_brush or self.session).undo()
 
     def _redo(self) -> None:
         """Redo what was undone there."""
         part = self.relabelling
-        self._go(part.redo if part.can_redo else None, Labels.redo, self.session.redo)
-
-    def _go(self, edit: Any, stroke: Callable[[Labels], None], change: Callable[[], Any]) -> None:
-        labels = self._other_brush
-        (edit or (change if labels is None else partial(stroke, labels)))()
+        (part if part.can_redo else self._other_brush or self.session).redo()
 
     @property
     def _other_brush(self) -> Labels | None:

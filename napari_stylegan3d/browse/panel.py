@@ -583,8 +583,7 @@ class BrowsePanel(ExplorerPanel):
         count = generator.config.image_channels
         controls.fill(self.channel, [(f"{k + 1} of {count}", k) for k in range(count)])
         self.channels.setVisible(count > 1)
-        unfinished = [one.sentence for one in generator.doubts if one.kind == "unfinished"]
-        self.about.setText("\n".join([describe_model(generator), *unfinished]))
+        self.about.setText(describe_model(generator))
         self.frame.show_model(generator)
         if generator.doubts:  # axes may be wrong, and then the picture appears rotated
             self.about_fold.unfold()
@@ -626,7 +625,7 @@ class BrowsePanel(ExplorerPanel):
 
 
 def describe_model(generator: Generator) -> str:
-    """Size, training data and intended use, from the model's card."""
+    """Size, training data and intended use, from the model's card, and whether it is unfinished."""
     size = " × ".join(str(n) for n in generator.shape)
     voxel = sorted({f"{v:.4g}" for v in generator.voxel_size})
     kind, card = family_called(generator.family).title, generator.card
@@ -640,6 +639,7 @@ def describe_model(generator: Generator) -> str:
         lines.append("The training data are unknown.")
     lines += [str(card["intended_use"])] if card.get("intended_use") else []
     lines += [f"Licence: {card['licence']}"] if card.get("licence") else []
+    lines += [doubt.sentence for doubt in generator.doubts if doubt.kind == "unfinished"]
     return "\n\n".join(lines)
 
 

@@ -14,6 +14,7 @@ from stylegan3d.dataset.pack import load_pack, write_pack
 from stylegan3d.directions.attributes import measured_brains
 from stylegan3d.geometry.space import Space
 from stylegan3d.networks.autoencoder import AutoencoderConfig
+from stylegan3d.recipe.model import encode_labels, seed_latents
 from stylegan3d.training import autoencoder, export, flow_export
 from stylegan3d.training.anatomy import find_anatomy, fit_anatomy
 from stylegan3d.training.autoencoder import AutoencoderTask, export_autoencoder, train_autoencoder
@@ -118,6 +119,19 @@ def measuring_few_brains():
 def brains(labelled):
     """Phantoms with label maps, to learn tissues from."""
     return load_labelled(*labelled)
+
+
+@pytest.fixture
+def brightness_of_ends():
+    """Of so many random brains with a label "length", in front and at the back."""
+
+    def measured(generator, length, count):
+        label = encode_labels(generator.card["labels"], {"length": length})
+        drawn = generator.synthesize(seed_latents(generator, range(count), label=label))
+        x, _, z = (n // 2 for n in generator.shape)
+        return float(drawn[:, 0, x - 3 : x + 3, [4, -5], z - 3 : z + 3].mean())
+
+    return measured
 
 
 #: Columns of phantoms' semi-axes, as shares of the grid's.

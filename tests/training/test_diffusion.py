@@ -17,7 +17,7 @@ from stylegan3d.networks.latent_diffusion import DiffusionConfig
 from stylegan3d.projection import project
 from stylegan3d.recipe.keyframes import stills
 from stylegan3d.recipe.latents import Latent, save_latent
-from stylegan3d.recipe.model import encode_labels, seed_latents, seed_z
+from stylegan3d.recipe.model import seed_latents, seed_z
 from stylegan3d.recipe.recipe import Recipe, Source
 from stylegan3d.storage.places import CARD
 from stylegan3d.training.diffusion import (
@@ -219,19 +219,10 @@ def test_round_ways_lead_from_a_scan_to_a_seed(generator, even_pack, tmp_path):
     assert middle[0] > middle[1]
 
 
-def test_brains_are_drawn_for_a_label(generator):
-    schema = generator.card["labels"]
-    short, long = (
-        seed_latents(generator, range(8), label=encode_labels(schema, {"length": share}))
-        for share in (0.6, 0.95)
-    )
+def test_brains_are_drawn_for_a_label(generator, brightness_of_ends):
     # A long one reaches further to front and back.
-    x, _, z = (n // 2 for n in generator.shape)
-    ends = [
-        float(generator.synthesize(w)[:, 0, x - 3 : x + 3, [4, -5], z - 3 : z + 3].mean())
-        for w in (short, long)
-    ]
-    assert ends[1] > ends[0] + 0.05
+    short, long = (brightness_of_ends(generator, length, 8) for length in (0.6, 0.95))
+    assert long > short + 0.05
 
 
 def test_a_scan_is_encoded_at_once_and_then_refined(generator, even_pack):

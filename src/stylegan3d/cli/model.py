@@ -324,7 +324,7 @@ def export(
     lines = [f"{out}: {', '.join(made.files)}"]
     if made.difference is not None:
         lines.append(f"differs from the engine by {made.difference:.1g} at most (seed 1)")
-    lines += [f"not in it: {sentence}" if to == "hub" else sentence for sentence in made.left_out]
+    lines += made.left_out
     result = {"folder": str(out), "to": to, **vars(made), "model": common.model_entry(generator)}
     common.emit(result, lines, as_json=as_json)
 

@@ -206,10 +206,13 @@ def export(
     return ExportedModel(tuple(names), difference, left_out)
 
 
+PRIVATE = "The privacy index is left out: it holds features of the training subjects."
+
+
 def _left_out(generator: Generator, to: Target) -> list[str]:
     if to == "hub":
         there = generator.folder is not None and (generator.folder / PRIVACY).is_file()
-        return ["The privacy index: it holds features of the training subjects."] if there else []
+        return [PRIVATE] if there else []
     told = ["Brains are made one at a time: the batch size is 1."]
     if generator.has_noise:
         told.append("Noise cannot be chosen: every brain has the texture stored with the model.")

@@ -474,11 +474,12 @@ def judge_focal(findings: Sequence[Finding] | None, refused: Doubt | None = None
 
 def decisive_first(verdicts: Mapping[str, Verdict]) -> dict[str, Verdict]:
     """The verdicts, the decisive one first, and what cannot be judged after why."""
-    record = {(verdict["level"], name): verdict for name, verdict in verdicts.items()}
-    told = [(name, record[level, name]) for level, name in _ORDER if (level, name) in record]
-    unknown = [verdict["sentence"].startswith(UNKNOWN) for _, verdict in told]
-    order = sorted(range(len(told)), key=lambda i: (told[i][1]["level"] == "green", unknown[i]))
-    return dict(told[i] for i in order)
+
+    def rank(name: str) -> tuple[bool, bool, int]:
+        level, unknown = verdicts[name]["level"], verdicts[name]["sentence"].startswith(UNKNOWN)
+        return level == "green", unknown, _ORDER.index((level, name))
+
+    return {name: verdicts[name] for name in sorted(verdicts, key=rank)}
 
 
 def headline(verdicts: Mapping[str, Verdict]) -> str:

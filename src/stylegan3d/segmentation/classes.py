@@ -161,7 +161,8 @@ _TISSUE_OF = {
         ("lateral_ventricle", "temporal_horn", "third_ventricle", "fourth_ventricle"), "ventricle"
     ),
     **dict.fromkeys(
-        ("cerebral_white", "cerebellar_white", "ventral", "corpus_callosum", LESION), "white"
+        ("cerebral_white", "cerebellar_white", "ventral", "corpus_callosum", "brain", LESION),
+        "white",
     ),
 }
 _TITLES = {
@@ -241,9 +242,7 @@ def region_title(name: str) -> str:
 
 
 #: The labels.
-LESIONS = Scheme(
-    "lesions", ("background", "brain", LESION), (0, CLASSES.index("white"), CLASSES.index("white"))
-)
+LESIONS = _scheme("lesions", ("brain", LESION), ())
 
 #: Structures with one on each side, and those across the midline, with FreeSurfer's codes (left
 #: and right), as the Harvard-Oxford Atlas 2.0 draws them (Rushmore et al. 2022,
