@@ -24,6 +24,7 @@ from napari_stylegan3d.core import worker
 from napari_stylegan3d.core.jobs import DisplayVolume
 from napari_stylegan3d.export.jobs import pictured
 from napari_stylegan3d.project import controller
+from napari_stylegan3d.project import result as results
 from napari_stylegan3d.project.regions import RegionPainter, mask_of
 from napari_stylegan3d.project.result import VerdictRow
 from napari_stylegan3d.views.display import enlarge
@@ -370,12 +371,17 @@ def test_a_painted_region_is_left_to_the_model_and_the_filled_scan_is_saved(
         result.filled.volume[outside], result.aligned.volume[outside], atol=SUMS
     )
     plain, edited = window.recipe, window.recipe.replace(edits=(Edit("PC 1", 3.0),))
-    window.session.change(edited)
-    filling = window.explorer.projecting.filling.working
-    window.wait(lambda: filling.busy)
-    window.session.change(plain)
-    window.settle()
-    window.wait(lambda: not filling.busy)
+    filling, late = window.explorer.projecting.filling.working, threading.Event()
+    with monkeypatch.context() as patch:
+        patch.setattr(
+            results, "fill", lambda *args, fill=results.fill: late.wait(60) and fill(*args)
+        )
+        window.session.change(edited)
+        window.wait(lambda: filling.busy)
+        window.session.change(plain)
+        window.settle()
+        late.set()
+        window.wait(lambda: not filling.busy)
     np.testing.assert_allclose(window.volume, result.filled.volume, atol=SUMS)
     window.session.change(edited)
     window.wait(lambda: np.abs(window.volume - result.filled.volume)[mask].max() > 0.01)
