@@ -117,8 +117,11 @@ def write_series(folder, data, affine, uid="1.2.840.99.1", keep=None, extra=None
     return folder
 
 
-def write_enhanced(path, data, affine, positions=None, uid="1.2.840.99.7"):
-    """A multi-frame MR file; `positions` are the slice numbers of its frames."""
+def write_enhanced(path, data, affine, positions=None, uid="1.2.840.99.7", parts=None):
+    """A multi-frame MR file; `positions` are the slice numbers of its frames.
+
+    `parts` are those of a complex image.
+    """
     spacing, turn, place = layout(affine)
     positions = range(data.shape[2]) if positions is None else positions
     measures = {(0x0028, 0x0030): ("DS", spacing), (0x0018, 0x0050): ("DS", 1.0)}
@@ -133,8 +136,8 @@ def write_enhanced(path, data, affine, positions=None, uid="1.2.840.99.7"):
             }
         ],
     )
-    elements[0x5200, 0x9230] = (
-        "SQ",
-        [{(0x0020, 0x9113): ("SQ", [{(0x0020, 0x0032): ("DS", place(k))}])} for k in positions],
-    )
+    frames = [{(0x0020, 0x9113): ("SQ", [{(0x0020, 0x0032): ("DS", place(k))}])} for k in positions]
+    for frame, part in zip(frames, parts or (), strict=False):
+        frame[0x0018, 0x9226] = ("SQ", [{(0x0008, 0x9208): ("CS", part)}])
+    elements[0x5200, 0x9230] = ("SQ", frames)
     return write(path, elements)

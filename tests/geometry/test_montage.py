@@ -86,6 +86,8 @@ def test_a_notebook_shows_a_scan_to_scale(tmp_path: Path, marked: np.ndarray) ->
         scan = read_scan(tmp_path / "scan.nii.gz")
         html = scan._repr_html_()
         assert 'alt="synthetic' in replace(scan, origin="synthetic")._repr_html_()
+        doubtful = replace(scan, notes=[*scan.notes, Doubt("sides", "ask", "Which side is left?")])
+        assert "Which side is left?" in doubtful._repr_html_()
         start = html.index("base64,") + len("base64,")
         png = base64.b64decode(html[start : html.index('"', start)])
         return html, np.asarray(Image.open(io.BytesIO(png)), float)

@@ -434,6 +434,54 @@ def test_volumes_under_one_uid_are_never_mixed(tmp_path, apart, parts):
     assert not re.search("DOE|ROE", " ".join(map(str, [*read[0].notes, *found])))
 
 
+def test_parts_of_a_complex_image_are_told_apart(tmp_path):
+    both = np.concatenate([picture(1), picture(2)], axis=2)
+    places, count = [*range(20)] * 2, 20
+    parts = ["MAGNITUDE"] * count + ["PHASE"] * count
+    dicoms.write_enhanced(tmp_path / "IM1", both, grid(), places, parts=parts)
+    magnitude, phase = (read_scan(tmp_path, series=one.key) for one in list_series(tmp_path))
+    assert magnitude.data.sum() == picture(1).sum()
+    assert not magnitude.doubts
+    assert ("contrast", "refuse") in [(doubt.kind, doubt.severity) for doubt in phase.doubts]
+
+
+def test_slices_of_one_place_with_other_flip_angles_are_in_doubt(tmp_path):
+    for seed in (1, 2):
+        flip = {(0x0018, 0x1314): ("DS", 4 * seed)}
+        dicoms.write_series(tmp_path, picture(seed), grid(), start=20 * seed, extra=flip)
+    mixed = dicoms.write_series(
+        tmp_path / "b", picture(), grid(), keep=range(9), extra={(0x0018, 0x1314): ("DS", 4)}
+    )
+    rest = {"keep": range(9, 20), "start": 20, "extra": {(0x0018, 0x1314): ("DS", 18)}}
+    dicoms.write_series(mixed, picture(), grid(), **rest)
+    told = [d.figures["differ"] for d in read_scan(mixed).doubts if d.kind == "mixed-slices"]
+    assert told == [["FlipAngle"]]
+
+
+def test_other_modalities_are_refused_whatever_they_are_called(tmp_path):
+    folder = dicoms.write_series(
+        tmp_path, picture(), grid(), description="HEAD T1", extra={(0x0008, 0x0060): ("CS", "PT")}
+    )
+    scan = read_scan(folder)
+    assert scan.contrast == "PT"
+    assert ("contrast", "refuse") in [(doubt.kind, doubt.severity) for doubt in scan.doubts]
+
+
+def test_an_empty_file_of_another_kind_is_no_lost_slice(tmp_path):
+    folder = dicoms.write_series(tmp_path, picture(), grid())
+    (folder / "export.log").touch()
+    assert not read_scan(folder).doubts
+    (folder / "IM0099").touch()
+    assert [doubt.kind for doubt in read_scan(folder).doubts] == ["files-lost"]
+
+
+def test_every_third_slice_that_is_lost_is_asked_about(tmp_path):
+    data, keep = np.tile(picture(), (1, 1, 4)), [k for k in range(80) if k % 3]
+    affine = grid(spacing=(7, 8, 2))
+    (told,) = read_scan(dicoms.write_series(tmp_path, data, affine, keep=keep)).doubts
+    assert (told.kind, told.severity) == ("slices-uneven", "ask")
+
+
 def test_slices_of_two_images_that_lie_as_one_are_in_doubt(tmp_path):
     times = {(0x0018, 0x0080): ("DS", 2300), (0x0018, 0x0082): ("DS", 900)}
     agent = {(0x0018, 0x0010): ("LO", "Gadovist")}

@@ -20,8 +20,9 @@ from stylegan3d.cohort.preparation import Job, prepare_volume
 from stylegan3d.geometry.space import Space
 from stylegan3d.scans import read_scan
 from stylegan3d.scans.alignment import align_rigid, header_doubts, load_template
-from stylegan3d.scans.headers import orientation_doubts
+from stylegan3d.scans.headers import contrast_by_name, orientation_doubts
 from stylegan3d.scans.intensity import correlation
+from stylegan3d.scans.resampling import with_geometry
 from stylegan3d.segmentation.scans import OnGrid, prepared_volume
 from stylegan3d.storage.places import TEMPLATE, bundled_model_path
 
@@ -156,6 +157,57 @@ def test_a_rounded_quaternion_is_repaired(brain, tmp_path):
     scan = read_scan(tmp_path / "head.nii")
     np.testing.assert_allclose(scan.affine[:3, :3], np.diag([-2.0, -2, 2]), atol=QFORM_MM)
     assert scan.doubts == []
+
+
+@pytest.mark.parametrize("degrees", [2.0, 5.0, 6.2, 7.0])
+def test_a_small_tilt_beside_half_a_turn_is_kept(brain, degrees, tmp_path):
+    tilt = np.eye(4)
+    tilt[:3, :3] = Rotation.from_euler("y", degrees, degrees=True).as_matrix()
+    affine = tilt @ np.diag([-2.0, 2, 2, 1])
+    image = nib.Nifti1Image(np.asanyarray(brain.dataobj), affine)
+    image.set_qform(affine, 1)
+    image.set_sform(None, 0)
+    nib.save(image, tmp_path / "head.nii")
+    scan = read_scan(tmp_path / "head.nii")
+    np.testing.assert_allclose(scan.affine, affine, atol=QFORM_MM)
+    written = with_geometry(scan.data, scan.affine, scan.geometry)
+    np.testing.assert_allclose(written.get_qform(), affine, atol=QFORM_MM)
+
+
+def test_a_file_without_its_flag_of_axes_is_written_as_it_was_read(brain, tmp_path):
+    image = nib.MGHImage(np.asanyarray(brain.dataobj).astype(np.float32), brain.affine)
+    image.header["goodRASFlag"] = 0
+    nib.save(image, tmp_path / "head.mgh")
+    scan = read_scan(tmp_path / "head.mgh")
+    nib.save(with_geometry(scan.data, scan.affine, scan.geometry), tmp_path / "made.nii")
+    np.testing.assert_allclose(read_scan(tmp_path / "made.nii").affine, scan.affine, atol=QFORM_MM)
+
+
+def test_empty_slices_are_seen_beside_negative_voxels(brain, tmp_path):
+    data = np.asanyarray(brain.dataobj).astype(np.float32)
+    middle = data.shape[2] // 2
+    data[:, :, middle : middle + 3] = 0
+    data[0, 0, 0] = -0.5
+    nib.save(nib.Nifti1Image(data, brain.affine), tmp_path / "head.nii")
+    told = [d for d in read_scan(tmp_path / "head.nii").doubts if d.kind == "slices-missing"]
+    assert [doubt.figures for doubt in told] == [{"missing": 3}]
+
+
+@pytest.mark.parametrize(
+    ("name", "contrast"),
+    [
+        *(
+            (name, "")
+            for name in ("visit1", "patient2", "subject2_anat", "UNIT2", "doctor1", "T10")
+        ),
+        *((name, "T1-weighted") for name in ("eT1W", "SAGT1", "3DT1", "sub-01_UNIT1", "t1_mpr")),
+        *((name, "T2-weighted") for name in ("AXT2", "patient1-T2", "t2_space", "sub-1_T2w")),
+        ("patient1_flair", "FLAIR"),
+        ("head_ct", "CT"),
+    ],
+)
+def test_a_contrast_is_a_word_of_its_own(name, contrast):
+    assert contrast_by_name(name) == contrast
 
 
 @pytest.mark.parametrize("name", ["head.nii", "head.nii.gz", "head.mgh", "head.mgz"])

@@ -400,6 +400,10 @@ def test_intensities_and_contrast_are_said(tmp_path, name, contrast):
     ("name", "enhanced"),
     [
         ("tumour-gd_T1w.nii.gz", True),
+        ("t1_postcontrast.nii.gz", True),
+        ("t1post.nii.gz", True),
+        ("sub-1_ce-none_T1w.nii.gz", False),
+        ("sub-gd_T1w.nii.gz", False),
         ("sub-01_ce-gadolinium_T1w.nii.gz", True),
         ("t1_tse +C.nii", True),
         ("t1 post contrast.nii", True),

@@ -148,6 +148,7 @@ def test_a_result_whose_sidecar_is_lost_is_known_by_its_header(tmp_path, name, s
         ({"Units": "weeks"}, 0.57),
         ({"Units": "Year"}, 30.0),
         ({"Units": "n/a", "Description": "Age at the scan in months"}, 2.5),
+        ({"Description": "Age (months)"}, 2.5),
         ({"Units": "moons"}, None),
         ({}, 30.0),
     ],

@@ -352,6 +352,10 @@ def info(
     common.emit(result, _lines(told), as_json=as_json)
 
 
+#: Files that may be archives or scans without an ending, and are told of as such.
+PACKED = ("", ".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".rar", ".7z")
+
+
 def _describe(path: Path | None, frame: str | None) -> Json:
     from stylegan3d.storage.encoding import kind_of
 
@@ -366,7 +370,8 @@ def _describe(path: Path | None, frame: str | None) -> Json:
         saved = "Recipe" in sidecar_record(path)
     if saved:
         return _describe_recipe(path)
-    if is_scan(path) and not (path / "card.json").is_file():
+    packed = path.is_file() and path.suffix.lower() in PACKED
+    if packed or (is_scan(path) and not (path / "card.json").is_file()):
         return _describe_scan(path)
     kind = kind_of(path)
     if kind == "latent":

@@ -572,7 +572,8 @@ class Shown:
         of = partial(getattr, self)
         told, space = [*of("lines", ()), *map(str, of("doubts", ()))], of("space", None)
         listed = hasattr(self, "lines")
-        pairs = (t.partition(": ")[::2] for t in told) if listed else brief_fields(self).items()
+        pairs = [*(() if listed else brief_fields(self).items())]
+        pairs += [text.partition(": ")[::2] if listed else ("In doubt", text) for text in told]
         rows = (f"<tr><th>{escape(k)}</th><td>{escape(v)}</td></tr>" for k, v in pairs)
         table = f"<table>{''.join(rows)}</table>"
         space = space or getattr(of("generator", None), "space", None)

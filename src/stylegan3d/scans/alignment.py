@@ -280,7 +280,7 @@ def _pose_doubts(fit: Similarity, lengths: np.ndarray, quality: float, moved: bo
         corrected = ", which was corrected" if moved else ""
         text = (
             f"By its header the head is turned by {turn:.0f} degrees{corrected}; such a "
-            "header may have left and right swapped, too: check with a side that you know."
+            "header may have left and right swapped, too: check against a known side."
         )
         doubts.append(Doubt("turned", "ask", text, {"degrees": float(turn)}))
     if odd:

@@ -42,8 +42,18 @@ ARCHIVE = re.compile(r"\.(zip|7z|rar|tar|tgz|tar\.[a-z0-9]+)$", re.IGNORECASE)
 ZIP_MAGIC, TAR_MAGIC, TAR_AT = b"PK\x03\x04", b"ustar", 257
 # Quaternions longer than 1 by less are rounded; nibabel refuses what its own rounding exceeds.
 ROUNDING = 3e-3
-nib.Nifti1Header.quaternion_threshold = np.float32(ROUNDING)
-nib.Nifti2Header.quaternion_threshold = np.float64(ROUNDING)
+
+
+def _quaternion(header: nib.Nifti1Header) -> np.ndarray:
+    """Of the qform; nibabel's threshold would take 6 degrees beside half a turn for half a turn."""
+    own = np.array([header[f"quatern_{letter}"] for letter in "bcd"], np.float64)
+    rest = 1 - own @ own
+    if not rest > -ROUNDING:
+        raise ValueError("its quaternion is longer than 1")
+    return np.array([math.sqrt(max(float(rest), 0)), *own])
+
+
+nib.Nifti1Header.get_qform_quaternion = _quaternion  # type: ignore[method-assign]
 # Millimetres in the units of a header.
 UNITS_MM = {"mm": 1.0, "micron": 1e-3, "meter": 1e3}
 # Exceptions of nibabel, gzip and zlib for invalid files.

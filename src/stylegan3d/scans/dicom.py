@@ -31,7 +31,7 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 
-from stylegan3d.base import Doubt, Json, Note, ScanError
+from stylegan3d.base import Doubt, Json, Note, ScanError, Severity
 from stylegan3d.geometry.space import RAS_TO_LPS
 from stylegan3d.scans import checks
 from stylegan3d.scans.checks import MIN_VOXELS_PER_AXIS
@@ -45,6 +45,8 @@ from stylegan3d.storage.formats import is_kind, looks_like_dicom
 SAME_MM = 0.01
 # Tolerated deviation from the even grid, as a share of the spacing.
 EVEN_SHARE = 0.05
+# The largest step over the smallest, beyond which a slice may be missing.
+UNEVEN = 1.5
 # Largest gap in mm that is interpolated, and largest deviation from the line.
 LARGEST_GAP_MM, OFF_LINE_MM = 10.0, 1.0
 TILTED_DEGREES = 0.5
@@ -116,7 +118,7 @@ class DicomSlice:
     @property
     def types(self) -> list[str]:
         """The words of the image's type."""
-        return self.about["image_type"].upper().split("\\")
+        return f"{self.about['image_type']}\\{self.about['part']}".upper().split("\\")
 
     @property
     def mosaic(self) -> bool:
@@ -264,7 +266,8 @@ def _unusual(
         apart = f"{steps.min():.3g} to {steps.max():.3g} mm apart"
         text = f"The slices are {apart}; they were interpolated to one every {grid.step:.3g} mm."
         figures = {"least_mm": float(steps.min()), "most_mm": float(steps.max())}
-        notes.append(Doubt("slices-uneven", "tell", text, figures))
+        severity: Severity = "ask" if steps.max() > UNEVEN * steps.min() else "tell"
+        notes.append(Doubt("slices-uneven", severity, text, figures))
     course = (positions[-1] - positions[0]) / np.linalg.norm(positions[-1] - positions[0])
     tilt = float(np.degrees(np.arccos(np.clip(course @ normal, -1, 1))))
     if tilt > TILTED_DEGREES:
@@ -589,6 +592,9 @@ ABOUT = {
     "echo_ms": "EchoTime",
     "repetition_ms": "RepetitionTime",
     "inversion_ms": "InversionTime",
+    "flip": "FlipAngle",
+    "sequence": "SequenceName",
+    "part": "ComplexImageComponent",
     "images": "ImagesInAcquisition",
     "agent": "ContrastBolusAgent",
     "age": "PatientAge",
@@ -659,7 +665,7 @@ def slices_of(path: Path, search: DicomSearch) -> list[DicomSlice]:
         return []
     held, frames = told["bytes"], told["frames"]
     if held is not None and (held[1] < held[0] or not any(held)):
-        search.left[told["top"].get("SeriesInstanceUID", "")][CUT if any(held) else NO_IMAGE] += 1
+        search.left[told["top"].get("SeriesInstanceUID", "")][CUT] += 1
         return []
     return [_slice(path, told["top"] | own, n, len(frames), held) for n, own in enumerate(frames)]
 
@@ -824,7 +830,8 @@ def _files(path: Path, search: DicomSearch) -> Iterator[Path]:
 def _not_dicom(file: Path) -> str:
     if not os.access(file, os.R_OK):
         return UNREADABLE
-    if file.is_file() and not file.stat().st_size:
+    suffix = file.suffix[1:]
+    if (not suffix or suffix.isdigit() or is_kind(file, "dicom")) and not file.stat().st_size:
         return EMPTY
     return DAMAGED if is_kind(file, "dicom") else "not DICOM"
 
@@ -904,7 +911,7 @@ def _kind(first: DicomSlice, *, mixed: bool, slices: int) -> str:
 
 def mixed_doubts(slices: list[DicomSlice]) -> list[Doubt]:
     """Whether one volume's slices were taken in different ways, though they lie as one image."""
-    words = (*("inversion_ms", "repetition_ms"), "agent")
+    words = "inversion_ms", "repetition_ms", "flip", "sequence", "description", "agent"
     ways = [{number_in(piece.about[w], 0) or piece.about[w] for piece in slices} for w in words]
     differ = [ABOUT[w] for w, way in zip(words, ways, strict=True) if len(way) > 1]
     text = f"Its slices differ in {' and '.join(differ)}: they may be of several images."

@@ -59,6 +59,7 @@ GROUPS = {
     "RescaleSlope": ("PixelValueTransformationSequence", "RescaleSlope"),
     "RescaleIntercept": ("PixelValueTransformationSequence", "RescaleIntercept"),
     "ImageType": ("MRImageFrameTypeSequence", "FrameType"),
+    "ComplexImageComponent": ("MRImageFrameTypeSequence", "ComplexImageComponent"),
     "EchoTime": ("MREchoSequence", "EffectiveEchoTime"),
     "RepetitionTime": ("MRTimingAndRelatedParametersSequence", "RepetitionTime"),
     "TemporalPositionIdentifier": ("FrameContentSequence", "TemporalPositionIndex"),
@@ -162,7 +163,8 @@ def _header(path: Path, words: list[str]) -> Json:
     top = {word: text for word in (*words, *GRID, *COLOURS) if (text := _text(ds, word))}
     if "Rows" not in top or "Columns" not in top:
         # An image without them was cut short in its header; a report has none.
-        return {"damaged": "Image Storage" in UID(_text(ds, "SOPClassUID")).name, "failed": True}
+        kind = _text(ds, "SOPClassUID")
+        return {"damaged": not kind or "Image Storage" in UID(kind).name, "failed": True}
     count = _text(ds, "NumberOfFrames")
     frames = max(1, int(count)) if count.isdecimal() else 1
     groups = list(ds.get(OWN) or [])

@@ -19,12 +19,14 @@ from stylegan3d.base import Doubt, Json, Note, ScanError
 
 T1, T2, FLAIR, CT = "T1-weighted", "T2-weighted", "FLAIR", "CT"
 
+# T1 or T2 in a name, also after a plane, or as in "eT1W", but not in "visit1" or "UNIT2".
+_T = r"((?<![A-Za-z])(?i:ax|sag|cor|tra|3d|wip)?[tT]|(?<=[a-z])T){}(?!\d)"
 # In order of precedence: "T2 FLAIR" is a FLAIR, "T1 FLAIR" a T1.
 _NAMES = (
-    (T1, r"t1|mp2?rage|spgr|bravo|\btfl\b|\bfspgr\b"),
-    (FLAIR, r"flair|dark[ _-]?fluid"),
-    (T2, r"t2"),
-    (CT, r"\bct\b"),
+    (T1, _T.format(1) + r"|(?i:^unit1$|mp2?rage|spgr|bravo|\btfl\b|\bfspgr\b)"),
+    (FLAIR, r"(?i:flair|dark[ _-]?fluid)"),
+    (T2, _T.format(2)),
+    (CT, r"(?i:(?<![a-z])ct(?![a-z0-9]))"),
 )
 # BIDS ends a name with the contrast, whatever stands before it.
 _SUFFIX = re.compile(r"_(t1w|unit1|t2w|flair)(?![a-z0-9])")
@@ -32,12 +34,12 @@ _SUFFIX = re.compile(r"_(t1w|unit1|t2w|flair)(?![a-z0-9])")
 # after a treatment, ses-post.
 _AGENT = r"(gd|gado?|ce|km|contrast)(?![a-z0-9])"
 _ENHANCED = (
-    rf"gadolin|gadov|dotarem|(?<![a-z]){_AGENT}|\+ ?c(?![a-z])|c\+|(?<![a-z0-9])t1c(?![a-z0-9])"
-    r"|[_ ]post(?=$|\.|_t1)"
+    rf"gadolin|gadov|dotarem|(?<![a-z])(post)?{_AGENT}|\+ ?c(?![a-z])|c\+"
+    r"|(?<![a-z0-9])t1(c|post)(?![a-z0-9])|[_ ]post(?=$|\.|_t1)"
 )
 #: Parts of a complex image that show no anatomy.
 PHASE = re.compile(r"_part-(phase|real|imag)(?![a-z0-9])", re.IGNORECASE)
-_PLAIN = rf"(?<![a-z])(no|non|not|without|w/o|pre|ohne|sans)[ _-]*{_AGENT}"
+_PLAIN = rf"(?<![a-z])(no|non|not|without|w/o|pre|ohne|sans|sub)[ _-]*{_AGENT}|ce-none"
 # Milliseconds: least echo time of T2 weighting; least inversion time that nulls CSF.
 LONG_ECHO_MS, NULLING_MS, SHORT_ECHO_MS = 60.0, 1500.0, 30.0
 # Hounsfield units of air, which is about -1000.
@@ -46,7 +48,7 @@ AIR_HU = (-1100.0, -900.0)
 
 def contrast_by_name(name: str) -> str:
     """The contrast named in a file name or series description; "" if none."""
-    told = (_SUFFIX.findall(name.lower()) or [name.lower()])[-1]
+    told = (_SUFFIX.findall(name.lower()) or [name])[-1]
     for contrast, pattern in _NAMES:
         if re.search(pattern, told):
             return contrast
@@ -60,9 +62,7 @@ def enhanced_by_name(name: str) -> bool:
 
 
 def contrast_by_timing(about: Mapping[str, str]) -> str:
-    """The likely contrast from a DICOM series' modality and timing; "" if unknown."""
-    if about.get("modality") == "CT":
-        return CT
+    """The likely contrast from a DICOM series' timing; "" if unknown."""
     echo, inversion = (number_in(about.get(key), 0.0) for key in ("echo_ms", "inversion_ms"))
     if echo >= LONG_ECHO_MS:
         return FLAIR if inversion >= NULLING_MS else T2
@@ -122,20 +122,22 @@ def intensity_notes(data: np.ndarray, contrast: str, name: str, agent: bool = Fa
         raise ScanError("Nothing in the scan is above 0; if its scl_slope is negative, correct it.")
     middle = float(np.percentile(data[::2, ::2, ::2], 99))
     notes: list[Note] = [f"Intensities from {low:.4g} to {high:.4g}, 99 % below {middle:.4g}."]
-    above, empty = data > low, 0
-    for share in (above.mean(axis=others) for others in ((1, 2), (0, 2), (0, 1))):
-        if (filled := np.flatnonzero(share > 0.01)).size:  # of a few lesions or specks none is
-            empty = max(empty, int(np.sum(share[filled[0] : filled[-1]] == 0)))
+    above, empty = data > max(low, 0), 0
+    for others in ((1, 2), (0, 2), (0, 1)):
+        # Of a few lesions or specks no slice is filled.
+        if (filled := np.flatnonzero(above.mean(axis=others) > 0.01)).size:
+            flat = np.ptp(data, axis=others) == 0
+            empty = max(empty, int(flat[filled[0] : filled[-1]].sum()))
     if empty:
         text = f"Slices between others are empty ({empty}): what is found there may be wrong."
         notes.append(Doubt("slices-missing", "ask", text, {"missing": empty}))
-    if contrast == CT:
-        text = "This looks like a CT scan; the model expects T1-weighted MR scans."
-        notes.append(Doubt("contrast", "refuse", text, {"contrast": CT}))
+    if contrast not in (T1, T2, FLAIR, ""):
+        text = f"This looks like a {contrast} scan; the model expects T1-weighted MR scans."
+        notes.append(Doubt("contrast", "refuse", text, {"contrast": contrast}))
     elif contrast:
         notes.append(f"Contrast: {contrast}, according to its name or timing.")
     if PHASE.search(name):
-        text = "By its name this is the phase of a scan, or a part without its magnitude."
+        text = "By its name or header this is the phase of a scan, or a part without its magnitude."
         notes.append(Doubt("contrast", "refuse", text, {"contrast": "phase"}))
     if agent or enhanced_by_name(name):
         text = (

@@ -14,7 +14,9 @@ from stylegan3d.storage.files import UNKNOWN, cell_number, read_rows, reason
 
 #: Units of age in a JSON file or a DICOM header, by how they begin: how many a year has.
 PER_YEAR = {"d": 365.25, "w": 52.18, "m": 12.0, "y": 1.0}
-_UNIT = re.compile(r"(?:.*\bin )?(d|w|m|y)(?:ays?|eeks?|o|onths?|rs?|ears?)?\b.*", re.IGNORECASE)
+_UNIT = re.compile(
+    r"(?:.*(?:\bin |[(\[,:] *))?(d|w|m|y)(?:ays?|eeks?|o|onths?|rs?|ears?)?\b.*", re.IGNORECASE
+)
 #: Folders above a scan in which its dataset's table is looked for: anat, session, subject, set.
 HIGHEST = 4
 #: What each is called everywhere.

@@ -187,9 +187,9 @@ def _read_dicom(
     slices = series.stack.slices[volume or 0]
     first = slices[0]
     about, told = first.about, first.told
-    contrast = (
-        headers.CT if headers.looks_like_ct(data) else headers.contrast_by_name(series.description)
-    )
+    other = "" if about["modality"] in ("", "MR") else about["modality"]
+    contrast = other or (headers.CT if headers.looks_like_ct(data) else "")
+    contrast = contrast or headers.contrast_by_name(series.description)
     contrast = contrast or headers.contrast_by_timing(about)
     data, shifted = _from_zero(data, contrast)
     # Without its description, which may contain a name.
@@ -213,7 +213,8 @@ def _read_dicom(
     if series.volumes > 1:
         notes.append(f"Volume {volume} of {series.volumes} (counted from 0).")
     agent = names_agent({"ContrastBolusAgent": about["agent"]})
-    notes.extend(headers.intensity_notes(data, contrast, series.description, agent))
+    named = series.description + "_part-phase" * (series.kind == "phase")
+    notes.extend(headers.intensity_notes(data, contrast, named, agent))
     # The hash is of the image only, not of files that contain names.
     digest = hashlib.sha256(data.data)
     digest.update(affine.tobytes())
@@ -237,7 +238,7 @@ def _split_series(
         raise ScanError(
             f"{path} has {len(shape)} dimensions ({' x '.join(map(str, shape))}); give a 3D scan."
         )
-    count = shape[3] if len(shape) == 4 else 1
+    count = int(shape[3]) if len(shape) == 4 else 1
     _check_choice(path, count, volume)
     return (shape[0], shape[1], shape[2]), count
 

@@ -238,7 +238,8 @@ def with_geometry(data: np.ndarray, affine: np.ndarray, geometry: Json) -> nib.N
     image.header.set_xyzt_units("mm")
     image.header["descrip"] = DESCRIPTION
     sform, qform = geometry.get("sform"), geometry.get("qform")
-    image.set_sform(affine if sform is None else np.array(sform), geometry.get("sform_code", 1))
+    code = geometry.get("sform_code", 1) or int("assumed" in geometry)
+    image.set_sform(affine if sform is None else np.array(sform), code)
     image.set_qform(affine if qform is None else np.array(qform), geometry.get("qform_code", 1))
     return image
 
