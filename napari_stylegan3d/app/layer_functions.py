@@ -184,7 +184,7 @@ def write_image(path: str, data: np.ndarray, meta: dict[str, Any]) -> list[str]:
         description=str(meta.get("name", "")),
         sidecar={"Description": said, "Doubts": doubts},
         overwrite=True,
-        synthetic=known and provenance.made_as != "scan",
+        synthetic=known and ORIGINS.get(provenance.made_as) != "acquired",
     )
     return [path]
 
@@ -345,7 +345,7 @@ def _scan_of(layer: Image | None) -> Any:
     scan = scan_of_array(np.asarray(layer.data), np.diag([*mm, 1]) @ affine, layer.name, known)
     if no_unit:
         size = " x ".join(f"{size:.3g}" for size in scan.space.voxel_size)
-        text = f"The layer is in pixels; voxels of {size} mm are assumed, and volumes rest on it."
+        text = f"The layer is in pixels; voxels of {size} mm are assumed; volumes depend on it."
         scan.notes.append(Doubt("unit", "ask", text, {"voxel_mm": list(scan.space.voxel_size)}))
     kinds = {doubt.kind for doubt in scan.doubts}
     of_file = [one for one in doubts_in(layer.metadata.get(DOUBTS, ())) if one.kind not in kinds]
@@ -411,7 +411,7 @@ def _native(layer: Layer, reference: Image) -> list[LayerDataTuple]:
     aligned = reference.metadata.get(ALIGNED) if isinstance(reference, Image) else None
     if aligned is None:
         raise ScanError(
-            "Choose as aligned scan a layer that Layers > Transform > To model space made."
+            "As aligned scan, choose a layer made by Layers > Transform > To model space."
         )
     if not isinstance(layer, Image | Labels) or layer.data.shape != aligned.space.shape:
         shape = " x ".join(map(str, aligned.space.shape))

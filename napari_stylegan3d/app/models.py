@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from stylegan3d.model.generator import Generator
     from stylegan3d.recipe.recipe import Recipe
 
-STOPS = "{} would stop what runs or waits for {}. Go on?"
+STOPS = "{} would stop what is running or queued for {}. Continue?"
 #: The step of `warm_up` at which directions are ready.
 DIRECTED = 2
 RECENT_KEY = "recent_models"

@@ -19,7 +19,7 @@ NO_NAPARI = (
     "The window needs napari, which is not installed here: pip install "
     '"napari-stylegan3d[all]"; the command line (stylegan3d --help) works without it.'
 )
-MISSING = "The window needs a Qt for Python and there is none: pip install PyQt6, or PySide6."
+MISSING = "The window needs Qt for Python: pip install PyQt6, or PySide6."
 
 
 class BrokenBindingError(Exception):

@@ -29,7 +29,7 @@ from stylegan3d.base import Progress, ScanError, SessionError, StyleGAN3DError, 
 from stylegan3d.recipe.model import MadeWith
 from stylegan3d.recipe.recipe import Recipe
 from stylegan3d.scans.pose import Pose
-from stylegan3d.session.case import Alignment, Case
+from stylegan3d.session.case import Alignment, Case, Reading
 from stylegan3d.session.file import SUFFIX, SessionState, pack, unpack
 from stylegan3d.session.provenance import GENERATED, Provenance, provenance_of
 from stylegan3d.session.snapshot import DAMAGED, NOT_ALIGNED, entries_of, of_session, to_view
@@ -164,9 +164,9 @@ class ScanRestorer(QObject):
         super().__init__(parent)
         self.projecting, self.session = projecting, projecting.session
         self.job = LongJob(self, self._on_done, self._on_failed)
-        #: Keys of the patients whose scans were read, or could not be.
-        self._read: set[str] = set()
-        self._key = ""
+        #: Readings of scans that were read, or could not be.
+        self._read: set[Reading] = set()
+        self._reading: Reading = "", None
         self.job.runningChanged.connect(self._look, Qt.ConnectionType.QueuedConnection)
         self.session.changed.connect(self._look)
 
@@ -186,29 +186,30 @@ class ScanRestorer(QObject):
         cases = (*session.state.cases, *filter(None, behind))
         if (case := next(filter(self._waits, cases), None)) is None:
             return
-        self._key = case.key
-        mine = [one for one in self.session.cases if one.key == case.key and one.scan is None]
-        maps = self.session.annotations_of(case.key).maps
-        self.job.start(_again, loaded, [case, *mine], maps, self.session.folder)
+        self._reading = case.reading
+        mine = [one for one in session.cases if one.reading == case.reading and one.scan is None]
+        again = any(key == case.key for key, _ in self._read)
+        maps = () if again else session.annotations_of(case.key).maps
+        self.job.start(_again, loaded, [case, *mine], maps, session.folder)
 
     def _waits(self, case: Case) -> bool:
         """Whether a scan is still to be read."""
-        known = case.scan is not None or case.problem or case.key in self._read
+        known = case.scan is not None or case.problem or case.reading in self._read
         return not known and case.choice is not None
 
     def _on_failed(self, error: Exception) -> None:
-        key = self._key
-        self._read.add(key)
+        self._read.add(self._reading)
         problem = sentence(error, "opening the scan")
         with self.session.changing("patients"):
             for case in self.session.cases:
-                if case.key == key:
+                if case.reading == self._reading:
                     self.session.swap(case, case.refused(problem))
-        self.failed.emit(key)
+        self.failed.emit(self._reading[0])
 
     def _on_done(self, result: ReloadedScan) -> None:
         # The result names its case: another patient's scan may be current by now.
-        self._read.add(result.key)
+        key = result.reading[0]
+        self._read.add(result.reading)
         session, loaded = self.session, self.projecting.rendering.loaded
         if not isinstance(result.read, Case):  # the user must choose which scan
             self.projecting.take_opened(result.read, session.state)
@@ -217,14 +218,14 @@ class ScanRestorer(QObject):
         there = loaded is not None and any(map(loaded.generator.space.same_as, spaces))
         with session.changing("projected", "patients"):
             for case in session.cases:
-                if case.key == result.key and case.scan is None:
+                if case.reading == result.reading and case.scan is None:
                     session.swap(case, _filled_in(case, result, there))
         for labels in result.labels:
-            self.projecting.labels.add(labels, result.key)
+            self.projecting.labels.add(labels, key)
         for error in result.unread:
             self.session.messages.fail(error, "restoring a label map")
         if not there:
-            self.failed.emit(result.key)
+            self.failed.emit(key)
 
 
 def _filled_in(case: Case, result: ReloadedScan, there: bool) -> Case:
@@ -256,8 +257,8 @@ class ReloadedScan:
 
     Attributes
     ----------
-    key : str
-        Key of its case.
+    reading : tuple
+        `Case.reading`.
     read : object
         The scan as a case; otherwise the question of `open_scan`.
     found : mapping of bytes to AlignedScan
@@ -272,7 +273,7 @@ class ReloadedScan:
         Hash of the model it is aligned to.
     """
 
-    key: str
+    reading: Reading
     read: Any
     found: Mapping[bytes, AlignedScan] = field(default_factory=dict)
     aligned: Mapping[tuple[bytes, Pose], AlignedScan] = field(default_factory=dict)
@@ -302,7 +303,7 @@ def _again(
             labels.append(LabelMap.of(read_scan(path), scan_stem(path)))
         except StyleGAN3DError as error:
             unread.append(error)
-    plain = ReloadedScan(first.key, read, labels=labels, unread=unread)
+    plain = ReloadedScan(first.reading, read, labels=labels, unread=unread)
     model = loaded.generator.hash
     lie = [case for case in cases if case.stored_alignment and case.model in ("", model)]
     if not lie or not isinstance(read, Case):

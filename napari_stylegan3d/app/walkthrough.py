@@ -252,7 +252,7 @@ DONE: dict[str, Callable[[Context, Any], bool]] = {
 }
 STEPS = tuple(GuideStep(*row, done=DONE[row[1]]) for row in controls.texts("example"))
 END = (
-    "This was a whole case. Press ? beside the tabs for the guide to a panel, and F1 for all keys."
+    "That was a whole case. Press ? beside the tabs for the guide to a panel, and F1 for all keys."
 )
 
 

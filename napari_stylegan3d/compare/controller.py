@@ -545,6 +545,7 @@ class ComparedViews(QObject):
 THUMBNAIL = "compare"
 NO_PIN = "Made of labels or filled in: it cannot be pinned as A."
 NO_A = "Pin a brain as A first."
+UNDER_WAY = "Wait for the projection, then compare its result."
 NOT_ALIGNED = "Align this scan (under Project) to compare it: it lies in a space of its own."
 A_LOST = "{name}, which was compared as A, could not be opened and aligned again: pin it once more."
 
@@ -713,6 +714,8 @@ class CompareController(QObject):
             self.hold(False)
             self.panel.show_pinned("", None)
             self._offer()
+            if change.before.comparison not in ("off", "row") and self.comparison.is_picture:
+                self._show_b()  # which says again what it is alone
             if second is not None and (second.scan is not None or second.problem):
                 self._on_lost((None, second), SessionError(A_LOST.format(name=second.name)))
 
@@ -768,7 +771,7 @@ class CompareController(QObject):
     def _offer(self) -> str:
         """Offer the ways to compare; why B cannot be compared, if it cannot."""
         lost = self.session.recipe is None and self.session.placed is None
-        why_not = NOT_ALIGNED if lost else ""
+        why_not = UNDER_WAY if self.session.state.what == "search" else NOT_ALIGNED * lost
         self.panel.allow(NO_A if self.pinned is None else why_not)
         return why_not
 
@@ -818,7 +821,7 @@ class CompareController(QObject):
         """What B is: whose brain, and whether it is the scan, edited, or the model's."""
         layer, recipe = self.comparison.stage.layer, self.comparison.recipe or self.session.brain
         told = provenance_of(self.session, recipe)
-        if layer is not None and not self.comparison.is_picture:
+        if layer is not None and not (self.comparison.is_picture and self.session.recipe):
             told = layer.metadata.get(KEY, told)
         differs = told.kind == "difference"
         return titled(told, recipe) if differs else side_of(recipe, "B", told).named

@@ -306,7 +306,7 @@ def in_words(figures: PairFigures | None, withheld: str = "") -> dict[str, str]:
 MODES = controls.texts("compare")
 #: A's thumbnail.
 PICTURE = 64
-NO_SWAP = "Only a brain of the model can change places with B: A is a scan, or not there."
+NO_SWAP = "Only a brain of the model can change places with B: A is a scan or empty."
 NOTHING = "Nothing yet: pin the current brain, or choose one."
 
 

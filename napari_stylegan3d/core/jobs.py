@@ -192,8 +192,10 @@ class DerivedVolume:
 
 def placed(picture: DisplayVolume, generator: Generator) -> DisplayVolume:
     """The same voxels with the affine of a generator."""
-    grid = picture.rendered.space.shape
-    rendered = dataclasses.replace(picture.rendered, space=generator.space.resized(grid))
+    space = generator.space.resized(picture.rendered.space.shape)
+    if space.same_as(picture.rendered.space):
+        return picture
+    rendered = dataclasses.replace(picture.rendered, space=space)
     return dataclasses.replace(picture, shown=as_shown(rendered, generator), rendered=rendered)
 
 

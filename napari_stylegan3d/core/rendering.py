@@ -19,6 +19,7 @@ from napari_stylegan3d.core.jobs import (
     Loaded,
     RenderRequest,
     SharpenRequest,
+    placed,
 )
 from napari_stylegan3d.core.worker import LatestWins, Newest, beside_the_window
 from napari_stylegan3d.views.display import DisplayArray, enlarge, upright
@@ -274,6 +275,8 @@ class Rendering(QObject):
         self._submit(self._wanted, "full")
 
     def _on_ready(self, request: RenderRequest, picture: DisplayVolume) -> None:
+        assert self.loaded is not None
+        picture = placed(picture, self.loaded.generator)  # whose axes may have changed meanwhile
         if picture.quality == "full":
             self._full_s = picture.rendered.seconds
             self._kept.get(self._wanted)  # it may be about to be shown: the last to be dropped

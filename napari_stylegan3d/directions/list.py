@@ -197,7 +197,7 @@ class Section(QWidget):
 
 
 #: A direction with the heading above it: in a very low window the whole panel scrolls instead.
-LEAST_PX = 100
+LEAST_PX = 240
 
 
 class DirectionList(QScrollArea):

@@ -570,7 +570,7 @@ class DirectionsPanel(ExplorerPanel):
         """Show the strength of every direction; those not in the recipe are at 0."""
         used = {edit.direction: edit for edit in recipe.edits if edit.direction in self.entries}
         for reference, edit in used.items():
-            if edit.layers != self.layers.currentData():
+            if edit.layers != self.limits.of(reference):
                 self.limits.own[reference] = edit.layers
         self.list.show_strengths({r: edit.strength for r, edit in used.items()})
         self._show_seen()

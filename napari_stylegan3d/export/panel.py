@@ -318,7 +318,7 @@ class ExportPanel(ExplorerPanel):
     def __init__(self, session: Session) -> None:
         super().__init__(session)
         self.running = False
-        self._generator: Generator | None = None
+        self._model = ""
         self.folder = controls.named(QLineEdit(str(Path.home())), "export.folder")
         self.browse = controls.push_button("export.browse")
         self.browse.setFixedWidth(controls.scaled(34))
@@ -335,7 +335,7 @@ class ExportPanel(ExplorerPanel):
         self.save_edited = button("export.save_edited", role="primary")
         self.edited_name = controls.hint(name="export.edited_name")
         self.unlabelled = controls.hint(
-            "Without edited labels, and so are report and film: save those under Labels.",
+            "Volume, report and film leave out edited labels: save those under Labels.",
             name="export.unlabelled",
         )
         self.picture, self.film = PicturePart(), FilmPart(session)
@@ -408,8 +408,8 @@ class ExportPanel(ExplorerPanel):
 
     def show_model(self, generator: Generator) -> None:
         """Saving needs a model, and key frames are of one."""
-        if generator is not self._generator:
-            self._generator = generator
+        if generator.hash != self._model:
+            self._model = generator.hash
             self.film.clear()
         self._enable()
 
@@ -448,7 +448,9 @@ class ExportPanel(ExplorerPanel):
         """A name in the chosen folder; OutputError without one: where would the file be?"""
         folder = os.path.expanduser(self.folder.text().strip())
         if not os.path.isabs(folder):
-            raise OutputError("Save to needs the whole path of a folder: choose one beside it.")
+            raise OutputError(
+                "Save to needs the full path of a folder: choose one with the button beside it."
+            )
         return Path(folder, name)
 
     def typed_name(self) -> str:

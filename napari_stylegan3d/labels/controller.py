@@ -545,6 +545,8 @@ class LabelsController(QObject):
         self._offer()
         assert base.labels is not None
         fresh = Editing(base, EditedBrain(base.labels, base.volume), [base.labels])
+        if not self._stands(key, fresh):
+            return
         self._put_edited_by(key)
         if key == self.session.key:
             self._begin(fresh)
@@ -556,9 +558,10 @@ class LabelsController(QObject):
     def take_up(self, key: str, base: Base, fitted: EditedBrain) -> None:
         """Continue with labels edited earlier, of the subject with this key; do not show them."""
         assert base.labels is not None
-        if key in self._open or key not in self.session.histories:
-            return
         kept = Editing(base, fitted, [base.labels, fitted.labels])
+        gone = key not in self.session.histories or not self._stands(key, kept)
+        if key in self._open or gone:
+            return
         if key != self.session.key:
             self._open[key] = kept
             return
@@ -622,6 +625,7 @@ class LabelsController(QObject):
     def _on_change(self, change: StateChange) -> None:
         """Labels belong to whose brain they are of: they leave the screen and return with it."""
         if not change.another_subject:
+            self._leave_out()
             if self._now and change.before.recipe != change.now.recipe:
                 self._now.asked = None  # the labels wait for theirs
                 self._wait()
@@ -631,6 +635,8 @@ class LabelsController(QObject):
             self._remember(before, labels)
         there = self.session.histories
         self._open = {key: kept for key, kept in self._open.items() if key in there}
+        self._put_by = {key: kept for key, kept in self._put_by.items() if key in there}
+        self._leave_out()
         self._offer()
         self.box.resize_row.set_value(0.0)
         self.drawing.remove()
@@ -650,15 +656,28 @@ class LabelsController(QObject):
 
     def _show_back(self) -> None:
         """Offer to restore closed labels, if they are on this grid."""
-        generator, kept = self.session.generator, self._put_by.get(self.session.key)
-        fits = kept and generator and kept.base.space.same_as(generator.space)
-        self.box.back.setVisible(bool(fits))
+        key, kept = self.session.key, self._put_by.get(self.session.key)
+        self.box.back.setVisible(kept is not None and self._stands(key, kept))
+
+    def _stands(self, key: str, editing: Editing) -> bool:
+        """Whether labels are on the model's grid, and of the scan as it is read now."""
+        generator, now, then = self.session.generator, self.session.scan_of(key), editing.base.scan
+        other = now and then and not np.array_equal(now.affine, then.aligned.scan.affine)
+        fits = generator is not None and editing.base.space.same_as(generator.space)
+        return fits and not other
+
+    def _leave_out(self) -> None:
+        """Close the labels of all subjects that do not stand any more."""
+        for key in [key for key, kept in self._open.items() if not self._stands(key, kept)]:
+            edited, kept = self._edited_of(key), self._open.pop(key)
+            if edited is not None:
+                self._remember(kept, edited)
+                self._put_by[key] = kept
+            self._forget(key)
 
     def _on_model(self, generator: Generator) -> None:
         """Labels of another model's brain stay valid on the same grid."""
-        if self.base is not None and not self.base.space.same_as(generator.space):
-            self._put_edited_by(self.session.key)
-            self._forget()
+        self._leave_out()
         if self._now is not None:
             self._now.asked = None
         self._show_back()
@@ -796,7 +815,7 @@ class LabelsController(QObject):
         if self.box.resize_row.value() == 0 and len(now.steps) > 1:
             now.undone.append(now.steps.pop())
         elif (labels := self.drawing.labels) is not None:
-            now.undone.append(labels)
+            now.undone[:] = [labels]
         self._return(now)
 
     def redo(self) -> None:
@@ -885,6 +904,8 @@ class LabelsController(QObject):
             tissue, space = self.box.tissue, self.base.space
             before, now = (size_ml(m, tissue, space) for m in (self.base.labels, labels))
             self.box.say_size(self.base.title, before, now)
+            if self.session.withheld:
+                self.box.note.setText(self.session.withheld)
 
     def _save(self) -> None:
         labels = self.drawing.labels
@@ -905,19 +926,22 @@ class LabelsController(QObject):
     def close_labels(self) -> None:
         """Close the labels; edited ones can be restored."""
         self._put_edited_by(self.session.key)
-        self._forget()
+        self._forget(self.session.key)
         self._show_back()
 
     def close_all(self) -> None:
         """Close those of every subject: another session has its own."""
         self.close_labels()
         self._open.clear()
+        self._put_by.clear()
+        self._show_back()
 
-    def _forget(self) -> None:
-        self._open.pop(self.session.key, None)
-        self.drawing.remove()
-        self.box.show_base(False)
-        self._tell(self.session.key)
+    def _forget(self, key: str) -> None:
+        self._open.pop(key, None)
+        if key == self.session.key:
+            self.drawing.remove()
+            self.box.show_base(False)
+        self._tell(key)
 
     def _slot(self, doing: str) -> Callable[..., None]:
         """What a job calls with an error as the last argument."""

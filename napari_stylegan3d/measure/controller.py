@@ -631,7 +631,7 @@ class MeasureController(QObject):
         """Why nothing can be measured of what is shown; None if it can be."""
         session, view = self.session, self.comparison.view
         if session.state.what == "search":
-            return ""
+            return "Wait for the projection: its result is measured."
         if why := session.withheld:
             return NO_FIGURES.format(why)
         case = session.result
@@ -688,7 +688,7 @@ class MeasureController(QObject):
         made_of = title, scan.sha256, scan.affine.tobytes(), lies, repr(aligned.record)
         return jobs.MeasureRequest(title, aligned.volume, aligned.space, made_of)
 
-    def _who(self) -> tuple[Person, Hashable | None]:
+    def _who(self) -> tuple[Person, str | None]:
         """Who is shown, and the key to type age and sex by; None for nobody."""
         view, comparison = self.comparison.view, self.comparison
         made = {"painted": comparison.painted, "filled": comparison.filled}.get(view)

@@ -190,7 +190,8 @@ class VisitPair:
             (one.other.sha256, one.earlier, one.years, one.person, one.site, one.norms)
             for one in (self, other)
         )
-        return asked == told and np.array_equal(self.scan.affine, other.scan.affine)
+        scans = (self.scan, other.scan), (self.other, other.other)
+        return asked == told and all(np.array_equal(a.affine, b.affine) for a, b in scans)
 
     @property
     def at_first(self) -> Person:

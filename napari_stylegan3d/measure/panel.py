@@ -122,7 +122,7 @@ class MeasureBox(Fold):
         self.column.addLayout(self._make_table())
         self.column.addLayout(self._make_unusual())
         self.among = controls.hint("", "measure.among")
-        self.among.setToolTip("Whom z and percentiles compare with, or why there are none.")
+        self.among.setToolTip("Reference group for z and percentiles, or why there are none.")
         self.column.addWidget(self.among)
         self.reading = controls.hint("", "measure.reading")
         self.reading.setToolTip(
@@ -135,8 +135,6 @@ class MeasureBox(Fold):
         self.regions.column.addLayout(self._make_regions())
         self.column.addWidget(self.regions)
         self._make_curve()
-        self.note = controls.hint("", "measure.note")
-        self.column.addWidget(self.note)
         self.labels = controls.check("measure.labels")
         self.copy = controls.push_button("measure.copy")
         self.column.addLayout(controls.row(self.labels, self.copy, stretch=0))
@@ -170,11 +168,10 @@ class MeasureBox(Fold):
             self.cells[key].setProperty("unusual", unusual)
             controls.set_bold(self.cells[key], unusual)
             self.cells[key].setToolTip(tip or self._tips[key])
-        controls.show_text(self.of, "" if measured is None else subject_in_words(measured))
+        controls.show_text(self.of, note if measured is None else subject_in_words(measured))
         controls.show_text(self.among, "" if numbers is None else numbers.among)
         read = None if numbers is None else numbers.reading
         controls.show_text(self.reading, "" if read is None else reading_in_words(read))
-        controls.show_text(self.note, note)
         self.copy.setEnabled(measured is not None)
         self._draw()
 

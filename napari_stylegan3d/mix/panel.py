@@ -453,7 +453,9 @@ def write_matrix(path: Path, table: MixTable, image: Callable[[Recipe], QImage |
         If it cannot be written.
     """
     picture = draw_matrix(table, image)
-    recipes = [[recipe.to_dict() for recipe in row] for row in table.cells]
+    here = path.parent
+    told = [[r.with_paths(lambda part: part.relative_to(here)) for r in row] for row in table.cells]
+    recipes = [[recipe.to_dict() for recipe in row] for row in told]
     picture.setText("Description", f"{SYNTHETIC}. Style-mixing matrix, made with stylegan3d.")
     picture.setText("Recipes", json.dumps(recipes))
     buffer = QBuffer()
@@ -548,14 +550,14 @@ class Matrix(QDialog):
         rows = around(recipe.source, self.rows.value(), others, [mix.source])
         columns = around(mix.source, self.columns.value(), others, rows)
         down, across = (
-            [(self.session.with_source(s).replace(mix=None), self.panel.name_of(s)) for s in heads]
+            [(self._bare(s).replace(mix=None), self.panel.name_of(s)) for s in heads]
             for heads in (rows, columns)
         )
         self._table = MixTable(
             down,
             across,
             [
-                [self.session.with_source(cell.source).replace(mix=cell.mix) for cell in row]
+                [self._bare(cell.source).replace(mix=cell.mix) for cell in row]
                 for row in mixing_matrix(recipe, rows, columns, strength)
             ],
             self.group.currentText(),
@@ -563,6 +565,10 @@ class Matrix(QDialog):
         self._build(self._table)
         self._mark(recipe)
         self._show_progress()
+
+    def _bare(self, source: Source) -> Recipe:
+        """Of a brain the model's own picture, without a scan's detail."""
+        return self.session.with_source(source).replace(detail=None)
 
     def _others(self) -> list[Source]:
         """The next page of brains."""
@@ -646,12 +652,13 @@ class Matrix(QDialog):
     def _take(self, recipe: Recipe) -> None:
         if recipe.mix is not None:
             self.session.second = recipe.mix.source
-        self.session.change(recipe)
+        self.session.change(recipe.replace(detail=self.session.with_source(recipe.source).detail))
 
-    def _mark(self, recipe: Recipe) -> None:
+    def _mark(self, recipe: Recipe | None) -> None:
+        bare = recipe and recipe.replace(detail=None)
         for row in self.cells:
             for cell in row:
-                cell.setChecked(cell.recipe == recipe)
+                cell.setChecked(cell.recipe == bare)
 
     def _show_progress(self) -> None:
         missing = self.gallery.missing

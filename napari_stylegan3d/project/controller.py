@@ -371,7 +371,6 @@ class ProjectController(QObject):
 
     def _begin_next(self, _running: bool = False) -> None:
         if self._tasks and not self.job.running:
-            self._progress, self._paused = None, False
             self.job.start(self._tasks[0].work, *self._tasks[0].args)
 
     def _show_task(self) -> None:
@@ -401,6 +400,7 @@ class ProjectController(QObject):
 
     def _end_task(self) -> Case:
         case = self._tasks.pop(0).case
+        self._progress, self._paused = None, False
         self._show_task()
         return case
 
@@ -560,8 +560,9 @@ class ProjectController(QObject):
             if again and marks is not None and {*marks.of(opened.key)} - {*marks.shown}:
                 report_done(TURNED)
             if again and self.session.annotations_of(opened.key).mask is not None:
-                self.session.annotate(opened.key, mask=None)
                 report_done(REPAINT)
+            if again:
+                self.session.annotate(opened.key, mask=None, labels=None)
             if self.session.key == opened.key:
                 # What was asked for after this scan belongs to it, and follows it.
                 now = self.session.state
@@ -571,7 +572,7 @@ class ProjectController(QObject):
                 report_done(f"{opened.name} is open: choose it in the list of patients to see it.")
             self._estimate()
         elif isinstance(opened, LabelMap):
-            self.labels.add(opened, asked.key or None)
+            self.labels.add(opened, asked.key)
         else:
             self.panel.scan.chooser.ask(opened.question, opened.entries)
 
@@ -621,7 +622,8 @@ class ProjectController(QObject):
     def _on_failed(self, error: Exception) -> None:
         doing, case = "projecting the scan", self._end_task()
         if isinstance(error, ScanError):
-            if case.aligned is None:
+            now = self.session.patient(case.key)
+            if case.aligned is None and now is not None and now.choice == case.choice:
                 self.session.update_case(case.refused(sentence(error, doing)))
             error = ScanError(f"{case.name}: {sentence(error, doing)}")
         self.session.messages.fail(error, doing)

@@ -159,7 +159,7 @@ class LabelMaps(QObject):
         self.viewer.layers.append(layer)
         if key:
             self._owners[layer] = key
-            self._sides[layer] = self._side
+            self._sides[layer] = self._side_of(key)
             maps = dict.fromkeys((*self.session.annotations_of(key).maps, labels.path))
             self.session.annotate(key, maps=tuple(maps))
         if len(point) == self.viewer.dims.ndim:
@@ -170,10 +170,9 @@ class LabelMaps(QObject):
             self._place()
         self.added.emit(layer, key)
 
-    @property
-    def _side(self) -> str | None:
-        """The orientation that was said of the current scan."""
-        case = self.session.case
+    def _side_of(self, key: str) -> str | None:
+        """The orientation that was said of a patient's scan."""
+        case = self.session.patient(key)
         return None if case is None or case.choice is None else case.choice.orientation
 
     def _turn(self) -> None:
@@ -181,7 +180,7 @@ class LabelMaps(QObject):
 
         What was painted on is hidden: nobody knows on which side it was meant.
         """
-        case, side = self.session.case, self._side
+        case, side = self.session.case, self._side_of(self.session.key)
         if case is None or case.scan is None:
             return
         for layer in [layer for layer in self.viewer.layers if layer in self._sides]:
@@ -208,7 +207,7 @@ class LabelMaps(QObject):
         doubts = [doubt.sentence for doubt in labels.read.doubts if doubt.kind != SIDES]
         doubts += [OPEN_SIDES] if labels.doubtful else []
         told = f"Label map {labels.in_words}; shown over the views and in the layer list."
-        if key != self.session.key:
+        if key and key != self.session.key:
             name = next(case.name for case in self.session.patients if case.key == key)
             told = f"Label map {labels.in_words}; it belongs to {name} and is shown with that scan."
         report_done(" ".join([told, *doubts]))
@@ -484,7 +483,7 @@ class OverlayManager(QObject):
     def _on_change(self, change: StateChange) -> None:
         if change.another_subject:
             self.box.chooser.hide()  # what was asked was of the one before
-        if change.parts & {"case", "annotations"}:
+        if change.parts & {"case", "annotations", "comparison"}:
             self.refresh()
 
     def refresh(self) -> None:
@@ -580,9 +579,9 @@ class OverlayManager(QObject):
         self.drawn.emit()
 
     def _show_beside(self, volume: DisplayArray, now: Overlay, name: str) -> None:
-        """Show it on the left of the patient's picture, unless Compare has columns there."""
+        """Show it on the left of the patient's picture."""
         picture = self.comparison.stage.layer
-        if self.views is None or picture is None or self.session.state.comparison in COLUMNS:
+        if self.views is None or picture is None:
             return
         image = self._beside_picture
         if image is None or image.data is not volume.data:
@@ -601,7 +600,9 @@ class OverlayManager(QObject):
 
     @property
     def _of_patient(self) -> bool:
-        """Whether the picture is the current case's, in the place where its scan lies."""
+        """Whether the picture is the current case's alone, in the place where its scan lies."""
+        if self.session.state.comparison != "off":
+            return False  # those pictures say what they show, but not what lies over them
         if self.session.state.what in ("scan", "search"):
             return True
         return self.session.result is not None and self.session.placed is not None

@@ -359,8 +359,8 @@ class Outline(OwnLayer):
 
     def __init__(self, viewer: ViewerModel) -> None:
         self.viewer = viewer
-        #: The mean brain, and its outline.
-        self._drawn: tuple[np.ndarray, display.DisplayArray] | None = None
+        #: The mean brain and its grid, and its outline.
+        self._drawn: tuple[np.ndarray, Space, display.DisplayArray] | None = None
         self._pinned = False
 
     def pin(self, mean: np.ndarray, space: Space) -> None:
@@ -375,15 +375,16 @@ class Outline(OwnLayer):
 
     def show(self, mean: np.ndarray, space: Space) -> None:
         """Draw the outline of a mean brain (X, Y, Z)."""
-        known = self._drawn is not None and self._drawn[0] is mean
+        last = self._drawn
+        known = last is not None and last[0] is mean and last[1].same_as(space)
         if self.there and known:
             return
         self.remove()
         if not known:
-            self._drawn = mean, outline_of(mean, space)
+            self._drawn = mean, space, outline_of(mean, space)
         assert self._drawn is not None
         look = {"colormap": OUTLINE_COLORS, "contrast_limits": (0.0, 1.0), "opacity": 0.8}
-        drawn = self._drawn[1]
+        drawn = self._drawn[2]
         self.add(overlaid(drawn, name=OUTLINE_NAME, blending="translucent", **look))
 
     def hide(self) -> None:

@@ -383,7 +383,7 @@ class Marks(QObject):
                 figures and figures.volume_ml,
             )
             places = [" ".join(f"{value:.1f}" for value in p) for p in (mark.start, mark.end)]
-            written = ["" if not number else f"{number:.4g}" for number in numbers]
+            written = ["" if number is None else f"{number:.4g}" for number in numbers]
             written += [figures.picture, slab] if figures else ["", ""]
             rows.append([self.whose, mark.kind, place_of(mark), *places, *written])
         copy_table(rows)

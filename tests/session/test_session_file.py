@@ -336,11 +336,14 @@ def test_sessions_are_listed_the_newest_first_and_the_oldest_are_let_go(tmp_path
     (tmp_path / "broken").mkdir()
     (tmp_path / "broken" / FILE).write_text("{")
     os.utime(tmp_path / "broken", (0, 0))
+    (tmp_path / "never-begun").mkdir()
+    os.utime(tmp_path / "never-begun", (0, 0))
     (tmp_path / "beginning").mkdir()
     tidy(tmp_path, most=4)
     days = [datetime.fromisoformat(kept.state.saved).day for kept in kept_sessions(tmp_path)]
     assert days == [6, 5, 4, 3]
-    assert not (tmp_path / "broken").exists()
+    assert (tmp_path / "broken").exists(), "a later version may read it"
+    assert not (tmp_path / "never-begun").exists()
     assert (tmp_path / "beginning").exists()
 
 

@@ -19,7 +19,7 @@ from hypothesis.stateful import (
 
 from stylegan3d.recipe.history import History
 from stylegan3d.recipe.model import Label, MadeWith
-from stylegan3d.recipe.recipe import Edit, Mix, Recipe, Source
+from stylegan3d.recipe.recipe import Detail, Edit, Mix, Recipe, Source, Truncation
 from stylegan3d.scans.person import Person
 from stylegan3d.session.annotations import (
     Annotations,
@@ -33,6 +33,7 @@ from stylegan3d.session.file import SessionState, decode, encode
 from stylegan3d.session.provenance import (
     Over,
     brain_of,
+    ground_of,
     provenance_of,
     provenance_of_scan,
     provenance_of_state,
@@ -62,6 +63,7 @@ class Grid:
     """A model's space."""
 
     name: str = "grid"
+    affine: np.ndarray = field(default_factory=lambda: np.eye(4), compare=False)
 
     def same_as(self, other: "Grid") -> bool:
         return self == other
@@ -461,6 +463,106 @@ def test_models_have_their_own_states(session: Watched) -> None:
     model: Any = Model()
     session.set_generator(model)
     assert session.result.name == "A"
+
+
+def test_a_model_is_left_and_found_again_at_one_step(session: Watched) -> None:
+    a = session.open_case(scan_of("A"))
+    session.add_projected(projected(a))
+    for strength in (1.0, 2.0):
+        session.change(session.recipe.replace(edits=(Edit("PC 1", strength),)))
+    session.undo()
+    other, model = Model("other"), Model()
+    session.set_generator(other)
+    session.show(a.key)
+    for case in list(session.cases):  # its voxels are moved to disk
+        session.swap(case, dataclasses.replace(case))
+    session.set_generator(model)
+    session.show(a.key)
+    assert session.recipe.edits == (Edit("PC 1", 1.0),)
+
+
+def test_projections_of_one_scan_into_two_models_come_back_with_their_own(session: Watched) -> None:
+    a = session.open_case(scan_of("A"))
+    session.add_projected(projected(a))
+    other: Any = Model("other")
+    session.set_generator(other)
+    session.add_projected(dataclasses.replace(projected(session.case, 1), model="other"))
+    model = MadeWith("Model", "other")
+    snapshot = session.snapshot
+    states = tuple(entry.recipe for entry in entries_of(snapshot))
+    data = encode(SessionState(states, 0, model, view=to_view(snapshot)), FOLDER)
+    found, _ = of_session(decode(data, FOLDER, "x"), model)
+    assert [case.model for case in found.projected] == ["model", "other"]
+
+
+def test_a_control_that_is_let_go_where_it_rests_joins_no_steps(session: Watched) -> None:
+    session.change(session.recipe.replace(truncation=Truncation(0.5)), gesture="a")
+    session.change(session.recipe, gesture="b")
+    session.change(session.recipe.replace(edits=(Edit("PC 1", 1.0),)), gesture="b")
+    session.undo()
+    assert session.recipe.truncation.psi == 0.5
+
+
+def test_what_was_typed_of_a_brain_is_of_no_other_and_stays_when_files_move(
+    session: Watched,
+) -> None:
+    a = session.open_case(scan_of("A"))
+    case = projected(a)
+    session.add_projected(case)
+    session.show(NOBODY)
+    session.change(session.recipe.replace(mix=Mix(case.source, (0.5,) * LAYERS)))
+    session.know(session.person[1], Person(44.0, "F"))
+    session.replace_source(
+        case.source, dataclasses.replace(case.source, path="/moved/x.safetensors")
+    )
+    assert session.person[0] == Person(44.0, "F")
+    session.change(Recipe())
+    session.know(session.person[1], Person(40.0, "F"))
+    session.change(Recipe(label=Label((("age", 70), ("sex", "M")))))
+    assert session.person[0] == Person(70.0, "M")
+    other: Any = Model("other")
+    session.set_generator(other)
+    session.change(Recipe())
+    assert session.person[0] == Person()
+
+
+def test_a_closed_patient_is_mixed_into_no_other_brain(session: Watched) -> None:
+    case = projected(session.open_case(scan_of("A")))
+    session.add_projected(case)
+    session.show(NOBODY)
+    session.change(session.numbered(5))
+    session.change(session.recipe.replace(mix=Mix(case.source, (0.5,) * LAYERS)))
+    session.change(session.numbered(6))
+    session.close_patient(case.key)
+    assert session.numbered(5).mix is None
+
+
+def test_a_scans_detail_stays_with_the_brain_that_it_was_put_on(session: Watched) -> None:
+    case = projected(session.open_case(scan_of("A")))
+    session.add_projected(case)
+    session.show(NOBODY)
+    session.change(session.numbered(3).replace(detail=Detail(case.source)))
+    assert session.numbered(4).detail is None
+    session.change(session.numbered(4))
+    assert session.numbered(3).detail == Detail(case.source)
+
+
+def test_another_volume_of_a_file_is_not_the_one_that_waits(session: Watched) -> None:
+    path = Path("f.nii")
+    waits = Case("f (volume 0)", Choice(path, volume=0), stored_sha256="sha of f")
+    history = History([HistoryEntry(State.of_scan(waits))])
+    session.restore(Snapshot({waits.key: history}, waits.key))
+    read = dataclasses.replace(scan_of("f"), choice=Choice(path, volume=3), name="f (volume 3)")
+    assert session.open_case(read).key != waits.key
+
+
+def test_measurements_leave_a_scan_that_is_moved_under_them(session: Watched) -> None:
+    session.update_case(aligned(session.open_case(scan_of("A"))))
+    before, lies = ground_of(session), np.eye(4)
+    lies[0, 3] = 12
+    moved = dataclasses.replace(session.case.aligned, rigid=lies)
+    session.update_case(session.case.lying(moved, moved))
+    assert ground_of(session) != before
 
 
 NAMES = st.sampled_from(PATIENTS)

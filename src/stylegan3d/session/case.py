@@ -70,6 +70,9 @@ class Alignment:
         )
 
 
+Reading = tuple[str, Choice | None]
+
+
 @dataclass(frozen=True, eq=False)
 class Case:
     """One patient's scan at one moment: being read, refused, open, aligned or projected.
@@ -94,8 +97,6 @@ class Case:
         Manual correction of that.
     aligned : AlignedScan or None
         The scan with its current alignment; for a projection, that of the projection.
-    region : object or None
-        Region excluded from the projection.
     model : str
         Hash of the model that it was aligned with or projected into.
     source : Source or None
@@ -125,7 +126,6 @@ class Case:
     found: AlignedScan | None = None
     pose: Pose = NO_POSE
     aligned: AlignedScan | None = None
-    region: Any = None
     model: str = ""
     source: Source | None = None
     doubts: tuple[Doubt, ...] = ()
@@ -162,6 +162,11 @@ class Case:
         if self.choice is None or other.choice is None:
             return False
         return self.choice.part == other.choice.part
+
+    @property
+    def reading(self) -> Reading:
+        """Whose scan this is, and how it is read."""
+        return self.key, self.choice
 
     @property
     def is_dicom(self) -> bool:
@@ -218,6 +223,5 @@ class Case:
             found=found,
             pose=pose,
             aligned=aligned,
-            region=self.region,
             model=model or self.model,
         )

@@ -366,15 +366,17 @@ def provenance_of_state(session: Workspace, state: State) -> Provenance:
 def ground_of(session: Workspace) -> str:
     """What a measurement in the picture holds for: a brain of one model, or a scan where it lies.
 
-    For a scan it begins with the key of its patient, and depends on which side is said to be left.
+    For a scan it begins with the key of its patient, and depends on which side is said to be left
+    and on where it lies.
     """
-    case, shown = session.case, session.state
-    model = "" if session.generator is None else session.generator.hash
+    case, shown, generator = session.case, session.state, session.generator
+    model = "" if generator is None else f"{generator.hash} {generator.space.affine.tolist()}"
     if case is None:
         return f"{model} {describe_recipe(Recipe(session.synthetic.source))}"
     side = None if case.choice is None else case.choice.orientation
     acquired = shown.what == "scan" and session.placed is None
-    return f"{case.key} {side} {'' if acquired else model}"
+    lies = "" if case.aligned is None else case.aligned.rigid.round(2).tolist()
+    return f"{case.key} {side} {'' if acquired else f'{model} {lies}'}"
 
 
 def brain_of(session: Workspace) -> str:

@@ -200,8 +200,8 @@ class SavedScan:
 
 
 def _is_same(one: Case, other: Case) -> bool:
-    """Whether two cases are of one scan that lies in one place."""
-    if one.key != other.key or one.choice != other.choice:
+    """Whether two cases are of one scan that lies in one place of one model."""
+    if (one.key, one.choice, one.model) != (other.key, other.choice, other.model):
         return False
     lies = one.alignment
     return other.alignment is None if lies is None else lies.same_as(other.alignment)
@@ -275,11 +275,7 @@ def to_view(snapshot: Snapshot) -> Json:
         ],
         "open": list(snapshot.histories).index(snapshot.key),
         "comparison": compared,
-        "persons": [
-            {"of": of, **dataclasses.asdict(person)}
-            for key, person in snapshot.persons.items()
-            if (of := _plain_key(key)) is not None
-        ],
+        "persons": [{"of": of, **dataclasses.asdict(one)} for of, one in snapshot.persons.items()],
         **({"labels": labels} if labels else {}),
     }
 
@@ -324,19 +320,6 @@ def _saved(scan: SavedScan) -> Json:
 def entries_of(snapshot: Snapshot) -> list[HistoryEntry]:
     """The steps of all subjects, one history after the other."""
     return [entry for history in snapshot.histories.values() for entry in history.states]
-
-
-def _plain_key(key: Any) -> Any:
-    """Of a scan its hash, of a random brain its source, of a mix of two both sources."""
-    if isinstance(key, tuple):
-        return [_plain_key(one) for one in key]
-    return dataclasses.asdict(key) if isinstance(key, Source) else key or None
-
-
-def _key(plain: Any) -> Hashable:
-    if isinstance(plain, list):
-        return tuple(_key(one) for one in plain)
-    return Source(**plain) if isinstance(plain, dict) else str(plain)
 
 
 def of_session(state: SessionState, made: MadeWith) -> tuple[Snapshot, list[str]]:
@@ -483,13 +466,13 @@ def _histories(
     return None if rest else found
 
 
-def _persons(plain: Any) -> dict[Hashable, Person]:
+def _persons(plain: Any) -> dict[str, Person]:
     """Ages and sexes as typed."""
-    found: dict[Hashable, Person] = {}
+    found: dict[str, Person] = {}
     for one in plain if isinstance(plain, list) else ():
         with suppress(KeyError, TypeError, ValueError, StyleGAN3DError):
             age = finite_number(one["age"])
-            found[_key(one["of"])] = Person(age, one["sex"] if one["sex"] in SEXES else None)
+            found[str(one["of"])] = Person(age, one["sex"] if one["sex"] in SEXES else None)
     return found
 
 

@@ -150,11 +150,9 @@ def tidy(base: Path, most: int = KEPT) -> None:
     Of those that stay, what was half written as their window came to its end is removed.
     """
     kept = kept_sessions(base)
-    begun = {session.folder for session in kept}
     gone = [session.folder for session in kept[most:]]
-    gone += [
-        path for path in _folders(base) if path not in begun and files.age_s(path) >= BEGINNING_S
-    ]
+    empty = (path for path in _folders(base) if not (path / FILE).exists())
+    gone += [path for path in empty if files.age_s(path) >= BEGINNING_S]
     for folder in gone:
         if not _owned(folder):
             shutil.rmtree(folder, ignore_errors=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import chain, count
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from stylegan3d.base import JsonView
 from stylegan3d.recipe.history import History
 from stylegan3d.recipe.model import MadeWith, Model
-from stylegan3d.recipe.recipe import Detail, Edit, Mix, Recipe, Source
+from stylegan3d.recipe.recipe import Detail, Mix, Recipe, Source
 from stylegan3d.scans.person import SEXES, Person
 from stylegan3d.scans.verdicts import withheld
 from stylegan3d.session.annotations import NOTHING, Annotations, EditedLabels
@@ -96,7 +96,7 @@ class Snapshot:
     histories: Mapping[str, History[HistoryEntry]]
     key: str = NOBODY
     projected: tuple[Case, ...] = ()
-    persons: Mapping[Hashable, Person] = field(default_factory=dict)
+    persons: Mapping[str, Person] = field(default_factory=dict)
     annotations: Mapping[str, Annotations] = field(default_factory=dict)
     unclaimed: tuple[EditedLabels, ...] = ()
     compared: State = field(default_factory=State)
@@ -121,10 +121,10 @@ class Workspace:
         #: Edited labels of scans that are not open; they wait for them.
         self._unclaimed: tuple[EditedLabels, ...] = ()
         #: Age and sex as typed, by the key that `person` has.
-        self.persons: dict[Hashable, Person] = {}
+        self.persons: dict[str, Person] = {}
         #: Whether edits and mix go along to the next seed; else each seed has its own.
         self.keep_edits = False
-        self._own: dict[Source, tuple[Mix | None, tuple[Edit, ...]]] = {}
+        self._own: dict[Source, Recipe] = {}
         #: Last state of a subject with a model before another was opened.
         self._left: dict[tuple[str, str], HistoryEntry] = {}
         self._last_gesture: tuple[str, float] = ("", 0.0)
@@ -254,9 +254,9 @@ class Workspace:
         return next((case for case in self.patients if case.key == key), None)
 
     def scan_of(self, key: str) -> Scan | None:
-        """The scan of the case with this key; None while it is not read, or without such a case."""
-        scans = (case.scan for case in self.cases if case.key == key)
-        return next((scan for scan in scans if scan is not None), None)
+        """An open patient's scan as it was read last; None while it is not read."""
+        case = self.patient(key)
+        return None if case is None else case.scan
 
     def case_of(self, source: Source) -> Case | None:
         """The case of a recipe's source; None for a synthetic brain."""
@@ -291,31 +291,33 @@ class Workspace:
             return None
         return case
 
-    def person_of(self, recipe: Recipe) -> tuple[Person, Hashable]:
+    def person_of(self, recipe: Recipe) -> tuple[Person, str]:
         """Whose brain a recipe shows, and a key that is the same for all pictures of them.
 
         Age and sex as typed, else from the scan's files, else from the label of a random brain.
         """
-        if (mix := recipe.worn_mix) is not None:
-            key = (recipe.source, mix.source)  # of two people, so nobody's
-            return self.persons.get(key, Person()), key
-        case, label = self.case_of(recipe.source), recipe.label
+        mix, label, person = recipe.worn_mix, recipe.label, Person()
+        case = (
+            None if mix is not None else self.case_of(recipe.source)
+        )  # of two people, so nobody's
         if case is not None and case.sha256:
             return self._person_in_case(case)
-        source, person = recipe.source, Person()
-        if case is None and label is not None and recipe.source.kind == "seed":
+        shown = [recipe.source] if mix is None else [recipe.source, mix.source]
+        told = (str(s.sha256 or s.path or s.seed) for s in shown)
+        key = " ".join((self._hash, str(label and label.values), *told))
+        if case is None and mix is None and label is not None and recipe.source.kind == "seed":
             values = dict(label.values)
             sex = values.get("sex")
             known = str(sex) if sex in SEXES else None
             person = Person(finite_number(values.get("age")), known)
-        return self.persons.get(source, person), source
+        return self.persons.get(key, person), key
 
-    def person_in(self, scan: ScanData) -> tuple[Person, Hashable]:
+    def person_in(self, scan: ScanData) -> tuple[Person, str]:
         """Who is in a scan, as typed, else from its files, and the key of the scan."""
         key = scan.sha256
         return self.persons.get(key, scan.person), key
 
-    def _person_in_case(self, case: Case) -> tuple[Person, Hashable]:
+    def _person_in_case(self, case: Case) -> tuple[Person, str]:
         """The same of a patient, whose scan a restored session may not have read yet."""
         if case.scan is not None:
             return self.person_in(case.scan)
@@ -323,7 +325,7 @@ class Workspace:
         return self.persons.get(key, Person()), key
 
     @property
-    def person(self) -> tuple[Person, Hashable]:
+    def person(self) -> tuple[Person, str]:
         """Age and sex of whom the screen shows, and the key to type others by."""
         case, recipe = self.case, self.recipe
         of_scan = self._state.what in ("scan", "unusual", "search")
@@ -332,7 +334,7 @@ class Workspace:
         assert recipe is not None
         return self.person_of(recipe)
 
-    def know(self, key: Hashable, person: Person) -> None:
+    def know(self, key: str, person: Person) -> None:
         """Age and sex were typed; they hold wherever this brain is measured or told of."""
         if self.persons.get(key) != person:
             with self.changing("person"):
@@ -395,20 +397,14 @@ class Workspace:
     def numbered(self, seed: int) -> Recipe:
         """The recipe of another brain number.
 
-        Edits and mix belong to the brain they were made for: they wait for it, unless they are told
-        to go along. Those of a patient never do.
+        Edits, mix and a scan's detail belong to the brain they were made for: they wait for it,
+        unless they are told to go along. Those of a patient never do.
         """
         source, recipe = Source("seed", seed), self.synthetic
-        if source.is_same(recipe.source):
+        if self.keep_edits or source.is_same(recipe.source):
             return recipe.replace(source=source)
-        detail = recipe.detail
-        if detail is not None and detail.source.is_same(recipe.source):
-            detail = None
-        recipe = recipe.replace(source=source, detail=detail)
-        if self.keep_edits:
-            return recipe
-        mix, edits = self._own.get(source, (None, ()))
-        return recipe.replace(mix=mix, edits=edits)
+        own = self._own.get(source, Recipe(source))
+        return recipe.replace(source=source, mix=own.mix, edits=own.edits, detail=own.detail)
 
     def mix_or_none(self) -> Mix:
         """The recipe's mix, or one with all strengths 0."""
@@ -441,7 +437,7 @@ class Workspace:
         # As `changing` does: a slider that is dragged comes this way, so it is kept short.
         before, self._told = self._state, {"recipe"}
         try:
-            self._own[recipe.source] = recipe.mix, recipe.edits
+            self._own[recipe.source] = recipe
             if subject.key != self.key:
                 self._commit("")
             self._state = self._state.of(subject)
@@ -511,6 +507,7 @@ class Workspace:
             self._compare_without(key)
             seconds = self._seconds.items()
             self._seconds = {m: s for m, s in seconds if not self.is_of(key, Recipe(s))}
+            self._own = {s: own for s, own in self._own.items() if not self.is_of(key, own)}
             self._projected = [case for case in self._projected if case.key != key]
             self._also("history", "projected")
 
@@ -794,7 +791,8 @@ class Workspace:
 
     def _is_again(self, known: Case, case: Case) -> bool:
         """Whether a scan that was read is that of an open patient, whose file may have moved."""
-        moved = known.scan is None and known.sha256 == case.sha256
+        parts = [one.choice and one.choice.part[1:] for one in (known, case)]
+        moved = known.scan is None and known.sha256 == case.sha256 and parts[0] == parts[1]
         return moved or (known.is_same_scan_as(case) and known.sha256 in ("", case.sha256))
 
     def _distinguished(self, case: Case) -> Case:
@@ -831,10 +829,10 @@ class Workspace:
         """Make what is shown a step; before another subject is shown, what a drag has left too."""
         now = time.monotonic()
         name, when = self._last_gesture
-        self._last_gesture = (gesture, now)
         follows = bool(gesture) and gesture == name and now - when < SAME_GESTURE_S
         entry = self._entry()
         if not entry.same_as(self.history.current):
+            self._last_gesture = (gesture, now)
             self.history.commit(entry, merge=follows)
             self._also("history")
         elif entry.state.what != self.history.current.state.what:
@@ -848,7 +846,7 @@ class Workspace:
         states, left = history.states, self._left.get((key, made.sha256))
         known = [k for k, entry in enumerate(states) if entry.is_for(made.sha256)]
         if known:
-            history.go_to(next((k for k in known if states[k] is left), known[-1]))
+            history.go_to(next((k for k in known if left and states[k].same_as(left)), known[-1]))
             return
         last = history.current
         if key == NOBODY:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from families import toy
+from PIL import Image
 from qtpy.QtTest import QTest
 
 from napari_stylegan3d.core.panel import why_not
+from napari_stylegan3d.mix.panel import MixTable, write_matrix
 from stylegan3d.model import family as families
-from stylegan3d.recipe.recipe import Edit, Mix, Source
+from stylegan3d.recipe.recipe import Edit, Mix, Recipe, Source
 
 #: What is asked is what is shown, but where a test paints.
 UNPAINTED = True
@@ -105,3 +109,12 @@ def test_a_scan_is_projected_and_saved(window, scan_file, tmp_path):
     window.wait(lambda: "Saved" in window.find("export.done").text())
     assert list(tmp_path.glob("*.nii.gz"))
     assert well(window)
+
+
+def test_a_matrix_names_no_folder(tmp_path):
+    latent = Source("projected", path="/scans/SMITH/sub-1_latent.safetensors", sha256="a" * 64)
+    recipe = Recipe(latent)
+    table = MixTable([(recipe, "a")], [(recipe, "b")], [[recipe]], "all layers")
+    write_matrix(tmp_path / "matrix.png", table, lambda _: None)
+    ((told,),) = json.loads(Image.open(tmp_path / "matrix.png").text["Recipes"])
+    assert told["source"]["path"] == "sub-1_latent.safetensors"

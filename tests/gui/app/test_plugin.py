@@ -101,7 +101,9 @@ def test_reader_says_what_is_wrong_with_a_file(tmp_path):
         get_reader(str(path))(str(path))
 
 
-@pytest.mark.parametrize(("kind", "synthetic"), [("generated", True), ("scan", False)])
+@pytest.mark.parametrize(
+    ("kind", "synthetic"), [("generated", True), ("scan", False), ("second", False)]
+)
 def test_writer_keeps_geometry_and_says_synthetic(tmp_path, kind, synthetic):
     data = np.arange(60, dtype=np.float32).reshape(3, 4, 5)
     meta = {

@@ -620,3 +620,32 @@ def test_a_column_has_no_letter_and_its_own_greys(pair, scan_file):
     window.session.look("scan")
     window.click("compare.pin")
     assert window.session.state.second is window.session.case, "what B says is what is pinned"
+
+
+def test_when_a_goes_b_is_called_b_no_longer(pair, scan_file):
+    session = pair.session
+    pair.open_scan(scan_file)
+    pair.explorer.projecting.align()
+    pair.wait(lambda: session.placed is not None)
+    key = session.key
+    pair.explorer.comparing.pin_scan(session.case)
+    session.show("")
+    pair.settle()
+    pair.click("compare.mode.side")
+    assert any("B: " in caption for caption in pair.captions)
+    session.close_patient(key)
+    pair.settle()
+    assert not any("B: " in caption for caption in pair.captions)
+
+
+def test_nothing_is_compared_while_a_scan_is_projected(pair, scan_file):
+    session = pair.session
+    pair.open_scan(scan_file)
+    pair.explorer.projecting.align()
+    pair.wait(lambda: session.placed is not None)
+    volume = session.placed.volume
+    pair.explorer.comparison.show_search(session.case, "reconstruction", volume)
+    assert session.state.what == "search"
+    assert not pair.find("compare.pin").isEnabled()
+    assert "Seed" not in pair.find("compare.b").text()
+    session.close_patient(session.key)

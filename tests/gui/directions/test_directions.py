@@ -195,6 +195,9 @@ def test_a_recipe_that_comes_back_keeps_its_layers(window, panel):
     assert window.find("directions.name.1").text().endswith("· fine")
     window.set("directions.strength.1", 2.0)
     assert window.recipe.edits == (Edit("PC 2", 2.0, fine),)
+    window.session.change(Recipe(edits=(Edit("PC 2", 1.0),)))
+    window.set("directions.strength.1", 2.0)
+    assert window.recipe.edits == (Edit("PC 2", 2.0),)
 
 
 def test_the_strip_shows_five_steps_and_a_click_takes_one(window, panel):

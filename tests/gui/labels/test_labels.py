@@ -279,6 +279,17 @@ def test_a_stroke_and_a_resize_are_undone_and_redone_in_their_order(window, part
     window.wait(lambda: is_shown(window, part))
 
 
+def test_labels_of_a_former_session_are_not_offered(window, part):
+    stroke_now = part.drawing.labels
+    stroke_now[3:5, 3:5, 3:5] = 1
+    part._step(stroke_now)
+    part._draw(stroke_now)
+    part.close_labels()
+    assert part.box.back.isVisibleTo(part.box)
+    part.close_all()
+    assert not part.box.back.isVisibleTo(part.box)
+
+
 def test_a_brain_that_is_segmented_anew_has_no_brush_in_hand(window, part):
     window.click("labels.paint")
     window.click("labels.take")
@@ -967,7 +978,7 @@ def test_measure_tells_of_the_brain_that_fits(window, part):
     explorer.measuring.box.unfold()
     asked = explorer.measuring._asked
     assert (asked.title, asked.against) == ("Seed 0, edited labels", "Seed 0")
-    assert window.explorer.measuring._who()[1] == window.recipe.source
+    assert window.explorer.measuring._who() == window.session.person_of(window.recipe)
     window.wait(lambda: explorer.measuring.measured is not None)
     assert explorer.measuring.measured.against == "Seed 0"
     told = window.find("export.unlabelled")
@@ -981,3 +992,10 @@ def test_measure_tells_of_the_brain_that_fits(window, part):
     window.session.look("recipe")
     assert told.isHidden()
     explorer.measuring.box.unfold(False)
+
+
+def test_no_size_is_told_where_figures_are_withheld(window, part, monkeypatch):
+    why = "Volumes are withheld: another contrast."
+    monkeypatch.setattr(type(window.session), "withheld", property(lambda _: why))
+    part._show_size()
+    assert part.box.note.text() == why

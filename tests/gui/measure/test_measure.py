@@ -102,12 +102,13 @@ def test_it_says_the_volumes_of_what_is_shown(window, box, segmenter):
 
 def nothing_is_written(box):
     """Whether no figure stands in the box, nor in a tooltip, a curve, a layer or the clipboard."""
-    cells = [*box.box.cells.values(), box.box.of, box.box.among, box.box.reading]
+    cells = [*box.box.cells.values(), box.box.among, box.box.reading]
     clipboard = QApplication.clipboard()
     clipboard.setText("before")
     box._copy()
     return (
         box.measured is None
+        and " ml" not in box.box.of.text()  # which says why
         and not any(sign.isdigit() for cell in cells for sign in cell.text())
         and not any("95 % of people" in cell.toolTip() for cell in cells)
         and box.box.plot.curve is None
@@ -375,7 +376,7 @@ def test_the_labels_have_a_colour_and_a_name_each(window, box):
 
 def test_a_scan_is_measured_once_it_is_aligned(window, box, scan_file):
     window.open_scan(scan_file)
-    window.wait(lambda: window.find("measure.note").text().startswith("Align the scan"))
+    window.wait(lambda: window.find("measure.of").text().startswith("Align the scan"))
     assert not window.find("measure.copy").isEnabled()
     assert window.find("measure.grey.ml").text() == "–"
 
@@ -404,7 +405,7 @@ def test_nothing_is_measured_in_a_scan_whose_acquisition_is_unsuitable(window, b
         for what in ("recipe", "scan", "model"):
             window.session.look(what)
             assert nothing_is_written(box)
-            told = window.find("measure.note").text()
+            told = window.find("measure.of").text()
             assert told.endswith(f"withheld: the acquisition is unsuitable ({why}).")
             window.settle()
             assert nothing_is_written(box)
@@ -412,7 +413,7 @@ def test_nothing_is_measured_in_a_scan_whose_acquisition_is_unsuitable(window, b
     window.session.projectedChanged.emit()
     assert window.find("project.finding.0").isHidden(), "it cannot be judged"
     window.session.go_to(0)  # before it was projected, the scan was as unsuitable
-    assert window.find("measure.note").text() == told
+    assert window.find("measure.of").text() == told
     assert nothing_is_written(box)
     amber = judged(case, "amber", "Sharper.")
     window.session.swap(case, amber)
@@ -420,21 +421,19 @@ def test_nothing_is_measured_in_a_scan_whose_acquisition_is_unsuitable(window, b
     window.session.look("recipe")
     window.settle()
     window.wait(lambda: box.measured is not None)
-    assert not window.find("measure.note").text()
+    assert "withheld" not in window.find("measure.of").text()
 
 
 def test_a_grid_the_network_does_not_know_is_told(window, box, segmenter):
     segmenter.card["space"]["voxel_mm"] = [2.0, 2.0, 2.0]
     try:
         window.set("browse.seed", 11)
-        window.wait(
-            lambda: "segments volumes of 2 x 2 x 2 mm" in window.find("measure.note").text()
-        )
+        window.wait(lambda: "segments volumes of 2 x 2 x 2 mm" in window.find("measure.of").text())
         assert window.find("measure.grey.ml").text() == "–"
     finally:
         segmenter.card["space"]["voxel_mm"] = [8.0, 8.0, 8.0]
     window.set("browse.seed", 12)
-    window.wait(lambda: is_fresh(window) and not window.find("measure.note").text())
+    window.wait(lambda: is_fresh(window) and window.find("measure.of").text() == "Seed 12")
 
 
 def test_changes_are_counted_from_before_the_edits_else_from_before_the_mix():

@@ -374,7 +374,7 @@ def test_a_scan_opened_during_a_projection_is_shown_and_its_work_waits(
     monkeypatch.setattr(sessions, "_waiting", ("a session that wants another model", None))
     window.explorer.open_model(None)
     window.explorer.browse.frame.frameChanged.emit(Frame("LAS", (9.0, 9.0, 9.0)))
-    stopped = "would stop what runs or waits for sub-08. Go on?"
+    stopped = "would stop what is running or queued for sub-08. Continue?"
     assert asked == [f"{what} {stopped}" for what in ("Another model", "Other axes or voxel sizes")]
     assert window.find("browse.frame_axes").currentData() == "RAS"
     assert projecting.job.running

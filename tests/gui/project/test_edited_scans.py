@@ -255,7 +255,10 @@ def test_detail_is_the_finest_style_of_a_mix(window, case):
     assert np.abs(window.volume - plain).max() > 0.01
     window.set("browse.seed", 10)
     window.settle()
-    assert window.recipe.detail == Detail(case.source), "it was chosen: it stays"
+    assert window.recipe.detail is None, "it belongs to the brain it was put on"
+    window.set("browse.seed", 9)
+    window.settle()
+    assert window.recipe.detail == Detail(case.source)
     window.pick("mix.detail", None)
     window.settle()
     assert window.recipe.worn_detail is None

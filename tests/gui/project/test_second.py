@@ -10,6 +10,7 @@ from napari_stylegan3d.views.display import KEY, MADE_COLOR, OVER, RECORDED_COLO
 from napari_stylegan3d.views.four import brightness, value_at, voxel_at
 from napari_stylegan3d.views.marks import Mark
 from stylegan3d.base import ScanError
+from stylegan3d.recipe.recipe import Recipe
 from stylegan3d.session.case import Choice
 from stylegan3d.session.provenance import UNCONFIRMED
 
@@ -143,6 +144,13 @@ def test_it_follows_its_patient_and_is_named_with_every_picture(
 
     there = seconds.current.image.on(Space(scan.space.shape, scan.space.affine), scan.rigid)
     assert np.corrcoef(there[bright], scan.volume[bright])[0, 1] < -0.9
+
+    # Pictures that are compared say what they are, but not what lies over them: nothing does.
+    window.session.compare("side", Recipe())
+    assert lain_over(window) is None
+    assert not window.find("second.bar").isVisible()
+    window.session.compare("off", None)
+    assert lain_over(window) is not None
 
     # A map of labels beside it becomes the mask with one press.
     lay(window, lesion_file)

@@ -211,6 +211,12 @@ def test_a_measurement_belongs_to_the_brain_it_was_drawn_on(four, marks):
     marks.add(Mark("length", 2, (0, 0, 0), (10, 0, 0)))
     marks.copy()
     assert QApplication.clipboard().text().splitlines()[1].startswith("Seed 0\tlength\t")
+    (mark,) = marks.shown
+    flat = Mark("angle", 2, (1, 0, 0), (2, 0, 0), corner=(0, 0, 0), whose=mark.whose)
+    marks.replace(mark, flat)
+    marks.copy()
+    titles, values = (line.split("\t") for line in QApplication.clipboard().text().splitlines())
+    assert dict(zip(titles, values, strict=True))["angle_deg"] == "0"
     marks.set_whose("sub-02", "k2 None m")
     assert marks.shown == []
     marks.add(Mark("sphere", 2, (0, 0, 0), (5, 0, 0)))
@@ -218,11 +224,11 @@ def test_a_measurement_belongs_to_the_brain_it_was_drawn_on(four, marks):
     assert len(marks.shown) == 1
     kept = json.loads(json.dumps(marks.kept))
     marks.drop("k2")
-    assert [one["kind"] for one in marks.kept] == ["length"]
+    assert [one["kind"] for one in marks.kept] == ["angle"]
     marks.restore([{"kind": "length"}])
     assert marks.kept == [], "not a measurement"
     marks.restore(kept)
-    assert [mark.length_mm for mark in marks.shown] == [10]
+    assert [mark.angle_deg for mark in marks.shown] == [0]
     assert len(marks.kept) == 2
 
 
