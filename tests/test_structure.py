@@ -34,12 +34,12 @@ def test_packages_import_those_below_them_and_nothing_in_a_circle():
 #: The budget: what was reached, with little to spare.
 MOST = {
     "lines of code": 62_995,
-    "lines of the plugin": 20_209,
+    "lines of the plugin": 20_250,
     "files": 280,
     "class names defined more than once": 0,
     "modules with one importer": 36,
     "untyped dictionaries": 60,
-    "words of documents": 28_629,
+    "words of documents": 28_622,
 }
 #: Libraries, and the name of a control, in docstrings.
 ELSEWHERE = ("np", "torch", "name", "panel")

@@ -218,6 +218,14 @@ def test_progress_of_long_work_is_told_exactly(caplog, now):
     assert caplog.messages[-1] == "Training: 18750 of 18750, 2 h 31 min passed, finishing"
 
 
+def test_the_time_left_is_that_of_the_phase(caplog, now):
+    lines = common.ProgressLines("Projecting")
+    steps = (0, 1, 0.0), (0.6, 1, 60.0), (0, 12, 61.0), (1, 12, 71.0)
+    for done, total, now[0] in steps:
+        lines(done, total, f"phase of {total}", "")
+    assert caplog.messages[-1].endswith("10 s each, about 1 min 50 s left")
+
+
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGUSR1", "SIGINT"])
 def test_a_program_that_is_stopped_says_how_to_go_on(name):
     code = (

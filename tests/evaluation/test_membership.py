@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -23,9 +25,16 @@ from stylegan3d.evaluation.edits import (
     utility,
 )
 from stylegan3d.evaluation.material import Material
-from stylegan3d.evaluation.privacy import MEMBERS_EACH, compared_people, membership
+from stylegan3d.evaluation.privacy import (
+    MEMBERS_EACH,
+    by_discriminator,
+    compared_people,
+    membership,
+)
 from stylegan3d.evaluation.settings import EvaluationSettings
 from stylegan3d.geometry.space import Space
+from stylegan3d.networks.config import DiscriminatorConfig
+from stylegan3d.networks.discriminator import Discriminator
 from stylegan3d.segmentation.classes import CLASSES
 from stylegan3d.segmentation.inference import Segmentation
 from stylegan3d.training import segmentation
@@ -158,3 +167,10 @@ def test_volumes_weigh_more_than_features_and_say_shares() -> None:
         for tissues in (0, 1)
     ]
     assert errors[1] < 0.8 * errors[0]
+
+
+def test_a_discriminator_that_judges_several_together_scores_nobody() -> None:
+    judge = Discriminator(DiscriminatorConfig(packed=4))
+    generator = SimpleNamespace(name="gan", discriminator=judge)
+    material: Any = SimpleNamespace(has_generator=True, generator=generator)
+    assert by_discriminator(material, np.arange(3)) == "gan judges several at once."

@@ -208,6 +208,8 @@ def test_any_licence_is_named(tmp_path):
         "CC0": "cc0-1.0",
         "CC BY-NC-SA 4.0 (as its data)": "cc-by-nc-sa-4.0",
         "For research: ask us": "other",
+        "CC BY 4.0; CC BY-NC-SA 4.0": "other",
+        "CC BY": "other",
     }.items():
         generator.card["licence"] = licence
         export(generator, "hub", tmp_path / "out", overwrite=True)

@@ -35,6 +35,7 @@ def test_a_number_is_standardised_and_a_category_has_a_place_per_value():
         "kind": "number",
         "mean": 40.0,
         "sd": pytest.approx(SD),
+        "range": [20.0, 60.0],
         "missing": False,
         "average": [0.0],
     }

@@ -216,6 +216,9 @@ def test_nothing_darker_than_the_background_is_judged(pack, tmp_path, monkeypatc
         ({"discriminator": replace(ALONE, base=(3, 3, 3))}, "base, channels and head fit"),
         ({"generator": brain_2mm().generator}, "another kind of network"),
         ({"steps": 0}, "steps is 0, but must be at least 1"),
+        ({"average_steps": 0}, "average_steps is 0, but must be at least 1"),
+        ({"learning_rate": -1.0}, "learning rate is -1.0, but must be 0 or more"),
+        ({"discriminator": replace(ALONE, mbstd_group=0)}, "multiples of that number"),
     ],
 )
 def test_settings_without_a_meaning_are_refused(settings, said):
@@ -369,3 +372,17 @@ def test_sessions_of_one_person_are_one_person_in_the_card(pack, tmp_path):
     card = export_stylegan(run, load_pack(tmp_path / "p"), to).card
     assert card["training_data"] == [{"source": "phantom", "people": 1, "licence": "not stated"}]
     assert card["licence"] == "not stated"
+
+
+def test_a_run_goes_on_with_its_own_dataset_only(pack, tmp_path):
+    train_stylegan(pack, tmp_path / "run", short(steps=1))
+    other = replace(pack, info=pack.info | {"id": "others"})
+    with pytest.raises(ModelError, match="begun with another dataset"):
+        train_stylegan(other, tmp_path / "run", resume=True, changes={"steps": 2})
+
+
+def test_a_fixed_augmentation_is_as_set_now(pack, tmp_path):
+    train_stylegan(pack, tmp_path / "run", short(steps=1))
+    changes = {"steps": 2, "d_augment": "fixed", "d_augment_p": 0.5}
+    run = train_stylegan(pack, tmp_path / "run", resume=True, changes=changes)
+    assert step(run, pack).augment.p == 0.5

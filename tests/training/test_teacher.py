@@ -67,7 +67,7 @@ def test_its_latents_are_its_teachers(pack, teacher, taught, tmp_path):
         w * shared["scale"] + shared["centre"], known, atol=LAYERS, rtol=LAYERS
     )
     assert (
-        f"{4 * LESSONS} from which it learned to draw what its teacher draws"
+        f"{4 * LESSONS} training volumes to learn to draw what its teacher draws"
         in (tmp_path / "model" / "README.md").read_text()
     )
 

@@ -147,7 +147,7 @@ def read_folder(path: Path) -> ModelFiles:
             )
         if found is not None:
             digests[name] = found
-    encoder = _read_tensors(folder / ENCODER) if (folder / ENCODER).is_file() else None
+    encoder = _read_tensors(folder / ENCODER) if ENCODER in digests else None
     # Only one that the card lists: another may be left of a model that was there before.
     labels = _read_tensors(folder / LABELS) if LABELS in digests else None
     return ModelFiles(

@@ -686,7 +686,7 @@ def _components(network: Network) -> dict[str, Network]:
     """Mapping and synthesis network of a generator; empty for a discriminator."""
     parts = network.state.get("components", {})
     if type(parts) is not dict or not all(type(part) is Network for part in parts.values()):
-        raise Refused("holds a network whose parts are none", INCOMPLETE)
+        raise Refused("holds a network whose parts are not networks", INCOMPLETE)
     if parts and sorted(parts) != ["mapping", "synthesis"]:
         raise Refused("holds a generator of other parts than mapping and synthesis", UNSUPPORTED)
     return parts
@@ -695,7 +695,7 @@ def _components(network: Network) -> dict[str, Network]:
 def _settings(network: Network) -> Settings:
     settings = network.state.get("static_kwargs", {})
     if type(settings) is not dict:
-        raise Refused("holds a network whose settings are none", INCOMPLETE)
+        raise Refused("holds a network with invalid settings", INCOMPLETE)
     return settings
 
 

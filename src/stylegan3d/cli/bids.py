@@ -38,11 +38,11 @@ def parser() -> argparse.ArgumentParser:
     made = _Parser("stylegan3d-bids", description="Project and measure T1w scans of a dataset.")
     add = made.add_argument
     add("bids_dir", type=Path, help="the BIDS dataset")
-    add("output_dir", type=Path, help="for derivatives, such as BIDS_DIR/derivatives/stylegan3d")
+    add("output_dir", type=Path, help="output folder, such as BIDS_DIR/derivatives/stylegan3d")
     add("analysis_level", choices=("participant", "group"), help="each scan, or a summary of all")
     add("--participant-label", "--participant_label", nargs="+", metavar="LABEL", help="only these")
     add("--session-label", "--session_label", nargs="+", metavar="LABEL", help="only these")
-    text = 'JSON such as {"t1w": {"acquisition": "mprage", "run": [1, 2]}}, which scans must fit'
+    text = 'JSON such as {"t1w": {"acquisition": "mprage", "run": [1, 2]}}, to select scans'
     add("--bids-filter-file", type=Path, metavar="FILE", help=text)
     add("--nprocs", type=int, default=1, metavar="N", help="scans at a time")
     add("--mem", type=float, metavar="GB", help=f"memory to use; a scan takes {SCAN_GB:g} GB")

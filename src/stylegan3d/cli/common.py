@@ -417,15 +417,16 @@ class ProgressLines:
     def __init__(self, title: str) -> None:
         self.title, self.text = title, ""
         self.last: tuple[Any, ...] = ()
-        self.began = self.told = self.moved = monotonic()
-        self.first: float | None = None
+        self.began = self.since = self.told = self.moved = monotonic()
+        self.first = 0.0
 
     def __call__(self, done: float, total: float, text: str, detail: str) -> None:
         """See `Progress.__call__`."""
         now = monotonic()
+        if not self.last or total != self.last[1] or done < self.last[0]:
+            self.since, self.first = now, done  # another phase: its rate is its own
         self.moved = self.moved if self.last and done == self.last[0] else now
         self.last = done, total, text, detail
-        self.first = done if self.first is None and total else self.first
         if now - self.told < (SAME_S if text == self.text else NEW_S):
             return
         self.told, self.text = now, text
@@ -434,8 +435,8 @@ class ProgressLines:
         parts += [*filter(None, (text, detail)), f"{duration(now - self.began)} passed"]
         if done >= total > 0:
             parts.append("finishing")
-        elif self.first is not None and done > self.first:
-            each = (self.moved - self.began) / (done - self.first)
+        elif total and done > self.first:
+            each = (self.moved - self.since) / (done - self.first)
             parts += [f"{each:.3g} s each"] if total > 1 else []
             left = each * (total - done) - (now - self.moved)
             parts.append(f"about {duration(max(left, 0))} left")

@@ -334,7 +334,7 @@ def _edit_many(
         raise typer.BadParameter("--detail-of is for one brain: many scans show their own detail.")
     strength = 1.0 if written.detail is None else written.detail
     if not strength:
-        raise typer.BadParameter("--detail 0 leaves nothing of the scans: give more.")
+        raise typer.BadParameter("--detail 0 shows nothing of the scans: give more than 0.")
     generator = written.open()
     recipe = _with_names_written(recipe, generator)
     if age_by is not None:

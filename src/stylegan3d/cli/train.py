@@ -361,8 +361,8 @@ def _given(flags: Json) -> Json:
 class FitAnatomy(Named):
     """Fit an anatomy model: a deformation of the mean brain, and its appearance.
 
-    Subjects are registered to their mean. What is done is kept, so an interrupted fit goes on when
-    the same command is given again, or --resume. `train flow` adds the texture.
+    Subjects are registered to their mean. An interrupted fit continues when the same command is
+    given again, or with --resume. `train flow` adds the texture.
 
     Example: stylegan3d train anatomy prepared --out runs/brains --export my-model
     """
@@ -420,8 +420,8 @@ class FitAnatomy(Named):
 class TrainStyleGAN(Named):
     """Train a StyleGAN2 in three dimensions.
 
-    With a teacher it has that model's latents, so seeds and rows of w mean the same. It learns
-    first to draw its brains, and subjects at their latents, and then keeps its coarse content.
+    With a teacher, seeds and rows of w mean the same in both. It first learns to draw the teacher's
+    brains, and subjects at their latents there, and then keeps the teacher's coarse content.
 
     Example: stylegan3d train stylegan prepared --out runs/gan --export my-gan
     """

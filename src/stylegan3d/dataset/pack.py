@@ -92,6 +92,13 @@ class Pack:
         rows = np.array([i for i, row in enumerate(self.table) if row["split"] == split], np.int64)
         return rows if most is None else rows[evenly(len(rows), most)]
 
+    @property
+    def volumes_id(self) -> str:
+        """Identity of the volumes: their file name, which contains a hash."""
+        return str(
+            self.info.get("id") or Path(str(getattr(self.volumes, "filename", self.path))).name
+        )
+
     def column(self, name: str) -> list[Any]:
         """One column of the table; None where missing."""
         return [row.get(name) for row in self.table]

@@ -6,6 +6,9 @@ mm: 249 T1 brains of three sites, and 18 further scans, three of them T2 and one
 found are given with each limit.
 """
 
+import tomllib
+from pathlib import Path
+
 import numpy as np
 from scipy import ndimage
 
@@ -45,22 +48,7 @@ FACES = ("edge_cm2", "face_cm2")
 THICK = 1.5
 
 #: What is doubted about a brain, by kind.
-DOUBTS = {
-    "likeness": "It is less similar to the mean brain than usual (correlation {correlation:.2f}); "
-    "check it.",
-    "tissue-contrast": "Grey and white matter differ less than usual; check for contrast agent or "
-    "another sequence, and exclude the scan if so.",
-    "brain-size": "{ml:.0f} ml are unusual for a brain; check whether the extraction kept too much "
-    "or removed too much.",
-    "cut": "The brain ends in a flat face; check whether the scan or the extraction cut off a "
-    "part.",
-    "asymmetry": "One side of the brain is larger than usual; check that the other is complete.",
-    "shading": "The {side} side is brighter than the other; correct the bias field first, or "
-    "exclude the scan.",
-    "grey-values": "It has few grey values; export it again from the original data if possible.",
-    "blur": "It is blurred; check whether it was smoothed or resampled, and use the original.",
-    "slices": "{slices}: finer detail is interpolated; prefer a 3D acquisition.",
-}
+DOUBTS = tomllib.loads(Path(__file__).with_name("doubts.toml").read_text("utf-8"))
 
 
 class Inspector:

@@ -371,6 +371,10 @@ class AttributeJudge:
         return {"how": self.how, "r": self.r, "slope": self.slope, "n_test": self.n_test}
 
 
+#: A predictor with fewer standard errors of r from 0 may be chance.
+LEAST_ERRORS = 2.0
+
+
 class Judges:
     """Predictors of several attributes.
 
@@ -449,6 +453,12 @@ class Judges:
         said = self._read[key] = deviations(read, self._place, self._fit)
         slope = float(said[test] @ truth[test] / (truth[test] @ truth[test]))
         r = float(np.corrcoef(said[test], truth[test])[0, 1])
+        if r < LEAST_ERRORS / test.sum() ** 0.5:
+            self.missing[key] = (
+                f"Its estimate in real subjects has r = {r:.2f} only, which may be chance, so it "
+                "cannot be judged in synthetic brains."
+            )
+            return
         self.of[key] = AttributeJudge(
             how, r, slope, float(said[fit].std()), int(test.sum()), fitted
         )
@@ -684,7 +694,6 @@ def _mean_distance(volumes: Sequence[np.ndarray]) -> float:
 CONDITIONED_BRAINS = 60
 #: Requested numbers are between these quantiles of the training subjects.
 QUANTILES = (0.05, 0.95)
-LEAST_ERRORS = 2.0
 
 
 def conditions(material: Material) -> Json:
@@ -716,14 +725,7 @@ def conditions(material: Material) -> Json:
     judges = Judges(material, [entry["name"] for entry in usable])
     found = []
     for entry in followed(usable, material.report, "Labels"):
-        judge = judges.of.get(entry["name"])
-        # Less than two standard errors from 0.
-        if judge is not None and judge.r < LEAST_ERRORS / judge.n_test**0.5:
-            missing[entry["name"]] = (
-                f"Its estimate in real subjects has r = {judge.r:.2f} only, which may be "
-                "chance, so it cannot be judged in synthetic brains."
-            )
-        elif judge is not None:
+        if entry["name"] in judges.of:
             found.append(_label(material, judges, schema, entry))
     return {"brains": CONDITIONED_BRAINS, "labels": found, "missing": missing | judges.missing}
 

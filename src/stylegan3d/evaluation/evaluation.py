@@ -32,7 +32,7 @@ from stylegan3d.checkpoints.folder import add_to_card
 from stylegan3d.dataset.pack import Pack, evenly
 from stylegan3d.devices import computed
 from stylegan3d.evaluation import table
-from stylegan3d.evaluation.material import VERSION, Material, Store, Subject, volumes_id
+from stylegan3d.evaluation.material import VERSION, Material, Store, Subject
 from stylegan3d.evaluation.privacy import closest_pairs_png
 from stylegan3d.evaluation.rows import Figure
 from stylegan3d.evaluation.settings import EvaluationSettings
@@ -59,7 +59,7 @@ from stylegan3d.storage.about import version
 from stylegan3d.storage.checked import answering
 from stylegan3d.storage.encoding import read_json, to_json
 from stylegan3d.storage.files import atomic_write_bytes, reason, table_text
-from stylegan3d.storage.places import MONTAGE
+from stylegan3d.storage.places import LABELS, MONTAGE
 
 SIDE_MM = 32.0
 # Cubes that are tested lie this far apart.
@@ -249,7 +249,7 @@ def cubes(material: Material) -> Json:
     drawn, half, other = material.groups()
     n, names = len(drawn), material.names
     if n < LEAST:
-        return {"left_out": f"Cubes need {LEAST} synthetic and {2 * LEAST} real volumes."}
+        return {"left_out": f"Patches need {LEAST} synthetic and {2 * LEAST} real volumes."}
     people = np.stack(material.volumes(material.subjects[half]))
     seeds = material.seeds(material.settings.samples)
 
@@ -261,7 +261,7 @@ def cubes(material: Material) -> Json:
             material.mask,
             material.pack.space,
             seed=material.settings.seed,
-            progress=material.progress(f"Cubes of {what} brains"),
+            progress=material.progress(f"Patches of {what} brains"),
         )
 
     made = told(material.synthetic[drawn], [f"synthetic {k}" for k in drawn], "random")
@@ -372,7 +372,11 @@ def evaluate(
 def evaluate_material(material: Material) -> Json:
     """`evaluate` for an open `Material`."""
     chosen = material.settings
-    key = (material.subject.hash, volumes_id(material.pack), _kept_settings(chosen))
+    pack, card = material.pack, material.generator.card if material.has_generator else {}
+    # Labels that are learned later change one part only, see below.
+    files = {name: v for name, v in card.get("files", {}).items() if name != LABELS}
+    about = [dict(row) for row in pack.table]
+    key = (material.subject.hash, pack.volumes_id, about, files, _kept_settings(chosen))
     result = _head(material)
     for metric in table.METRICS:
         part = metric.key
@@ -438,7 +442,7 @@ def _head(material: Material) -> Json:
         },
         "data": {
             "name": pack.path.name,
-            "volumes": volumes_id(pack),
+            "volumes": pack.volumes_id,
             "training_people": material.known,
             "validation_people": len(material.subjects) - material.known,
             "shape": list(pack.space.shape),
@@ -685,7 +689,7 @@ def comparison_json(table: SideBySide) -> Json:
 ROWS, CELL = 12, 256
 BESIDE = "Synthetic brains beside real ones"
 CLOSEST = "Closest pairs"
-SUREST = "Cubes classified most surely, synthetic above, real below"
+SUREST = "Patches classified most surely, synthetic above, real below"
 
 
 def pictures_of(material: Material, report: JsonView) -> dict[str, bytes]:

@@ -372,7 +372,7 @@ class Material:
     @property
     def _of_people(self) -> tuple[Store, tuple, Volumes]:
         """Where measures of people are kept, under which key, and their volumes."""
-        key = (volumes_id(self.pack), [int(row) for row in self.people])
+        key = (self.pack.volumes_id, [int(row) for row in self.people])
         return self._real, key, self.volumes(self.people)
 
     @property
@@ -432,7 +432,7 @@ class Material:
         """Descriptors of real brains or their mirror images, cached if possible."""
         what, found = f"Features of {kind}real brains", []
         for done, piece in enumerate(_pieces(list(rows), REAL_PIECE)):
-            key = (volumes_id(self.pack), kind, [int(row) for row in piece], features.FEATURE_MM)
+            key = (self.pack.volumes_id, kind, [int(row) for row in piece], features.FEATURE_MM)
 
             def make(piece: Sequence[int] = piece, start: int = done * REAL_PIECE) -> np.ndarray:
                 volumes = self.volumes(np.array(piece))
@@ -443,11 +443,6 @@ class Material:
 
             found.append(self._real.array("features", key, make))
         return np.concatenate(found)
-
-
-def volumes_id(pack: Pack) -> str:
-    """Identity of a pack's volumes: their file name, which contains a hash."""
-    return str(pack.info.get("id") or Path(str(getattr(pack.volumes, "filename", pack.path))).name)
 
 
 def _pieces(numbers: Sequence[int], size: int) -> Iterator[Sequence[int]]:

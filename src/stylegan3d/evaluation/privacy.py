@@ -20,6 +20,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from operator import length_hint
+from typing import Any
 
 import numpy as np
 import torch
@@ -665,8 +666,10 @@ def by_encoder(material: Material, rows: np.ndarray) -> Scores | str:
 @torch.no_grad()
 def by_discriminator(material: Material, rows: np.ndarray) -> Scores | str:
     """Logit of the discriminator for each subject alone."""
-    if material.has_generator and material.generator.discriminator is None:
-        return f"{material.generator.name} was saved without its discriminator."
+    judge: Any = material.generator.discriminator if material.has_generator else None
+    if material.has_generator and (judge is None or judge.config.packed > 1):
+        why = "was saved without its discriminator" if judge is None else "judges several at once"
+        return f"{material.generator.name} {why}."
 
     def logit(volume: np.ndarray) -> float:
         return float(material.generator.score(torch.from_numpy(unit(volume))[None, None] * 2 - 1))

@@ -20,7 +20,7 @@ from sklearn.metrics import pairwise_distances
 
 from stylegan3d.base import SILENT, Progress, StyleGAN3DError
 from stylegan3d.dataset.pack import Pack
-from stylegan3d.evaluation.material import Store, volumes_id
+from stylegan3d.evaluation.material import Store
 from stylegan3d.evaluation.privacy import feature_distances, nearest_of, same_person
 from stylegan3d.geometry.space import Space, as_packed, checked_space, unit
 from stylegan3d.metrics import features
@@ -160,7 +160,7 @@ def build_index(
         )
     people = [(row, False) for row in (*training, *validation)] + [(row, True) for row in training]
     store = Store(work)
-    key = (volumes_id(pack), NETWORK, features.FEATURE_MM, training.tolist())
+    key = (pack.volumes_id, NETWORK, features.FEATURE_MM, training.tolist())
 
     def described(first: int) -> np.ndarray:
         block = people[first : first + BLOCK]

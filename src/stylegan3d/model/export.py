@@ -236,8 +236,10 @@ def _for_hub(
     names = [MODEL, *(name for name in sorted(others) if (folder / name).is_file()), PAGE, CARD]
     overwrite = overwrite or is_cut_off(out, names)
     check_output([out / name for name in names], overwrite)
-    known = re.match(r"CC[ -]?(BY(?:-(?:NC|SA|ND))*|0)[ -]?(\d\.\d)?", card["licence"])
-    kind = known and f"cc{'' if known[1] == '0' else '-'}{known[1]}-{known[2] or '1.0'}".lower()
+    # Of several licences, or one without its version, the Hub has no name.
+    by = r"CC[ -]?(?:(BY(?:-(?:NC|SA|ND))*)[ -]?(\d\.\d)|0(?:[ -]?1\.0)?)"
+    known = re.fullmatch(by, card["licence"].partition(" (")[0])
+    kind = known and (f"cc-{known[1]}-{known[2]}".lower() if known[1] else "cc0-1.0")
     figures = [row for part in card.get("evaluation", {}).values() for row in part]
     front = plain("hub.md", card=card, licence=kind, figures=figures, family=generator.family)
     page = (front + "\n" + card_text(card)).encode()

@@ -329,6 +329,8 @@ def save_edit(
 
 #: At the border of the brain a fit is worst: there what it adds begins.
 BORDER_MM = 3.0
+#: Voxels of the model's grid beside a masked region that hold some of it.
+BESIDE = 2.0
 
 
 def restored_names(scan: str | Path, out: str | Path, operator: Operator) -> dict[str, Path]:
@@ -481,8 +483,10 @@ def restored_scan(
         space = way.own
         result = data + _faded(way.inside, space) * carried(restored - aligned.volume, space)
         if hole is not None:
-            brain = carried(restored, space)
-            result = np.where(hole, brain + harmonic_fill(result - brain, hole), result)
+            # Beside it, too, the scan on the model's grid is mixed with what the hole holds.
+            far = distance_transform_edt(~hole, sampling=space.voxel_size)
+            near, brain = far <= BESIDE * max(aligned.space.voxel_size), carried(restored, space)
+            result = np.where(near, brain + harmonic_fill(result - brain, near), result)
     result = np.maximum(result, min(0.0, float(scan.data.min())))
     codes = {key: code for key, code in scan.geometry.items() if key.endswith("_code")}
     same = space.shape == scan.space.shape
@@ -612,7 +616,8 @@ def save_projection(
         "files": {what: path.name for what, path in names.items()},
     }
     made = tissues["reconstruction"]
-    about = partial(results.rendered_files, scan=scan, tissues=made)
+    told = {**scan, "doubts": [asdict(doubt) for doubt in projected.doubts]}
+    about = partial(results.rendered_files, scan=told, tissues=made)
     files = {
         **about(names["native"], rendered, recipe, generator, native=True),
         **about(names["model_space"], rendered, recipe, generator),

@@ -922,7 +922,7 @@ def judge_reconstruction(
         return _told(
             "amber",
             "Not calibrated: the model's card has no reference values for these "
-            "figures; `stylegan3d model calibrate` adds them.",
+            "figures; `stylegan3d model calibrate` adds them, from at least 8 held-out subjects.",
         )
     why = SIGNS[_strangest(signs)][1]
     if strangeness > known["outside"]:

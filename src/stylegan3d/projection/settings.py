@@ -119,8 +119,8 @@ class Choices:
         str | None,
         Option(
             "Degradation",
-            "Degradation of the scan to allow for: thick:5mm:S (axial slices of 5 mm), blur:3mm, "
-            "kspace:4x:A or contrast. Can be combined with --mask.",
+            "Degradation of the scan to allow for: thick:5mm:S (axial slices of 5 mm), blur:3mm "
+            "or contrast; kspace:4x:A simulates undersampling. Can be combined with --mask.",
         ),
     ] = None
     site: Annotated[

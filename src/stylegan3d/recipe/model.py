@@ -162,7 +162,7 @@ class MadeWith:
             raise RecipeError(
                 f"This recipe's label was generated with the labels {str(self.labels)[:8]} "
                 f"of {generator.name}, now {generator.labels_hash[:8] or 'none'}: load "
-                "the model with the former, or remove the model from the recipe."
+                "the model with the former labels, or remove the model from the recipe."
             )
         raise RecipeError(
             f"This recipe was made with the model {self.name or 'with another hash'} "
@@ -354,15 +354,12 @@ def known_schema(
         column = name.removesuffix(CATEGORY)
         known = [row for row in rows if not _is_missing(row.get(column))]
         (entry,) = schema_of(known or rows, [name])
-        if entry["kind"] == "number":
-            values = [float(row[column]) for row in known]
-            extra: dict[str, Any] = {"range": [min(values), max(values)]}
-            if name in logarithmic:
-                if min(values) <= 0:
-                    raise ModelError(f"The label '{name}' has values that have no logarithm.")
-                (entry,) = schema_of([{name: math.log(value)} for value in values], [name])
-                extra = {"scale": LOG, **extra}
-            entry |= extra
+        if entry["kind"] == "number" and name in logarithmic:
+            values, limits = [float(row[column]) for row in known], entry["range"]
+            if limits[0] <= 0:
+                raise ModelError(f"The label '{name}' has values that have no logarithm.")
+            (entry,) = schema_of([{name: math.log(value)} for value in values], [name])
+            entry |= {"scale": LOG, "range": limits}
         schema.append(entry)
     return schema
 
@@ -402,6 +399,7 @@ def _entry(rows: Sequence[JsonView], name: str) -> Json:
         mean = sum(numbers) / len(numbers)
         sd = math.sqrt(sum((n - mean) ** 2 for n in numbers) / len(numbers))
         entry |= {"kind": "number", "mean": mean, "sd": sd}
+        entry["range"] = [min(numbers), max(numbers)]
         different = 2 if sd > 0 else 1
     else:
         categories = sorted({str(value) for value in known})

@@ -11,8 +11,11 @@ Names of all measures of a brain, and how their values and scores are written.
 One text for one number: window, reports, tables and the console take it from here.
 """
 
+import tomllib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
 
 import numpy as np
 
@@ -182,31 +185,8 @@ def _scheme(name: str, midline: Iterable[str], paired: Iterable[str]) -> Scheme:
 
 #: What the network labels.
 REGIONS = _scheme("regions", MIDLINE, PAIRED)
-# Structures and gyri, the right one of each pair; the left has the next number, but for a few.
-_RIGHT = {
-    "accumbens": "23",
-    "amygdala": "31 33",
-    "caudate": "36",
-    "cerebellar_cortex": "38",
-    "cerebellar_white": "40",
-    "cerebral_white": "42 44 63 81 83 85 87 89 91 93",
-    "hippocampus": "47",
-    "temporal_horn": "49",
-    "lateral_ventricle": "51",
-    "pallidum": "55",
-    "putamen": "57",
-    "thalamus": "59",
-    "ventral": "61 76",
-    "frontal_cortex": "104 112 118 120 124 126 130 136 140 142 146 150 152 158 162 164 178 182 186 "
-    "190 192 204",
-    "parietal_cortex": "106 148 168 174 176 194 198",
-    "temporal_cortex": "116 122 132 154 170 180 184 200 202 206",
-    "occipital_cortex": "108 114 128 134 144 156 160 188 196",
-    "cingulate_cortex": "100 110 138 166",
-    "insular_cortex": "66 102 172",
-}
-_LEFT = {23: 30, 66: 65, 76: 75}
-_MIDLINE = dict(zip(MIDLINE, ([1, 46], [4], [11], [35, 69], [95]), strict=True))
+#: Numbers of regions and structures in label maps.
+NUMBERS = tomllib.loads(Path(__file__).with_name("labels.toml").read_text("utf-8"))
 
 
 #: What the numbers of the vermis, which has no side, become first; see `halved`.
@@ -224,12 +204,14 @@ def halved(found: np.ndarray, space: Space) -> np.ndarray:
 def region_of_label() -> dict[int, int]:
     """Index in `REGIONS`, or `VERMIS`, of each number of the protocol; 0 is background."""
     found = {0: 0} | dict.fromkeys((71, 72, 73), VERMIS)
-    for name, known in _MIDLINE.items():
+    for name, known in NUMBERS["midline"].items():
         found |= dict.fromkeys(known, REGIONS.classes.index(name))
-    for name, numbers in _RIGHT.items():
-        for right in map(int, numbers.split()):
-            found[right] = REGIONS.classes.index(f"right_{name}")
-            found[_LEFT.get(right, right + 1)] = REGIONS.classes.index(f"left_{name}")
+    for name, numbers in NUMBERS["right"].items():
+        for right in numbers:
+            left = NUMBERS["left"].get(str(right), right + 1)
+            found[right], found[left] = (
+                REGIONS.classes.index(f"{side}_{name}") for side in ("right", "left")
+            )
     return found
 
 
@@ -244,41 +226,12 @@ def region_title(name: str) -> str:
 #: The labels.
 LESIONS = _scheme("lesions", ("brain", LESION), ())
 
-#: Structures with one on each side, and those across the midline, with FreeSurfer's codes (left
-#: and right), as the Harvard-Oxford Atlas 2.0 draws them (Rushmore et al. 2022,
-#: doi:10.3389/fnana.2022.894606). A lesion or hole is labelled as such.
-_STRUCTURE_PAIRS = {
-    "cerebral_white": (2, 41),
-    "cerebral_cortex": (3, 42),
-    "lateral_ventricle": (4, 43),
-    "temporal_horn": (5, 44),
-    "cerebellar_white": (7, 46),
-    "cerebellar_cortex": (8, 47),
-    "thalamus": (10, 49),
-    "caudate": (11, 50),
-    "putamen": (12, 51),
-    "pallidum": (13, 52),
-    "hippocampus": (17, 53),
-    "amygdala": (18, 54),
-    "accumbens": (26, 58),
-    "ventral": (28, 60),
-}
-_STRUCTURE_MIDLINE = {
-    "csf": 24,
-    "third_ventricle": 14,
-    "fourth_ventricle": 15,
-    "brain_stem": 16,
-    "chiasm": 85,
-    "lesion": 77,
-}
 #: What a network learns from label maps of structures.
-STRUCTURES = _scheme("structures", _STRUCTURE_MIDLINE, _STRUCTURE_PAIRS)
+_ALONE, _SIDED = NUMBERS["midline_structures"], NUMBERS["structures"]
+STRUCTURES = _scheme("structures", _ALONE, _SIDED)
 #: Class of each of FreeSurfer's codes; the fifth ventricle, which few people have, is the third.
 FREESURFER = {0: 0, 72: STRUCTURES.classes.index("third_ventricle")} | {
-    code: index
-    for index, code in enumerate(
-        (*_STRUCTURE_MIDLINE.values(), *(c for pair in _STRUCTURE_PAIRS.values() for c in pair)), 1
-    )
+    code: index for index, code in enumerate((*_ALONE.values(), *chain(*_SIDED.values())), 1)
 }
 
 

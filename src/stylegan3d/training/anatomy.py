@@ -751,7 +751,8 @@ def _fit_encoder(fit: FittedAnatomy, anatomy: Anatomy, codes: Tensor) -> None:
     fields = fit.synthesis.config.deformation
     target = codes[:, :fields]
     volumes = [fit.pack.volumes[row] for row in anatomy.rows]
-    people = np.arange(len(volumes))
+    table = [fit.pack.table[row] for row in anatomy.rows]
+    people = np.array([str(row.get("person", row["name"])) for row in table])
     if fit.settings.mirror:
         volumes += [volume[::-1] for volume in volumes]
         people = np.tile(people, 2)

@@ -36,7 +36,7 @@ from stylegan3d.networks.autoencoder import Autoencoder, AutoencoderConfig, Late
 from stylegan3d.networks.config import LATENT_FACTOR, EncoderConfig, GeneratorConfig
 from stylegan3d.networks.encoder import Encoder
 from stylegan3d.networks.resampling import along_axes, haar
-from stylegan3d.recipe.model import seed_latents
+from stylegan3d.recipe.model import LARGEST_SEED, seed_latents
 from stylegan3d.training.data import MANY, as_input, augment, check_fit, fixed_volumes, in_epoch
 from stylegan3d.training.export import TOES, ModelTarget, card_anew, card_of, finish, halves, toed
 from stylegan3d.training.labels import check_columns, learn_labels
@@ -421,7 +421,8 @@ class EncoderTask(TrainingTask[Encoder, EncoderData]):
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Error of latents in their deviations, and of the volumes made from them."""
         settings, generator = self.settings, data.generator
-        first = FIRST_SEED + (settings.seed * settings.steps + step) * settings.batch
+        past = (settings.seed * settings.steps + step) * settings.batch
+        first = FIRST_SEED + past % (LARGEST_SEED - FIRST_SEED - settings.batch)
         with torch.no_grad():
             seeds = range(first + samples.start, first + samples.stop)
             w = seed_latents(generator, seeds).to(generator.device)

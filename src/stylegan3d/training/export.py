@@ -491,7 +491,7 @@ def learned_from(pack: Pack, rows: Sequence[int] | np.ndarray) -> tuple[list[Jso
         {"source": source, "people": len(those), "licence": terms}
         for (source, terms), those in sorted(people.items())
     ]
-    licences = sorted({terms for _, terms in people} - {NOT_STATED}) or [NOT_STATED]
+    licences = sorted({terms for _, terms in people}) or [NOT_STATED]
     return data, len(set().union(*people.values())), "; ".join(licences)
 
 

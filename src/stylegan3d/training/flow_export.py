@@ -551,8 +551,8 @@ def export_matched(
     generator = model.generator
     if not found.steps:
         raise ModelError(
-            f"No change of the flow brings what is measured of random brains of '{generator.name}' "
-            "closer to the subjects; nothing is written."
+            f"No change of the flow brings the measures of '{generator.name}' closer to the "
+            "subjects; nothing is written."
         )
     before, _ = flow_and_steps(generator)
     assert before is not None

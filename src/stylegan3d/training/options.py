@@ -63,9 +63,12 @@ class TrainingSettings:
     seed: Seed = 0
 
     def __post_init__(self) -> None:
-        for name in ("steps", "validate_every", "batch", "people", "crops", "cubes"):
+        whole = "steps", "validate_every", "batch", "people", "crops", "cubes", "average_steps"
+        for name in whole:
             if (value := getattr(self, name, 1)) < 1:
                 raise ModelError(f"The setting {name} is {value}, but must be at least 1.")
+        if not 0 <= self.learning_rate < float("inf"):
+            raise ModelError(f"The learning rate is {self.learning_rate}, but must be 0 or more.")
 
     def rate(self, step: int) -> float:
         """Learning rate of a step."""
@@ -263,7 +266,7 @@ class MatchSettings:
         float,
         Option(
             "Share",
-            "How much of the change of the weights is exported; less spoils less.",
+            "How much of the change of the weights is exported; a smaller share changes less.",
             (0.01, 1),
         ),
     ] = 0.75
@@ -474,7 +477,7 @@ class StyleGANSettings(TrainingSettings):
     def __post_init__(self) -> None:
         super().__post_init__()
         group, packed = self.discriminator.mbstd_group, self.discriminator.packed
-        if packed < 1 or group % packed or self.batch % packed:
+        if packed < 1 or group < 1 or group % packed or self.batch % packed:
             raise ModelError(
                 f"A discriminator that judges {packed} volumes together (discriminator.packed) "
                 "needs a batch and groups (discriminator.mbstd_group) that are multiples of that "

@@ -22,7 +22,7 @@ from torch import Tensor
 
 from stylegan3d.base import Json, Progress, StyleGAN3DError
 from stylegan3d.geometry.space import Space, filled_box
-from stylegan3d.segmentation.classes import FREESURFER, STRUCTURES, Scheme
+from stylegan3d.segmentation.classes import FREESURFER, NUMBERS, STRUCTURES, Scheme
 from stylegan3d.segmentation.inference import Segmenter
 from stylegan3d.storage.files import atomic_file
 from stylegan3d.training import segmentation
@@ -50,22 +50,7 @@ SULCUS_MM = 5.0
 MARGIN_MM = 25.0
 
 #: Where a structure's intensity lies between grey (0) and white matter (1).
-BETWEEN = {
-    "cerebral_white": (1.0, 1.0),
-    "cerebral_cortex": (0.0, 0.0),
-    "cerebellar_white": (0.85, 1.05),
-    "cerebellar_cortex": (-0.15, 0.2),
-    "thalamus": (0.15, 0.75),
-    "caudate": (-0.1, 0.25),
-    "putamen": (0.0, 0.45),
-    "pallidum": (0.35, 1.3),
-    "hippocampus": (-0.1, 0.15),
-    "amygdala": (-0.1, 0.15),
-    "accumbens": (-0.1, 0.25),
-    "ventral": (0.4, 1.0),
-    "brain_stem": (0.55, 1.05),
-    "chiasm": (0.2, 1.0),
-}
+BETWEEN: dict[str, tuple[float, float]] = NUMBERS["between"]
 #: Intensities of fluid, grey and white matter, and how often each kind of image is drawn. The rest
 #: has three random intensities, or one for every structure.
 CONTRASTS = {
