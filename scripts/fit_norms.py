@@ -49,7 +49,7 @@ def main() -> None:
     sites = len({p["source"] for p in training})
     ages = [p["age"] for p in training]
     span = f"{min(ages):.0f} to {max(ages):.0f} years"
-    name = f"{len(training)} healthy adults of {sites} sites, {span}"
+    name = f"{len(training)} adults of {sites} sites, {span}"
     networks = (bundled_segmenter().hash, bundled_regions().hash)
     norms = fitted(training, name, networks)
     (options.out / FILE).write_text(to_json(norms.to_dict()), encoding="utf-8")
