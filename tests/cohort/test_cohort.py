@@ -329,3 +329,12 @@ def test_records_are_plain_json(bench):
     record = json.loads(next((b.out / ".cohort").glob("*.json")).read_text())
     assert record["files"] == {"sub-1/result.txt": 3}
     assert set(record["inputs"]) == {"scan", "person"}
+
+
+def test_a_subjects_folder_keeps_its_place_in_the_dataset(tmp_path):
+    anat = tmp_path / "sub-02" / "ses-1" / "anat"
+    anat.mkdir(parents=True)
+    (anat / "sub-02_ses-1_T1w.nii.gz").touch()
+    for folder in (tmp_path, tmp_path / "sub-02", tmp_path / "sub-02" / "ses-1"):
+        (item,) = find_items([folder])
+        assert item.folder == "sub-02/ses-1/anat", folder

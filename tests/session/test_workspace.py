@@ -342,6 +342,11 @@ def test_files_of_one_name_are_told_apart_by_their_contrast_before_a_number(
     assert names == ["A", "A T2w", "A FLAIR", "A FLAIR (2)", "A (2)"]
 
 
+def test_a_scan_of_another_contrast_is_named_so(session: Watched) -> None:
+    case = dataclasses.replace(scan_of("A"), choice=Choice(Path("A_FLAIR.nii.gz")))
+    assert session.open_case(case).name == "A FLAIR"
+
+
 def test_a_scan_read_again_keeps_its_patient_and_its_projection(session: Watched) -> None:
     a = session.open_case(scan_of("A"))
     session.add_projected(projected(a))

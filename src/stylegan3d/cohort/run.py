@@ -161,9 +161,11 @@ def _of_folder(folder: Path, tell: Callable[[str], object]) -> list[Item]:
             place /= file.name.replace(".", "-")
         if names[same_place(str(file))] > 1:
             place /= hashlib.sha256(bytes(file)).hexdigest()[:8]
-        name = file.as_posix()
-        below = place_of(scan_stem(file)) if place == Path() else str(place)
-        items.append(Item(name, (folder / file).absolute(), below))
+        # Of the folder of a subject or session only the names say where in a dataset it belongs.
+        part = folder.absolute().name.startswith(("sub-", "ses-")) and place == file.parent
+        bids = place_of(scan_stem(file))
+        below = bids if place == Path() or (part and bids) else str(place)
+        items.append(Item(file.as_posix(), (folder / file).absolute(), below))
     return items
 
 

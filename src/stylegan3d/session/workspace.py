@@ -800,7 +800,7 @@ class Workspace:
         others = [other for other in self.cases if other.key != case.key]
         known = {other.name: scan_suffix(str(other.path)) for other in others}
         name, contrast = case.name, scan_suffix(str(case.path))
-        name += "" if known.get(name, contrast) == contrast else f" {contrast}"
+        name += "" if contrast == known.get(name, contrast) == "T1w" else f" {contrast}"
         numbered = (f"{name} ({number})" for number in count(2))
         free = (one for one in chain([name], numbered) if one not in known)
         return dataclasses.replace(case, name=next(free) if case.sha256 else case.name)
