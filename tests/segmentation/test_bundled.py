@@ -61,7 +61,7 @@ def test_fluid_as_dark_as_the_outside_is_counted(generator, monkeypatch):
     """The middle of wide ventricles, which a model draws without any signal."""
     step = torch.as_tensor(find_step("Ventricle volume", generator))
     w = generator.w_avg.expand(generator.num_layers, -1)
-    wide = to_display(generator.synthesize((w + 4 * step)[None].float(), "none"))[0]
+    wide = to_display(generator.synthesize((w + 5 * step)[None].float(), "none"))[0]
     whole = bundled_segmenter().segment(wide, generator.space)
     assert not enclosed(whole.labels).any()
     monkeypatch.setattr(inference, "enclosed", lambda labels: np.zeros(labels.shape, bool))
