@@ -297,9 +297,7 @@ class Workspace:
         Age and sex as typed, else from the scan's files, else from the label of a random brain.
         """
         mix, label, person = recipe.worn_mix, recipe.label, Person()
-        case = (
-            None if mix is not None else self.case_of(recipe.source)
-        )  # of two people, so nobody's
+        case = self.case_of(recipe.source) if mix is None else None  # that of two is nobody's
         if case is not None and case.sha256:
             return self._person_in_case(case)
         shown = [recipe.source] if mix is None else [recipe.source, mix.source]
