@@ -196,8 +196,9 @@ class Section(QWidget):
             self.box.addWidget(row)
 
 
-#: A direction with the heading above it: in a very low window the whole panel scrolls instead.
-LEAST_PX = 240
+#: A direction with the heading above it: in a very low window the whole panel scrolls instead; and
+#: a few of them, where the panel scrolls because what an edit changed stands below.
+LEAST_PX, FEW_ROWS_PX = 100, 240
 
 
 class DirectionList(QScrollArea):
@@ -213,11 +214,15 @@ class DirectionList(QScrollArea):
         self._strengths: dict[str, float] = {}
         self.setWidgetResizable(True)
         self.setAccessibleName("Directions")
-        self.setMinimumHeight(controls.scaled(LEAST_PX))
+        self.make_room(scrolls=False)
         inner = QWidget()
         self._box = controls.stack(on=inner, spacing=7, margins=(14, 8, 14, 10))
         self._box.addStretch(1)
         self.setWidget(inner)
+
+    def make_room(self, *, scrolls: bool) -> None:
+        """Keep a height, in a panel that scrolls for what stands below or has the list scroll."""
+        self.setMinimumHeight(controls.scaled(FEW_ROWS_PX if scrolls else LEAST_PX))
 
     def clear(self) -> None:
         """Take everything away."""

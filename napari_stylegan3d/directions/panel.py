@@ -579,6 +579,7 @@ class DirectionsPanel(ExplorerPanel):
             row.show_name(label, self.limits.in_words(reference), active=reference in used)
         self.ageing.show_recipe(recipe, self.session.person_of(recipe)[0].age)
         self.effect.list_edits([(r, self.notes.label_of(self.entries[r])) for r in used])
+        self.list.make_room(scrolls=bool(used))
         self.reset.setEnabled(bool(used))
         if self.used.isChecked():
             self._filter()

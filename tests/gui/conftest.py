@@ -218,7 +218,7 @@ class Window:
         """
         name = path.name.split("_")[0]
         self.explorer.open_scan(path)
-        self.wait(lambda: self.find("project.name").text() == name)
+        self.wait(lambda: self.find("project.name").text().removesuffix(" FLAIR") == name)
         before = len(self.session.projected)
         opened = self.session.case
         key = self.session.generator.hash, path.name, opened.sha256

@@ -131,6 +131,7 @@ def test_a_label_map_asked_for_beside_nobody_is_nobodys(window, scan_file, tmp_p
     session.show(key)
     window.wait(lambda: not window.explorer.projecting._to_open)
     assert not session.annotations_of(key).maps
+    window.viewer.layers.remove("lesion")
 
 
 def test_the_next_patient_is_not_called_paused(window, scan_file, second_file, monkeypatch):
