@@ -629,9 +629,9 @@ class InterpolationBox(QWidget):
             return ONE_MORE if self.stops else EMPTY
         leg, t = leg_at(len(self.stops), self.position.value() / 100)
         first, second = (describe_recipe(stop) for stop in self.stops[leg : leg + 2])
-        if self.session.recipe != self._sent and (stop := self._current_stop()) is not None:
-            return f"The current brain is key frame {stop + 1} of {len(self.stops)}."
         if self.session.recipe != self._sent:
+            if (stop := self._current_stop()) is not None:
+                return f"The current brain is key frame {stop + 1} of {len(self.stops)}."
             return f"{len(self.stops)} key frames; the current brain is not on the path."
         return f"{100 * t:.0f} % of the way from {first} to {second}."
 

@@ -129,7 +129,7 @@ class Pictured:
     def _second(self, folder: Path) -> dict[str, Any]:
         """The picture that it is compared with."""
         if isinstance(self.second, Recipe):
-            recipe = self.second.with_paths(lambda part: part.relative_to(folder))
+            recipe = self.second.relative_to(folder)
             return {"Recipe": recipe.replace(model=None).to_dict()}
         if self.second is None:
             return {}

@@ -611,9 +611,10 @@ class LabelsController(QObject):
 
     def _put_edited_by(self, key: str) -> None:
         """Let edited labels of a subject be restored that are closed or replaced."""
-        if self._edited_of(key) is not None:
+        if (edited := self._edited_of(key)) is not None:
             if key == self.session.key:
-                self._settle()
+                self.box.resize_row.set_value(0.0)
+            self._remember(self._open[key], edited)
             self._put_by[key] = self._open[key]
 
     def _bring_back(self) -> None:
@@ -669,10 +670,7 @@ class LabelsController(QObject):
     def _leave_out(self) -> None:
         """Close the labels of all subjects that do not stand any more."""
         for key in [key for key, kept in self._open.items() if not self._stands(key, kept)]:
-            edited, kept = self._edited_of(key), self._open.pop(key)
-            if edited is not None:
-                self._remember(kept, edited)
-                self._put_by[key] = kept
+            self._put_edited_by(key)
             self._forget(key)
 
     def _on_model(self, generator: Generator) -> None:
@@ -901,11 +899,12 @@ class LabelsController(QObject):
         if self._resizing is not None:  # what is there is of another value
             self.box.note.setText("Resizing; the size in ml follows.")
         elif self.base is not None and self.base.labels is not None and labels is not None:
+            if why := self.session.withheld:
+                self.box.note.setText(why)
+                return
             tissue, space = self.box.tissue, self.base.space
             before, now = (size_ml(m, tissue, space) for m in (self.base.labels, labels))
             self.box.say_size(self.base.title, before, now)
-            if self.session.withheld:
-                self.box.note.setText(self.session.withheld)
 
     def _save(self) -> None:
         labels = self.drawing.labels

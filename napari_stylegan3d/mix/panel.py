@@ -453,9 +453,7 @@ def write_matrix(path: Path, table: MixTable, image: Callable[[Recipe], QImage |
         If it cannot be written.
     """
     picture = draw_matrix(table, image)
-    here = path.parent
-    told = [[r.with_paths(lambda part: part.relative_to(here)) for r in row] for row in table.cells]
-    recipes = [[recipe.to_dict() for recipe in row] for row in told]
+    recipes = [[recipe.relative_to(path.parent).to_dict() for recipe in row] for row in table.cells]
     picture.setText("Description", f"{SYNTHETIC}. Style-mixing matrix, made with stylegan3d.")
     picture.setText("Recipes", json.dumps(recipes))
     buffer = QBuffer()

@@ -207,9 +207,11 @@ class LabelMaps(QObject):
         doubts = [doubt.sentence for doubt in labels.read.doubts if doubt.kind != SIDES]
         doubts += [OPEN_SIDES] if labels.doubtful else []
         told = f"Label map {labels.in_words}; shown over the views and in the layer list."
-        if key and key != self.session.key:
-            name = next(case.name for case in self.session.patients if case.key == key)
-            told = f"Label map {labels.in_words}; it belongs to {name} and is shown with that scan."
+        of = self.session.patient(key)
+        if of is not None and key != self.session.key:
+            told = (
+                f"Label map {labels.in_words}; it belongs to {of.name} and is shown with that scan."
+            )
         report_done(" ".join([told, *doubts]))
 
     @property

@@ -95,9 +95,8 @@ class Pack:
     @property
     def volumes_id(self) -> str:
         """Identity of the volumes: their file name, which contains a hash."""
-        return str(
-            self.info.get("id") or Path(str(getattr(self.volumes, "filename", self.path))).name
-        )
+        file = str(getattr(self.volumes, "filename", self.path))
+        return str(self.info.get("id") or Path(file).name)
 
     def column(self, name: str) -> list[Any]:
         """One column of the table; None where missing."""

@@ -32,7 +32,7 @@ from stylegan3d.checkpoints.folder import add_to_card
 from stylegan3d.dataset.pack import Pack, evenly
 from stylegan3d.devices import computed
 from stylegan3d.evaluation import table
-from stylegan3d.evaluation.material import VERSION, Material, Store, Subject
+from stylegan3d.evaluation.material import VERSION, Material, Store, Subject, digest_of
 from stylegan3d.evaluation.privacy import closest_pairs_png
 from stylegan3d.evaluation.rows import Figure
 from stylegan3d.evaluation.settings import EvaluationSettings
@@ -375,7 +375,7 @@ def evaluate_material(material: Material) -> Json:
     pack, card = material.pack, material.generator.card if material.has_generator else {}
     # Labels that are learned later change one part only, see below.
     files = {name: v for name, v in card.get("files", {}).items() if name != LABELS}
-    about = [dict(row) for row in pack.table]
+    about = digest_of([dict(row) for row in pack.table])  # once: it may be long
     key = (material.subject.hash, pack.volumes_id, about, files, _kept_settings(chosen))
     result = _head(material)
     for metric in table.METRICS:

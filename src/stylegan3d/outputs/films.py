@@ -136,7 +136,7 @@ def film_files(
 
 def film_sidecar(film: Film, generator: Generator, path: Path) -> Json:
     """Content of a film's JSON file: the key frames as recipes, and how it goes through them."""
-    recipes = [r.with_paths(lambda part: part.relative_to(path.parent)) for r in film.recipes]
+    recipes = [recipe.relative_to(path.parent) for recipe in film.recipes]
     made = f"Film of synthetic volumes made by {generator.name}. Not a measurement."
     return {
         "Description": marked(made, *film.recipes),

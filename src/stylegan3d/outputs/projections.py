@@ -612,7 +612,7 @@ def save_projection(
         **projection_report(projected, rendered.volume),
         "seconds": dict(seconds or projected.seconds),
         "tissues": {what: found.to_dict() for what, found in tissues.items()},
-        "recipe": recipe.with_paths(lambda part: part.relative_to(Path(out))).to_dict(),
+        "recipe": recipe.relative_to(Path(out)).to_dict(),
         "files": {what: path.name for what, path in names.items()},
     }
     made = tissues["reconstruction"]

@@ -159,7 +159,7 @@ class ReportCase:
 
     def link(self, folder: Path) -> str:
         """The recipe as a link, its files named as seen from `folder`."""
-        return to_link(self.recipe.with_paths(lambda part: part.relative_to(folder)))
+        return to_link(self.recipe.relative_to(folder))
 
 
 def build_case(

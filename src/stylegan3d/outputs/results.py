@@ -192,7 +192,7 @@ def sidecar(
     `scan` as in `rendered_files`.
     """
     files, doubts = sources(recipe, folder), doubts_entry(recipe, scan=scan)
-    recipe = recipe.with_paths(lambda part: part.relative_to(folder))
+    recipe = recipe.relative_to(folder)
     what, about = "T1-weighted brain", {"SkullStripped": True}
     if recipe.is_edited_scan:
         what = "brain"  # with the contrast of the scan
@@ -342,7 +342,7 @@ def picture_sidecar(
     recipe: Recipe, generator: Generator, folder: Path, what: str = "Picture"
 ) -> Json:
     """Content of the JSON sidecar of a picture in `folder`."""
-    told = recipe.with_paths(lambda part: part.relative_to(folder))
+    told = recipe.relative_to(folder)
     made = f"{what} of a synthetic volume made by {generator.name}. Not a measurement."
     return {
         "Description": marked(made, recipe),
@@ -403,7 +403,7 @@ def picture_files(
     `pixels_per_mm`, where it is known, is written into the PNG, so that it prints at life size;
     `second` is an image that lies over the picture.
     """
-    told = recipe.with_paths(lambda part: part.relative_to(path.parent))
+    told = recipe.relative_to(path.parent)
     title, by = marked(figures.SYNTHETIC, recipe), f"{generator.name} {generator.hash[:8]}"
     text = f"{title}. {by}: {told.to_json()}"
     plain = figures.png_bytes(image, dpi=pixels_per_mm * figures.MM_PER_INCH, description=text)

@@ -575,6 +575,10 @@ class Recipe:
         edits = tuple(change(edit) for edit in self.edits)
         return self.replace(source=change(self.source), mix=mix, edits=edits, detail=detail)
 
+    def relative_to(self, folder: Path) -> Recipe:
+        """The recipe as written to a file in `folder`; see `Source.relative_to`."""
+        return self.with_paths(lambda part: part.relative_to(folder))
+
     def _source_w(self, source: Source, generator: Model) -> torch.Tensor:
         """(num_layers, w_dim) of one source."""
         if source.seed is not None:

@@ -107,10 +107,13 @@ def grid_notes(affine: np.ndarray, shape: tuple[int, ...], kind: str) -> list[st
     return notes
 
 
-def intensity_notes(data: np.ndarray, contrast: str, name: str, agent: bool = False) -> list[Note]:
+def intensity_notes(
+    data: np.ndarray, contrast: str, name: str, agent: bool = False, phase: bool = False
+) -> list[Note]:
     """The range of intensities, and the contrast according to name and values.
 
-    `agent` says whether a header or sidecar names a contrast agent.
+    `agent` says whether a header or sidecar names a contrast agent, `phase` whether a header says
+    that this is one.
 
     Raises
     ------
@@ -136,7 +139,7 @@ def intensity_notes(data: np.ndarray, contrast: str, name: str, agent: bool = Fa
         notes.append(Doubt("contrast", "refuse", text, {"contrast": contrast}))
     elif contrast:
         notes.append(f"Contrast: {contrast}, according to its name or timing.")
-    if PHASE.search(name):
+    if phase or PHASE.search(name):
         text = "By its name or header this is the phase of a scan, or a part without its magnitude."
         notes.append(Doubt("contrast", "refuse", text, {"contrast": "phase"}))
     if agent or enhanced_by_name(name):

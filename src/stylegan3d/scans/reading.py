@@ -213,8 +213,8 @@ def _read_dicom(
     if series.volumes > 1:
         notes.append(f"Volume {volume} of {series.volumes} (counted from 0).")
     agent = names_agent({"ContrastBolusAgent": about["agent"]})
-    named = series.description + "_part-phase" * (series.kind == "phase")
-    notes.extend(headers.intensity_notes(data, contrast, named, agent))
+    phase = series.kind == "phase"
+    notes += headers.intensity_notes(data, contrast, series.description, agent, phase)
     # The hash is of the image only, not of files that contain names.
     digest = hashlib.sha256(data.data)
     digest.update(affine.tobytes())

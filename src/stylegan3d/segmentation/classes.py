@@ -208,10 +208,8 @@ def region_of_label() -> dict[int, int]:
         found |= dict.fromkeys(known, REGIONS.classes.index(name))
     for name, numbers in NUMBERS["right"].items():
         for right in numbers:
-            left = NUMBERS["left"].get(str(right), right + 1)
-            found[right], found[left] = (
-                REGIONS.classes.index(f"{side}_{name}") for side in ("right", "left")
-            )
+            sides = {"right": right, "left": NUMBERS["left"].get(str(right), right + 1)}
+            found |= {n: REGIONS.classes.index(f"{side}_{name}") for side, n in sides.items()}
     return found
 
 

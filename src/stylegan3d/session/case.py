@@ -70,6 +70,7 @@ class Alignment:
         )
 
 
+#: Key of a patient, and how the scan is read.
 Reading = tuple[str, Choice | None]
 
 

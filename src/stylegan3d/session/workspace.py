@@ -122,7 +122,7 @@ class Workspace:
         self._unclaimed: tuple[EditedLabels, ...] = ()
         #: Age and sex as typed, by the key that `person` has.
         self.persons: dict[str, Person] = {}
-        #: Whether edits and mix go along to the next seed; else each seed has its own.
+        #: Whether edits, mix and detail go along to the next seed; else each seed has its own.
         self.keep_edits = False
         self._own: dict[Source, Recipe] = {}
         #: Last state of a subject with a model before another was opened.

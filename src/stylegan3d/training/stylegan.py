@@ -417,8 +417,8 @@ class Step:
         self.discriminator = run.networks["discriminator"]
         self.dtype = run.task.dtype(run.device)
         self.augment = AugmentProbability(**run.extra["augment"])
-        if run.task.settings.d_augment == "fixed":
-            self.augment.p = run.task.settings.d_augment_p
+        if self.settings.d_augment == "fixed":
+            self.augment.p = self.settings.d_augment_p
         self.sums: dict[str, Tensor] = {}
         self.w = torch.zeros_like(run.extra["w_avg"])
         self.parts, start = [], 0
