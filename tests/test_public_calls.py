@@ -13,6 +13,7 @@ import torch
 import stylegan3d
 from stylegan3d.base import StyleGAN3DError, brief_repr
 from stylegan3d.cohort import find_items
+from stylegan3d.directions.attributes import attribute_directions
 from stylegan3d.directions.people import read_value_table
 from stylegan3d.evaluation.evaluation import evaluate
 from stylegan3d.evaluation.groups import compare_table
@@ -104,6 +105,11 @@ def brain(generator):
         (lambda G: find_items("scans"), "paths must be Sequence, not str"),
         (lambda G: read_value_table(brain(G)), "path must be str or Path, not ndarray"),
         (lambda G: stylegan3d.seed_latents(G, [[1]]), "seed must be a whole number"),
+        (lambda G: G.mix(*2 * [rows(G)[0]], (0.5, 0.5, 0.5)), "3 mixing strengths for"),
+        (lambda G: G.mix(G.w_avg[None], G.w_avg, 0.5), r"first has shape \(1, "),
+        (lambda G: G.synthesize(rows(G), [torch.zeros(3)]), r"noise maps are \(n, ...\)"),
+        (lambda G: attribute_directions(G, rows(G), {}, [True], ["age"]), "no values of age"),
+        (lambda G: attribute_directions(G, rows(G), {"age": [3]}, [1, 0]), "of the same subjects"),
         (lambda G: G.synthesize(rows(G)[:0]), "shape .0, "),
         (lambda G: G.map(zeros(G) * 1j), "z is complex: give real numbers"),
         (lambda G: second_image(brain(G), brain(G)), "scan must be ScanData, not ndarray"),

@@ -16,34 +16,8 @@ import numpy as np
 from napari.components import ViewerModel
 from napari.layers import Image, Labels, Shapes
 from napari.qt import QtViewer
+from qtpy import QtGui, QtWidgets
 from qtpy.QtCore import QEvent, QObject, QRectF, QSize, Qt, QTimer, Signal
-from qtpy.QtGui import (
-    QColor,
-    QFontMetrics,
-    QHideEvent,
-    QPainter,
-    QPaintEvent,
-    QPalette,
-    QShortcut,
-    QShowEvent,
-)
-from qtpy.QtWidgets import (
-    QApplication,
-    QDockWidget,
-    QLineEdit,
-    QListWidget,
-    QListWidgetItem,
-    QMainWindow,
-    QMenu,
-    QMessageBox,
-    QProgressBar,
-    QSizePolicy,
-    QStyle,
-    QStyledItemDelegate,
-    QStyleOptionViewItem,
-    QToolButton,
-    QWidget,
-)
 
 from napari_stylegan3d.app.guidance import Guidance, painted_on
 from napari_stylegan3d.app.models import ModelController
@@ -102,24 +76,28 @@ MARGIN = 4
 NO_IDENTITY = "Its files name no patient: NIfTI, MGH and Analyze hold none."
 
 
-class PatientDelegate(QStyledItemDelegate):
+class PatientDelegate(QtWidgets.QStyledItemDelegate):
     """The name, shortened in its middle, and beside it what is done and what runs."""
 
-    def sizeHint(self, option: QStyleOptionViewItem, _index: Any) -> QSize:
+    def sizeHint(self, option: QtWidgets.QStyleOptionViewItem, _index: Any) -> QSize:
         """One line."""
-        return QSize(0, QFontMetrics(option.font).height() + MARGIN)
+        return QSize(0, QtGui.QFontMetrics(option.font).height() + MARGIN)
 
-    def paint(self, painter: QPainter | None, option: QStyleOptionViewItem, index: Any) -> None:
+    def paint(
+        self, painter: QtGui.QPainter | None, option: QtWidgets.QStyleOptionViewItem, index: Any
+    ) -> None:
         """Draw one patient."""
         if painter is None:
             return
         style, rect = option.widget.style(), option.rect.adjusted(6, 1, -4, -1)
         style.drawPrimitive(
-            QStyle.PrimitiveElement.PE_PanelItemViewItem, option, painter, option.widget
+            QtWidgets.QStyle.PrimitiveElement.PE_PanelItemViewItem, option, painter, option.widget
         )
-        chosen = bool(option.state & QStyle.StateFlag.State_Selected)
-        group = QPalette.ColorRole.HighlightedText if chosen else QPalette.ColorRole.Text
-        metrics, told = QFontMetrics(option.font), index.data(STATUS)
+        chosen = bool(option.state & QtWidgets.QStyle.StateFlag.State_Selected)
+        group = (
+            QtGui.QPalette.ColorRole.HighlightedText if chosen else QtGui.QPalette.ColorRole.Text
+        )
+        metrics, told = QtGui.QFontMetrics(option.font), index.data(STATUS)
         told = metrics.elidedText(told, Qt.TextElideMode.ElideRight, round(0.6 * rect.width()))
         left = rect.width() - metrics.horizontalAdvance(told) - 2 * MARGIN
         painter.save()
@@ -128,14 +106,14 @@ class PatientDelegate(QStyledItemDelegate):
         painter.drawText(rect, Qt.AlignmentFlag.AlignVCenter, name)
         if index.data(BAD):
             dark = option.palette.text().color().lightness() > 127
-            painter.setPen(QColor((DARK if dark else LIGHT).error))
+            painter.setPen(QtGui.QColor((DARK if dark else LIGHT).error))
         elif not chosen:
             painter.setOpacity(0.7)
         painter.drawText(rect, Qt.AlignmentFlag.AlignVCenter | Qt.AlignmentFlag.AlignRight, told)
         painter.restore()
 
 
-class PatientList(QWidget):
+class PatientList(QtWidgets.QWidget):
     """The synthetic brains and every open patient; a click shows one.
 
     Parameters
@@ -149,13 +127,13 @@ class PatientList(QWidget):
         super().__init__()
         self.setObjectName("patients")
         self.session, self._task_of = session, task_of
-        self.list = controls.named(QListWidget(), "patients.list")
+        self.list = controls.named(QtWidgets.QListWidget(), "patients.list")
         self.list.setItemDelegate(PatientDelegate(self.list))
         self.list.setContextMenuPolicy(Qt.ContextMenuPolicy.CustomContextMenu)
         self.list.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        self.list.setFrameShape(QListWidget.Shape.NoFrame)
+        self.list.setFrameShape(QtWidgets.QListWidget.Shape.NoFrame)
         self.list.setUniformItemSizes(True)
-        self.list.setVerticalScrollMode(QListWidget.ScrollMode.ScrollPerPixel)
+        self.list.setVerticalScrollMode(QtWidgets.QListWidget.ScrollMode.ScrollPerPixel)
         self.identity = LongJob(
             self, self._show_identity, session.messages.slot("reading the patient's name")
         )
@@ -223,9 +201,9 @@ class PatientList(QWidget):
         told = "scan" if case.choice is not None else "latent file"
         return ", ".join(filter(None, (made, done))) or told
 
-    def menu(self, key: str) -> QMenu:
+    def menu(self, key: str) -> QtWidgets.QMenu:
         """What can be done with a patient."""
-        menu = QMenu(self)
+        menu = QtWidgets.QMenu(self)
         case = self.session.patient(key)
         if case is not None:
             menu.addAction("Show", lambda: self._show(key))
@@ -258,7 +236,9 @@ class PatientList(QWidget):
             self.identity.start(_read_identity, case.name, case.choice.path, case.choice.series)
 
     def _show_identity(self, told: tuple[str, str]) -> None:
-        box = QMessageBox(QMessageBox.Icon.NoIcon, told[0], "\n".join(told), parent=self)
+        box = QtWidgets.QMessageBox(
+            QtWidgets.QMessageBox.Icon.NoIcon, told[0], "\n".join(told), parent=self
+        )
         box.setObjectName("patients.identity")
         box.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         box.open()
@@ -267,7 +247,7 @@ class PatientList(QWidget):
         while self.list.count() > count:
             self.list.takeItem(self.list.count() - 1)
         while self.list.count() < count:
-            self.list.addItem(QListWidgetItem())
+            self.list.addItem(QtWidgets.QListWidgetItem())
 
 
 def _read_identity(report: Progress, name: str, path: Path, series: str | None) -> tuple[str, str]:
@@ -301,7 +281,7 @@ class OpenController(QObject):
         super().__init__(context.dock)
         self.session, self.messages = context.session, context.session.messages
         self.viewer = context.comparison.stage.viewer
-        self._roots: list[QWidget] = [context.dock]
+        self._roots: list[QtWidgets.QWidget] = [context.dock]
         dialogs.DropOn(context.dock, files_in, self.drop)
 
     def begin(self, views: FourViews, links: Links) -> None:
@@ -359,13 +339,13 @@ class OpenController(QObject):
     def paste(self) -> None:
         """Open a recipe from the clipboard: command, JSON or link."""
         with self.messages.during("pasting a recipe"):
-            self._go_to(from_text(QApplication.clipboard().text()), "Pasted")
+            self._go_to(from_text(QtWidgets.QApplication.clipboard().text()), "Pasted")
 
     def copy_link(self) -> None:
         """Copy a link to the current recipe."""
         if self.session.generator is not None and self.session.recipe is not None:
             signed = self.session.recipe.signed(self.session.generator)
-            QApplication.clipboard().setText(to_link(signed))
+            QtWidgets.QApplication.clipboard().setText(to_link(signed))
             report_done(f"Link copied: {describe_recipe(signed)}.")
 
     def _go_to(self, recipe: Recipe, doing: str) -> None:
@@ -381,7 +361,7 @@ class OpenController(QObject):
         """napari's Shapes layers paste shapes with the same key."""
         active = self.viewer.layers.selection.active
         for shortcut in (
-            one for root in self._roots for one in root.findChildren(QShortcut, PASTE)
+            one for root in self._roots for one in root.findChildren(QtGui.QShortcut, PASTE)
         ):
             shortcut.setEnabled(not isinstance(active, Shapes))
 
@@ -409,15 +389,15 @@ def the(kind: type[T], among: tuple[object, ...]) -> T:
 DOCKS = ("layer list", "layer controls")
 
 
-class Docked(QWidget):
+class Docked(QtWidgets.QWidget):
     """Calls `begin` when shown in a napari window, and `close_explorer` when that closes."""
 
     def __init__(self) -> None:
         super().__init__()
-        self._window: QMainWindow | None = None
+        self._window: QtWidgets.QMainWindow | None = None
         self._begun = self._closed = False
 
-    def begin(self, window: QMainWindow) -> None:
+    def begin(self, window: QtWidgets.QMainWindow) -> None:
         """The window is available."""
         raise NotImplementedError
 
@@ -431,7 +411,7 @@ class Docked(QWidget):
             self._window.removeEventFilter(self)
             self._window = None
 
-    def showEvent(self, event: QShowEvent) -> None:
+    def showEvent(self, event: QtGui.QShowEvent) -> None:
         """Call `begin` when shown for the first time."""
         super().showEvent(event)
         if not self._begun:
@@ -449,31 +429,33 @@ class Docked(QWidget):
         """Detect when the window closes: a plugin's own closeEvent is never called."""
         # A visible window may still refuse to close; once hidden it is closing.
         closing = event.type() == QEvent.Type.Close and not watched.isVisible()
-        hidden = isinstance(event, QHideEvent) and not event.spontaneous()
+        hidden = isinstance(event, QtGui.QHideEvent) and not event.spontaneous()
         if watched is self._window and (closing or hidden):
             self.close_explorer()
         return False
 
     def _begin(self) -> None:
         window = self.window()
-        if self._closed or not isinstance(window, QMainWindow):
+        if self._closed or not isinstance(window, QtWidgets.QMainWindow):
             return
         if window.findChild(QtViewer) is None:
             return
         self._window = window
         window.installEventFilter(self)
-        QApplication.instance().aboutToQuit.connect(self.close_explorer)
+        QtWidgets.QApplication.instance().aboutToQuit.connect(self.close_explorer)
         self.begin(window)
 
 
-def calm_down(window: QMainWindow, viewer: ViewerModel, links: Links) -> None:
+def calm_down(window: QtWidgets.QMainWindow, viewer: ViewerModel, links: Links) -> None:
     """Hide napari's layer docks and status bar, until `links` close.
 
     They stay in the Window menu. Viewers that already have layers are not changed.
     """
     if len(viewer.layers):
         return
-    docks = [dock for dock in window.findChildren(QDockWidget) if dock.objectName() in DOCKS]
+    docks = [
+        dock for dock in window.findChildren(QtWidgets.QDockWidget) if dock.objectName() in DOCKS
+    ]
     for part in (*docks, window.statusBar()):
         if not part.isHidden():
             part.hide()
@@ -497,17 +479,17 @@ class Memory(QObject):
         Its expanded state is saved.
     """
 
-    def __init__(self, dock: QWidget, folder: QLineEdit, measure: Fold) -> None:
+    def __init__(self, dock: QtWidgets.QWidget, folder: QtWidgets.QLineEdit, measure: Fold) -> None:
         super().__init__(dock)
         self.dock, self.folder, self.measure = dock, folder, measure
         self._looks: LookModel | None = None
 
-    def begin(self, window: QMainWindow, looks: LookModel) -> None:
+    def begin(self, window: QtWidgets.QMainWindow, looks: LookModel) -> None:
         """Restore the settings of window and views."""
         self._looks = looks
         kept = settings()
         width = int(kept.value(WIDTH, 0, type=int))
-        dock = controls.above(self.dock, QDockWidget)
+        dock = controls.above(self.dock, QtWidgets.QDockWidget)
         if dock is not None and self.dock.minimumWidth() <= width <= WIDEST:
             window.resizeDocks([dock], [width], Qt.Orientation.Horizontal)
         folder = str(kept.value(SAVE_FOLDER, ""))
@@ -550,7 +532,7 @@ STEP_MS = 500
 PIECE, PACE = 0.3, 0.2
 
 
-class BusyLine(QProgressBar):
+class BusyLine(QtWidgets.QProgressBar):
     """An indeterminate progress line."""
 
     def __init__(self) -> None:
@@ -576,7 +558,7 @@ class BusyLine(QProgressBar):
         if busy:
             self._timer.start(PATIENCE_MS)
 
-    def paintEvent(self, event: QPaintEvent) -> None:
+    def paintEvent(self, event: QtGui.QPaintEvent) -> None:
         """Draw the line and the segment."""
         super().paintEvent(event)
         if self._steps is None:
@@ -584,7 +566,7 @@ class BusyLine(QProgressBar):
         left = (self._steps * PACE) % (1 + PIECE) - PIECE
         with painting(self, smooth=False) as painter:
             piece = QRectF(left * self.width(), 0, PIECE * self.width(), self.height())
-            painter.fillRect(piece, self.palette().color(QPalette.ColorRole.Highlight))
+            painter.fillRect(piece, self.palette().color(QtGui.QPalette.ColorRole.Highlight))
 
     def _step(self) -> None:
         self._steps = 1 + (self._steps or 0)
@@ -592,14 +574,14 @@ class BusyLine(QProgressBar):
         self.update()
 
 
-class Header(QWidget):
+class Header(QtWidgets.QWidget):
     """Model name, model menu, undo, redo, busy line."""
 
     def __init__(self) -> None:
         super().__init__()
         self.model = ElidedLabel("Loading the model…", "explorer.model", "model")
         self.open = controls.tool_button("explorer.open_model")
-        self.open.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
+        self.open.setPopupMode(QtWidgets.QToolButton.ToolButtonPopupMode.InstantPopup)
         self.open.setProperty("role", "menu")
         self.undo = controls.tool_button("explorer.undo")
         self.redo = controls.tool_button("explorer.redo")
@@ -613,7 +595,7 @@ class Header(QWidget):
         controls.stack(top, self.busy, on=self, spacing=0)
 
     @property
-    def menu(self) -> QMenu:
+    def menu(self) -> QtWidgets.QMenu:
         """Menu of the button beside the model's name."""
         menu = self.open.menu()
         assert menu is not None
@@ -736,7 +718,7 @@ class Explorer(Docked):
         self.relabelling = LabelsController(context, LabelsBox())
         self.parking = Parking(self.session, self)
 
-    def panel(self, key: str) -> QWidget:
+    def panel(self, key: str) -> QtWidgets.QWidget:
         """Bring a tab to the front by its panel's key, and return the panel."""
         return self.tabs.bring(key)
 
@@ -783,7 +765,9 @@ class Explorer(Docked):
             column.setStretchFactor(part, 1)  # a part that is open takes no more than its share
         measure, labels = self.measuring.box, self.relabelling.box
         for box in (measure, labels):  # no panel stretches below them
-            box.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Maximum)
+            box.setSizePolicy(
+                QtWidgets.QSizePolicy.Policy.Preferred, QtWidgets.QSizePolicy.Policy.Maximum
+            )
         measure.header.toggled.connect(partial(self._make_room, labels))
         labels.header.toggled.connect(partial(self._make_room, measure))
         # A session does not fold what the user has unfolded.
@@ -844,7 +828,7 @@ class Explorer(Docked):
         self.context.links.connect(self.viewer.layers.events.removed, self.stage.bring_back)
         self.context.links.connect(self.viewer.layers.selection.events.active, self._on_brush)
 
-    def begin(self, window: QMainWindow) -> None:
+    def begin(self, window: QtWidgets.QMainWindow) -> None:
         """Install the views and load the model."""
         links = self.context.links
         calm_down(window, self.viewer, links)
@@ -855,7 +839,7 @@ class Explorer(Docked):
         self.views.layout().insertWidget(0, self.projecting.looks)
         self.views.layout().insertWidget(1, self.projecting.second.bar)
         self.projecting.second.drawn.connect(self.views.refresh)
-        below = QWidget()
+        below = QtWidgets.QWidget()
         controls.stack(controls.row(self.patients, self.history, stretch=1), on=below, spacing=0)
         self.views.layout().addWidget(below)
         self.opening.begin(self.views, links)

@@ -11,29 +11,8 @@ from typing import Any
 import napari
 from napari.layers import Labels
 from napari.utils.notifications import show_info
+from qtpy import QtGui, QtWidgets
 from qtpy.QtCore import QObject, Qt, QUrl, Signal
-from qtpy.QtGui import (
-    QAction,
-    QColor,
-    QDesktopServices,
-    QImage,
-    QKeySequence,
-    QShortcut,
-    QTextBlock,
-    QTextCharFormat,
-    QTextCursor,
-    QTextDocument,
-    QTextOption,
-)
-from qtpy.QtWidgets import (
-    QAbstractButton,
-    QApplication,
-    QDialog,
-    QLabel,
-    QMainWindow,
-    QTextBrowser,
-    QWidget,
-)
 
 from napari_stylegan3d.app.walkthrough import GuidedExample, StepCard, Welcome
 from napari_stylegan3d.compare.controller import HELD, HELD_IN_VIEWS
@@ -57,7 +36,7 @@ _OPEN: dict[int, Commands] = {}
 def commands_of(
     session: Session,
     tabs: Tabs,
-    roots: Callable[[], Sequence[QWidget]],
+    roots: Callable[[], Sequence[QtWidgets.QWidget]],
 ) -> dict[str, Callable[[], object]]:
     """Commands of an explorer, by the names in `TABLE`.
 
@@ -125,9 +104,9 @@ show_help, show_welcome, show_case = map(_command, ("help", "welcome", "case"))
 keep_favourite, compare = _command("favourite"), _command("tab_4")
 
 
-def _press_next(roots: Callable[[], Sequence[QWidget]], names: Sequence[str]) -> None:
+def _press_next(roots: Callable[[], Sequence[QtWidgets.QWidget]], names: Sequence[str]) -> None:
     """Press the button after the one that is down, in a row where one always is."""
-    every = [button for root in roots() for button in root.findChildren(QAbstractButton)]
+    every = [button for root in roots() for button in root.findChildren(QtWidgets.QAbstractButton)]
     down = {button.objectName() for button in every if button.isChecked()}
     for name, following in zip(names, (*names[1:], names[0]), strict=True):
         if name in down:
@@ -135,9 +114,11 @@ def _press_next(roots: Callable[[], Sequence[QWidget]], names: Sequence[str]) ->
             return
 
 
-def _press(roots: Callable[[], Sequence[QWidget]], name: str, *, focus: bool = False) -> None:
+def _press(
+    roots: Callable[[], Sequence[QtWidgets.QWidget]], name: str, *, focus: bool = False
+) -> None:
     """Trigger a control, if it is enabled; with `focus`, Tab goes on from it."""
-    found = (root.findChild(QAbstractButton, name) for root in roots())
+    found = (root.findChild(QtWidgets.QAbstractButton, name) for root in roots())
     button = next((button for button in found if button is not None), None)
     if button is not None and button.isEnabled():
         button.click()
@@ -185,7 +166,9 @@ TABLE = tuple(_rows())
 TAB_KEYS = tuple(f"Alt+{number}" for number in range(1, 7))
 
 
-def install(parent: QWidget, commands: Mapping[str, Callable[[], object]]) -> list[QShortcut]:
+def install(
+    parent: QtWidgets.QWidget, commands: Mapping[str, Callable[[], object]]
+) -> list[QtGui.QShortcut]:
     """Install the table's shortcuts on a widget and its children.
 
     Parameters
@@ -211,9 +194,9 @@ def install(parent: QWidget, commands: Mapping[str, Callable[[], object]]) -> li
 
 
 def _shortcut(
-    parent: QWidget, keys: str, command: Callable[[], object], everywhere: bool
-) -> QShortcut:
-    shortcut = QShortcut(QKeySequence(keys), parent)
+    parent: QtWidgets.QWidget, keys: str, command: Callable[[], object], everywhere: bool
+) -> QtGui.QShortcut:
+    shortcut = QtGui.QShortcut(QtGui.QKeySequence(keys), parent)
     within = Qt.ShortcutContext.WidgetWithChildrenShortcut
     shortcut.setContext(Qt.ShortcutContext.WindowShortcut if everywhere else within)
     shortcut.activated.connect(command)
@@ -250,21 +233,21 @@ def slug(heading: str) -> str:
     return kept.replace(" ", "-")
 
 
-class Pages(QTextBrowser):
+class Pages(QtWidgets.QTextBrowser):
     """Markdown pages with links among them; pictures are as wide as the page at most."""
 
     def __init__(self) -> None:
         super().__init__()
         self.setOpenLinks(False)
         self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        self.setWordWrapMode(QTextOption.WrapMode.WrapAtWordBoundaryOrAnywhere)
+        self.setWordWrapMode(QtGui.QTextOption.WrapMode.WrapAtWordBoundaryOrAnywhere)
         self.anchorClicked.connect(self.follow)
 
     def open_at(self, file: Path, section: str) -> None:
         """Show a page from the heading with this slug on, or from its begin."""
         url = QUrl.fromLocalFile(str(file))
         if self.source() != url:
-            self.setSource(url, QTextDocument.ResourceType.MarkdownResource)
+            self.setSource(url, QtGui.QTextDocument.ResourceType.MarkdownResource)
             self._color_links()
         self.document().setTextWidth(self.viewport().width())
         block = self._heading(section)
@@ -287,15 +270,15 @@ class Pages(QTextBrowser):
         if target.isLocalFile() and file.suffix == ".md" and file.is_file():
             self.open_at(file, target.fragment())
         elif not target.isLocalFile():
-            QDesktopServices.openUrl(target)
+            QtGui.QDesktopServices.openUrl(target)
 
     def loadResource(self, kind: int, name: QUrl) -> Any:
         """Load a picture no wider than the page; one that is not there is left out."""
-        if kind != QTextDocument.ResourceType.ImageResource.value:
+        if kind != QtGui.QTextDocument.ResourceType.ImageResource.value:
             return super().loadResource(kind, name)
-        image = QImage(self.source().resolved(name).toLocalFile())
+        image = QtGui.QImage(self.source().resolved(name).toLocalFile())
         if image.isNull():
-            return QImage(1, 1, QImage.Format.Format_ARGB32)
+            return QtGui.QImage(1, 1, QtGui.QImage.Format.Format_ARGB32)
         wide = min(image.width(), self.viewport().width() - MARGIN_PX)
         return image.scaledToWidth(wide, Qt.TransformationMode.SmoothTransformation)
 
@@ -303,8 +286,8 @@ class Pages(QTextBrowser):
         """Qt's own blue cannot be read on a dark page."""
         self.ensurePolished()
         dark = self.palette().text().color().lightness() > 127
-        link = QTextCharFormat()
-        link.setForeground(QColor(DARK.accent_hover if dark else LIGHT.accent))
+        link = QtGui.QTextCharFormat()
+        link.setForeground(QtGui.QColor(DARK.accent_hover if dark else LIGHT.accent))
         places: list[tuple[int, int]] = []
         for block in self._blocks():
             part = block.begin()
@@ -313,34 +296,34 @@ class Pages(QTextBrowser):
                 if fragment.charFormat().isAnchor():
                     places.append((fragment.position(), fragment.length()))
                 part += 1
-        cursor = QTextCursor(self.document())
+        cursor = QtGui.QTextCursor(self.document())
         for start, length in places:
             cursor.setPosition(start)
-            cursor.setPosition(start + length, QTextCursor.MoveMode.KeepAnchor)
+            cursor.setPosition(start + length, QtGui.QTextCursor.MoveMode.KeepAnchor)
             cursor.mergeCharFormat(link)
 
-    def _blocks(self) -> Iterator[QTextBlock]:
+    def _blocks(self) -> Iterator[QtGui.QTextBlock]:
         block = self.document().begin()
         while block.isValid():
             yield block
             block = block.next()
 
-    def _heading(self, section: str) -> QTextBlock | None:
+    def _heading(self, section: str) -> QtGui.QTextBlock | None:
         headings = (block for block in self._blocks() if block.blockFormat().headingLevel())
         return next((block for block in headings if slug(block.text()) == section), None)
 
 
-class GuideWindow(QDialog):
+class GuideWindow(QtWidgets.QDialog):
     """The guide beside the window, non-modal."""
 
-    def __init__(self, parent: QWidget) -> None:
+    def __init__(self, parent: QtWidgets.QWidget) -> None:
         super().__init__(parent)
         self.setObjectName("explorer.guide_window")
         self.setWindowTitle("User guide")
         self.pages = controls.named(Pages(), "explorer.guide_pages")
         close = controls.push_button("explorer.guide_close")
         close.clicked.connect(self.close)
-        controls.dialog(self.pages, controls.row(QWidget(), close, stretch=0), on=self)
+        controls.dialog(self.pages, controls.row(QtWidgets.QWidget(), close, stretch=0), on=self)
         self.resize(*(controls.scaled(length) for length in SIZE))
 
     def open_at(self, section: str) -> None:
@@ -380,7 +363,7 @@ class Guidance(QObject):
         self,
         context: Context,
         tabs: Tabs,
-        button: QAbstractButton,
+        button: QtWidgets.QAbstractButton,
         paste: Callable[[], object],
         folds: Sequence[Fold] = (),
     ) -> None:
@@ -389,7 +372,7 @@ class Guidance(QObject):
         self.viewer = context.comparison.stage.viewer
         self.views: FourViews | None = None
         self.commands: Commands = {}
-        self.help: QDialog | None = None
+        self.help: QtWidgets.QDialog | None = None
         self.card: StepCard | None = None
         self.guide: GuideWindow | None = None
         button.clicked.connect(self.show_help)
@@ -398,7 +381,7 @@ class Guidance(QObject):
             fold.guideRequested.connect(self.open_guide)
         context.session.recipeChanged.connect(self.done)
 
-    def begin(self, window: QMainWindow, views: FourViews) -> None:
+    def begin(self, window: QtWidgets.QMainWindow, views: FourViews) -> None:
         """Install in window and views."""
         self.views = views
         dock = self.context.dock
@@ -428,7 +411,7 @@ class Guidance(QObject):
                 ("Explorer: guided example, 3 minutes", self.show_case),
                 ("Explorer: user guide", self.show_guide),
             ):
-                action = QAction(text, self)
+                action = QtGui.QAction(text, self)
                 action.triggered.connect(command)
                 menu.addAction(action)
                 links.callback(menu.removeAction, action)
@@ -477,8 +460,8 @@ class Guidance(QObject):
             self._focus_tabs()
 
     @staticmethod
-    def _has_focus(*roots: QWidget | None) -> bool:
-        now = QApplication.focusWidget()
+    def _has_focus(*roots: QtWidgets.QWidget | None) -> bool:
+        now = QtWidgets.QApplication.focusWidget()
         return now is not None and any(
             root is not None and root.isAncestorOf(now) for root in roots
         )
@@ -500,9 +483,9 @@ class Guidance(QObject):
             self._focus_tabs()
 
 
-def help_dialog(parent: QWidget) -> QDialog:
+def help_dialog(parent: QtWidgets.QWidget) -> QtWidgets.QDialog:
     """All keys and gestures in two columns."""
-    dialog = controls.named(QDialog(parent), "explorer.keys")
+    dialog = controls.named(QtWidgets.QDialog(parent), "explorer.keys")
     dialog.setWindowTitle(HELP_TITLE)
     columns = controls.stack(), controls.stack()
     for name, rows in groupby(TABLE, lambda row: row.group):
@@ -513,7 +496,7 @@ def help_dialog(parent: QWidget) -> QDialog:
         for number, row in enumerate(rows):
             key = controls.label(row.keys, "figure")
             grid.addWidget(key, number, 0, Qt.AlignmentFlag.AlignTop)
-            grid.addWidget(QLabel(row.does), number, 1)
+            grid.addWidget(QtWidgets.QLabel(row.does), number, 1)
         column.addLayout(grid)
     for column in columns:
         column.addStretch(1)
@@ -521,7 +504,7 @@ def help_dialog(parent: QWidget) -> QDialog:
     close.clicked.connect(dialog.close)
     controls.stack(
         controls.row(*columns, spacing=36),
-        controls.row(QLabel(), close, stretch=0),
+        controls.row(QtWidgets.QLabel(), close, stretch=0),
         on=dialog,
         spacing=-1,
         margins=(20, 18, 20, 14),

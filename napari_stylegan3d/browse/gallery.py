@@ -11,20 +11,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from qtpy import QtGui
 from qtpy.QtCore import QEvent, QPointF, QRect, QSize, Qt, QTimer, Signal
-from qtpy.QtGui import (
-    QColor,
-    QFont,
-    QHideEvent,
-    QImage,
-    QKeyEvent,
-    QMouseEvent,
-    QPainter,
-    QPaintEvent,
-    QPen,
-    QResizeEvent,
-    QShowEvent,
-)
 from qtpy.QtWidgets import QDialog, QSizePolicy, QToolTip, QWidget
 
 from napari_stylegan3d.core.thumbnails import SYNTHETIC, Thumbnails, scaled
@@ -42,8 +30,8 @@ if TYPE_CHECKING:
 
 CELL, GAP, STAR, STAR_SIZE = 112, 4, 24, 18
 #: Thumbnails are black in every theme, so text on them is light.
-ON_BLACK, FAINT = QColor("#f0f1f2"), QColor("#aab1ba")
-FAVOURITE, CURRENT = QColor("#ffb74d"), QColor("#6480e6")
+ON_BLACK, FAINT = QtGui.QColor("#f0f1f2"), QtGui.QColor("#aab1ba")
+FAVOURITE, CURRENT = QtGui.QColor("#ffb74d"), QtGui.QColor("#6480e6")
 STEPS = {
     Qt.Key.Key_Left: (-1, 0),
     Qt.Key.Key_Right: (1, 0),
@@ -97,7 +85,7 @@ class ThumbnailGrid(QWidget):
         name: str,
         columns: int,
         rows: int,
-        image: Callable[[Recipe], QImage | None],
+        image: Callable[[Recipe], QtGui.QImage | None],
         cell: int = CELL,
         signs: tuple[str, str] = ("★", "☆"),
         sign_key: Qt.Key = Qt.Key.Key_S,
@@ -120,7 +108,7 @@ class ThumbnailGrid(QWidget):
         """All cells, as small as they may be."""
         return QSize(self.columns * (self._cell + GAP) - GAP, self.rows * (self._cell + GAP) - GAP)
 
-    def resizeEvent(self, event: QResizeEvent) -> None:
+    def resizeEvent(self, event: QtGui.QResizeEvent) -> None:
         """Make the cells as large as there is room for."""
         wide = (self.width() + GAP) // self.columns - GAP
         high = (self.height() + GAP) // self.rows - GAP
@@ -167,14 +155,14 @@ class ThumbnailGrid(QWidget):
         found = (i for i in range(len(self.cells)) if self.place(i).contains(point.toPoint()))
         return next(found, None)
 
-    def paintEvent(self, event: QPaintEvent) -> None:
+    def paintEvent(self, event: QtGui.QPaintEvent) -> None:
         """Draw the cells that need it."""
         with painting(self, smooth=False) as painter:
             for index, cell in enumerate(self.cells):
                 if event.rect().intersects(self.place(index)):
                     self._draw(painter, index, cell)
 
-    def _draw(self, painter: QPainter, index: int, cell: GalleryCell) -> None:
+    def _draw(self, painter: QtGui.QPainter, index: int, cell: GalleryCell) -> None:
         place = self.place(index)
         painter.fillRect(place, Qt.GlobalColor.black)
         image = self._image(cell.recipe)
@@ -184,7 +172,7 @@ class ThumbnailGrid(QWidget):
         else:
             painter.drawPixmap(place.topLeft(), scaled(image, self.side, self.devicePixelRatioF()))
         current, under = index == self.current, index == self._under
-        font = QFont(self.font())
+        font = QtGui.QFont(self.font())
         font.setBold(current)
         painter.setFont(font)
         self._write(painter, place, cell.label, ON_BLACK if current or under else FAINT)
@@ -196,20 +184,20 @@ class ThumbnailGrid(QWidget):
             painter.drawText(self.star_place(index), Qt.AlignmentFlag.AlignCenter, sign)
         if current or under:
             width = 3 if current else 1
-            painter.setPen(QPen(CURRENT if current else FAINT, width))
+            painter.setPen(QtGui.QPen(CURRENT if current else FAINT, width))
             painter.drawRect(place.adjusted(width // 2, width // 2, -(width + 1) // 2, -1))
 
-    def _write(self, painter: QPainter, place: QRect, text: str, color: QColor) -> None:
+    def _write(self, painter: QtGui.QPainter, place: QRect, text: str, color: QtGui.QColor) -> None:
         """A label at the lower left of a cell, legible on any picture."""
         metrics = painter.fontMetrics()
         text = metrics.elidedText(text, Qt.TextElideMode.ElideRight, place.width() - 8)
         width, height = metrics.horizontalAdvance(text) + 8, metrics.height() + 2
         ground = QRect(place.left(), place.bottom() - height + 1, width, height)
-        painter.fillRect(ground, QColor(0, 0, 0, 170))
+        painter.fillRect(ground, QtGui.QColor(0, 0, 0, 170))
         painter.setPen(color)
         painter.drawText(ground, Qt.AlignmentFlag.AlignCenter, text)
 
-    def mouseMoveEvent(self, event: QMouseEvent) -> None:
+    def mouseMoveEvent(self, event: QtGui.QMouseEvent) -> None:
         """Mark the cell under the mouse."""
         self._point_at(self.index_at(event.position()))
 
@@ -217,7 +205,7 @@ class ThumbnailGrid(QWidget):
         """Nothing is pointed at any more."""
         self._point_at(None)
 
-    def mousePressEvent(self, event: QMouseEvent) -> None:
+    def mousePressEvent(self, event: QtGui.QMouseEvent) -> None:
         """Select a brain, or make it a favourite."""
         index = self.index_at(event.position())
         if index is None or event.button() != Qt.MouseButton.LeftButton:
@@ -225,7 +213,7 @@ class ThumbnailGrid(QWidget):
         on_star = self.star_place(index).contains(event.position().toPoint())
         (self.starred if on_star else self.picked).emit(index)
 
-    def mouseDoubleClickEvent(self, event: QMouseEvent) -> None:
+    def mouseDoubleClickEvent(self, event: QtGui.QMouseEvent) -> None:
         """Select a brain and close."""
         index = self.index_at(event.position())
         if index is None or self.star_place(index).contains(event.position().toPoint()):
@@ -233,7 +221,7 @@ class ThumbnailGrid(QWidget):
         self.picked.emit(index)
         self.accepted.emit()
 
-    def keyPressEvent(self, event: QKeyEvent) -> None:
+    def keyPressEvent(self, event: QtGui.QKeyEvent) -> None:
         """Arrows go through the cells, Enter closes, the sign's key does what the sign does."""
         key: Any = event.key()
         if key in STEPS:
@@ -353,12 +341,12 @@ class GalleryDialog(QDialog):
         self._show_cells()
         self._want()
 
-    def showEvent(self, event: QShowEvent) -> None:
+    def showEvent(self, event: QtGui.QShowEvent) -> None:
         """Ask for the thumbnails."""
         super().showEvent(event)
         self._want()
 
-    def hideEvent(self, event: QHideEvent) -> None:
+    def hideEvent(self, event: QtGui.QHideEvent) -> None:
         """Cancel the thumbnails."""
         self.thumbnails.drop(OWNER)
         super().hideEvent(event)
@@ -561,18 +549,18 @@ class InterpolationBox(QWidget):
         self._timer.stop()
         self.play.setChecked(False)
 
-    def showEvent(self, event: QShowEvent) -> None:
+    def showEvent(self, event: QtGui.QShowEvent) -> None:
         """Ask for the key frames' thumbnails."""
         super().showEvent(event)
         self._want()
 
-    def hideEvent(self, event: QHideEvent) -> None:
+    def hideEvent(self, event: QtGui.QHideEvent) -> None:
         """Cancel the thumbnails."""
         if self.thumbnails is not None:
             self.thumbnails.drop(WALK)
         super().hideEvent(event)
 
-    def _image(self, recipe: Recipe) -> QImage | None:
+    def _image(self, recipe: Recipe) -> QtGui.QImage | None:
         return None if self.thumbnails is None else self.thumbnails.image(recipe)
 
     def _want(self) -> None:

@@ -4,27 +4,13 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
+from qtpy import QtGui
 from qtpy.QtCore import QEvent, QObject, QPointF, QRectF, QSignalBlocker, QSize, Qt, Signal
-from qtpy.QtGui import (
-    QBrush,
-    QColor,
-    QHelpEvent,
-    QHideEvent,
-    QKeyEvent,
-    QMouseEvent,
-    QPainter,
-    QPainterPath,
-    QPaintEvent,
-    QPalette,
-    QPen,
-    QPolygonF,
-    QShowEvent,
-)
 from qtpy.QtWidgets import QComboBox, QLabel, QSizePolicy, QToolTip, QWidget
 
 from napari_stylegan3d.core.worker import LatestWins, LongJob, Newest
@@ -83,56 +69,56 @@ LIGHT = Inks(
 
 def inks(widget: QWidget) -> Inks:
     """Those of the widget's theme."""
-    text = widget.palette().color(QPalette.ColorRole.WindowText)
+    text = widget.palette().color(QtGui.QPalette.ColorRole.WindowText)
     return DARK if text.lightness() > 127 else LIGHT
 
 
-def draw_mark(painter: QPainter, kind: str, at: QPointF, colors: Inks) -> None:
+def draw_mark(painter: QtGui.QPainter, kind: str, at: QPointF, colors: Inks) -> None:
     """A star for a favourite, a triangle for a scan."""
     favourite = kind == "favourite"
-    painter.setPen(QPen(QColor(colors.ground), 1.5))
-    painter.setBrush(QColor(colors.favourite if favourite else colors.scan))
+    painter.setPen(QtGui.QPen(QtGui.QColor(colors.ground), 1.5))
+    painter.setBrush(QtGui.QColor(colors.favourite if favourite else colors.scan))
     painter.drawPolygon(_polygon(at, (7.0, 2.94) * 5 if favourite else (7.0,) * 3))
 
 
-def draw_here(painter: QPainter, at: QPointF, colors: Inks) -> None:
+def draw_here(painter: QtGui.QPainter, at: QPointF, colors: Inks) -> None:
     """A disc in a ring: the current brain."""
     painter.setBrush(Qt.BrushStyle.NoBrush)
-    painter.setPen(QPen(QColor(colors.text), 1.5))
+    painter.setPen(QtGui.QPen(QtGui.QColor(colors.text), 1.5))
     painter.drawEllipse(at, 9, 9)
     painter.setPen(Qt.PenStyle.NoPen)
-    painter.setBrush(QBrush(QColor(colors.here)))
+    painter.setBrush(QtGui.QBrush(QtGui.QColor(colors.here)))
     painter.drawEllipse(at, 6, 6)
 
 
-def draw_legend_sign(painter: QPainter, kind: str, at: QPointF, colors: Inks) -> None:
+def draw_legend_sign(painter: QtGui.QPainter, kind: str, at: QPointF, colors: Inks) -> None:
     """The sign of one kind of thing on the map, for its legend."""
-    painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+    painter.setRenderHint(QtGui.QPainter.RenderHint.Antialiasing)
     if kind == "here":
         draw_here(painter, at, colors)
     elif kind == "truncated":
-        painter.setPen(QPen(QColor(colors.text), 1, Qt.PenStyle.DashLine))
+        painter.setPen(QtGui.QPen(QtGui.QColor(colors.text), 1, Qt.PenStyle.DashLine))
         painter.drawLine(at - QPointF(9, 0), at + QPointF(9, 0))
     else:
         draw_mark(painter, kind, at, colors)
 
 
-def write(painter: QPainter, foot: QPointF, text: str, color: str, ground: str) -> None:
+def write(painter: QtGui.QPainter, foot: QPointF, text: str, color: str, ground: str) -> None:
     """A text above a point, outlined in the ground colour."""
     width = painter.fontMetrics().horizontalAdvance(text)
     start = foot - QPointF(width / 2, 0)
-    painter.setPen(QColor(ground))
+    painter.setPen(QtGui.QColor(ground))
     for dx, dy in ((-1, 0), (1, 0), (0, -1), (0, 1)):
         painter.drawText(start + QPointF(dx, dy), text)
-    painter.setPen(QColor(color))
+    painter.setPen(QtGui.QColor(color))
     painter.drawText(start, text)
 
 
-def _polygon(at: QPointF, radii: Sequence[float]) -> QPolygonF:
+def _polygon(at: QPointF, radii: Sequence[float]) -> QtGui.QPolygonF:
     """Corners at these distances from a point, the first above it, at equal angles."""
     angles = np.arange(len(radii)) * 2 * np.pi / len(radii) - np.pi / 2
     corners = zip(angles, radii, strict=True)
-    return QPolygonF([at + r * QPointF(np.cos(a), np.sin(a)) for a, r in corners])
+    return QtGui.QPolygonF([at + r * QPointF(np.cos(a), np.sin(a)) for a, r in corners])
 
 
 #: Room for tick labels and axis names, in px.
@@ -238,12 +224,12 @@ class LatentPlot(QWidget):
             self.plot.left() + x * self.plot.width(), self.plot.bottom() - y * self.plot.height()
         )
 
-    def polygon(self, places: np.ndarray) -> QPolygonF:
+    def polygon(self, places: np.ndarray) -> QtGui.QPolygonF:
         """Where places (n, 2) in sd are drawn."""
         area = self.plot
         x, y = ((places / self.reach + 1) / 2).T
         across, down = area.left() + x * area.width(), area.bottom() - y * area.height()
-        return QPolygonF([QPointF(*pair) for pair in zip(across, down, strict=True)])
+        return QtGui.QPolygonF([QPointF(*pair) for pair in zip(across, down, strict=True)])
 
     def to_place(self, point: QPointF) -> np.ndarray:
         """The place in sd under a point, no further than the plane reaches."""
@@ -251,7 +237,7 @@ class LatentPlot(QWidget):
         y = (self.plot.bottom() - point.y()) / self.plot.height()
         return np.clip((2 * np.array([x, y]) - 1) * self.reach, -self.reach, self.reach)
 
-    def paintEvent(self, event: QPaintEvent) -> None:
+    def paintEvent(self, event: QtGui.QPaintEvent) -> None:
         """Density, axes, marks, the current brain."""
         with painting(self) as painter:
             colors = inks(self)
@@ -263,33 +249,48 @@ class LatentPlot(QWidget):
                 draw_mark(painter, mark.kind, self.to_pixels(mark.at), colors)
             if self.here is not None:
                 draw_here(painter, self.to_pixels(self.here), colors)
-            for mark in self.marks:
-                if mark.kind == "scan":  # favourites, which may be many, show their names on hover
-                    above = self.to_pixels(mark.at) - QPointF(0, 10)
-                    write(painter, above, mark.label, colors.text, colors.ground)
+            for foot, label in self._names_of_scans(painter.fontMetrics()):
+                write(painter, foot, label, colors.text, colors.ground)
             painter.restore()
             if self.hasFocus():
-                painter.setPen(QColor(colors.accent))
+                painter.setPen(QtGui.QColor(colors.accent))
                 painter.drawRect(self.plot)
 
-    def _draw_axes(self, painter: QPainter, colors: Inks) -> None:
+    def _names_of_scans(self, metrics: QtGui.QFontMetrics) -> Iterator[tuple[QPointF, str]]:
+        """Names above their marks or below them; one that would cover another shows on hover.
+
+        So do those of favourites, which may be many.
+        """
+        scans = [mark for mark in self.marks if mark.kind == "scan"]
+        marks = [(mark.label, self.to_pixels(mark.at)) for mark in scans]
+        taken = [QRectF(at - QPointF(6, 6), at + QPointF(6, 6)) for _, at in marks]
+        for label, at in marks:
+            for foot in (at - QPointF(0, 10), at + QPointF(0, 8 + metrics.ascent())):
+                size = QPointF(metrics.horizontalAdvance(label) / 2, metrics.ascent())
+                where = QRectF(foot - size, foot + QPointF(size.x(), 0))
+                if not any(map(where.intersects, taken)):
+                    taken.append(where)
+                    yield foot, label
+                    break
+
+    def _draw_axes(self, painter: QtGui.QPainter, colors: Inks) -> None:
         """Ground, grid, ticks in whole sd, and the names of the axes."""
         area = self.plot
-        painter.fillRect(area, QColor(colors.ground))
+        painter.fillRect(area, QtGui.QColor(colors.ground))
         metrics = painter.fontMetrics()
         whole = int(np.floor(self.reach))
         for tick in range(-whole, whole + 1):
             at = self.to_pixels(np.array([tick, tick]))
-            painter.setPen(QPen(QColor(colors.hint if tick == 0 else colors.line), 1))
+            painter.setPen(QtGui.QPen(QtGui.QColor(colors.hint if tick == 0 else colors.line), 1))
             painter.drawLine(QPointF(at.x(), area.top()), QPointF(at.x(), area.bottom()))
             painter.drawLine(QPointF(area.left(), at.y()), QPointF(area.right(), at.y()))
-            painter.setPen(QColor(colors.hint))
+            painter.setPen(QtGui.QColor(colors.hint))
             text = f"{tick:+d}" if tick else "0"
             half = metrics.horizontalAdvance(text) / 2
             painter.drawText(QPointF(at.x() - half, area.bottom() + metrics.ascent() + 2), text)
             middle = at.y() + metrics.ascent() / 2 - 1
             painter.drawText(QPointF(area.left() - 2 * half - 4, middle), text)
-        painter.setPen(QColor(colors.text))
+        painter.setPen(QtGui.QColor(colors.text))
         x, y = self.names
         across = metrics.elidedText(x, Qt.TextElideMode.ElideRight, round(area.width()))
         below = QRectF(
@@ -303,18 +304,18 @@ class LatentPlot(QWidget):
         painter.drawText(beside, Qt.AlignmentFlag.AlignCenter, up)
         painter.restore()
 
-    def _draw_density(self, painter: QPainter, colors: Inks) -> None:
+    def _draw_density(self, painter: QtGui.QPainter, colors: Inks) -> None:
         """Areas that enclose shares of random brains, scaled by truncation."""
         for index in reversed(range(len(self.lines))):
-            tint = QColor(colors.density)
-            edge = QPen(tint, 1)
+            tint = QtGui.QColor(colors.density)
+            edge = QtGui.QPen(tint, 1)
             tint.setAlpha(DEPTHS[index])
             painter.setPen(edge)
             painter.setBrush(tint)
             painter.drawPath(self._path(self.lines[index], 1.0))
         painter.setBrush(Qt.BrushStyle.NoBrush)
         if self.lines and self.spread is not None and abs(self.spread - 1) > SAME:
-            painter.setPen(QPen(QColor(colors.text), 1, Qt.PenStyle.DashLine))
+            painter.setPen(QtGui.QPen(QtGui.QColor(colors.text), 1, Qt.PenStyle.DashLine))
             painter.drawPath(self._path(self.lines[-1], self.spread))
         for index, text in LABEL_SHARES.items():
             if index < len(self.lines) and self.lines[index]:
@@ -322,8 +323,8 @@ class LatentPlot(QWidget):
                 highest = self.to_pixels(outer[outer[:, 1].argmax()])
                 write(painter, highest + QPointF(0, -3), text, colors.hint, colors.ground)
 
-    def _path(self, lines: list[np.ndarray], scale: float) -> QPainterPath:
-        path = QPainterPath()
+    def _path(self, lines: list[np.ndarray], scale: float) -> QtGui.QPainterPath:
+        path = QtGui.QPainterPath()
         for line in lines:
             path.addPolygon(self.polygon(line * scale))
         return path
@@ -338,7 +339,7 @@ class LatentPlot(QWidget):
         nearest = min(self.marks, key=distance, default=None)
         return nearest if nearest is not None and distance(nearest) <= NEAR else None
 
-    def mousePressEvent(self, event: QMouseEvent) -> None:
+    def mousePressEvent(self, event: QtGui.QMouseEvent) -> None:
         """Select a mark, or start a drag."""
         if event.button() != Qt.MouseButton.LeftButton or not self.plot.contains(event.position()):
             return
@@ -349,18 +350,18 @@ class LatentPlot(QWidget):
             self.dragging = True
             self._go(self.to_place(event.position()), live=True)
 
-    def mouseMoveEvent(self, event: QMouseEvent) -> None:
+    def mouseMoveEvent(self, event: QtGui.QMouseEvent) -> None:
         """Travel on."""
         if self.dragging:
             self._go(self.to_place(event.position()), live=True)
 
-    def mouseReleaseEvent(self, event: QMouseEvent) -> None:
+    def mouseReleaseEvent(self, event: QtGui.QMouseEvent) -> None:
         """Arrive."""
         if self.dragging:
             self.dragging = False
             self._go(self.to_place(event.position()), live=False)
 
-    def keyPressEvent(self, event: QKeyEvent) -> None:
+    def keyPressEvent(self, event: QtGui.QKeyEvent) -> None:
         """Travel a little."""
         key: Any = event.key()
         if key not in ARROWS or self.here is None:
@@ -372,7 +373,7 @@ class LatentPlot(QWidget):
 
     def event(self, event: QEvent) -> bool:
         """Name the mark under the mouse."""
-        if isinstance(event, QHelpEvent) and (mark := self.mark_at(QPointF(event.pos()))):
+        if isinstance(event, QtGui.QHelpEvent) and (mark := self.mark_at(QPointF(event.pos()))):
             QToolTip.showText(event.globalPos(), mark.label, self)
             return True
         return super().event(event)
@@ -603,13 +604,13 @@ class MapBox(QWidget):
         self.plot.travelled.connect(self._travel)
         self.plot.chosen.connect(lambda recipe: session.change(recipe))
 
-    def showEvent(self, event: QShowEvent) -> None:
+    def showEvent(self, event: QtGui.QShowEvent) -> None:
         """Compute what was skipped while the map was hidden."""
         super().showEvent(event)
         self.places.set_seen(True)
         self.refresh()
 
-    def hideEvent(self, event: QHideEvent) -> None:
+    def hideEvent(self, event: QtGui.QHideEvent) -> None:
         """Stop computing: nobody looks."""
         self.places.set_seen(False)
         super().hideEvent(event)
@@ -784,14 +785,14 @@ class Legend(QWidget):
         """One line."""
         return QSize(320, self.fontMetrics().height() + 6)
 
-    def paintEvent(self, event: QPaintEvent) -> None:
+    def paintEvent(self, event: QtGui.QPaintEvent) -> None:
         """Sign, word, sign, word."""
         with painting(self, smooth=False) as painter:
             colors, metrics = inks(self), self.fontMetrics()
             middle, left = self.height() / 2, 12.0
             for kind, word in SIGNS:
                 draw_legend_sign(painter, kind, QPointF(left, middle), colors)
-                painter.setPen(QColor(colors.hint))
+                painter.setPen(QtGui.QColor(colors.hint))
                 painter.drawText(QPointF(left + 13, middle + metrics.ascent() / 2 - 1), word)
                 left += metrics.horizontalAdvance(word) + 36
 

@@ -10,17 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from napari.components import ViewerModel
 from napari.layers import Image
+from qtpy import QtGui
 from qtpy.QtCore import QEvent, QObject, QPoint, QPointF, Qt, QTimer, Signal
-from qtpy.QtGui import (
-    QColor,
-    QKeyEvent,
-    QKeySequence,
-    QMouseEvent,
-    QPaintEvent,
-    QPen,
-    QPolygonF,
-    QWindow,
-)
 from qtpy.QtWidgets import QAbstractButton, QAbstractItemView, QApplication, QComboBox, QWidget
 
 from napari_stylegan3d.compare.panel import ComparePanel, RowController
@@ -65,7 +56,7 @@ WIDTH, LETTER_Y, GRIP = 44, 58, 9
 END_PX, GRIP_AT = 36, 0.62
 #: Distance in pixels within which the line can be grabbed.
 NEAR = 12
-LINE, TEXT, BEHIND = QColor("#ffb74d"), QColor("#ffffff"), QColor(0, 0, 0, 165)
+LINE, TEXT, BEHIND = QtGui.QColor("#ffb74d"), QtGui.QColor("#ffffff"), QtGui.QColor(0, 0, 0, 165)
 
 
 class SwipeLine(Glass):
@@ -99,12 +90,12 @@ class SwipeLine(Glass):
         self.setGeometry(round(self.x_px() - WIDTH / 2), 0, WIDTH, canvas.height())
         self.update()
 
-    def mousePressEvent(self, event: QMouseEvent) -> None:
+    def mousePressEvent(self, event: QtGui.QMouseEvent) -> None:
         """Grab the line; other clicks go to the canvas."""
         near = abs(event.position().x() - self.width() / 2) <= NEAR
         event.setAccepted(near)
 
-    def mouseMoveEvent(self, event: QMouseEvent) -> None:
+    def mouseMoveEvent(self, event: QtGui.QMouseEvent) -> None:
         """Drag it."""
         x = self.mapTo(self.parentWidget(), event.position().toPoint()).x()
         x = min(max(x, 0), self.parentWidget().width())
@@ -112,11 +103,11 @@ class SwipeLine(Glass):
         across = (x - self.parentWidget().width() / 2) / camera.zoom
         self.moved.emit(self.axis, float(camera.center[-1] + across * self._sign()))
 
-    def paintEvent(self, event: QPaintEvent) -> None:
+    def paintEvent(self, event: QtGui.QPaintEvent) -> None:
         """Draw the line, a grip, and the letters A and B."""
         with painting(self) as painter:
             middle, height = self.width() / 2, self.height()
-            painter.setPen(QPen(LINE, 1.5))
+            painter.setPen(QtGui.QPen(LINE, 1.5))
             end = min(scaled(END_PX), height // 4)
             painter.drawLine(QPointF(middle, end), QPointF(middle, height - end))
             painter.setPen(Qt.PenStyle.NoPen)
@@ -132,7 +123,7 @@ class SwipeLine(Glass):
             for side in (-1, 1):
                 tip = QPointF(middle + side * (GRIP + 4), y)
                 top, foot = (QPointF(middle + side * 4, y + dy) for dy in (-GRIP, GRIP))
-                painter.drawPolygon(QPolygonF([tip, top, foot]))
+                painter.drawPolygon(QtGui.QPolygonF([tip, top, foot]))
 
     @property
     def is_mirrored(self) -> bool:
@@ -241,7 +232,7 @@ def left_part(volume: DisplayArray, axis: int, position_mm: float, mirrored: boo
 
 #: The keys, in words; they do something while they are held.
 HELD, HELD_IN_VIEWS = "B", "Space"
-HOLD_KEY, KEY_IN_VIEWS = (QKeySequence(one)[0].key() for one in (HELD, HELD_IN_VIEWS))
+HOLD_KEY, KEY_IN_VIEWS = (QtGui.QKeySequence(one)[0].key() for one in (HELD, HELD_IN_VIEWS))
 
 
 class HoldKey(QObject):
@@ -269,7 +260,7 @@ class HoldKey(QObject):
 
     def __init__(
         self,
-        window: QWindow,
+        window: QtGui.QWindow,
         views: QWidget,
         wanted: Callable[[], bool],
         parent: QObject,
@@ -288,7 +279,7 @@ class HoldKey(QObject):
         if event.type() == QEvent.Type.FocusOut and self._key is not None:
             self._let_go()  # the key will be released in another window
             return False
-        if not isinstance(event, QKeyEvent):
+        if not isinstance(event, QtGui.QKeyEvent):
             return False
         if event.type() == QEvent.Type.KeyPress:
             return self._press(event)
@@ -298,7 +289,7 @@ class HoldKey(QObject):
             return True
         return False
 
-    def _press(self, event: QKeyEvent) -> bool:
+    def _press(self, event: QtGui.QKeyEvent) -> bool:
         if self._key is not None:
             return event.key() == self._key
         if event.modifiers() or event.isAutoRepeat() or not self._counts(event.key()):
@@ -650,7 +641,8 @@ class CompareController(QObject):
                 words = f"Previous state: {describe_recipe(before)}"
                 menu.addAction(words, partial(self.pin, before))
         case = session.case
-        if case is not None and session.placed is not None:
+        listed = [projected.aligned for projected in session.projected]
+        if case is not None and session.placed is not None and case.aligned not in listed:
             menu.addAction(f"The scan {case.name}", partial(self.pin_scan, case))
         for projected in session.projected:
             assert projected.source is not None

@@ -7,17 +7,9 @@ from collections.abc import Hashable, Sequence
 from typing import TYPE_CHECKING
 
 from napari.layers import Image
+from qtpy import QtWidgets
 from qtpy.QtCore import QObject, Qt, Signal
 from qtpy.QtGui import QImage
-from qtpy.QtWidgets import (
-    QGridLayout,
-    QLabel,
-    QListWidget,
-    QListWidgetItem,
-    QMenu,
-    QToolButton,
-    QWidget,
-)
 
 from napari_stylegan3d.core.jobs import Loaded, render_beside
 from napari_stylegan3d.core.panel import ExplorerPanel
@@ -47,12 +39,12 @@ if TYPE_CHECKING:
 ROWS_SEEN = 3
 
 
-class RowBox(QWidget):
+class RowBox(QtWidgets.QWidget):
     """The brains of the row, with buttons to add and remove them."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.list = controls.named(QListWidget(), "compare.row_list")
+        self.list = controls.named(QtWidgets.QListWidget(), "compare.row_list")
         self.list.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.list.setTextElideMode(Qt.TextElideMode.ElideMiddle)
         self.list.setFixedHeight((ROWS_SEEN + 1) * self.list.fontMetrics().lineSpacing())
@@ -67,7 +59,7 @@ class RowBox(QWidget):
         """List the columns; `why_not` says why the current picture cannot be added."""
         self.list.clear()
         for number, name in zip(NUMBERS, names, strict=False):
-            item = QListWidgetItem(f"{number}: {name}", self.list)
+            item = QtWidgets.QListWidgetItem(f"{number}: {name}", self.list)
             item.setToolTip(name)
         self.add.setEnabled(not why_not)
         self.remove.setEnabled(bool(names))
@@ -248,12 +240,12 @@ ALIKE = (
 NONE = "–"
 
 
-class FiguresBox(QWidget):
+class FiguresBox(QtWidgets.QWidget):
     """Likeness, and the volumes of A and B beside each other."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.labels: dict[str, QLabel] = {}
+        self.labels: dict[str, QtWidgets.QLabel] = {}
         grid = controls.grid(self, 12, 4)
         for row, (text, key, tip) in enumerate(ALIKE):
             self._put(grid, row, text, tip, key, 3)
@@ -269,7 +261,9 @@ class FiguresBox(QWidget):
         grid.addWidget(self.how, len(ALIKE) + len(TOLD) + 1, 0, 1, 4)
         self.show_figures(None)
 
-    def _put(self, grid: QGridLayout, row: int, text: str, tip: str, key: str, column: int) -> None:
+    def _put(
+        self, grid: QtWidgets.QGridLayout, row: int, text: str, tip: str, key: str, column: int
+    ) -> None:
         if text:
             grid.addWidget(controls.label(text, "", tip=tip), row, 0)
         label = controls.label("", "figure", f"compare.{key}", tip)
@@ -329,16 +323,16 @@ class ComparePanel(ExplorerPanel):
         self.show_mode("off")
 
     def _make_sides(self) -> None:
-        self.picture = controls.named(QLabel(), "compare.picture")
+        self.picture = controls.named(QtWidgets.QLabel(), "compare.picture")
         self.picture.setFixedSize(PICTURE, PICTURE)
         self.picture.setAlignment(Qt.AlignmentFlag.AlignCenter)
         self.a = controls.hint("", "compare.a", "What B is compared with.", "")
         self.b = controls.hint("", "compare.b", "The current brain; change it as you like.", "")
         self.pin = controls.push_button("compare.pin", role="primary")
         self.choose = controls.tool_button("compare.choose")
-        self.choose.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
+        self.choose.setPopupMode(QtWidgets.QToolButton.ToolButtonPopupMode.InstantPopup)
         self.choose.setProperty("role", "menu")
-        self.choices = QMenu(self)
+        self.choices = QtWidgets.QMenu(self)
         self.choose.setMenu(self.choices)
         self.swap = controls.tool_button("compare.swap")
         self.unpin = controls.tool_button("compare.unpin")
@@ -349,7 +343,7 @@ class ComparePanel(ExplorerPanel):
         form = Form(ComparisonSettings, "compare.")
         self.curtain, self.rate = form.native("curtain"), form.native("rate")
         self.threshold, self.form = form.native("threshold"), form
-        self._options: dict[str, QWidget] = {
+        self._options: dict[str, QtWidgets.QWidget] = {
             "curtain": self.curtain,
             "flicker": self.rate,
             "difference": self.threshold,
@@ -358,7 +352,7 @@ class ComparePanel(ExplorerPanel):
 
     def _lay_out(self) -> None:
         row = controls.row
-        self._a_box = QWidget()
+        self._a_box = QtWidgets.QWidget()
         controls.stack(
             controls.heading("A · pinned"),
             row(self.picture, self.a, stretch=1),

@@ -15,7 +15,7 @@ from qtpy.QtCore import QObject, Signal
 
 from napari_stylegan3d.widgets.controls import Links
 from stylegan3d.base import Doubt, OutputError, StyleGAN3DError
-from stylegan3d.memory import is_out_of_memory, out_of_memory_sentence
+from stylegan3d.memory import is_out_of_memory
 from stylegan3d.model.layers import LayerGroup, layer_groups
 from stylegan3d.recipe.recipe import Recipe, Source
 from stylegan3d.session.file import Favourite
@@ -252,7 +252,7 @@ logger = logging.getLogger("napari_stylegan3d")
 def sentence(error: BaseException, doing: str) -> str:
     """The message for an error that occurred while `doing` something ('loading the model')."""
     if is_out_of_memory(error):
-        return out_of_memory_sentence(doing)
+        return f"There was not enough memory while {doing}: close other programs and try again."
     if isinstance(error, StyleGAN3DError):
         return str(error)
     return (

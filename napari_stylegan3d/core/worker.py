@@ -273,7 +273,6 @@ class JobStatus:
     total: float
     text: str
     detail: str
-    elapsed_s: float
     remaining_s: float | None
 
     @property
@@ -303,7 +302,6 @@ class JobProgress(Progress):
         self._emit, self._clock = emit, clock
         self._paused_at, self._lost_s = 0.0, 0.0
         self._phase: tuple[str, float, float] = ("", 0, self._clock())
-        self._start = self._clock()
 
     def __call__(self, done: float, total: float = 1.0, text: str = "", detail: str = "") -> None:
         """Report `done` of `total`; a new `text` starts a phase with its own clock.
@@ -320,7 +318,7 @@ class JobProgress(Progress):
         _, first, since = self._phase
         known = done - first >= (2 if total > 1 else LEAST_SHARE)
         remaining = (now - since) * (total - done) / (done - first) if known else None
-        self._emit(JobStatus(done, total, text, detail, now - self._start, remaining))
+        self._emit(JobStatus(done, total, text, detail, remaining))
 
     def pause(self, paused: bool) -> None:
         """Pause the job after its next step, or resume it; pauses do not count in estimates."""

@@ -15,17 +15,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from qtpy import QtWidgets
 from qtpy.QtCore import QObject, Qt, Signal
 from qtpy.QtGui import QDropEvent, QHideEvent
-from qtpy.QtWidgets import (
-    QComboBox,
-    QDialog,
-    QLineEdit,
-    QListWidget,
-    QListWidgetItem,
-    QScrollArea,
-    QWidget,
-)
 
 from napari_stylegan3d.core.jobs import Loaded, latent_of, screen_dtype
 from napari_stylegan3d.core.panel import Context
@@ -336,7 +328,7 @@ TABLES = (".csv", ".tsv", ".txt")
 RATE = 0.05
 
 
-class PeopleDialog(QDialog):
+class PeopleDialog(QtWidgets.QDialog):
     """Open a table, choose columns, compare, look, save.
 
     Parameters
@@ -350,7 +342,7 @@ class PeopleDialog(QDialog):
     #: (Compared, number of the contrast) to show on the average brain.
     wanted = Signal(object, int)
 
-    def __init__(self, session: Session, parent: QWidget) -> None:
+    def __init__(self, session: Session, parent: QtWidgets.QWidget) -> None:
         super().__init__(parent)
         self.session = session
         self.setObjectName("directions.people_window")
@@ -369,7 +361,7 @@ class PeopleDialog(QDialog):
         self.open = button("directions.people_table")
         self.path = controls.hint(name="directions.people_path")
         self.by = controls.combo("directions.people_by")
-        self.fixed = controls.named(QListWidget(), "directions.people_fixed")
+        self.fixed = controls.named(QtWidgets.QListWidget(), "directions.people_fixed")
         self.fixed.setMaximumHeight(controls.scaled(84))
         self.form = Form(GroupSettings, "directions.people_", only=("permutations",))
         self.start = button("directions.people_start", role="primary")
@@ -395,11 +387,11 @@ class PeopleDialog(QDialog):
             controls.form(
                 ("Compare", self.by), ("Adjust for", self.fixed), self.form.row("permutations")
             ),
-            controls.row(QWidget(), self.start, self.cancel, stretch=0),
+            controls.row(QtWidgets.QWidget(), self.start, self.cancel, stretch=0),
             self.told,
             controls.form(("Difference", self.contrast)),
             self.regions,
-            controls.row(QWidget(), self.show_it, self.keep, self.save, stretch=0),
+            controls.row(QtWidgets.QWidget(), self.show_it, self.keep, self.save, stretch=0),
             on=self,
             stretch=6,
         )
@@ -427,6 +419,7 @@ class PeopleDialog(QDialog):
         from stylegan3d.directions.people import read_value_table
         from stylegan3d.evaluation.groups import HEAD_SIZE
 
+        self.job.cancel()
         self._show_result(None)
         try:
             self.table = read_value_table(path)
@@ -439,7 +432,7 @@ class PeopleDialog(QDialog):
         self.by.addItems(list(self.table.columns))
         self.fixed.clear()
         for name in (*self.table.columns, HEAD_SIZE):
-            item = QListWidgetItem(name)
+            item = QtWidgets.QListWidgetItem(name)
             item.setFlags(item.flags() | Qt.ItemFlag.ItemIsUserCheckable)
             item.setCheckState(Qt.CheckState.Unchecked)
             self.fixed.addItem(item)
@@ -558,7 +551,7 @@ ABOUT_GROUPS = (
 NO_FAVOURITES = "No favourites yet: add brains with the star below the views."
 
 
-class NewDirection(QDialog):
+class NewDirection(QtWidgets.QDialog):
     """A window beside the panel: assign favourites to two groups, find, read its check, keep.
 
     Parameters
@@ -570,20 +563,20 @@ class NewDirection(QDialog):
     #: Directions: a new direction that the user keeps.
     found = Signal(object)
 
-    def __init__(self, session: Session, thumbnails: Thumbnails, parent: QWidget) -> None:
+    def __init__(self, session: Session, thumbnails: Thumbnails, parent: QtWidgets.QWidget) -> None:
         super().__init__(parent)
         self.session = session
         self.setObjectName("directions.new_window")
         self.setWindowTitle("New direction")
         self.job = LongJob(self, self._on_found, self._on_failed)
         self._directions: Directions | None = None
-        self.name = controls.named(QLineEdit(), "directions.new_name")
+        self.name = controls.named(QtWidgets.QLineEdit(), "directions.new_name")
         self.name.setPlaceholderText("e.g. Cortical atrophy")
         self.gallery = Gallery(thumbnails, "directions.groups", self)
         #: Each favourite and the group it is in.
-        self.choices: list[tuple[Recipe, QComboBox]] = []
+        self.choices: list[tuple[Recipe, QtWidgets.QComboBox]] = []
         self.count = controls.hint(name="directions.new_count")
-        self._area = QScrollArea()
+        self._area = QtWidgets.QScrollArea()
         self._area.setWidgetResizable(True)
         self.told = controls.hint(name="directions.new_text")
         self.find = controls.push_button("directions.new_find", role="primary")
@@ -599,7 +592,7 @@ class NewDirection(QDialog):
             self._area,
             self.count,
             self.told,
-            controls.row(QWidget(), self.find, self.keep, stretch=0),
+            controls.row(QtWidgets.QWidget(), self.find, self.keep, stretch=0),
             on=self,
             stretch=2,
         )
@@ -611,7 +604,7 @@ class NewDirection(QDialog):
         self.job.runningChanged.connect(lambda _running: self._offer())
         self.session.modelChanged.connect(lambda _: self.hide())
 
-    def open_beside(self, widget: QWidget) -> None:
+    def open_beside(self, widget: QtWidgets.QWidget) -> None:
         """Open left of a widget, over the views."""
         self._forget()
         self._show_favourites()
@@ -635,7 +628,7 @@ class NewDirection(QDialog):
     def _show_favourites(self) -> None:
         """Show the favourites, each in the group it was in before."""
         before = {recipe: box.currentData() for recipe, box in self.choices}
-        inner = QWidget()
+        inner = QtWidgets.QWidget()
         column = controls.stack(on=inner, spacing=4, margins=(0, 0, 6, 0))
         self.choices, pictures = [], {}
         for index, favourite in enumerate(self.session.favourites.items):
@@ -660,8 +653,9 @@ class NewDirection(QDialog):
         self.gallery.show(pictures)
 
     def _forget(self) -> None:
+        self.job.cancel()
         self._directions = None
-        self.told.clear()
+        self.told.setText("")
         self.keep.setEnabled(False)
         self._offer()
 

@@ -87,8 +87,8 @@ class AgeingBox(QWidget):
         self.trajectory = trajectory
         self.setVisible(trajectory is not None)
 
-    def show_recipe(self, recipe: Recipe, age: float | None) -> None:
-        """Show the age of a brain, if known, and by how many years its edits age it.
+    def show_edit(self, strength: float, age: float | None) -> None:
+        """Show the age of a brain, if known, and by how many years an edit ages it.
 
         Then what is expected; what is not known is coloured.
         """
@@ -97,7 +97,6 @@ class AgeingBox(QWidget):
         now = age or 0.0
         if abs(self.age.value() - now) >= 0.1:  # what is being typed stays as it is
             controls.show_value(self.age, now)
-        strength = sum(e.strength for e in recipe.edits if e.direction == trajectory.name)
         self.years.set_value(trajectory.years(strength))
         now, years = self.age.value(), self.years.value()
         low, high = (trajectory.youngest - now, trajectory.oldest - now) if now else YEARS[:2]
@@ -328,7 +327,7 @@ HEADS = ("ml", "before", "after", "change")
 FIRST = 2
 TIP = (
     "Measured in both volumes, with and without the edits, at full resolution;\n"
-    "volumes in ml as under Measure."
+    "volumes in ml, read at the precision of the screen."
 )
 
 
@@ -577,7 +576,7 @@ class DirectionsPanel(ExplorerPanel):
         for reference, row in self.rows.items():
             label = self.notes.label_of(row.entry)
             row.show_name(label, self.limits.in_words(reference), active=reference in used)
-        self.ageing.show_recipe(recipe, self.session.person_of(recipe)[0].age)
+        self._show_ageing(recipe)
         self.effect.list_edits([(r, self.notes.label_of(self.entries[r])) for r in used])
         self.list.make_room(scrolls=bool(used))
         self.reset.setEnabled(bool(used))
@@ -590,16 +589,22 @@ class DirectionsPanel(ExplorerPanel):
         self._show_seen()
 
     def _show_seen(self) -> None:
-        generator = self.session.generator
-        if generator is None:
-            return
         ranges = {}
         for reference, (low, high) in self._seen.items():
-            # An edit of some layers moves the brain by their share.
-            start, stop = self.limits.of(reference) or (0, generator.num_layers)
-            share = (stop - start) / generator.num_layers
+            share = self._share(self.limits.of(reference))
             ranges[reference] = (low / share, high / share)
         self.list.show_seen(ranges)
+
+    def _share(self, span: Span) -> float:
+        """How far an edit of some layers moves a brain, where that of all would move it by 1."""
+        layers = 1 if self.session.generator is None else self.session.generator.num_layers
+        return 1.0 if span is None else (span[1] - span[0]) / layers
+
+    def _show_ageing(self, recipe: Recipe) -> None:
+        if (trajectory := self.ageing.trajectory) is not None:
+            edits = [edit for edit in recipe.edits if edit.direction == trajectory.name]
+            strength = sum(edit.strength * self._share(edit.layers) for edit in edits)
+            self.ageing.show_edit(strength, self.session.person_of(recipe)[0].age)
 
     def set_layers(self, reference: str, span: Span, own: bool = True) -> None:
         """Limit one direction to some layers, or let it follow the list above."""
@@ -624,13 +629,12 @@ class DirectionsPanel(ExplorerPanel):
 
     def with_strength(self, recipe: Recipe, reference: str, strength: float) -> Recipe:
         """The recipe with another strength along one direction."""
-        edits = {edit.direction: edit for edit in recipe.edits}
-        edits[reference] = self.entries[reference].edit(strength, self.limits.of(reference))
-        if abs(strength) < LIMITS_SD[2] / 2:
-            del edits[reference]
+        edits = [edit for edit in recipe.edits if edit.direction != reference]
+        if abs(strength) >= LIMITS_SD[2] / 2:
+            edits.append(self.entries[reference].edit(strength, self.limits.of(reference)))
         order = list(self.entries)
         kept = sorted(
-            (edit for edit in edits.values() if edit.direction in self.entries),
+            (edit for edit in edits if edit.direction in self.entries),
             key=lambda edit: order.index(edit.direction),
         )
         return recipe.replace(edits=self._others(recipe) + tuple(kept))
@@ -669,12 +673,12 @@ class DirectionsPanel(ExplorerPanel):
 
     def _age(self, strength: float, live: bool) -> None:
         if self.ageing.trajectory is not None:
-            self._set(self.ageing.trajectory.name, strength, live)
+            name = self.ageing.trajectory.name
+            self._set(name, strength / self._share(self.limits.of(name)), live)
 
     def _show_person(self) -> None:
         """An age was typed, here or elsewhere."""
-        recipe = self.session.brain
-        self.ageing.show_recipe(recipe, self.session.person_of(recipe)[0].age)
+        self._show_ageing(self.session.brain)
 
     def _on_aged(self, age: float | None) -> None:
         if self.session.recipe is not None:

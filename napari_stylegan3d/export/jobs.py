@@ -326,6 +326,7 @@ def save_latent(
     plain = source.kind != "seed" and recipe.mix is None and not recipe.edits
     if plain:
         latent = latents.read_latent(str(source.path), generator)[0]
+        latent = replace(latent, noise=recipe.noise)
     else:
         latent = latents.Latent.of(
             generator,

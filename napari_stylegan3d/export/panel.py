@@ -13,17 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from qtpy import QtWidgets
 from qtpy.QtCore import QObject, QSize, Qt, Signal
 from qtpy.QtGui import QIcon, QImage, QPixmap, QShowEvent
-from qtpy.QtWidgets import (
-    QAbstractItemView,
-    QApplication,
-    QLineEdit,
-    QListWidget,
-    QListWidgetItem,
-    QProgressBar,
-    QWidget,
-)
 
 from napari_stylegan3d.core.jobs import latent_of, own_path
 from napari_stylegan3d.core.panel import Context, ExplorerPanel, offer
@@ -64,7 +56,7 @@ THUMBNAIL = QSize(40, 40)
 LIST_HEIGHT = 148
 
 
-class FilmPart(QWidget):
+class FilmPart(QtWidgets.QWidget):
     """A list of brains, the transition between them, and the button.
 
     Attributes
@@ -82,7 +74,7 @@ class FilmPart(QWidget):
         self._seconds_each = 0.0
         #: Items hold only a key: Qt copies dragged items, and cannot copy recipes.
         self._recipes: list[Recipe] = []
-        self.frames = controls.named(QListWidget(), "export.frames")
+        self.frames = controls.named(QtWidgets.QListWidget(), "export.frames")
         button = controls.push_button
         self.add = button("export.frames_add")
         self.favourites = button("export.frames_favourites")
@@ -120,7 +112,7 @@ class FilmPart(QWidget):
     def add_recipes(self, *recipes: Recipe) -> None:
         """Put brains at the end of the list."""
         for recipe in recipes:
-            item = QListWidgetItem(describe_recipe(recipe))
+            item = QtWidgets.QListWidgetItem(describe_recipe(recipe))
             item.setToolTip(f"{describe_recipe(recipe)}\nDrag it to another place in the film.")
             item.setData(FRAME, len(self._recipes))
             self._recipes.append(recipe)
@@ -141,7 +133,7 @@ class FilmPart(QWidget):
 
     def _lay_out(self) -> None:
         frames = self.frames
-        frames.setDragDropMode(QAbstractItemView.DragDropMode.InternalMove)
+        frames.setDragDropMode(QtWidgets.QAbstractItemView.DragDropMode.InternalMove)
         frames.setIconSize(THUMBNAIL)
         frames.setFixedHeight(controls.scaled(LIST_HEIGHT))
         frames.setTextElideMode(Qt.TextElideMode.ElideMiddle)  # brains of a kind differ at the end
@@ -186,7 +178,7 @@ class FilmPart(QWidget):
         """The session's key frames are those of the list."""
         self.session.keep_film(self.recipes)
 
-    def _recipe_of(self, item: QListWidgetItem) -> Recipe:
+    def _recipe_of(self, item: QtWidgets.QListWidgetItem) -> Recipe:
         return self._recipes[int(item.data(FRAME))]
 
     def _remove(self) -> None:
@@ -228,7 +220,7 @@ def _without_ffmpeg() -> str:
     return "" if has_ffmpeg() else NO_FFMPEG
 
 
-class PicturePart(QWidget):
+class PicturePart(QtWidgets.QWidget):
     """What to draw, how large, and the button."""
 
     def __init__(self) -> None:
@@ -241,7 +233,7 @@ class PicturePart(QWidget):
         )
 
 
-class RecipePart(QWidget):
+class RecipePart(QtWidgets.QWidget):
     """Copies the recipe as command, JSON or link; opens one from a file."""
 
     #: What was done, or why not.
@@ -284,7 +276,7 @@ class RecipePart(QWidget):
         return str(path), str(generator.frame) if generator.frame else None
 
     def _copy(self, text: str, what: str) -> None:
-        QApplication.clipboard().setText(text)
+        QtWidgets.QApplication.clipboard().setText(text)
         note = ""
         folder = str(self.session.folder)
         sources = self.session.brain.sources
@@ -319,10 +311,10 @@ class ExportPanel(ExplorerPanel):
         super().__init__(session)
         self.running = False
         self._model = ""
-        self.folder = controls.named(QLineEdit(str(Path.home())), "export.folder")
+        self.folder = controls.named(QtWidgets.QLineEdit(str(Path.home())), "export.folder")
         self.browse = controls.push_button("export.browse")
         self.browse.setFixedWidth(controls.scaled(34))
-        self.name = controls.named(QLineEdit(), "export.name")
+        self.name = controls.named(QtWidgets.QLineEdit(), "export.name")
         self.form = Form(ExportSettings, "export.")
         self.native = self.form.native("native")
         self.overwrite = self.form.native("overwrite")
@@ -341,7 +333,7 @@ class ExportPanel(ExplorerPanel):
         self.picture, self.film = PicturePart(), FilmPart(session)
         self.report = button("export.report")
         self.recipe = RecipePart(session)
-        self.progress = controls.named(QProgressBar(), "export.progress")
+        self.progress = controls.named(QtWidgets.QProgressBar(), "export.progress")
         self.cancel = button("export.cancel")
         self.progress_text = controls.hint(name="export.progress_text")
         self.done = controls.hint(name="export.done")
@@ -364,7 +356,7 @@ class ExportPanel(ExplorerPanel):
         section("", self.recipe)
         self.column.addStretch(1)
 
-    def footer(self) -> QWidget:
+    def footer(self) -> QtWidgets.QWidget:
         """Progress and the last export; stays visible below the part that scrolls."""
         bar = controls.row(self.progress, self.cancel, stretch=0)
         footer = controls.footer(bar, self.progress_text, self.done)
@@ -530,6 +522,9 @@ class ExportController(QObject):
         self.job.runningChanged.connect(panel.show_running)
         self.job.runningChanged.connect(self._note_folder)
         panel.cancel.clicked.connect(self.job.cancel)
+        #: What the job is about.
+        self._saving: list[Any] = []
+        context.session.closing.connect(self._on_closing)
         for button, save in (
             (panel.save, self._save_volume),
             (panel.save_edited, self._save_edited),
@@ -571,7 +566,13 @@ class ExportController(QObject):
             error = OutputError(str(error).replace(OVERWRITE, REPLACE))
         self.messages.fail(error, "saving")
 
+    def _on_closing(self, key: str) -> None:
+        """Of a patient who is closed nothing is saved any more."""
+        if any(self.session.is_of(key, one) for one in self._saving):
+            self.job.cancel()
+
     def _start(self, save: Callable[..., jobs.SavedFiles], name: str, *what: Any) -> None:
+        self._saving = [shown for one in what for shown in getattr(one, "recipes", [one])]
         self.job.start(save, self.render.loaded, self.panel.target(name), *what)
 
     def _save_volume(self) -> None:

@@ -3,30 +3,8 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from qtpy import QtGui, QtWidgets
 from qtpy.QtCore import QAbstractListModel, QModelIndex, QRect, QSize, Qt, Signal
-from qtpy.QtGui import (
-    QColor,
-    QContextMenuEvent,
-    QFontMetrics,
-    QImage,
-    QKeyEvent,
-    QPainter,
-    QPen,
-    QResizeEvent,
-)
-from qtpy.QtWidgets import (
-    QAbstractItemView,
-    QButtonGroup,
-    QHBoxLayout,
-    QLineEdit,
-    QListView,
-    QMenu,
-    QStackedWidget,
-    QStyle,
-    QStyledItemDelegate,
-    QStyleOptionViewItem,
-    QWidget,
-)
 
 from napari_stylegan3d.core.panel import UNPROJECTED
 from napari_stylegan3d.core.session import Favourites, Session, report_done
@@ -53,8 +31,8 @@ PICTURE, MARGIN = 50, 2
 #: Of the usual letters: width of an entry, height of its two lines and of a letter.
 WIDTH, TEXT, LETTER = 78, 25, 10
 NOTE_WIDTH, FORK_PX = 190, 10
-MARK = QColor("#5b7be8")
-STAR = QColor("#ffb74d")
+MARK = QtGui.QColor("#5b7be8")
+STAR = QtGui.QColor("#ffb74d")
 STAR_GLYPH = "★"
 NO_INDEX = QModelIndex()
 
@@ -146,7 +124,7 @@ class HistoryList(RecipeList):
         #: The current state and those that it was made from.
         self._way: set[int] = set()
         #: Pictures of scans, by the keys of their cases.
-        self._scans: dict[tuple[str, Choice | None], QImage | None] = {}
+        self._scans: dict[tuple[str, Choice | None], QtGui.QImage | None] = {}
         session.historyChanged.connect(self.follow)
         session.favourites.changed.connect(self.refresh)
         session.caseChanged.connect(self.refresh)
@@ -227,7 +205,7 @@ class HistoryList(RecipeList):
         """Whether one is there."""
         return row == self._history.position
 
-    def _picture(self, entry: HistoryEntry) -> QImage | None:
+    def _picture(self, entry: HistoryEntry) -> QtGui.QImage | None:
         """Of a step at which a scan was opened, its picture."""
         case = entry.case
         if entry.recipe is not None or case is None:
@@ -285,20 +263,20 @@ class FavouriteList(RecipeList):
         return self._recipes[row] == self.session.recipe
 
 
-class RecipeDelegate(QStyledItemDelegate):
+class RecipeDelegate(QtWidgets.QStyledItemDelegate):
     """Draws the thumbnail above its caption; frames the current entry, dims undone ones."""
 
-    def __init__(self, image: Callable[[Recipe], QImage | None]) -> None:
+    def __init__(self, image: Callable[[Recipe], QtGui.QImage | None]) -> None:
         super().__init__()
         self._image = image
 
-    def sizeHint(self, _option: QStyleOptionViewItem, _index: QModelIndex) -> QSize:
+    def sizeHint(self, _option: QtWidgets.QStyleOptionViewItem, _index: QModelIndex) -> QSize:
         """All are of one size."""
         return cell_size()
 
-    def createEditor(self, parent: Any, _option: Any, _index: QModelIndex) -> QLineEdit:
+    def createEditor(self, parent: Any, _option: Any, _index: QModelIndex) -> QtWidgets.QLineEdit:
         """A field for the note."""
-        field = controls.named(QLineEdit(parent), "history.note_field")
+        field = controls.named(QtWidgets.QLineEdit(parent), "history.note_field")
         field.setPlaceholderText("Comment")
         field.setMaxLength(500)
         field.setFrame(True)
@@ -311,7 +289,9 @@ class RecipeDelegate(QStyledItemDelegate):
         left = max(0, middle - NOTE_WIDTH // 2)
         editor.setGeometry(left, place.top() + PICTURE - 8, NOTE_WIDTH, 24)
 
-    def paint(self, painter: QPainter, option: QStyleOptionViewItem, index: QModelIndex) -> None:
+    def paint(
+        self, painter: QtGui.QPainter, option: QtWidgets.QStyleOptionViewItem, index: QModelIndex
+    ) -> None:
         """Draw one entry."""
         cell = option.rect
         left = cell.left() + (cell.width() - PICTURE) // 2
@@ -323,13 +303,13 @@ class RecipeDelegate(QStyledItemDelegate):
         self._draw_words(painter, cell, option, index)
         painter.setOpacity(1.0)
         self._draw_fork(painter, place, index)
-        hovered = bool(option.state & QStyle.StateFlag.State_MouseOver)
+        hovered = bool(option.state & QtWidgets.QStyle.StateFlag.State_MouseOver)
         if index.data(CURRENT) or hovered:
-            painter.setPen(QPen(MARK, 2.0 if index.data(CURRENT) else 1.0))
+            painter.setPen(QtGui.QPen(MARK, 2.0 if index.data(CURRENT) else 1.0))
             painter.drawRect(place.adjusted(-1, -1, 0, 0))
         painter.restore()
 
-    def _draw_picture(self, painter: QPainter, place: QRect, index: QModelIndex) -> None:
+    def _draw_picture(self, painter: QtGui.QPainter, place: QRect, index: QModelIndex) -> None:
         painter.fillRect(place, Qt.GlobalColor.black)
         model = index.model()
         image = index.data(SCAN)
@@ -337,7 +317,7 @@ class RecipeDelegate(QStyledItemDelegate):
         if image is None and recipe is not None and model.can_be_shown(index.row()):
             image = self._image(recipe)
         if image is None:
-            painter.setPen(QColor("#7d8590"))
+            painter.setPen(QtGui.QColor("#7d8590"))
             painter.drawText(place, Qt.AlignmentFlag.AlignCenter, "…")
         else:
             device = painter.device()
@@ -351,7 +331,7 @@ class RecipeDelegate(QStyledItemDelegate):
             )
 
     @staticmethod
-    def _draw_fork(painter: QPainter, place: QRect, index: QModelIndex) -> None:
+    def _draw_fork(painter: QtGui.QPainter, place: QRect, index: QModelIndex) -> None:
         """At the first state of a branch, which state it continues from."""
         number = index.data(FORK)
         if number is None:
@@ -366,7 +346,10 @@ class RecipeDelegate(QStyledItemDelegate):
 
     @staticmethod
     def _draw_words(
-        painter: QPainter, cell: QRect, option: QStyleOptionViewItem, index: QModelIndex
+        painter: QtGui.QPainter,
+        cell: QRect,
+        option: QtWidgets.QStyleOptionViewItem,
+        index: QModelIndex,
     ) -> None:
         painter.setFont(option.font)
         metrics = controls.set_letters(painter, controls.scaled(LETTER))
@@ -378,7 +361,7 @@ class RecipeDelegate(QStyledItemDelegate):
         painter.drawText(below, place, in_two_lines(words, metrics, below.width()))
 
 
-def in_two_lines(words: str, metrics: QFontMetrics, width: int) -> str:
+def in_two_lines(words: str, metrics: QtGui.QFontMetrics, width: int) -> str:
     """Words in at most two lines; where they end in an amount, it stays."""
 
     def lines(text: str) -> list[str]:
@@ -414,7 +397,7 @@ def row_height() -> int:
     return cell_size().height() + SCROLL_BAR + 2
 
 
-class RecipeRow(QListView):
+class RecipeRow(QtWidgets.QListView):
     """A row of recipes, selectable by mouse or arrow keys."""
 
     #: Row chosen by the user.
@@ -431,16 +414,16 @@ class RecipeRow(QListView):
         self._delegate = RecipeDelegate(thumbnails.image)
         self.setModel(model)
         self.setItemDelegate(self._delegate)
-        self.setFlow(QListView.Flow.LeftToRight)
+        self.setFlow(QtWidgets.QListView.Flow.LeftToRight)
         self.setWrapping(False)
         self.setUniformItemSizes(True)
         self.setMouseTracking(True)
         self.setFixedHeight(row_height())
-        self.setHorizontalScrollMode(QAbstractItemView.ScrollMode.ScrollPerPixel)
+        self.setHorizontalScrollMode(QtWidgets.QAbstractItemView.ScrollMode.ScrollPerPixel)
         self.setVerticalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.setStyleSheet(LIST_STYLE)
-        self.setFrameShape(QListView.Shape.NoFrame)
-        self.setEditTriggers(QAbstractItemView.EditTrigger.EditKeyPressed)
+        self.setFrameShape(QtWidgets.QListView.Shape.NoFrame)
+        self.setEditTriggers(QtWidgets.QAbstractItemView.EditTrigger.EditKeyPressed)
         self._soon = single_shot(self, self._want, 40)
         self._in_sight = single_shot(self, self._show_current)
         self.horizontalScrollBar().valueChanged.connect(lambda _: self._soon.start())
@@ -463,23 +446,23 @@ class RecipeRow(QListView):
         if self.currentIndex().isValid():
             self.scrollTo(self.currentIndex())
 
-    def keyPressEvent(self, event: QKeyEvent) -> None:
+    def keyPressEvent(self, event: QtGui.QKeyEvent) -> None:
         """Left and right, Home and End select another state."""
         before = self.currentIndex().row()
         super().keyPressEvent(event)
         row = self.currentIndex().row()
         enter = event.key() in (Qt.Key.Key_Return, Qt.Key.Key_Enter, Qt.Key.Key_Space)
-        editing = self.state() == QAbstractItemView.State.EditingState
+        editing = self.state() == QtWidgets.QAbstractItemView.State.EditingState
         if row >= 0 and not editing and (row != before or enter):
             self.picked.emit(row)
 
-    def resizeEvent(self, event: QResizeEvent) -> None:
+    def resizeEvent(self, event: QtGui.QResizeEvent) -> None:
         """More or fewer are seen, the current one among them."""
         super().resizeEvent(event)
         self._soon.start()
         self._in_sight.start()
 
-    def contextMenuEvent(self, event: QContextMenuEvent) -> None:
+    def contextMenuEvent(self, event: QtGui.QContextMenuEvent) -> None:
         """What can be done with one of them."""
         index = self.indexAt(event.pos())
         if index.isValid():
@@ -526,7 +509,7 @@ QToolButton[role="choice"]:checked {{
 """
 
 
-class HistoryStrip(QWidget):
+class HistoryStrip(QtWidgets.QWidget):
     """History and favourites, one at a time, with their buttons."""
 
     #: Recipe to be compared with.
@@ -561,7 +544,7 @@ class HistoryStrip(QWidget):
         self.fold = tool("history.fold", "▾", folds, checkable=True)
         self.show_history = tool("history.show_history")
         self.show_favourites = tool("history.show_favourites")
-        self._which = QButtonGroup(self)
+        self._which = QtWidgets.QButtonGroup(self)
         for button in (self.show_history, self.show_favourites):
             button.setCheckable(True)
             button.setProperty("role", "choice")
@@ -580,7 +563,7 @@ class HistoryStrip(QWidget):
         )
 
     def _lay_out(self) -> None:
-        self._stack = QStackedWidget()
+        self._stack = QtWidgets.QStackedWidget()
         self._stack.addWidget(self.states)
         self._stack.addWidget(self.favourites)
         self._stack.addWidget(self.empty)
@@ -588,7 +571,7 @@ class HistoryStrip(QWidget):
         buttons = controls.stack(
             _row(self.fold, self.show_history, self.show_favourites), spacing=2
         )
-        self._more = QWidget()
+        self._more = QtWidgets.QWidget()
         controls.stack(
             _row(self.star, self.count, self.note, self.remove),
             _row(self.link, self.paste),
@@ -678,9 +661,9 @@ class HistoryStrip(QWidget):
         menu.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         menu.popup(where)
 
-    def menu(self, index: QModelIndex) -> QMenu:
+    def menu(self, index: QModelIndex) -> QtWidgets.QMenu:
         """What can be done with an entry."""
-        menu = QMenu(self)
+        menu = QtWidgets.QMenu(self)
         recipe: Recipe | None = index.data(RECIPE)
         favourites = self.session.favourites
         model: Any = index.model()
@@ -698,7 +681,7 @@ class HistoryStrip(QWidget):
         return menu
 
 
-def _row(*widgets: QWidget) -> QHBoxLayout:
+def _row(*widgets: QtWidgets.QWidget) -> QtWidgets.QHBoxLayout:
     """Buttons at the left."""
     layout = controls.row(*widgets, spacing=2)
     layout.addStretch(1)

@@ -858,6 +858,8 @@ class LabelsController(QObject):
         """The labels are drawn where they belong, and so is the map of movement."""
         self._map_movement()
         if self.base is None:
+            if self.box.note.text() == UNREADY:
+                self.box.note.setText(self._shown()[1])
             return
         ours = self.comparison.view == VIEW or self._is_base()
         ours &= self.box.look not in ("difference", "movement")  # whose colours would mix

@@ -555,7 +555,8 @@ class ProjectController(QObject):
             choices = {case.key: case.choice for case in self.session.patients}
             show = _done_so_far(self.session.state) == _done_so_far(asked)
             opened = self.session.open_case(opened, show=show)
-            again = choices.get(opened.key) not in (None, opened.choice)
+            was, is_now = choices.get(opened.key), opened.choice
+            again = bool(was and is_now and was.orientation != is_now.orientation)
             marks = None if self.second.views is None else self.second.views.marks
             if again and marks is not None and {*marks.of(opened.key)} - {*marks.shown}:
                 report_done(TURNED)

@@ -8,18 +8,9 @@ from itertools import permutations, product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from qtpy import QtWidgets
 from qtpy.QtCore import QSignalBlocker, Signal
 from qtpy.QtGui import QShowEvent
-from qtpy.QtWidgets import (
-    QComboBox,
-    QDoubleSpinBox,
-    QFrame,
-    QLabel,
-    QMenu,
-    QProgressBar,
-    QSizePolicy,
-    QWidget,
-)
 
 from napari_stylegan3d.core.panel import ExplorerPanel, bring_into_view, offer, why_not
 from napari_stylegan3d.core.scans import SAMPLES, sample_path, scan_in
@@ -48,7 +39,7 @@ NO_SCAN = "Drop a T1-weighted scan here, or"
 NOT_OPEN = "Its scan is not open in this session: open it to compare."
 
 
-class ScanBox(QWidget):
+class ScanBox(QtWidgets.QWidget):
     """The open scan, buttons to open another, and questions about it."""
 
     #: Choice
@@ -57,7 +48,7 @@ class ScanBox(QWidget):
     def __init__(self) -> None:
         super().__init__()
         self._choice: Choice | None = None
-        self.drop = controls.named(QFrame(), "project.drop")
+        self.drop = controls.named(QtWidgets.QFrame(), "project.drop")
         self.drop.setProperty("role", "drop")
         self.name = ElidedLabel("No scan yet", "project.name", "figure")
         self.details = controls.hint(NO_SCAN, "project.details")
@@ -89,7 +80,7 @@ class ScanBox(QWidget):
     def _connect(self) -> None:
         dialogs.DropOn(self.drop, scan_in, self._request)
         dialogs.offer_scans(self.open, "Open a T1-weighted scan", self._request)
-        menu = QMenu(self)
+        menu = QtWidgets.QMenu(self)
         for key, text in SAMPLES.items():
             menu.addAction(text, lambda k=key: self._request(sample_path(k)))
         self.sample.setMenu(menu)
@@ -194,14 +185,14 @@ def thick_slices(scan: Scan) -> list[tuple[str, str]]:
 NO_NOISE = "Not available: this model has no noise that a scan determines."
 
 
-class SearchBox(QWidget):
+class SearchBox(QtWidgets.QWidget):
     """Four combo boxes."""
 
     def __init__(self) -> None:
         super().__init__()
         self.form = Form(Choices, "project.", only=("budget", "space"))
-        self.budget: QComboBox = self.form.native("budget")
-        self.space: QComboBox = self.form.native("space")
+        self.budget: QtWidgets.QComboBox = self.form.native("budget")
+        self.space: QtWidgets.QComboBox = self.form.native("space")
         self.loss = controls.combo("project.loss", entries=losses(None))
         self.site = controls.combo("project.site")
         self._boxes = self.space, self.budget, self.loss, self.site
@@ -273,7 +264,7 @@ REFUSED = "Refused: {problem}\nIf it is a T1-weighted brain scan, align it manua
 HOW = {"cached": "from the cache"}
 
 
-class PoseBox(QWidget):
+class PoseBox(QtWidgets.QWidget):
     """Aligns on demand, shows the quality, and moves the scan by millimetres and degrees."""
 
     #: Pose
@@ -305,7 +296,7 @@ class PoseBox(QWidget):
         )
         #: The user's poses that are not applied yet.
         self._asked: list[Pose] = []
-        self.hand = QWidget()
+        self.hand = QtWidgets.QWidget()
         self._lay_out()
         self.reset.clicked.connect(self._reset)
         for spin in (*self.shifts, *self.turns):
@@ -313,16 +304,16 @@ class PoseBox(QWidget):
         self.show_aligned(None)
 
     @staticmethod
-    def _spin(name: str, tip: str, unit: str, most: float) -> QDoubleSpinBox:
+    def _spin(name: str, tip: str, unit: str, most: float) -> QtWidgets.QDoubleSpinBox:
         spin = controls.number(name, tip, (-most, most), unit, decimals=1)
         # The three share the row; their size hint has room for numbers that never occur.
-        spin.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
+        spin.setSizePolicy(QtWidgets.QSizePolicy.Policy.Ignored, QtWidgets.QSizePolicy.Policy.Fixed)
         return spin
 
     def _lay_out(self) -> None:
         grid = controls.grid(across=6, down=3, wide=(1, 2, 3))
         for row, (text, spins) in enumerate((("Move, mm", self.shifts), ("Rotate", self.turns))):
-            grid.addWidget(QLabel(text), 2 * row + 1, 0)
+            grid.addWidget(QtWidgets.QLabel(text), 2 * row + 1, 0)
             for column, (spin, word) in enumerate(zip(spins, COLUMNS[row], strict=True), 1):
                 grid.addWidget(controls.hint(word), 2 * row, column)
                 grid.addWidget(spin, 2 * row + 1, column)
@@ -434,7 +425,7 @@ class ProjectPanel(ExplorerPanel):
         self.start = controls.push_button("project.start", "Project", STARTS, role="primary")
         self.cancel = controls.push_button("project.cancel")
         self.pause = controls.push_button("project.pause", checkable=True)
-        self.bar = controls.named(QProgressBar(), "project.progress")
+        self.bar = controls.named(QtWidgets.QProgressBar(), "project.progress")
         self.estimate = controls.hint(name="project.estimate")
         self.waits = controls.hint(name="project.waits", role="caution")
         self.result = ResultBox()
@@ -451,7 +442,7 @@ class ProjectPanel(ExplorerPanel):
         section("Projection", self.search, self.result_line, self.result_title, self.result)
         self.column.addStretch(1)
 
-    def footer(self) -> QWidget:
+    def footer(self) -> QtWidgets.QWidget:
         """The button that starts, and the progress: visible wherever the panel is scrolled to."""
         buttons = controls.row(self.start, self.pause, self.cancel, stretch=0)
         return controls.footer(buttons, self.waits, self.bar, self.estimate)

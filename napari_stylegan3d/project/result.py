@@ -15,6 +15,7 @@ from napari_stylegan3d.project.regions import mask_of
 from napari_stylegan3d.widgets import controls, dialogs
 from napari_stylegan3d.widgets.elided import ElidedLabel
 from stylegan3d.base import Progress, ScanError
+from stylegan3d.pages.shortening import elided
 from stylegan3d.recipe.recipe import Recipe
 from stylegan3d.scans import verdicts
 from stylegan3d.session.annotations import Filled
@@ -35,8 +36,8 @@ LEVELS = {
     "amber": ("▲", "caution", "caution"),
     "red": ("■", "warning", "error"),
 }
-#: Findings that can be clicked.
-LISTED = 5
+#: Findings that can be clicked, and how wide one is at most.
+LISTED, FINDING_PX = 5, 290
 
 
 class ResultBox(QWidget):
@@ -150,7 +151,9 @@ class VerdictRows(QWidget):
         findings = verdicts.listed_findings(assessment)[:LISTED]
         self._places = [finding["center_mm"] for finding in findings]
         for button, finding in zip(self.findings, findings, strict=False):
-            button.setText(finding_in_words(finding))
+            words = finding_in_words(finding)
+            button.setText(elided(words, button.fontMetrics(), controls.scaled(FINDING_PX)))
+            button.setToolTip(f"{words}: show this place in the scan.")
         below = self.column.indexOf(self.rows["focal"]) + 1
         for number, button in enumerate(self.findings):
             button.setVisible(number < len(findings))

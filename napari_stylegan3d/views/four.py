@@ -8,18 +8,9 @@ from typing import Any
 import numpy as np
 from napari.components import ViewerModel
 from napari.layers import Image, Labels, Layer
+from qtpy import QtWidgets
 from qtpy.QtCore import QPoint, QRect, QSize, Qt, Signal
 from qtpy.QtGui import QImage, QPixmap, QResizeEvent, QWindow
-from qtpy.QtWidgets import (
-    QApplication,
-    QDoubleSpinBox,
-    QHBoxLayout,
-    QLabel,
-    QMainWindow,
-    QMenu,
-    QToolButton,
-    QWidget,
-)
 
 from napari_stylegan3d.views import canvases, display, marks, navigation
 from napari_stylegan3d.views.follower import Follower, VolumeLook
@@ -60,7 +51,7 @@ TOOLS = {
 MUCH_CLIPPED = 0.05
 
 
-class ReadoutBar(QWidget):
+class ReadoutBar(QtWidgets.QWidget):
     """Position in mm, intensity, window and level, and buttons for view settings."""
 
     presetChosen = Signal(str)
@@ -68,7 +59,7 @@ class ReadoutBar(QWidget):
     def __init__(self) -> None:
         super().__init__()
         self.setObjectName("views.readout")
-        self.position = [QLabel() for _ in range(3)]
+        self.position = [QtWidgets.QLabel() for _ in range(3)]
         self._words: tuple[str, ...] = ("", "", "")
         self._letters: tuple[str, ...] = ("", "", "")
         self._named = self._was_roomy = False
@@ -91,11 +82,11 @@ class ReadoutBar(QWidget):
         self.menu = controls.push_button("views.menu")
         self._lay_out()
 
-    def _make_levels(self) -> QToolButton:
-        button = controls.named(QToolButton(), "views.levels")
+    def _make_levels(self) -> QtWidgets.QToolButton:
+        button = controls.named(QtWidgets.QToolButton(), "views.levels")
         button.setProperty("role", "menu")
-        button.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
-        menu = QMenu(self)
+        button.setPopupMode(QtWidgets.QToolButton.ToolButtonPopupMode.InstantPopup)
+        menu = QtWidgets.QMenu(self)
         menu.setToolTipsVisible(True)
         for name in PRESETS:
             text, tip, keys = PRESET_WORDS[name]
@@ -115,7 +106,7 @@ class ReadoutBar(QWidget):
         go_to : callable
             Moves the crosshair to a point in mm.
         """
-        menu = QMenu(self)
+        menu = QtWidgets.QMenu(self)
         menu.setToolTipsVisible(True)
         menu.aboutToShow.connect(partial(self._fill_tools, menu, marks, go_to))
         self.tools_menu = menu
@@ -128,7 +119,7 @@ class ReadoutBar(QWidget):
         )
 
     def _fill_tools(
-        self, menu: QMenu, marks: Marks, go_to: Callable[[tuple[float, ...]], None]
+        self, menu: QtWidgets.QMenu, marks: Marks, go_to: Callable[[tuple[float, ...]], None]
     ) -> None:
         menu.clear()
         for kind, (tip, keys) in TOOLS.items():
@@ -161,7 +152,7 @@ class ReadoutBar(QWidget):
             action.setToolTip(tip)
             action.setEnabled(bool(shown))
 
-    def _make_white(self) -> QDoubleSpinBox:
+    def _make_white(self) -> QtWidgets.QDoubleSpinBox:
         spin = controls.number(
             "views.white",
             f"Intensity shown as white, as a multiple of the default ({WHITE_LIMITS[0]:g} to "
@@ -175,7 +166,7 @@ class ReadoutBar(QWidget):
         return spin
 
     def _lay_out(self) -> None:
-        row = QHBoxLayout(self)
+        row = QtWidgets.QHBoxLayout(self)
         row.setContentsMargins(10, 4, 10, 4)
         row.setSpacing(8)
         for label in self.position:
@@ -362,13 +353,13 @@ NO_UNIT = "stylegan3d-no-unit"
 TWICE_S = 1.0
 
 
-class FourViews(QWidget):
+class FourViews(QtWidgets.QWidget):
     """Puts napari's own canvas (the axial view) and three followers into a 2 x 2 grid.
 
     Their settings are `looks`; closing `links` returns the canvas to napari.
     """
 
-    def __init__(self, window: QMainWindow) -> None:
+    def __init__(self, window: QtWidgets.QMainWindow) -> None:
         super().__init__()
         self.setObjectName("views")
         self.looks = LookModel(self)
@@ -511,7 +502,7 @@ class FourViews(QWidget):
 
         A focus proxy would do this too, but then the Tab key leaves out what is below the views.
         """
-        now = QApplication.focusWidget()
+        now = QtWidgets.QApplication.focusWidget()
         if now is None or self.isAncestorOf(now):
             self.view("Axial").canvas.canvas.native.setFocus(reason)
 
@@ -662,8 +653,8 @@ class FourViews(QWidget):
         films = look.layout == "lightbox" and not row
         self.setUpdatesEnabled(False)  # else a canvas is drawn for every size on its way
         self._grid.arrange(look)
-        seen: QWidget = self.lightbox if films else self.panes if row else self._grid
-        parts: tuple[QWidget, ...] = self.lightbox, self.panes, self._grid
+        seen: QtWidgets.QWidget = self.lightbox if films else self.panes if row else self._grid
+        parts: tuple[QtWidgets.QWidget, ...] = self.lightbox, self.panes, self._grid
         for part in parts:
             if part is not seen:
                 part.hide()  # before the other takes its room

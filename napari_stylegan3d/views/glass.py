@@ -423,7 +423,8 @@ class Labels(Glass):
             places = (TOP | CENTER, BOTTOM | CENTER, MIDDLE | LEFT, MIDDLE | RIGHT)
             for place, letter in zip(places, self.letters, strict=True):
                 if place != BOTTOM | CENTER or self._has_room_at_foot:
-                    _write(painter, room, place, letter, LETTER_PX, QColor(display.LETTER_COLOR))
+                    where = self._beside_caption(room) if place == MIDDLE | LEFT else room
+                    _write(painter, where, place, letter, LETTER_PX, QColor(display.LETTER_COLOR))
         if self.scale_bar and any(layer.visible for layer in self.model.layers):
             self._paint_scale_bar(painter, room)
         self._paint_caption(painter, room)
@@ -459,6 +460,12 @@ class Labels(Glass):
             above.setRight(right)
         place = BOTTOM | (RIGHT if wide > right - left else CENTER)
         _write(painter, above, place, text, SCALE_PX, TITLE_COLOR)
+
+    def _beside_caption(self, room: QRectF) -> QRectF:
+        """Room in whose middle a letter stands above the caption, if that reaches so high."""
+        lines = 0 if self.provenance is None else self.written.count("\n") + 1
+        free = room.height() - lines * QFontMetrics(_caption_font()).lineSpacing()
+        return room.adjusted(0, 0, 0, min(2 * free - scaled(LETTER_PX) - room.height(), 0))
 
     def _caption_width(self) -> int:
         """Width in pixels of the longest caption line beside the scale bar."""

@@ -7,18 +7,8 @@ from typing import Any
 import numpy as np
 from napari.components import ViewerModel
 from napari.layers import Image, Labels, Layer
+from qtpy import QtGui
 from qtpy.QtCore import QEvent, QPointF, QRectF, QSize, QSizeF, Qt, Signal
-from qtpy.QtGui import (
-    QColor,
-    QFont,
-    QFontMetrics,
-    QImage,
-    QMouseEvent,
-    QPainter,
-    QPaintEvent,
-    QPen,
-    QWheelEvent,
-)
 from qtpy.QtWidgets import QWidget
 
 from napari_stylegan3d.views import display
@@ -108,7 +98,7 @@ def best_grid(count: int, aspect: float, width: float, height: float) -> tuple[i
 
 
 def paint_slice(
-    painter: QPainter,
+    painter: QtGui.QPainter,
     layers: Iterable[Layer],
     cell: SliceCell,
     position_mm: float,
@@ -118,7 +108,7 @@ def paint_slice(
     """Draw one slice of every visible layer, with its colours; or a slab of it."""
     painter.save()
     painter.setClipRect(on)
-    painter.setRenderHint(QPainter.RenderHint.SmoothPixmapTransform)
+    painter.setRenderHint(QtGui.QPainter.RenderHint.SmoothPixmapTransform)
     for layer in layers:
         if not (layer.visible and layer.ndim == 3 and isinstance(layer, Image | Labels)):
             continue
@@ -133,7 +123,7 @@ def paint_slice(
     painter.restore()
 
 
-def slice_image(layer: Layer, cell: SliceCell, index: int, slab_mm: float = 0.0) -> QImage:
+def slice_image(layer: Layer, cell: SliceCell, index: int, slab_mm: float = 0.0) -> QtGui.QImage:
     """One slice of a layer in its colours, oriented for a cell."""
     axis, rows, columns = cell.plane.order
     ends = (index, index)
@@ -148,7 +138,9 @@ def slice_image(layer: Layer, cell: SliceCell, index: int, slab_mm: float = 0.0)
     values = values[::-1, ::-1] if cell.mirrored else values[::-1]
     rgba = _label_colors(layer, values) if isinstance(layer, Labels) else _colors(layer, values)
     height, width = values.shape
-    return QImage(rgba.data, width, height, 4 * width, QImage.Format.Format_RGBA8888).copy()
+    return QtGui.QImage(
+        rgba.data, width, height, 4 * width, QtGui.QImage.Format.Format_RGBA8888
+    ).copy()
 
 
 def _colors(layer: Image, values: np.ndarray) -> np.ndarray:
@@ -169,7 +161,7 @@ FILM_GAP_PX = 2
 FILM_TEXT_PX = 10
 #: Cells smaller than this have letters for left and right only.
 LETTERED_PX = 120
-FILM_CROSS = QColor(79, 195, 247)
+FILM_CROSS = QtGui.QColor(79, 195, 247)
 #: Margin around the head in mm.
 AIR_MM = 4.0
 CAPTION_PX = 20
@@ -203,7 +195,7 @@ class Films(QWidget):
         self.setToolTip("Click to go to the slice and point; double-click to return to the views.")
         self.viewer, self.looks = viewer, looks
         self.legend: ColorScale | None = None
-        self._image: QImage | None = None
+        self._image: QtGui.QImage | None = None
         self._box = np.array([[-90.0, -126.0, -72.0], [90.0, 90.0, 108.0]])
         self._layers: dict[Layer, Links] = {}
         looks.changed.connect(self._on_look)
@@ -270,7 +262,7 @@ class Films(QWidget):
         self.update()
         self.marked.emit()
 
-    def paintEvent(self, event: QPaintEvent) -> None:
+    def paintEvent(self, event: QtGui.QPaintEvent) -> None:
         """Draw the slices, cached unless they have changed, and the crosshair."""
         if self._image is None:
             self._image = self._compose()
@@ -287,17 +279,17 @@ class Films(QWidget):
         """Recompute the cells."""
         self.mark()
 
-    def mousePressEvent(self, event: QMouseEvent) -> None:
+    def mousePressEvent(self, event: QtGui.QMouseEvent) -> None:
         """Go to the point under the mouse."""
         if event.button() == Qt.MouseButton.LeftButton:
             self._go(event.position())
 
-    def mouseMoveEvent(self, event: QMouseEvent) -> None:
+    def mouseMoveEvent(self, event: QtGui.QMouseEvent) -> None:
         """Follow the mouse while it is held."""
         if event.buttons() & Qt.MouseButton.LeftButton:
             self._go(event.position())
 
-    def mouseDoubleClickEvent(self, event: QMouseEvent) -> None:
+    def mouseDoubleClickEvent(self, event: QtGui.QMouseEvent) -> None:
         """Return to the views, at that point."""
         self.looks.change(layout="four")
 
@@ -317,9 +309,9 @@ class Films(QWidget):
                 self.viewer.dims.point = nearest_voxel(self.viewer, point)
                 return
 
-    def _compose(self) -> QImage:
+    def _compose(self) -> QtGui.QImage:
         ratio = self.devicePixelRatioF()
-        image = QImage(self.size() * ratio, QImage.Format.Format_RGB32)
+        image = QtGui.QImage(self.size() * ratio, QtGui.QImage.Format.Format_RGB32)
         image.setDevicePixelRatio(ratio)
         image.fill(Qt.GlobalColor.black)
         with painting(image, smooth=False) as painter:
@@ -334,15 +326,15 @@ class Films(QWidget):
                 paint_legend(painter, self.legend, QPointF(self.width() - 6, 6), 100)
         return image
 
-    def _paint_words(self, painter: QPainter, place: float, on: QRectF) -> None:
+    def _paint_words(self, painter: QtGui.QPainter, place: float, on: QRectF) -> None:
         look, axis = self.looks.look, self.plane.order[0]
-        painter.setPen(QColor("#e8eaed"))
+        painter.setPen(QtGui.QColor("#e8eaed"))
         side = "RAS"[axis] if place >= 0 else "LPI"[axis]
         where = f"{side} {abs(place):.0f} mm"
         painter.drawText(on.adjusted(3, 2, 0, 0), Qt.AlignmentFlag.AlignLeft, where)
         if not look.letters:
             return
-        painter.setPen(QColor(display.LETTER_COLOR))
+        painter.setPen(QtGui.QColor(display.LETTER_COLOR))
         top, bottom, left, right = self.plane.letters_in(look.facing)
         center, middle = Qt.AlignmentFlag.AlignHCenter, Qt.AlignmentFlag.AlignVCenter
         inner = on.adjusted(3, 2, -3, -2)
@@ -352,23 +344,23 @@ class Films(QWidget):
             painter.drawText(inner, center | Qt.AlignmentFlag.AlignTop, top)
             painter.drawText(inner, center | Qt.AlignmentFlag.AlignBottom, bottom)
 
-    def _paint_caption(self, painter: QPainter) -> None:
+    def _paint_caption(self, painter: QtGui.QPainter) -> None:
         provenance = display.shown(self.viewer)
         if provenance is None:
             return
         controls.set_letters(painter, FILM_TEXT_PX + 2)
-        painter.setPen(QColor(display.color_of(provenance)))
+        painter.setPen(QtGui.QColor(display.color_of(provenance)))
         below = QRectF(8, self.height() - CAPTION_PX, self.width() - 16, CAPTION_PX)
         words = " · ".join(filter(None, (provenance.one_line, in_words(self.looks.look))))
         painter.drawText(below, Qt.AlignmentFlag.AlignVCenter, words)
 
-    def _paint_cross(self, painter: QPainter) -> None:
+    def _paint_cross(self, painter: QtGui.QPainter) -> None:
         cell, point = self._cell(), np.asarray(self.viewer.dims.point)
         axis = cell.plane.order[0]
         place, on = min(self.cells(), key=lambda found: abs(found[0] - point[axis]))
         if abs(place - point[axis]) > self.looks.look.spacing_mm:
             return
-        painter.setPen(QPen(FILM_CROSS, 1.5))
+        painter.setPen(QtGui.QPen(FILM_CROSS, 1.5))
         painter.drawRect(on.adjusted(0.5, 0.5, -0.5, -0.5))
         at = cell.rectangle(point, point, on).topLeft()
         if on.contains(at):
@@ -440,8 +432,8 @@ GAP_PX, TEXT_PX, MARGIN_PX = 3, 13, 6
 #: Room around the heads.
 AIR = 1.06
 ZOOMS = (0.5, 12.0)
-CROSS = QColor(79, 195, 247, 175)
-TITLE = QColor("#e8eaed")
+CROSS = QtGui.QColor(79, 195, 247, 175)
+TITLE = QtGui.QColor("#e8eaed")
 
 
 @dataclass(frozen=True, eq=False)
@@ -477,7 +469,7 @@ class Pane:
         return told.caption.removesuffix(told.warning).strip().replace("\n", ": "), told.warning
 
 
-def _in_two_lines(title: str, metrics: QFontMetrics, room: int) -> list[str]:
+def _in_two_lines(title: str, metrics: QtGui.QFontMetrics, room: int) -> list[str]:
     """A title, which begins with whose it is; what is left out is in the second line."""
     first, *more = wrapped(title, metrics, room) or [""]
     return [elided(line, metrics, room) for line in (first, " ".join(more)) if line]
@@ -566,7 +558,7 @@ class Panes(QWidget):
                 box = np.stack((self._middle - half / scale, self._middle + half / scale))
                 yield column, SliceCell(plane, self.looks.look.facing, box), on
 
-    def paintEvent(self, event: QPaintEvent) -> None:
+    def paintEvent(self, event: QtGui.QPaintEvent) -> None:
         """Draw slices, crosshair, letters, and below each column whose it is."""
         with painting(self, smooth=False) as painter:
             painter.fillRect(self.rect(), Qt.GlobalColor.black)
@@ -583,7 +575,7 @@ class Panes(QWidget):
             if self.stage is not None and self.stage.legend is not None:
                 paint_legend(painter, self.stage.legend, QPointF(self.width() - 6, 22), 100)
 
-    def mousePressEvent(self, event: QMouseEvent) -> None:
+    def mousePressEvent(self, event: QtGui.QMouseEvent) -> None:
         """Move the crosshair, or begin to pan or to set window and level."""
         found = self._cell_at(event.position())
         if found is None:
@@ -596,7 +588,7 @@ class Panes(QWidget):
         elif event.button() == Qt.MouseButton.RightButton and self.stage is not None:
             self._pressed = event.position(), self.stage.levels
 
-    def mouseMoveEvent(self, event: QMouseEvent) -> None:
+    def mouseMoveEvent(self, event: QtGui.QMouseEvent) -> None:
         """Follow the mouse while a button is held."""
         if event.buttons() & Qt.MouseButton.LeftButton:
             self._go(event.position())
@@ -616,11 +608,11 @@ class Panes(QWidget):
             self._held = plane, event.position()
             self.update()
 
-    def mouseReleaseEvent(self, event: QMouseEvent) -> None:
+    def mouseReleaseEvent(self, event: QtGui.QMouseEvent) -> None:
         """Stop panning."""
         self._held = self._pressed = None
 
-    def mouseDoubleClickEvent(self, event: QMouseEvent) -> None:
+    def mouseDoubleClickEvent(self, event: QtGui.QMouseEvent) -> None:
         """Enlarge a plane or return; with the right button, reset window and level."""
         found = self._cell_at(event.position())
         if event.button() == Qt.MouseButton.RightButton and self.stage is not None:
@@ -631,7 +623,7 @@ class Panes(QWidget):
             one = self.looks.look.layout == "one"
             self.looks.change(layout="four" if one else "one", alone=found[0].plane.name)
 
-    def wheelEvent(self, event: QWheelEvent) -> None:
+    def wheelEvent(self, event: QtGui.QWheelEvent) -> None:
         """Scroll the slices of a plane, or zoom all."""
         notches = event.angleDelta().y() / 120
         if event.modifiers() & Qt.KeyboardModifier.ControlModifier:
@@ -662,12 +654,12 @@ class Panes(QWidget):
         self.viewer.dims.point = nearest_voxel(self.viewer, point)
 
     def _paint_marks(
-        self, painter: QPainter, cell: SliceCell, on: QRectF, point: np.ndarray
+        self, painter: QtGui.QPainter, cell: SliceCell, on: QRectF, point: np.ndarray
     ) -> None:
         look = self.looks.look
         if look.crosshair:
             at = cell.rectangle(point, point, on).topLeft()
-            painter.setPen(QPen(CROSS, 1))
+            painter.setPen(QtGui.QPen(CROSS, 1))
             if on.left() < at.x() < on.right():
                 painter.drawLine(QPointF(at.x(), on.top()), QPointF(at.x(), on.bottom()))
             if on.top() < at.y() < on.bottom():
@@ -679,7 +671,7 @@ class Panes(QWidget):
         corner = Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignTop
         painter.drawText(inner, corner, where)
         if look.letters:
-            painter.setPen(QColor(display.LETTER_COLOR))
+            painter.setPen(QtGui.QColor(display.LETTER_COLOR))
             top, bottom, left, right = cell.plane.letters_in(look.facing)
             middle, centre = Qt.AlignmentFlag.AlignVCenter, Qt.AlignmentFlag.AlignHCenter
             painter.drawText(inner, middle | Qt.AlignmentFlag.AlignLeft, left)
@@ -692,7 +684,7 @@ class Panes(QWidget):
         """Lines below each column: whose it is, and the warning."""
         if not self.panes:
             return []
-        metrics = QFontMetrics(self._font)
+        metrics = QtGui.QFontMetrics(self._font)
         room = self.width() // len(self.panes) - 2 * MARGIN_PX
         words = [pane.words(number) for number, pane in zip(NUMBERS, self.panes, strict=False)]
         return [
@@ -701,18 +693,20 @@ class Panes(QWidget):
         ]
 
     @property
-    def _font(self) -> QFont:
-        font = QFont(self.font())
+    def _font(self) -> QtGui.QFont:
+        font = QtGui.QFont(self.font())
         font.setPixelSize(scaled(TEXT_PX))
         return font
 
-    def _paint_captions(self, painter: QPainter) -> None:
+    def _paint_captions(self, painter: QtGui.QPainter) -> None:
         line, captions = scaled(TEXT_PX + 4), self.captions()
         first = self.height() - max(map(len, captions), default=0) * line
         for column, (pane, lines) in enumerate(zip(self.panes, captions, strict=True)):
             width = self.width() / len(self.panes)
             painter.setPen(
-                TITLE if pane.provenance is None else QColor(display.color_of(pane.provenance))
+                TITLE
+                if pane.provenance is None
+                else QtGui.QColor(display.color_of(pane.provenance))
             )
             for number, text in enumerate(lines):
                 top = first + number * line

@@ -4,17 +4,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from qtpy import QtWidgets
 from qtpy.QtCore import QEvent, QObject, QPoint
 from qtpy.QtGui import QDropEvent
-from qtpy.QtWidgets import (
-    QDialog,
-    QFileDialog,
-    QMenu,
-    QMessageBox,
-    QPushButton,
-    QRubberBand,
-    QWidget,
-)
 
 from napari_stylegan3d.widgets.controls import name_for_readers
 from napari_stylegan3d.widgets.settings import last_folder, note_folder
@@ -42,13 +34,15 @@ def checkpoints() -> str:
     return f"Official checkpoints ({patterns('checkpoint')});;All files (*)"
 
 
-def open_file(parent: QWidget, title: str, kinds: str) -> Path | None:
+def open_file(parent: QtWidgets.QWidget, title: str, kinds: str) -> Path | None:
     """A file to open, or None if cancelled."""
-    path, _ = QFileDialog.getOpenFileName(parent, title, last_folder(), kinds)
+    path, _ = QtWidgets.QFileDialog.getOpenFileName(parent, title, last_folder(), kinds)
     return _noted(path)
 
 
-def offer_scans(button: QPushButton, title: str, opened: Callable[[Path], object]) -> None:
+def offer_scans(
+    button: QtWidgets.QPushButton, title: str, opened: Callable[[Path], object]
+) -> None:
     """Give a button a menu to open a scan: a file, or a folder of DICOM files."""
 
     def ask(folder: bool) -> None:
@@ -60,21 +54,21 @@ def offer_scans(button: QPushButton, title: str, opened: Callable[[Path], object
         if path is not None:
             opened(path)
 
-    menu = QMenu(button)
+    menu = QtWidgets.QMenu(button)
     menu.addAction("A file…", lambda: ask(False))
     menu.addAction("A DICOM folder…", lambda: ask(True))
     button.setMenu(menu)
 
 
-def choose_folder(parent: QWidget, title: str, start: Path) -> Path | None:
+def choose_folder(parent: QtWidgets.QWidget, title: str, start: Path) -> Path | None:
     """A folder, or None."""
-    path = QFileDialog.getExistingDirectory(parent, title, str(start))
+    path = QtWidgets.QFileDialog.getExistingDirectory(parent, title, str(start))
     return Path(path) if path else None
 
 
-def save_file(parent: QWidget, title: str, kinds: str) -> Path | None:
+def save_file(parent: QtWidgets.QWidget, title: str, kinds: str) -> Path | None:
     """A name to save under, with its ending, or None; asks before one that exists."""
-    typed, _filter = QFileDialog.getSaveFileName(parent, title, last_folder(), kinds)
+    typed, _filter = QtWidgets.QFileDialog.getSaveFileName(parent, title, last_folder(), kinds)
     path = _noted(typed)
     ending = ENDINGS[kinds]
     if path is None or path.name.endswith(ending):
@@ -85,17 +79,20 @@ def save_file(parent: QWidget, title: str, kinds: str) -> Path | None:
     return path if free else None
 
 
-def confirm(parent: QWidget, title: str, question: str) -> bool:
+def confirm(parent: QtWidgets.QWidget, title: str, question: str) -> bool:
     """Whether the answer to a question is yes."""
-    return QMessageBox.question(parent, title, question) == QMessageBox.StandardButton.Yes
+    return (
+        QtWidgets.QMessageBox.question(parent, title, question)
+        == QtWidgets.QMessageBox.StandardButton.Yes
+    )
 
 
-def open_beside(dialog: QDialog, widget: QWidget, down: int = 0) -> None:
+def open_beside(dialog: QtWidgets.QDialog, widget: QtWidgets.QWidget, down: int = 0) -> None:
     """Open a dialog left of a widget, over the views, so many pixels below its upper edge.
 
     Enter is not the buttons': a person who types a number or goes through pictures presses it too.
     """
-    for button in dialog.findChildren(QPushButton):
+    for button in dialog.findChildren(QtWidgets.QPushButton):
         button.setAutoDefault(False)
     corner = widget.mapToGlobal(QPoint(0, 0))
     left = corner.x() - dialog.frameGeometry().width() - 12
@@ -134,14 +131,14 @@ class DropOn(QObject):
 
     def __init__(
         self,
-        widget: QWidget,
+        widget: QtWidgets.QWidget,
         find: Callable[[QDropEvent], Any],
         take: Callable[[Any], object],
-        *parts: QWidget,
+        *parts: QtWidgets.QWidget,
     ) -> None:
         super().__init__(widget)
         self._find, self._take, self._widgets = find, take, (widget, *parts)
-        self.mark = QRubberBand(QRubberBand.Shape.Rectangle, widget)
+        self.mark = QtWidgets.QRubberBand(QtWidgets.QRubberBand.Shape.Rectangle, widget)
         for one in self._widgets:
             one.setAcceptDrops(True)
             one.installEventFilter(self)

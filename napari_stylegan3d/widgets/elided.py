@@ -4,19 +4,9 @@ An `ElidedLabel` is a line that ends in an ellipsis where there is no room for a
 (`shortening.in_words`). A `WrappedLabel` breaks inside long names.
 """
 
+from qtpy import QtWidgets
 from qtpy.QtCore import QEvent, QObject, QSize
 from qtpy.QtGui import QHelpEvent, QPainter, QPaintEvent
-from qtpy.QtWidgets import (
-    QComboBox,
-    QLabel,
-    QSizePolicy,
-    QStyle,
-    QStyleOption,
-    QStyleOptionComboBox,
-    QStylePainter,
-    QToolTip,
-    QWidget,
-)
 
 from stylegan3d.pages.shortening import breakable, elided, in_words
 
@@ -26,7 +16,7 @@ NARROWEST_PX = 110
 FIELD_PX = 2
 
 
-class WrappedLabel(QLabel):
+class WrappedLabel(QtWidgets.QLabel):
     """Wraps its text, also inside long names; `text()` is as it was set."""
 
     def __init__(self, text: str = "") -> None:
@@ -55,7 +45,7 @@ class InWords(QObject):
     A style sheet would cut a letter in two. A tooltip shows what is left out.
     """
 
-    def __init__(self, box: QComboBox) -> None:
+    def __init__(self, box: QtWidgets.QComboBox) -> None:
         super().__init__(box)
         self.box = box
         box.installEventFilter(self)
@@ -71,9 +61,9 @@ class InWords(QObject):
         style = self.box.style()
         assert style is not None
         field = style.subControlRect(
-            QStyle.ComplexControl.CC_ComboBox,
+            QtWidgets.QStyle.ComplexControl.CC_ComboBox,
             option,
-            QStyle.SubControl.SC_ComboBoxEditField,
+            QtWidgets.QStyle.SubControl.SC_ComboBoxEditField,
             self.box,
         )
         metrics, room = self.box.fontMetrics(), field.width() - 2 * FIELD_PX
@@ -91,19 +81,19 @@ class InWords(QObject):
         return _tell_whole(self.box, event, self)
 
     def _paint(self) -> None:
-        painter, option = QStylePainter(self.box), self._option()
-        painter.drawComplexControl(QStyle.ComplexControl.CC_ComboBox, option)
+        painter, option = QtWidgets.QStylePainter(self.box), self._option()
+        painter.drawComplexControl(QtWidgets.QStyle.ComplexControl.CC_ComboBox, option)
         option.currentText = self.shown()
-        painter.drawControl(QStyle.ControlElement.CE_ComboBoxLabel, option)
+        painter.drawControl(QtWidgets.QStyle.ControlElement.CE_ComboBoxLabel, option)
         painter.end()
 
-    def _option(self) -> QStyleOptionComboBox:
-        option = QStyleOptionComboBox()
+    def _option(self) -> QtWidgets.QStyleOptionComboBox:
+        option = QtWidgets.QStyleOptionComboBox()
         self.box.initStyleOption(option)
         return option
 
 
-class ElidedLabel(QLabel):
+class ElidedLabel(QtWidgets.QLabel):
     """Shows as much of its text as fits into one line, and a tooltip with all of it.
 
     `text()` is the whole text.
@@ -113,7 +103,9 @@ class ElidedLabel(QLabel):
         super().__init__(text)
         self.setObjectName(name)
         self.setProperty("role", role)
-        self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
+        self.setSizePolicy(
+            QtWidgets.QSizePolicy.Policy.Ignored, QtWidgets.QSizePolicy.Policy.Preferred
+        )
 
     def minimumSizeHint(self) -> QSize:
         """No wider than an ellipsis."""
@@ -129,10 +121,10 @@ class ElidedLabel(QLabel):
 
     def paintEvent(self, event: QPaintEvent) -> None:
         """Draw what fits, in the style of a label."""
-        painter, option, style = QPainter(self), QStyleOption(), self.style()
+        painter, option, style = QPainter(self), QtWidgets.QStyleOption(), self.style()
         option.initFrom(self)
         assert style is not None
-        style.drawPrimitive(QStyle.PrimitiveElement.PE_Widget, option, painter, self)
+        style.drawPrimitive(QtWidgets.QStyle.PrimitiveElement.PE_Widget, option, painter, self)
         style.drawItemText(
             painter,
             self.contentsRect(),
@@ -145,11 +137,11 @@ class ElidedLabel(QLabel):
         painter.end()
 
 
-def _tell_whole(widget: QWidget, event: QEvent, cut: InWords | ElidedLabel) -> bool:
+def _tell_whole(widget: QtWidgets.QWidget, event: QEvent, cut: InWords | ElidedLabel) -> bool:
     """Show the whole of a text that is cut before the tooltip, if that is asked for."""
     if not isinstance(event, QHelpEvent) or cut.shown() == cut.text():
         return False
     text, tip = cut.text(), widget.toolTip()
     tip = tip if text in tip else f"{text}\n{tip}".strip()
-    QToolTip.showText(event.globalPos(), tip, widget)
+    QtWidgets.QToolTip.showText(event.globalPos(), tip, widget)
     return True

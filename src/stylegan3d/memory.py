@@ -95,8 +95,3 @@ def is_out_of_memory(error: BaseException | None) -> bool:
             return True
         error = error.__cause__
     return False
-
-
-def out_of_memory_sentence(doing: str) -> str:
-    """The message for it; `doing` is such as "rendering"."""
-    return f"There was not enough memory while {doing}: close other programs and try again."

@@ -105,6 +105,8 @@ def _cluster(address: str) -> Iterator[Pool]:
             "`pip install 'napari-stylegan3d[cluster]'`, here and on the workers."
         ) from error
     try:
+        if ":" not in address:
+            raise ValueError(address)  # it would be looked for until the time is up
         client = Client(address, timeout=CONNECT_S, set_as_default=False)
     except (OSError, ValueError, TimeoutError) as error:
         raise StyleGAN3DError(

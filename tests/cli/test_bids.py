@@ -44,6 +44,7 @@ def data_set(folder: Path, *names: str) -> Path:
 def test_participants_then_the_group(app, tmp_path, monkeypatch):
     monkeypatch.setattr(settings, "Choices", partial(settings.Choices, steps=2))
     names = "sub-01_ses-1_T1w", "sub-01_ses-2_T1w", "sub-02_ses-1_T1w", "sub-03_ses-1_T1w"
+    names += ("sub-03_ses-2_T1w",)
     raw = data_set(tmp_path / "raw", *names)
     (raw / "participants.tsv").write_text("participant_id\tage\tsex\nsub-01\t45\tF\n")
     brain = random_brain(3) / np.float32(255)
@@ -79,24 +80,33 @@ def test_participants_then_the_group(app, tmp_path, monkeypatch):
     assert (anat / "sub-01_ses-2_dseg.nii.gz").stat().st_mtime_ns == written, "it was done again"
     assert page.count("alarm") == (out / "sub-01.html").read_text().count("alarm")
 
+    app(raw, out, "participant", "--participant-label", "03", "--session-label", "2")
+    assert "has no results yet" not in (out / "sub-03.html").read_text()  # nobody asked for it
+
     status, files, told = app(raw, out, "group")
     assert status == 0
     assert files.split() == [str(out / "group_T1w.tsv"), str(out / "group_T1w.html")]
     assert "sub-01_ses-1_T1w.nii.gz: " in told
-    assert told.count("is not a NIfTI image") == 2, "why they failed is not told"
+    assert told.count("is not a NIfTI image") == 3, "why they failed is not told"
     assert told.count("It has no results yet: run the participant level for sub-03.") == 1
     with (out / "group_T1w.tsv").open(newline="") as file:
         rows = list(csv.DictReader(file, delimiter="\t"))
-    assert [row["participant_id"] for row in rows] == ["sub-01", "sub-01", "sub-02", "sub-03"]
-    assert [row["session_id"] for row in rows] == ["ses-1", "ses-2", "ses-1", "ses-1"]
-    assert [row["status"] for row in rows] == ["failed", "done", "failed", "missing"]
+    assert [row["participant_id"] for row in rows] == [
+        "sub-01",
+        "sub-01",
+        "sub-02",
+        "sub-03",
+        "sub-03",
+    ]
+    assert [row["session_id"] for row in rows] == ["ses-1", "ses-2", "ses-1", "ses-1", "ses-2"]
+    assert [row["status"] for row in rows] == ["failed", "done", "failed", "missing", "failed"]
     assert rows[1]["age"] == "45"
     assert float(rows[1]["head_ml"]) == pytest.approx(
         labels["Measures"]["head_ml"],
         rel=1e-3,  # four digits in the table
     )
     shown = (out / "group_T1w.html").read_text()
-    assert "1 of 4 scans of 3 participants were examined." in shown
+    assert "1 of 5 scans of 3 participants were examined." in shown
     assert '<a href="sub-01.html">sub-01</a>' in shown
 
 

@@ -237,7 +237,7 @@ def test_a_program_that_is_stopped_says_how_to_go_on(name):
     words = [sys.executable, "-c", code, "info", "scan"]
     done = subprocess.run(words, capture_output=True, text=True, check=False)
     assert done.returncode == 130
-    told = "stylegan3d: stopped; what is finished is kept, and the same command continues."
+    told = "stylegan3d: stopped; what is finished is kept.\n"
     assert done.stderr.startswith(told)
 
 
@@ -245,11 +245,15 @@ def test_a_training_that_is_stopped_is_said_to_need_resume(caplog):
     def stopped(**_):
         raise KeyboardInterrupt
 
-    how_to = " with --resume, and without options for new runs such as --steps,"
-    for more, how in (([], how_to), (["--resume"], "")):
+    how_to = ", and the same command with --resume continues."
+    for words, how in (
+        (["train", "flow"], how_to),
+        (["train", "flow", "--resume"], ", and the same command continues."),
+        (["model", "export"], "what is finished is kept."),
+    ):
         with pytest.raises(SystemExit):
-            cli.main(["train", "flow", *more], run=stopped)
-        assert caplog.messages[-1].endswith(f"and the same command{how} continues.")
+            cli.main(words, run=stopped)
+        assert caplog.messages[-1].endswith(how)
 
 
 def test_progress_is_told_again_while_a_scan_takes_long(caplog, now):

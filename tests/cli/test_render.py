@@ -93,6 +93,16 @@ def test_a_report_of_a_projected_scan_finds_what_the_projection_left(run, model,
     beside = json.loads((out / "sub-01_space-model_desc-projected_report.pdf.json").read_text())
     assert beside["Verdicts"]["reconstruction"]["level"] == "green"
     assert list(beside["Measures"]) == ["Scan", "Reconstruction"]
+    # Of another scan of this name it takes nothing.
+    (tmp_path / "sub-01_desc-projected_report.json").write_text(
+        json.dumps(told | {"scan": {"sha256": "b"}})
+    )
+    words = ("render", "report", recipe.to_json(), "--model", model, "-o", tmp_path / "other")
+    assert run(*words, "--no-html").status == 0
+    (page,) = (tmp_path / "other").glob("*.json")
+    alone = json.loads(page.read_text())
+    assert "reconstruction" not in (alone.get("Verdicts") or {})
+    assert "Scan" not in alone["Measures"]
 
 
 def test_a_report_of_an_edited_flair_is_not_that_of_the_t1_image(run, model, tmp_path):

@@ -38,6 +38,7 @@ from stylegan3d.segmentation.norms import (
 )
 from stylegan3d.segmentation.numbers import Labelled
 from stylegan3d.storage import places
+from stylegan3d.storage.files import sha256_of
 
 #: A small head with ventricles as large as anybody's, so that their border is as sharp.
 SMALL = Space((40, 56, 48), nib.affines.from_matvec(np.diag([2.0] * 3), [-39, -72, -42]))
@@ -281,7 +282,8 @@ def test_what_is_in_doubt_of_a_site_is_told_and_who_was_left_out_is_not_compared
         return SimpleNamespace(doubts=[], labels=SimpleNamespace(networks=()))
 
     def read(path):
-        return SimpleNamespace(path=path, align=lambda *args, **options: align(path))
+        content = {"path": path, "sha256": sha256_of(path)}
+        return SimpleNamespace(**content, align=lambda *args, **options: align(path))
 
     monkeypatch.setattr(places, "sites_folder", lambda: tmp_path)
     monkeypatch.setattr("stylegan3d.scans.reading.read_scan", read)
@@ -304,3 +306,9 @@ def test_what_is_in_doubt_of_a_site_is_told_and_who_was_left_out_is_not_compared
     assert told.status == 0, told.err
     assert "Two scans are usable of 2 people; at least 3 are needed" in told.out
     assert "sub-02_ses-2_T1w.nii.gz was left out: The second scan shows no brain." in told.err
+    # A copy is not another person.
+    (folder / "sub-07_T1w.nii.gz").write_bytes((folder / "sub-06_ses-1_T1w.nii.gz").read_bytes())
+    told = run("model", "site", folder, "--name", "ward", "--model", model, "--json")
+    assert told.json["left_out"]["sub-07_T1w.nii.gz"] == (
+        "It is the same image as sub-06_ses-1_T1w.nii.gz."
+    )

@@ -244,6 +244,9 @@ def test_no_scheduler_is_said_in_words(bench, monkeypatch):
     monkeypatch.setattr("stylegan3d.pools.CONNECT_S", 0.5)
     with pytest.raises(StyleGAN3DError, match="No Dask scheduler answers at"):
         b.run(scheduler="tcp://127.0.0.1:1")
+    monkeypatch.setattr("stylegan3d.pools.CONNECT_S", 60)
+    with pytest.raises(StyleGAN3DError, match="No Dask scheduler answers at nonsense"):
+        b.run(scheduler="nonsense")
     monkeypatch.setitem(sys.modules, "distributed", None)
     with pytest.raises(StyleGAN3DError, match=r"pip install 'napari-stylegan3d\[cluster\]'"):
         b.run(scheduler="tcp://127.0.0.1:1")
@@ -295,6 +298,8 @@ def test_scans_of_the_same_name_have_folders_of_their_own(tmp_path):
     assert [item.folder for item in find_items(also)] == ["T1-1", "T1-2", "T1-3"]
     one = [touch(tmp_path / f"carl_{kind}.nii.gz") for kind in ("T1w", "T2w")]
     assert [item.name for item in find_items(one)] == [path.name for path in one]
+    both = [touch(tmp_path / "d" / p) for p in ("sub-1_T1w.nii", "sub-1/anat/sub-1_T1w.nii")]
+    assert len({item.folder for item in find_items([both[0].parent])}) == 2
     beside = [touch(tmp_path / "c" / name) for name in ("a.nii", "a.mgz")]
     assert len({item.folder for item in find_items([beside[0].parent])}) == 2
 
@@ -309,10 +314,10 @@ def test_lists_that_cannot_be_read_are_said_in_words(tmp_path):
 
 def test_a_list_is_read_as_spreadsheets_and_shells_write_it(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
-    (tmp_path / "list.csv").write_text('"a b.nii.gz","mask.nii.gz"\n~/c.nii.gz,\n')
+    (tmp_path / "list.CSV").write_text('"a b.nii.gz","mask.nii.gz"\n~/c.nii.gz,\n')
     (tmp_path / "list.txt").write_text("'a b.nii.gz'\tmask.nii.gz\n\n# no\n~/c.nii.gz\n")
     wanted = [(tmp_path / "a b.nii.gz", tmp_path / "mask.nii.gz"), (tmp_path / "c.nii.gz", None)]
-    assert lines_of(tmp_path / "list.csv") == lines_of(tmp_path / "list.txt") == wanted
+    assert lines_of(tmp_path / "list.CSV") == lines_of(tmp_path / "list.txt") == wanted
 
 
 def test_a_folder_without_nifti_is_a_dicom_series(tmp_path):

@@ -1,5 +1,7 @@
 """Directions of one's own against groups and values that are a known function of w."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from tolerances import SUMS
@@ -120,12 +122,15 @@ def test_what_is_orthogonalised_does_not_move_along_the_others(tiny_generator, w
 
 def test_they_are_saved_and_read_with_their_check(tiny_generator, w, scores, tmp_path):
     mine = direction_between(tiny_generator, w[scores < 0], w[scores > 0], "Mine")
-    other = renamed(pca_directions(tiny_generator, 2, 500), "PC 2", "Second")
+    other = renamed(
+        replace(pca_directions(tiny_generator, 2, 500), seen={"PC 2": (-2, 3)}), "PC 2", " Second"
+    )
     path = tmp_path / "mine.safetensors"
     save_directions(path, join(mine, other))
     read = load_directions(path, tiny_generator)
     assert read.names == ("Mine", "Second")
     assert read.attributes == ("Mine",)
+    assert read.seen == {"Second": (-2, 3)}
     np.testing.assert_array_equal(read.step("Second"), other.step("Second"))
 
 

@@ -19,6 +19,8 @@ from stylegan3d import pages
 from stylegan3d.dataset.pack import Pack
 from stylegan3d.evaluation import table
 from stylegan3d.evaluation.evaluation import (
+    ALIKE,
+    Evaluated,
     SideBySide,
     comparison_csv,
     comparison_json,
@@ -27,6 +29,7 @@ from stylegan3d.evaluation.evaluation import (
     read_evaluation,
 )
 from stylegan3d.evaluation.material import Material
+from stylegan3d.evaluation.rows import Figure
 from stylegan3d.evaluation.settings import EvaluationSettings
 from stylegan3d.storage.encoding import to_json
 
@@ -85,6 +88,16 @@ def test_a_new_metric_is_measured_and_reported_everywhere(
     rows = list(csv.reader(io.StringIO(comparison_csv(both))))
     assert [row[:2] for row in rows[1:]] == [["toy", "mean brightness"]]
     assert comparison_json(both)["toy"][0]["name"] == "mean brightness"
+
+
+def test_rows_of_one_name_stay_apart_side_by_side() -> None:
+    names = ("Age", "  right way", "Ventricles", "  right way")
+    parts = {"edits": [Figure(name, str(k), "", "") for k, name in enumerate(names)]}
+    models = [Evaluated(name, dict.fromkeys(ALIKE, name), parts) for name in "ab"]
+    rows = SideBySide.of(models).parts["edits"]
+    assert [(name, [f and f.synthetic for f in both]) for name, both in rows] == [
+        (name, [str(k)] * 2) for k, name in enumerate(names)
+    ]
 
 
 def test_every_measure_of_the_table_is_there() -> None:

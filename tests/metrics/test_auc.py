@@ -52,6 +52,16 @@ def test_the_interval_covers_the_truth() -> None:
     assert 0.92 <= hits / 400 <= 0.98
 
 
+@pytest.mark.parametrize("sizes", [(2, 2), (3, 7), (6, 7, 11, 13, 17, 29)])
+def test_perfect_scores_of_several_strata_are_not_certain(sizes: tuple[int, ...]) -> None:
+    strata = [str(size) for size in sizes for _ in range(size)]
+    scores = np.arange(float(len(strata)))
+    found = stratified_auc(scores + 1000, scores, strata, strata)
+    assert found is not None
+    assert found["auc"] == 1
+    assert found["interval"][0] < 0.999
+
+
 def test_a_perfect_score_is_not_certain() -> None:
     found = stratified_auc(np.arange(10.0) + 20, np.arange(5.0), ["x"] * 10, ["x"] * 5)
     assert found is not None

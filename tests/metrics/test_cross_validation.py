@@ -64,6 +64,18 @@ def test_a_person_is_never_learned_from_and_tested_on() -> None:
     assert cross_validated((15, 15), people, classifier).accuracy == 0.5
 
 
+def test_the_interval_is_as_wide_as_for_as_many_people() -> None:
+    """Copies of a brain are no further evidence."""
+    people = [*range(12)] * 4 + [*range(12, 24)] * 4
+    few = classify_by_measures(rows(0, 12), rows(1, 12))
+    many = classify_by_measures(np.tile(rows(0, 12), (4, 1)), np.tile(rows(1, 12), (4, 1)), people)
+    for name in ("auc_interval", "accuracy_interval"):
+        widths = [np.ptp(getattr(found, name)) for found in (few, many)]
+        assert widths[1] > 0.7 * widths[0], name
+
+
 def test_too_few_are_refused() -> None:
+    with pytest.raises(StyleGAN3DError, match="5 people of each kind"):
+        classify_by_measures(rows(0, 12), rows(1, 12), [0] * 12 + [*range(1, 13)])
     with pytest.raises(StyleGAN3DError, match="at least 10"):
         classify_by_measures(rows(0, 9), rows(1, 30))

@@ -172,7 +172,9 @@ def test_a_page_of_the_hub_and_the_model_beside_it(tmp_path, monkeypatch):
     yaml = pytest.importorskip("yaml")
     generator = model_folder(tiny_generator(), tmp_path / "model")
     (tmp_path / "model" / "privacy.safetensors").write_bytes(b"features of people")
-    made = export(generator, "hub", tmp_path / "out")
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "privacy.safetensors").write_bytes(b"of the model that was there")
+    made = export(generator, "hub", tmp_path / "out", overwrite=True)
     _, front, page = (tmp_path / "out" / "README.md").read_text().split("---\n", 2)
     told = yaml.safe_load(front)
     assert told["license"] == "cc-by-sa-4.0"

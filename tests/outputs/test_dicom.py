@@ -20,7 +20,8 @@ from typer.testing import CliRunner
 from stylegan3d.base import OutputError, ScanError, StyleGAN3DError
 from stylegan3d.cli import app
 from stylegan3d.outputs.dicom import Reference, SavedFile, encoded, pdf_of, series_of
-from stylegan3d.outputs.dicom_files import dicom_files
+from stylegan3d.outputs.dicom_files import _concepts, dicom_files
+from stylegan3d.segmentation.classes import REGIONS, STRUCTURES, title_of
 from stylegan3d.settings.option import DicomSettings
 from stylegan3d.storage.volumes import write_volume
 
@@ -175,6 +176,26 @@ def test_two_contrasts_of_a_subject_are_two_series_in_two_folders(tmp_path, name
         assert len(told) == 2
         assert all(len(text) <= 64 for text in told)
         assert {text.rpartition("_")[2] for text in told} == {"T1w", "FLAIR"}
+
+
+def test_two_people_are_two_patients_and_never_in_one_folder(tmp_path):
+    paths = [tmp_path / f"{who}_desc-projected_T1w.nii.gz" for who in ("T1_anna", "T1_" + 80 * "b")]
+    for path in paths:
+        brain(path, OBLIQUE)
+    ids = [series_of(SavedFile.read(path), when=WHEN)[0].PatientID for path in paths]
+    assert ids[0] == "SYNTHETIC-T1_anna"
+    assert len(set(ids)) == 2
+    assert max(map(len, ids)) <= 64
+    (tmp_path / "bert").mkdir()
+    brain(tmp_path / "bert" / paths[0].name, np.eye(4))
+    with pytest.raises(OutputError, match="Two of these files are called T1_anna"):
+        dicom_files([paths[0], tmp_path / "bert" / paths[0].name], tmp_path / "out", when=WHEN)
+
+
+@pytest.mark.parametrize("scheme", [STRUCTURES, REGIONS], ids=["structures", "regions"])
+def test_every_structure_has_a_code_of_its_own(scheme):
+    codes = [_concepts(title_of(f"{name}_ml"))[1] for name in scheme.classes[1:]]
+    assert len({*codes}) == len(codes)
 
 
 def test_whole_numbers_are_stored_as_they_are(tmp_path):

@@ -41,6 +41,14 @@ def test_the_volume_that_was_projected_is_found_again_in_its_file(tmp_path, monk
     described = aligned.describe()
     monkeypatch.setattr(results, "native_scan", lambda _recipe: described)
     found = projections.scans_at_hand(path)._find(Source("projected", path=str(tmp_path)))
+    # Of files of one name it is this one, whatever the name.
+    path = path.rename(tmp_path / "heads [2].nii.gz")
+    other = tmp_path / "a" / path.name
+    other.parent.mkdir()
+    nib.Nifti1Image(first, SPACE.affine).to_filename(other)
+    described["path"] = path.name
+    monkeypatch.setattr(projections, "load_latent", lambda _: SimpleNamespace(scan=described))
+    assert projections.scan_for(tmp_path / "latent", tmp_path) == path
     np.testing.assert_array_equal(found.data, second)
     del described["volume"]
     with pytest.raises(OutputError, match="is not the scan that was projected"):

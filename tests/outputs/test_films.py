@@ -14,7 +14,7 @@ from PIL import Image, ImageSequence
 
 from stylegan3d.base import OutputError, StyleGAN3DError
 from stylegan3d.outputs import films
-from stylegan3d.outputs.films import Film, draw_film, film_files, has_ffmpeg
+from stylegan3d.outputs.films import Film, draw_film, encode, film_files, has_ffmpeg
 from stylegan3d.outputs.results import json_path
 from stylegan3d.recipe.description import describe_recipe
 from stylegan3d.recipe.keyframes import Still
@@ -55,6 +55,16 @@ def test_a_film_has_all_its_pictures_at_its_pace(tiny_generator, renderer, tmp_p
     assert [one[:2] for one in seen] == [(number, 5) for number in range(5)]
 
 
+@pytest.mark.parametrize("suffix", [".gif", ".png", ".webp"])
+@pytest.mark.parametrize("fps", [12, 30, 60])
+def test_a_film_is_as_long_as_its_rate_says(suffix, fps):
+    pictures = [Image.new("RGB", (8, 8), (4 * k, 0, 255 - 4 * k)) for k in range(fps)]
+    film = Image.open(io.BytesIO(encode(iter(pictures), suffix, fps)))
+    lasts = [frame.copy().info["duration"] for frame in ImageSequence.Iterator(film)]
+    # Milliseconds are rounded.
+    assert sum(lasts) == pytest.approx(1000, abs=1)
+
+
 def test_every_picture_says_synthetic(tiny_generator, renderer):
     marked = [np.asarray(f, float) for f in draw_film(small(), tiny_generator, renderer)]
     plain = small(look=Look(1, caption=""))
@@ -68,7 +78,7 @@ def test_each_picture_has_the_mark_of_its_own_brain(tiny_generator, renderer, mo
     scan = Source("projected", path="/p/sub-01.safetensors", sha256="a" * 64)
     w = RECIPES[0].latent(tiny_generator)
     moments = [
-        Still(w, detail=detail, is_edited_scan=own, leg=0, t=0.0, shows=(Recipe(scan),))
+        Still(w, detail=detail, is_edited_scan=own, shows=(Recipe(scan),))
         for detail, own in ((Detail(scan), True), (Detail(scan, 0.5), False), (None, False))
     ]
     plain = renderer.render(w)

@@ -7,7 +7,7 @@ import pytest
 from bundled import bundled, random_brain
 from scipy import ndimage
 
-from stylegan3d.base import ScanError, doubts_in
+from stylegan3d.base import ScanError, StyleGAN3DError, doubts_in
 from stylegan3d.cohort.preparation import Job, prepare_volume
 from stylegan3d.geometry.space import Space, eroded, filled
 from stylegan3d.outputs.labels import lesions_of_scan, segment_scan
@@ -124,6 +124,13 @@ def test_whatever_measures_a_scan_tells_that_brain_is_missing(scans, target, tmp
         (told,) = (doubt for doubt in doubts if doubt.kind == "brain-missing")
         assert "frontal lobe" in str(told)
         assert told.severity == "ask"
+
+
+def test_a_brain_that_lies_in_another_models_grid_is_refused(scans, target):
+    mine = read_scan(scans[0]).align(target)
+    finer = replace(mine.space, affine=mine.space.affine @ np.diag([0.5, 0.5, 0.5, 1]))
+    with pytest.raises(StyleGAN3DError, match="2 mm"):
+        segment_scan(bundled_segmenter(), replace(mine, space=finer))
 
 
 @pytest.mark.parametrize("shift_mm", [0.0, 1.0])  # a border of whole voxels, and of their parts

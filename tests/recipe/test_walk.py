@@ -124,6 +124,10 @@ def test_unlike_brains_are_joined_as_latents(generator, tmp_path):
     expected = (stops[0].latent(generator) + stops[1].latent(generator)) / 2
     assert torch.allclose(middle, expected, atol=SUMS)
     assert joined(kept, generator, tmp_path) == kept
+    # What the last one needs reaches the first.
+    further = [seed(1, mix=Mix(both.source, (s,) * generator.num_layers)) for s in (0.3, 0.6)]
+    further = joined([*further, seed(5, truncation=Truncation(0.5))], generator, tmp_path)
+    check_walk(further, generator)
     with pytest.raises(RecipeError, match="channel 1"):
         joined([seed(1, channel=1), seed(2)], generator, tmp_path)
 

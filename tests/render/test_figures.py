@@ -132,6 +132,13 @@ def test_differences_are_blue_and_orange_about_black():
     ]
 
 
+def test_a_difference_is_cut_out_where_there_is_more_or_less():
+    data = np.zeros((20, 20, 20), np.float32)
+    data[5, 5, 5], data[15, 15, 15] = 1, -1
+    around = Upright.of(data, Space(data.shape, np.eye(4)))
+    assert np.ptp(around.extent_mm(0)) == 10
+
+
 def test_three_planes_meet_in_one_point(dot):
     volume = turned(dot, "RAS")
     plain = Look(caption="", letters=False, scale_bar=False)

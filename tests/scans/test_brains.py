@@ -10,9 +10,11 @@ from tolerances import DOUBLE, FLOAT32, LAYERS, SUMS
 
 from stylegan3d.base import Progress, ScanError
 from stylegan3d.geometry.space import Space
+from stylegan3d.projection.assessment import refusal
 from stylegan3d.scans import Scan, Template, extraction, load_template, read_scan
+from stylegan3d.scans.aligned import EXPECTED_CONTRAST, NAMED_CONTRAST, contrast_doubts
 from stylegan3d.scans.extraction import extract_brain, extracted_mask
-from stylegan3d.scans.intensity import USUAL, normalise, usual_contrast
+from stylegan3d.scans.intensity import USUAL, contrast_agreement, normalise, usual_contrast
 from stylegan3d.scans.resampling import resample
 from stylegan3d.scans.scan import field_on, log_bias_field, working_grid
 
@@ -137,6 +139,24 @@ def test_another_contrast_is_pointed_out(coarse, target):
     judged = [step for step in steps if "T1-weighted scan" in step or "less similar" in step]
     assert "not that of a T1-weighted scan" in judged[0], "what explains the others first"
     assert "it looks like FLAIR" in judged[0]
+
+
+def test_what_is_called_a_flair_has_to_look_more_like_a_t1_image(coarse, target):
+    aligned = coarse.align(target, bias_correction=False)
+    volume, mask = aligned.volume, aligned.brain_mask
+    rng = np.random.default_rng(0)
+    noisy = np.where(mask, volume + rng.normal(0, 0.25, volume.shape).astype(np.float32), 0)
+    agreement = contrast_agreement(noisy, target.template, mask)
+    assert EXPECTED_CONTRAST < agreement < NAMED_CONTRAST, "as some FLAIR images do"
+    kinds = [
+        [doubt.severity for doubt in contrast_doubts(noisy, target.template, mask, called)]
+        for called in ("", "T1-weighted", "FLAIR", "T2-weighted")
+    ]
+    assert kinds == [[], [], ["refuse"], ["refuse"]]
+    figures = {"coverage": {"value": 1.0}}
+    doubts = contrast_doubts(noisy, target.template, mask, "FLAIR")
+    assert refusal(figures, noisy, target.template, mask) is None
+    assert refusal(figures, noisy, target.template, mask, doubts).kind == "contrast"
 
 
 def test_a_label_map_is_named_as_one_at_once(brain, target):

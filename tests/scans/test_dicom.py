@@ -229,7 +229,7 @@ def test_choices_that_cannot_be_had(examination):
 def test_the_only_volume_is_taken_and_the_rest_named(examination):
     shutil.rmtree(examination / "B")
     notes = [*map(str, read_scan(examination).notes)]
-    told = "Ignored 2 other series in the folder (1 localiser, 1 secondary capture)."
+    told = "Ignored 2 other series (1 localiser, 1 secondary capture)."
     assert told in notes
 
 

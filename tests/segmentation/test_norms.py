@@ -114,6 +114,19 @@ def test_scans_of_one_person_are_one_and_an_unknown_measure_is_nobody_elses(peop
         read_norms(write("few.tsv", table[:59]))
 
 
+def test_what_is_alike_in_all_has_no_norms(people):
+    rows, persons, _ = people
+    women = [one.sex == "F" for one in persons]
+    known = [
+        row | {"same_ml": 0.0} | ({"one_sex_ml": k / 9} if women[k] else {})
+        for k, row in enumerate(rows)
+    ]
+    found = fit_norms(known, persons, [""] * len(rows), "these")
+    assert set(found.curves) == {HEAD, "ventricle_ml"}
+    with pytest.raises(StyleGAN3DError, match="too alike in age"):
+        fit_norms(rows, [Person(40, one.sex) for one in persons], [""] * len(rows), "these")
+
+
 def test_published_curves_are_norms_at_their_ages(tmp_path):
     path = tmp_path / "paper.csv"
     lines = [

@@ -79,6 +79,13 @@ def test_a_session_comes_back_as_it_was(tmp_path, latent):
     assert decode(data, folder, "it") == state
 
 
+def test_one_seed_of_two_models_keeps_both(tmp_path):
+    models = [MadeWith(letter * 64, letter) for letter in "ab"]
+    state = state_with(*(Recipe(Source("seed", 5), model=model) for model in models))
+    read = decode(encode(state, tmp_path), tmp_path, "it")
+    assert [recipe.model for recipe in read.states] == models
+
+
 def test_latents_follow_a_folder_that_is_renamed(tmp_path, latent):
     folder = Path(latent.path).parent
     data = encode(state_with(Recipe(latent)), folder)
@@ -91,9 +98,10 @@ def test_a_session_file_holds_its_latents(tmp_path, latent, tiny_generator):
     folder = Path(latent.path).parent
     other = tmp_path / "elsewhere"
     other.mkdir()
-    twin = other / Path(latent.path).name  # the same name, another content
+    twin = other / f".{Path(latent.path).stem}.SAFETENSORS"  # as some programs name it
     w = np.zeros((tiny_generator.num_layers, tiny_generator.w_dim), np.float32)
-    sha256 = save_latent(twin, Latent.of(tiny_generator, w))
+    sha256 = save_latent(other / "x.safetensors", Latent.of(tiny_generator, w))
+    (other / "x.safetensors").rename(twin)
     state = state_with(
         Recipe(latent),
         Recipe(Source("latent", path=str(twin), sha256=sha256)),

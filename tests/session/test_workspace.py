@@ -365,7 +365,9 @@ def test_a_patient_that_is_closed_leaves_nothing(session: Watched) -> None:
     session.add_projected(projected(a))
     session.compare("curtain", session.case)
     session.second = session.recipe.source
+    session.know(session.person[1], Person(61.0, "F"))
     session.close_patient(a.key)
+    assert not session.persons
     assert session.key == NOBODY
     assert session.second.seed is not None
     assert session.state.second is None
@@ -855,7 +857,13 @@ def test_a_file_that_has_moved_is_its_patients_again(session: Watched) -> None:
     session.restore(Snapshot({case.key: History([entry])}, case.key, (case,)))
     read: Any = Scan("sha of A", Person())
     moved = dataclasses.replace(scan_of("A"), choice=Choice(Path("/elsewhere/B.nii")), scan=read)
+    session.swap(case, case.refused("A.nii does not exist."))
     assert session.open_case(moved).key == case.key
+    # All that was made of it is there, and waits for the scan to be put where it lay.
+    assert session.recipe == Recipe(case.source)
+    assert session.case.source == case.source
+    assert not session.case.problem
+    assert {one.choice.path.name for one in session.cases} == {"B.nii"}
     assert [(one.name, one.choice.path.name) for one in session.patients] == [("A", "B.nii")]
     other: Any = Scan("sha of C", Person())
     again = dataclasses.replace(moved, choice=Choice(Path("/elsewhere/C.nii")), scan=other)

@@ -46,6 +46,7 @@ def test_every_field_of_the_settings_is_described():
     [
         ({"seconds": 61}, "seconds is 61, but must be 0.1 to 60 s."),
         ({"fps": 0}, "fps is 0, but must be 1 to 60 per s."),
+        ({"seconds": float("nan")}, "seconds is nan, but must be 0.1 to 60 s."),
         ({"suffix": ".avi"}, "suffix is '.avi', but must be one of .mp4, .gif, .png, .webp."),
     ],
 )

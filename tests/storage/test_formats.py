@@ -16,7 +16,7 @@ from stylegan3d.scans import read_scan
 from stylegan3d.scans.sources import find_sources
 from stylegan3d.storage import formats
 from stylegan3d.storage.encoding import read_bytes
-from stylegan3d.storage.files import sha256_of
+from stylegan3d.storage.files import cell_number, sha256_of
 from stylegan3d.storage.formats import Format, label_map_of, scan_stem
 
 
@@ -78,6 +78,10 @@ def test_a_name_speaks_for_a_format(name, kind):
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="no files of a kernel")
+def test_a_sites_name_is_no_number():
+    assert [cell_number(cell) for cell in ("1_2", "12", "1,5", "a")] == ["1_2", 12, 1.5, "a"]
+
+
 def test_files_of_the_kernel_which_have_no_end_are_empty():
     """They say to have 0 bytes; reading some of them never ends."""
     path = Path("/proc/self/status")

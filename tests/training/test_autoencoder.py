@@ -236,7 +236,10 @@ def test_the_command_trains_resumes_and_exports(even_pack, tmp_path, capsys, mon
     assert "2 steps of training" in told.out
     assert "holds a run" in run(*first)[1].err
     assert "is for new runs" in run(*first, "--resume", "--steps", 3)[1].err
-    status, told = run(*first, "--resume", "--export", model, "--labels", "height")
+    other = run("train", "translation", even_pack.path, "--maps", out, "--out", out, "--resume")
+    assert "holds a run of `train vae`; resume it with that" in other[1].err
+    same = ("--resume", "--steps", 2, "--latent-channels", 2)
+    status, told = run(*first, *same, "--export", model, "--labels", "height")
     assert status == 2
     assert "no column 'height'" in told.err
     # If nobody's age can be told, the model is there, without labels, for another try.

@@ -73,8 +73,11 @@ def test_a_run_logs_its_alarm(pack, tmp_path):
     longer = {"resume": True, "changes": {"steps": 200}, "should_stop": lambda: next(stops)}
     assert train_stylegan(pack, tmp_path / "long", tell=told.append, **longer).steps == 3
     assert told == [], "it has only begun"
+    with (out / LOG).open("a") as log:  # as a run that was killed after its last checkpoint
+        log.write('{"steps": 3, "seconds": 1}\n{"steps": 4, "sec')
     train_stylegan(pack, out, resume=True, changes={"steps": 3}, tell=told.append)
     rows = [json.loads(line) for line in (out / LOG).read_text().splitlines()]
+    assert [row["steps"] for row in rows] == [1, 2, 3]
     assert "warning" not in rows[0]
     assert "too similar" in rows[-1]["warning"]
     assert told == [rows[-1]["warning"]]
@@ -150,6 +153,10 @@ def test_a_config_file_reproduces_a_run(pack, tmp_path, capsys, monkeypatch):
     for name, network in a.networks.items():
         other = b.networks[name].state_dict()
         assert all(torch.equal(v, other[k]) for k, v in network.state_dict().items()), name
+    for option, sentence in (("--batch 8", "is for new runs"), ("--set batch=8", "cannot change")):
+        resumed = ["--out", first, "--resume", *option.split()]
+        assert program("train", "stylegan", pack.path, *resumed, *common) == 2
+        assert sentence in " ".join(capsys.readouterr().err.replace("│", " ").split())
 
 
 @pytest.mark.parametrize(
@@ -157,10 +164,8 @@ def test_a_config_file_reproduces_a_run(pack, tmp_path, capsys, monkeypatch):
     [
         (["--preset", "huge"], "choose stylegan-2mm"),
         (["--preset", "tiny", "--set", "r1_gama=3"], "did you mean r1_gamma"),
-        (["--resume", "--set", "batch=8"], "cannot change"),
         (["--config", "none.json"], "cannot be read"),
         (["--preset", "tiny", "--config", "a.json"], "leave out --preset"),
-        (["--resume", "--batch", "8"], "--batch is for new runs"),
         (["--preset", "tiny", "--accumulate", "2"], "microbatches"),
     ],
 )

@@ -263,6 +263,14 @@ def test_a_ball_is_resized_by_as_many_millimetres(mm):
     assert np.array_equal(found == 0, labels == 0)
 
 
+@pytest.mark.parametrize("mm", [-1.5, -1.0])
+def test_less_than_half_a_voxel_is_something(mm):
+    labels = np.where(ball(18), 3, 0).astype(np.uint8)
+    labels[ball(6)] = 4
+    sizes = [(resized(labels, labels == 4, d, (2, 2, 2)) == 4).sum() for d in (mm + 0.5, mm)]
+    assert 0.5 * sizes[0] < sizes[1] < sizes[0]
+
+
 def test_what_lies_around_is_pushed_along():
     labels = np.where(ball(19), 3, 0).astype(np.uint8)
     labels[ball(10) & ~ball(8)] = 2

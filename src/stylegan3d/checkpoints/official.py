@@ -94,11 +94,6 @@ def up_conv(x: Tensor) -> Tensor:
     return conv(x).flip(4)
 
 
-def style_bias(x: Tensor) -> Tensor:
-    """The original adds the 1, about which styles vary, at run time; ours is in the bias."""
-    return x + 1
-
-
 def scope(grid: Grid) -> str:
     """Name of a resolution."""
     return "x".join(map(str, grid))
@@ -169,7 +164,8 @@ def _modulated(
     style = f"{ours}.conv.style"
     yield Variable(f"{official}/weight", f"{ours}.conv.weight", kernel, convert)
     yield Variable(f"{official}/mod_weight", f"{style}.weight", (w_dim, inputs), dense)
-    yield Variable(f"{official}/mod_bias", f"{style}.bias", (inputs,), style_bias)
+    # The original adds the 1, about which styles vary, at run time; ours is in the bias.
+    yield Variable(f"{official}/mod_bias", f"{style}.bias", (inputs,), lambda x: x + 1)
     yield Variable(f"{official}/bias", f"{ours}.bias", (outputs,), same)
 
 

@@ -26,6 +26,8 @@ NO_MEMORY = (
     "use fewer --jobs, or use a machine with more."
 )
 INTERRUPTED = 130  # as typer has it
+#: What begins anew if it was stopped.
+AT_ONCE = ("generate", "mix", "directions", "compare", "synthesize", "render", "model", "info")
 PACKAGE_LOG = logging.getLogger("stylegan3d")
 app = typer.Typer(
     name="stylegan3d",
@@ -108,9 +110,9 @@ def main(
         status = 1
     except KeyboardInterrupt:
         status = INTERRUPTED
-        again = words[0] == "train" and "--resume" not in words
-        how = " with --resume, and without options for new runs such as --steps," if again else ""
-        log.error("stopped; what is finished is kept, and the same command%s continues.", how)
+        again = " with --resume" if words[0] == "train" and "--resume" not in words else ""
+        goes_on = "" if words[0] in AT_ONCE else f", and the same command{again} continues"
+        log.error("stopped; what is finished is kept%s.", goes_on)
     except Exception as error:
         sentence = _sentence(error)
         if debug and sentence is None:

@@ -90,7 +90,8 @@ def run(args: Sequence[str], **_: Any) -> int:
     rows = dict(zip(items, outcome.rows, strict=True))
     for name in dict.fromkeys(item.participant for item in items):
         scans = [rows.get(i) or row_of(out, i, table) for i in every if i.participant == name]
-        emit({}, [str(_page(out, name, scans))], as_json=False)
+        begun = [row for row in scans if row.get("status") != "missing"]
+        emit({}, [str(_page(out, name, begun))], as_json=False)
     return 2 if outcome.count(FAILED) else 0
 
 

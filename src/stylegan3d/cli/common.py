@@ -26,16 +26,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, get_origin, get_type_
 
 import typer
 
-from stylegan3d.base import (
-    Doubt,
-    Json,
-    JsonView,
-    OutputError,
-    Progress,
-    RecipeError,
-    StyleGAN3DError,
-    duration,
-)
+from stylegan3d import base
 from stylegan3d.geometry.space import PLANES, Plane
 from stylegan3d.projection.settings import Choices
 from stylegan3d.recipe.model import TRUNCATION, Noise
@@ -75,9 +66,11 @@ def parse_numbers(text: str, called: str) -> list[int]:
         first = int(match[1][:LONGEST_NUMBER]) if match else 1
         last = int(match[2][:LONGEST_NUMBER] if match[2] else first) if match else 0
         if last < first:
-            raise RecipeError(f"{part!r} in {called} is not a number or range such as 0-3,7.")
+            raise base.RecipeError(f"{part!r} in {called} is not a number or range such as 0-3,7.")
         if last - first + len(numbers) >= _MOST_NUMBERS:
-            raise RecipeError(f"{called} has more than {_MOST_NUMBERS} numbers: ask for fewer.")
+            raise base.RecipeError(
+                f"{called} has more than {_MOST_NUMBERS} numbers: ask for fewer."
+            )
         numbers += range(first, last + 1)
     return list(dict.fromkeys(numbers))
 
@@ -89,7 +82,7 @@ def parse_noise(text: str) -> Noise:
     if text == "none":
         return "none"
     if not text.isdecimal():
-        raise RecipeError(f"{text!r} is not a noise setting: use fixed, none or a seed.")
+        raise base.RecipeError(f"{text!r} is not a noise setting: use fixed, none or a seed.")
     return int(text[:LONGEST_NUMBER])
 
 
@@ -106,7 +99,7 @@ def parse_label(text: str | None) -> Label | None:
         if len(names) != len(parts):
             raise ValueError
     except ValueError:
-        raise RecipeError(
+        raise base.RecipeError(
             f"{text!r} is not a label: give each label of the model once, such as age=70,sex=F, or "
             "its numbers, such as 0,1."
         ) from None
@@ -148,14 +141,14 @@ def parse_strengths(strength: str | None, layers: str | None, num_layers: int) -
     try:
         values = [float(part) for part in strength.split(",")]
     except ValueError:
-        raise RecipeError(
+        raise base.RecipeError(
             f"{strength!r} is not a mix strength: give a number from 0 to 1, or one per layer."
         ) from None
     if layers is None:
         return tuple(values * num_layers if len(values) == 1 else values)
     chosen = parse_numbers(layers, "--layers")
     if len(values) != 1 or max(chosen) >= num_layers:
-        raise RecipeError(
+        raise base.RecipeError(
             f"--layers takes numbers from 0 to {num_layers - 1} and goes with a single --strength."
         )
     return tuple(values[0] if layer in chosen else 0.0 for layer in range(num_layers))
@@ -173,7 +166,7 @@ def _parse_edit(text: str) -> Edit:
             raise ValueError
         strength = float(match[2])
     except ValueError:
-        raise RecipeError(
+        raise base.RecipeError(
             f'{text!r} is not an edit: give a direction and a strength, such as "PC 1=2.0".'
         ) from None
     numbers = [int(digits[:LONGEST_NUMBER]) for digits in match.group(3, 4) if digits]
@@ -190,7 +183,7 @@ def parse_point(text: str | None) -> tuple[float, float, float] | None:
         if not all(map(math.isfinite, (x, y, z))):
             raise ValueError
     except ValueError:
-        raise RecipeError(
+        raise base.RecipeError(
             f"{text!r} is not a point: give three coordinates in mm, such as 0,-20,10."
         ) from None
     return x, y, z
@@ -201,7 +194,7 @@ def parse_planes(text: str) -> tuple[Plane, ...]:
     words = [part.strip().lower() for part in text.split(",")]
     chosen = tuple(plane for word in words for plane in PLANES if plane == word)
     if len(chosen) != len(words) or len(set(chosen)) != len(chosen):
-        raise RecipeError(f"{text!r} are not planes: use {', '.join(PLANES)}, once each.")
+        raise base.RecipeError(f"{text!r} are not planes: use {', '.join(PLANES)}, once each.")
     return chosen
 
 
@@ -236,7 +229,7 @@ def described(settings: type, name: str, show_default: str | bool = True) -> Any
     def allowed(value: Any) -> Any:
         problem = option.problem(value)
         if problem:
-            raise StyleGAN3DError(f"{flag} {problem}.")
+            raise base.StyleGAN3DError(f"{flag} {problem}.")
         return value
 
     help_ = f"{text[:-1]} ({allowed_words})." if allowed_words else text
@@ -363,7 +356,9 @@ def refuse(ctx: typer.Context, why: str, *names: str) -> None:
             raise typer.BadParameter(f"{parameter.opts[0]} {why}.")
 
 
-def open_model(path: Path | None, frame: str | None = None) -> Generator:
+def open_model(
+    path: str | Path | None, frame: str | None = None, device: str = "auto"
+) -> Generator:
     """The generator of the `--model` and `--frame` options; ModelError if it cannot be opened.
 
     Warns on stderr if its frame is assumed, or its export was cut off.
@@ -371,7 +366,7 @@ def open_model(path: Path | None, frame: str | None = None) -> Generator:
     with progress("Opening the model"):
         from stylegan3d.model.generator import load
 
-        generator = load(path, frame=frame)
+        generator = load(path, frame=frame, device=device)
     print_doubts(generator.doubts)
     return generator
 
@@ -390,16 +385,18 @@ ORIENTED = HINTS | dict.fromkeys(
 )
 
 
-def print_doubts(doubts: Iterable[Doubt | Json], name: str = "", hints: JsonView = HINTS) -> None:
+def print_doubts(
+    doubts: Iterable[base.Doubt | base.Json], name: str = "", hints: base.JsonView = HINTS
+) -> None:
     """Print doubts on stderr, with what answers them."""
     of = f"{name}: " if name else ""
-    for doubt in map(Doubt.read, doubts):
+    for doubt in map(base.Doubt.read, doubts):
         log.warning("%s", f"{of}{doubt} {hints.get(doubt.kind, '')}".rstrip())
 
 
-def model_entry(generator: Generator) -> Json:
+def model_entry(generator: Generator) -> base.Json:
     """The entry of a generator in `--json` output."""
-    entry: Json = {"name": generator.name, "sha256": generator.hash}
+    entry: base.Json = {"name": generator.name, "sha256": generator.hash}
     if generator.frame is not None:
         entry["frame"] = str(generator.frame)
     if generator.frame is not None or generator.doubts:
@@ -432,14 +429,14 @@ class ProgressLines:
         self.told, self.text = now, text
         whole = f"{round(done, 2):.12g} of {total:.12g}"
         parts = [whole if total > 1 else f"{done / total:.0%}"] if total else []
-        parts += [*filter(None, (text, detail)), f"{duration(now - self.began)} passed"]
+        parts += [*filter(None, (text, detail)), f"{base.duration(now - self.began)} passed"]
         if done >= total > 0:
             parts.append("finishing")
         elif total and done > self.first:
             each = (self.moved - self.since) / (done - self.first)
             parts += [f"{each:.3g} s each"] if total > 1 else []
             left = each * (total - done) - (now - self.moved)
-            parts.append(f"about {duration(max(left, 0))} left")
+            parts.append(f"about {base.duration(max(left, 0))} left")
         log.info("%s: %s", self.title, ", ".join(parts))
 
     def repeat(self, over: Event) -> None:
@@ -449,7 +446,7 @@ class ProgressLines:
 
 
 @contextmanager
-def progress(title: str) -> Iterator[Progress]:
+def progress(title: str) -> Iterator[base.Progress]:
     """Progress while the block runs: a bar on a terminal, else (in notebooks, too) lines."""
     lines, began, over = ProgressLines(title), monotonic(), Event()
     Thread(target=lines.repeat, args=(over,), daemon=True).start()
@@ -458,7 +455,7 @@ def progress(title: str) -> Iterator[Progress]:
         ended.callback(lambda: log.debug("%s took %.1f s", title, monotonic() - began))
         notebook = "JPY_PARENT_PID" in os.environ  # a terminal to commands, but it draws no bars
         if notebook or not sys.stderr.isatty() or not log.isEnabledFor(logging.INFO):
-            yield Progress(lines)
+            yield base.Progress(lines)
             return
         from rich import progress as rich
         from rich.console import Console
@@ -474,10 +471,10 @@ def progress(title: str) -> Iterator[Progress]:
             bar.update(task, completed=done, total=total, note=note)
             lines(done, total, text, detail)
 
-        yield Progress(tell)
+        yield base.Progress(tell)
 
 
-def emit(result: Json, lines: Iterable[str], *, as_json: bool) -> None:
+def emit(result: base.Json, lines: Iterable[str], *, as_json: bool) -> None:
     """Print a command's result on stdout: one JSON object, or lines of text.
 
     Raises
@@ -495,22 +492,22 @@ def emit(result: Json, lines: Iterable[str], *, as_json: bool) -> None:
             raise  # the reader, such as `head`, has closed the pipe
         # Otherwise Python would flush the buffer at exit and fail again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        raise OutputError(
+        raise base.OutputError(
             f"The result cannot be printed ({error.strerror}): redirect it to a file."
         ) from error
 
 
-def read_object(path: Path) -> Json:
+def read_object(path: Path) -> base.Json:
     """The JSON object in a file, such as entries of a card; StyleGAN3DError if there is none."""
     try:
         found = read_json(path)
     except (OSError, ValueError) as error:
-        raise StyleGAN3DError(
+        raise base.StyleGAN3DError(
             f"{path} cannot be read as JSON ({reason(error)}); give a text file with one "
             "JSON object."
         ) from error
     if not isinstance(found, dict):
-        raise StyleGAN3DError(f"{path} does not contain a JSON object; give one, in braces.")
+        raise base.StyleGAN3DError(f"{path} does not contain a JSON object; give one, in braces.")
     return found
 
 

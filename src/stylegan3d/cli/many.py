@@ -68,6 +68,7 @@ def segment_many(
     from stylegan3d.cohort import find_items
     from stylegan3d.cohort.work import SEGMENTATIONS, STRUCTURE_TABLE, segment_item
     from stylegan3d.segmentation.inference import load_segmenter, load_structures
+    from stylegan3d.segmentation.norms import bundled_norms
 
     segmenter = (load_structures if structures else load_segmenter)(reading.network)
     settings: Json = {
@@ -76,9 +77,8 @@ def segment_many(
         "network": segmenter.hash,
         "regions": regions,
         "structures": structures,
+        "norms": (norms or bundled_norms()).to_dict(),
     }
-    if norms is not None:
-        settings["norms"] = norms.to_dict()
     work = partial(segment_item, network=_absolute(reading.network), norms=norms)
     about = {"network": {"name": segmenter.name, "sha256": segmenter.hash}}
     words, table = ("Segmenting", "segmented"), STRUCTURE_TABLE if structures else SEGMENTATIONS

@@ -166,11 +166,15 @@ def site(
     generator = written.open()
     people, pairs, doubts, left_out = [], [], list[Doubt](), {}
     networks: tuple[str, ...] = ()
+    images: dict[str, Path] = {}
     steps = len(subjects) + (len(twice) if learns else 0)
     with common.progress("Measuring") as report:
         for done, (item, *_) in enumerate(subjects, 1):
             try:
-                aligned = read_scan(item.path).align(generator, cache=cache)
+                read = read_scan(item.path)
+                if (known := images.setdefault(read.sha256, item.path)) != item.path:
+                    raise ScanError(f"It is the same image as {known.name}.")
+                aligned = read.align(generator, cache=cache)
                 if why := unsuitable(aligned.doubts):
                     raise ScanError(f"It is {why}.")
                 people += measure_scans(generator, [(aligned.volume, aligned.brain_mask)])
@@ -316,10 +320,9 @@ def export(
     Example: stylegan3d model export --model my-model --to monai --out bundle
     """
     from stylegan3d.model.export import export
-    from stylegan3d.model.generator import load
 
+    generator = common.open_model(model, device="cpu")
     with common.progress("Exporting"):
-        generator = load(model, device="cpu")
         made = export(generator, to, out, overwrite=overwrite)
     lines = [f"{out}: {', '.join(made.files)}"]
     if made.difference is not None:

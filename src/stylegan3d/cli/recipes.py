@@ -281,9 +281,9 @@ def edit(
         raise typer.BadParameter("--age needs --age-by or --to-age.")
     if not edits and not ages:
         raise typer.BadParameter('Give an edit, such as --edit "PC 1=2.0" or --age-by 10.')
-    from stylegan3d.cohort.work import holds_latents
+    from stylegan3d.cohort.run import LISTS
 
-    if latent is not None and holds_latents(latent):
+    if latent is not None and (latent.is_dir() or latent.suffix.lower() in LISTS):
         if to_age is not None or age is not None:
             raise typer.BadParameter("--to-age and --age are for one brain: give --age-by to many.")
         recipe = drawn.recipe().replace(edits=_with_files_named(edits))
@@ -593,7 +593,7 @@ def checks_table(checks: Sequence[JsonView]) -> list[str]:
         if "auc" in one:
             error, mean = f"AUC {one['auc']:.2f}", f"AUC {one['baseline']:.2f}"
         r, chance, r2 = (f"{one[key]:.2f}" if key in one else "" for key in ("r", "chance", "r2"))
-        people = f"{one['n_fit']} + {one['n_check']}"
+        people = f"{one['n_fit']} + {one['n_check']}{' pairs' * (one['attribute'] == 'groups')}"
         rows.append((one["name"], people, r, chance, r2, error, mean, _edited(one)))
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     title = "\nChecked where it was not fitted (fitted + checked):"

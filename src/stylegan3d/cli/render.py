@@ -287,9 +287,12 @@ def _projected(recipe: Recipe, generator: Generator) -> tuple[np.ndarray | None,
     from stylegan3d.scans.checks import read_volume
 
     names = output_names(known["path"], Path(str(recipe.source.path)).parent)
-    trust = None
-    if names["report"].is_file():
-        trust = common.read_object(names["report"]).get("trust") or {}
+    if not names["report"].is_file():
+        return None, None
+    report = common.read_object(names["report"])
+    if (report.get("scan") or {}).get("sha256") != known.get("sha256"):  # of another of this name
+        return None, None
+    trust = report.get("trust") or {}
     if not names["aligned"].is_file():
         return None, trust
     image, data = read_volume(names["aligned"], "volume")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
@@ -49,7 +49,7 @@ if TYPE_CHECKING:
     from stylegan3d.training.synthetic import SyntheticBrains
     from stylegan3d.training.team import Team
 
-NEW_ONLY = "is for new runs, not --resume"
+NEW_ONLY = "is for new runs: with --resume, leave it out or give what the run has"
 STOPPED = "stopped before its end; continue with --resume"
 
 
@@ -145,14 +145,19 @@ class Kind:
                 run = plan.train(**how)
         return _concluded(run, self, plan) if team.leads else None
 
-    def check(self, ctx: typer.Context, *new_only: str) -> None:
+    def check(self, ctx: typer.Context) -> None:
         """Check, before anything is read, the folder of the export and what --resume excludes."""
         from stylegan3d.checkpoints.folder import check_target, is_cut_off
         from stylegan3d.storage.files import check_output
+        from stylegan3d.training.run import check_new
         from stylegan3d.training.team import started_processes
 
         if self.resume:
-            common.refuse(ctx, NEW_ONLY, *self.fixed, *self.new_only, *new_only)
+            begun, given = self.begun(str(ctx.info_name)), ctx.params
+            other = [n for n in (*self.fixed, *self.new_only) if begun.get(n) != given.get(n)]
+            common.refuse(ctx, NEW_ONLY, *other)
+        elif ctx.info_name != "anatomy":  # which goes on by the same command
+            check_new(self.out)
         if self.export is not None and self.files:
             replaced = self.overwrite or is_cut_off(self.export, self.files)
             check_output([self.export / name for name in self.files], replaced)
@@ -162,6 +167,12 @@ class Kind:
             raise ModelError(
                 f"`train {ctx.info_name}` works in one process: start it without torchrun or srun."
             )
+
+    def begun(self, kind: str) -> Json:
+        """Settings of the run of this kind that is resumed; ModelError if there is none."""
+        from stylegan3d.training.run import settings_of
+
+        return settings_of(self.out, kind)
 
     def pack(self) -> Pack:
         """The dataset."""
@@ -384,6 +395,12 @@ class FitAnatomy(Named):
     ] = None
     scheduler: common.SchedulerOption = None
 
+    def begun(self, kind: str) -> Json:
+        """See `Kind.begun`."""
+        if not (self.out / SETTINGS).exists():
+            raise ModelError(f"There is no training run to resume in '{self.out}'.")
+        return asdict(read_settings(AnatomySettings, self.out / SETTINGS))
+
     def outcome(self, settings: Any) -> tuple[Json, list[str]]:
         """See `Kind.outcome`."""
         from stylegan3d.training.anatomy import fit_anatomy
@@ -393,8 +410,6 @@ class FitAnatomy(Named):
         if not self.resume:
             flags = {"seed": self.seed, "mirror": self.mirror, "fit_on": self.fit_on}
             chosen = _chosen("anatomy", self.preset, self.config, self.words, flags)
-        elif not (self.out / SETTINGS).exists():
-            raise ModelError(f"There is no training run to resume in '{self.out}'.")
         with common.progress("Registering subjects") as bar:
             found = fit_anatomy(
                 self.pack(),
@@ -458,14 +473,13 @@ class TrainStyleGAN(Named):
 
     def plan(self, settings: Any) -> PreparedTraining:
         """See `Kind.plan`."""
-        from stylegan3d.model.generator import load
         from stylegan3d.training.export import export_stylegan
         from stylegan3d.training.flow_export import export_pupil
         from stylegan3d.training.stylegan import train_stylegan
 
         flags = {k: getattr(self, k) for k in ("steps", "accumulate", "precision")}
         pack = self.pack()
-        teacher = load(self.teacher, device=self.device) if self.teacher else None
+        teacher = common.open_model(self.teacher, device=self.device) if self.teacher else None
         chosen, changes = None, {}
         if self.resume:
             changes = changed_settings(StyleGANSettings, self.words or []) | _given(flags)
@@ -556,10 +570,9 @@ class TrainDiffusion(WithLabels):
 
     def plan(self, settings: Any) -> PreparedTraining:
         """See `Kind.plan`."""
-        from stylegan3d.model.generator import load
         from stylegan3d.training.diffusion import export_diffusion, train_diffusion
 
-        pack, stage = self.pack(), load(self.autoencoder, device="cpu")
+        pack, stage = self.pack(), common.open_model(self.autoencoder, device="cpu")
         return PreparedTraining(
             partial(train_diffusion, pack, stage, self.out, settings=settings),
             lambda run, bar: export_diffusion(
@@ -590,10 +603,9 @@ class TrainEncoder(Kind, _WithModel):
 
     def plan(self, settings: Any) -> PreparedTraining:
         """See `Kind.plan`."""
-        from stylegan3d.model.generator import load
         from stylegan3d.training.autoencoder import export_encoder, train_encoder
 
-        pack, generator = self.pack(), load(self.model, device=self.device)
+        pack, generator = self.pack(), common.open_model(self.model, device=self.device)
         return PreparedTraining(
             partial(train_encoder, generator, pack, self.out, settings),
             lambda run, _: export_encoder(
@@ -648,22 +660,21 @@ class TrainFlow(Kind, _WithModel):
         ),
     ] = None
 
-    def check(self, ctx: typer.Context, *new_only: str) -> None:
+    def check(self, ctx: typer.Context) -> None:
         """See `Kind.check`."""
         if self.init_from and self.teacher is not None:
             raise typer.BadParameter("--init-from is for flows without a teacher")
-        super().check(ctx, *new_only)
+        super().check(ctx)
 
     def plan(self, settings: Any) -> PreparedTraining:
         """See `Kind.plan`."""
         import torch
 
-        from stylegan3d.model.generator import load
         from stylegan3d.training import flow
         from stylegan3d.training.flow_export import export_with_flow
         from stylegan3d.training.run import load_run
 
-        pack, generator = self.pack(), load(self.model, device=self.device)
+        pack, generator = self.pack(), common.open_model(self.model, device=self.device)
         settings = FlowSettings(seed=self.seed)
         start = flow.flow_of(generator) if self.init_from is None else flow.start_of(self.init_from)
         if self.init_from and start is None:
@@ -706,11 +717,10 @@ class FitStatistics(Kind, _WithModel):
 
     def outcome(self, settings: Any) -> tuple[Json, list[str]]:
         """See `Kind.outcome`."""
-        from stylegan3d.model.generator import load
         from stylegan3d.training.flow_export import export_matched
         from stylegan3d.training.shape_matching import match_flow
 
-        pack, generator = self.pack(), load(self.model, device="cpu")
+        pack, generator = self.pack(), common.open_model(self.model, device="cpu")
         found = match_flow(
             generator, pack, self.out, settings=settings, resume=self.resume, report=common.log.info
         )

@@ -503,7 +503,8 @@ def prepare_part(job: Job, item: tuple[str, Path]) -> Json:
             reason = "There was not enough memory; prepare again with fewer --jobs to retry."
             return {"reason": reason, PASSING: True}
         _log.exception("Preparing %s failed", path)
-        reason = f"Unexpected {type(error).__name__}: {error}; prepare again to retry."
+        told = str(error).replace(str(path), path.name)
+        reason = f"Unexpected {type(error).__name__}: {told}; prepare again to retry."
         return {"reason": reason, PASSING: True}
     else:
         content = io.BytesIO()

@@ -15,7 +15,7 @@ import re
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from itertools import count
@@ -164,7 +164,8 @@ def _of_folder(folder: Path, tell: Callable[[str], object]) -> list[Item]:
         # Of the folder of a subject or session only the names say where in a dataset it belongs.
         part = folder.absolute().name.startswith(("sub-", "ses-")) and place == file.parent
         bids = place_of(scan_stem(file))
-        below = bids if place == Path() or (part and bids) else str(place)
+        alone = place == Path() and bids not in {other.parent.as_posix() for other in files}
+        below = bids if alone or (part and bids) else str(place)
         items.append(Item(file.as_posix(), (folder / file).absolute(), below))
     return items
 
@@ -185,7 +186,7 @@ def lines_of(path: Path) -> list[tuple[Path, Path | None]]:
             "one path a line."
         ) from error
     found: list[tuple[Path, Path | None]] = []
-    separator = "," if path.suffix == ".csv" else "\t"
+    separator = "," if path.suffix.lower() == ".csv" else "\t"
     for line in lines:
         cells = (cell.strip().strip("\"'") for cell in line.partition(separator)[::2])
         first, other = (
@@ -215,7 +216,8 @@ def named(items: list[Item]) -> list[Item]:
                     if files[same_place(item.path.name)] == 1:  # a.nii beside a.mgz
                         name = re.sub(r"[^\w.-]+", "-", item.path.name).strip("-.")
                     else:
-                        name = _numbered(name, taken | set(stems))
+                        several = (f"{name}-{k}" for k in count(1))
+                        name = next(n for n in several if same_place(n) not in taken | set(stems))
                     numbered[item.path] = name
                     taken.add(same_place(numbered[item.path]))
                 folder = name = numbered[item.path]
@@ -232,11 +234,6 @@ def named(items: list[Item]) -> list[Item]:
             "different output folders."
         )
     return found
-
-
-def _numbered(name: str, taken: Collection[str]) -> str:
-    """A name with the first number that makes it none of `taken`."""
-    return next(numbered for k in count(1) if same_place(numbered := f"{name}-{k}") not in taken)
 
 
 RECORDS = ".cohort"
@@ -504,7 +501,7 @@ def do_one(job: CohortJob, item: Item) -> Json:
                 return kept | {"status": DONE}
             return _do(job, item, started)
     except StyleGAN3DError as error:
-        return failed(item, str(error), time.perf_counter() - started)
+        return failed(item, str(error).replace(f"{job.out}/", ""), time.perf_counter() - started)
     except Exception as error:  # one bad scan must not stop the others
         if is_out_of_memory(error):
             sentence = "There was not enough memory; run it again with fewer --jobs."

@@ -9,7 +9,6 @@ from stylegan3d.base import SILENT, Doubt, Json, JsonView, ModelError, Progress,
 from stylegan3d.cohort.run import (
     FIRST,
     LAST,
-    LISTS,
     RECORDS,
     Item,
     Table,
@@ -182,11 +181,6 @@ EDITS = Table(
     ),
     f"{RECORDS}/edits",
 )
-
-
-def holds_latents(path: Path) -> bool:
-    """Whether a path is a folder or a list of latent files, not one of them."""
-    return path.is_dir() or path.suffix.lower() in LISTS
 
 
 def find_latents(path: Path, scans: Path | None = None) -> list[Item]:

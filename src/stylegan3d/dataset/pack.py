@@ -201,7 +201,7 @@ def write_pack(
         files, decisive = {}, itemgetter("key", "split")
         known = None if old is None else getattr(old.volumes, "filename", None)
         if old and known and [*map(decisive, rows)] == [*map(decisive, old.table)]:
-            file = Path(known)
+            file = path / Path(known).name  # numpy has made it absolute
         else:
             file, total = _write_volumes(path, rows, volume_of, space.shape)
             training = sum(row["split"] == "train" for row in rows)

@@ -484,9 +484,19 @@ def attribute_directions(
     w = rows_alike(latents)
     held_out = np.asarray(held_out, dtype=bool)
     wanted = tuple(attributes) if wanted is None else tuple(wanted)
+    needed = dict.fromkeys((*wanted, *hold_fixed))
+    if not wanted or (unknown := [name for name in needed if name not in attributes]):
+        missing = ", ".join(unknown) if wanted else "any attribute"
+        raise RecipeError(f"There are no values of {missing} among the attributes.")
+    every = w, held_out, *attributes.values(), w if groups is None else groups
+    fits = len({np.shape(one)[:1] for one in every}) == 1 and w.shape[1:] == (generator.w_dim,)
+    if not fits or not np.isfinite(w).all():
+        raise RecipeError(
+            f"Latents {w.shape}, attributes, held_out and groups must be of the same subjects, and "
+            f"the latents {generator.w_dim} finite numbers each, as of {generator.name}."
+        )
     place = group_numbers(groups, ~held_out)
     inner = deviations(w, place, ~held_out)
-    needed = dict.fromkeys((*wanted, *hold_fixed))
     targets = {k: deviations(scaled(k, attributes[k]), place, ~held_out) for k in needed}
     betas = {key: regress(key, inner, targets[key], ~held_out) for key in needed}
     fit = inner[~held_out] - inner[~held_out].mean(axis=0)

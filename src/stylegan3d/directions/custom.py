@@ -291,8 +291,8 @@ def orthogonalised(
         If hardly anything of it remains.
     """
     own = directions.step(name).astype(np.float64)
-    basis, _ = np.linalg.qr(np.stack([np.asarray(step, np.float64) for step in against], axis=1))
-    rest = own - basis @ (basis.T @ own)
+    others = np.stack([np.asarray(step, np.float64) for step in against], axis=1)
+    rest = own - others @ np.linalg.lstsq(others, own, rcond=None)[0]
     left = float(np.linalg.norm(rest) / np.linalg.norm(own))
     if left < LEAST_LEFT:
         raise RecipeError(
@@ -305,18 +305,20 @@ def orthogonalised(
 
 def renamed(directions: Directions, name: str, new: str) -> Directions:
     """One of the directions under another name."""
-    k = directions.names.index(name)
+    k, new = directions.names.index(name), checked_name(new)
     checks = [told | {"name": new} for told in directions.checks if told.get("name") == name]
     about = directions.descriptions.get(name)
     return Directions(
         directions.vectors[k : k + 1],
         directions.std[k : k + 1],
         directions.explained_variance[k : k + 1],
-        (checked_name(new),),
+        (new,),
         directions.model_hash,
         directions.model_name,
         {new: about} if about else {},
         tuple(checks),
+        seen={new: directions.seen[name]} if name in directions.seen else {},
+        readings={new: directions.readings[name]} if name in directions.readings else {},
     )
 
 

@@ -47,9 +47,7 @@ class EditEffect:
     how : str
         How they were measured, see `Tissues.how`.
     changed_mm3 : float
-        Volume of the voxels that differ by more than `threshold`.
-    threshold : float
-        Intensity difference, where 1 is the full display range.
+        Volume of the voxels that differ by more than `THRESHOLD`.
     region : str
         Region of the edited attribute ("ventricles"); empty for the whole brain.
     outside : float or None
@@ -63,7 +61,6 @@ class EditEffect:
     after: dict[str, float]
     how: str
     changed_mm3: float
-    threshold: float
     region: str
     outside: float | None
     where: tuple[tuple[str, float], ...]
@@ -107,7 +104,6 @@ def measure_effect(
         tissues_after.volumes,
         tissues_after.how,
         1000 * space.voxel_ml * int(np.count_nonzero(change > THRESHOLD)),
-        THRESHOLD,
         ABOUT[attribute][0] if near is not None else "",
         outside,
         _where(change, (before > BRAIN) | (after > BRAIN), space),
@@ -216,7 +212,7 @@ def effect_lines(effect: EditEffect, back: WayBack | None = None) -> list[str]:
     """The results in sentences."""
     ml = effect.changed_mm3 / 1000
     size = f"{ml:.1f}" if ml < 100 else f"{ml:.0f}"
-    lines = [f"{size} ml differ by more than {100 * effect.threshold:.0f} %."]
+    lines = [f"{size} ml differ by more than {100 * THRESHOLD:.0f} %."]
     if effect.outside is not None:
         lines[0] = lines[0][:-1] + (
             f"; {100 * effect.outside:.0f} % of the total change is outside the {effect.region}."

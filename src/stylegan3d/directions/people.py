@@ -90,19 +90,19 @@ def encode_people(generator: Generator, pack: Pack, wanted: Sequence[str] = ()) 
             "unknown: train one with `stylegan3d train`, or request principal components only."
         )
     pack.check_grid(generator.space, generator.name)
+    known = {key for row in pack.table for key in row} | {m.key for m in MEASURES} | {*STANDARD}
+    if unknown := [key for key in wanted if key not in known]:
+        raise RecipeError(
+            f"The dataset {pack.path} has no column {unknown[0]}: add it to participants.tsv and "
+            f"prepare it again, or use one of {', '.join(STANDARD)}."
+        )
     rows, measured = [], []
     for volume in pack.volumes:
         intensity = np.asarray(volume, dtype=np.float32) / 255
         rows.append(encoded(generator, intensity))
         measured.append(measure_attributes(intensity, pack.space))
     values = {key: np.array([row[key] for row in measured]) for key in measured[0]}
-    known = {key for row in pack.table for key in row}
     for key in (AGE, SEX, *wanted):
-        if key in wanted and key not in known and key not in values and key not in STANDARD:
-            raise RecipeError(
-                f"The dataset {pack.path} has no column {key}: add it to participants.tsv and "
-                f"prepare it again, or use one of {', '.join(STANDARD)}."
-            )
         if key not in values:
             values[key] = as_numbers(key, pack.column(key))
     held_out = np.array([row["split"] == "validation" for row in pack.table])

@@ -54,7 +54,7 @@ from stylegan3d.evaluation.material import Material, Volumes
 from stylegan3d.evaluation.parts import encode, encoded
 from stylegan3d.geometry.space import unit
 from stylegan3d.measures.attributes import BY_NETWORK, MEASURES, measure_volume, read_tissues
-from stylegan3d.metrics.comparison import bootstrap, correlation, estimated, mean, wilson
+from stylegan3d.metrics.comparison import correlation, estimated, interval, mean, wilson
 from stylegan3d.model.generator import Generator, encoded_volumes, packed_synthesis
 from stylegan3d.recipe.model import encode_labels, seed_latents
 from stylegan3d.segmentation.classes import CLASSES, TISSUES, Scheme, mean_scores
@@ -325,7 +325,7 @@ def agreement(guess: np.ndarray, truth: np.ndarray) -> Json:
 
 def paired_difference(a: np.ndarray, b: np.ndarray) -> Json:
     """Mean of a - b over the same subjects [n], with its "interval" (bootstrap)."""
-    return {"value": mean(a - b), "interval": bootstrap(mean, a - b)}
+    return {"value": mean(a - b), "interval": interval(mean, a - b)}
 
 
 # Volumes measured by the tissue network, and the tissues they consist of.
@@ -593,7 +593,7 @@ def _direction(
         "right_way_interval": wilson(right, sizes.size),
         "drift": drift,
         "size": float(sizes.mean()) / spread,
-        "size_interval": bootstrap(mean, sizes.mean(axis=0) / spread),
+        "size_interval": interval(mean, sizes.mean(axis=0) / spread),
         "outside": _outside(material, key, before, after),
         "left": None,
     }
@@ -631,7 +631,7 @@ def composition(material: Material) -> Json | None:
         "people": len(rows),
         "cycles": CYCLES,
         "l1": [float(np.mean(errors[cycle])) for cycle in CYCLES],
-        "l1_interval": [bootstrap(mean, np.array(errors[cycle])) for cycle in CYCLES],
+        "l1_interval": [interval(mean, np.array(errors[cycle])) for cycle in CYCLES],
         "mean_brain": float(np.mean(mean_brain)),
     }
 
@@ -750,8 +750,7 @@ def _label(material: Material, judges: Judges, schema: list[Any], entry: JsonVie
         **estimated("r", correlation, pairs),
         "r_people": judge.r,
         "n_people": judge.n_test,
-        "slope": _slope(pairs) / judge.slope,
-        "slope_interval": tuple(s / judge.slope for s in bootstrap(_slope, pairs)),
+        **estimated("slope", lambda drawn: _slope(drawn) / judge.slope, pairs),
     }
 
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 import io
 import platform
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from functools import partial
@@ -433,6 +433,8 @@ def _head(material: Material) -> Json:
     subject, pack, settings = material.subject, material.pack, material.settings
     learned = material.has_generator and material.generator.labels_hash
     shown = _kept_settings(settings) | {"parts": settings.parts}
+    if not material.has_generator:  # what generators are asked for says nothing of a folder
+        shown = {k: v for k, v in shown.items() if k not in ("truncation", "budget")}
     return {
         "model": {
             "name": subject.name,
@@ -598,7 +600,9 @@ def read_evaluation(path: Path) -> Evaluated:
         record = {
             "data": f"{data['name']}, {data['volumes']}",
             "measures": str(report["program"]["measures"]),
-            **{key: report["settings"][key] for key in ("samples", "truncation", "budget")},
+            "samples": report.get("random_brains", report["settings"]["samples"]),
+            "truncation": report["settings"].get("truncation"),
+            "budget": report["settings"].get("budget") if "reconstruction" in report else None,
         }
         return Evaluated(str(report["model"]["name"]), record, figures_by_part(report))
     except OSError as error:
@@ -635,18 +639,26 @@ class SideBySide:
         """Compare models; rows are in order of first occurrence."""
         notes = []
         for key, what in ALIKE.items():
-            values = {str(model.settings[key]) for model in models}
+            values = {str(model.settings[key]) for model in models} - {"None"}
             if len(values) > 1:
                 notes.append(
                     f"The models were measured with different {what}: {'; '.join(sorted(values))}."
                 )
         parts: dict[str, list[tuple[str, list[Figure | None]]]] = {}
         for part in keys():
-            found = [{f.name: f for f in model.parts.get(part, [])} for model in models]
-            names = dict.fromkeys(name for figures in found for name in figures)
-            if names:
-                parts[part] = [(name, [figures.get(name) for figures in found]) for name in names]
+            found = [dict(_placed(model.parts.get(part, []))) for model in models]
+            places = dict.fromkeys(place for figures in found for place in figures)
+            if places:
+                parts[part] = [(name, [f.get((of, name)) for f in found]) for of, name in places]
         return cls([model.name for model in models], notes, parts)
+
+
+def _placed(figures: Sequence[Figure]) -> Iterator[tuple[tuple[str, str], Figure]]:
+    """Each figure with the row that it stands under, which tells rows of one name apart."""
+    under = ""
+    for figure in figures:
+        under = under if figure.name.startswith(" ") else figure.name
+        yield (under, figure.name), figure
 
 
 def comparison_page(table: SideBySide) -> str:

@@ -24,16 +24,7 @@ import torch
 from scipy.linalg import orth
 from scipy.ndimage import affine_transform
 
-from stylegan3d.base import (
-    SILENT,
-    Json,
-    Progress,
-    RecipeError,
-    StyleGAN3DError,
-    brief_repr,
-    counted,
-    followed,
-)
+from stylegan3d import base
 from stylegan3d.directions.custom import direction_between, direction_of_values
 from stylegan3d.directions.people import ValueTable, latents_of
 from stylegan3d.evaluation.settings import USUAL_GROUPS, GroupSettings
@@ -85,8 +76,6 @@ class Tested:
         False discovery rate at which the value is found (Benjamini and Hochberg 1995). Its p are
         shares of the permuted statistics of all values together, which alone reach below one in
         `permutations`.
-    degrees : int
-        Residual degrees of freedom.
     permutations : int
     """
 
@@ -95,7 +84,6 @@ class Tested:
     p: np.ndarray
     p_any: np.ndarray
     q: np.ndarray
-    degrees: int
     permutations: int
 
 
@@ -130,14 +118,14 @@ def permuted(
     basis = orth(fixed, rcond=ROUNDING)
     degrees = n - basis.shape[1] - interest.shape[1]
     if degrees < 1:
-        raise StyleGAN3DError(
+        raise base.StyleGAN3DError(
             f"{n} brains are too few for {interest.shape[1] + basis.shape[1]} quantities in the "
             "model: add brains, or hold less fixed."
         )
     residual = interest - basis @ (basis.T @ interest)
     scale = np.linalg.norm(interest - interest.mean(axis=0), axis=0)
     if np.linalg.matrix_rank(residual / np.where(scale > 0, scale, 1), tol=1e-6) < len(scale):
-        raise StyleGAN3DError(
+        raise base.StyleGAN3DError(
             "The compared column follows from those held fixed, or is the same for all brains: "
             "hold less fixed, or compare another column."
         )
@@ -194,7 +182,6 @@ def permuted(
         p,
         _spread(largest_as_large / permutations, alive, 1.0),
         false_discovery_rate(_spread(np.minimum(pooled, 1.0), alive, 1.0)),
-        degrees,
         permutations,
     )
 
@@ -313,13 +300,13 @@ class GroupComparison:
         Whether effects are natural logarithms of volume, which `volume` gives in percent.
     """
 
-    __repr__ = brief_repr
+    __repr__ = base.brief_repr
 
     design: Design
     space: Space
     inside: np.ndarray
     maps: Tested
-    regions: list[Json]
+    regions: list[base.Json]
     latents: np.ndarray | None = None
     average: np.ndarray | None = None
     direction: Directions | None = None
@@ -373,7 +360,9 @@ def design_of(
     for name in (one.removesuffix(CODES) for one in used):
         if name not in known and name not in table.columns:
             known_names = ", ".join([*table.columns, *known])
-            raise RecipeError(f"{table.path.name} has no column {name}: use one of {known_names}.")
+            raise base.RecipeError(
+                f"{table.path.name} has no column {name}: use one of {known_names}."
+            )
         if name in known:
             continue
         whole &= np.array([cell is not None for cell in table.columns[name]])
@@ -431,7 +420,7 @@ def compare_latents(
     subjects: Sequence[str],
     *,
     settings: GroupSettings = USUAL_GROUPS,
-    report: Progress = SILENT,
+    report: base.Progress = base.SILENT,
 ) -> GroupComparison:
     """Compare the shapes of brains, given by their latents.
 
@@ -464,11 +453,11 @@ def compare_latents(
     logs, measured, left_out = [], [], ""
     try:
         label_brain(average, generator.space)
-    except StyleGAN3DError as error:
+    except base.StyleGAN3DError as error:
         left_out = f"No regions: {error}"
         if HEAD_SIZE in hold_fixed:
             raise
-    for one in followed(w, report):
+    for one in base.followed(w, report):
         movement = deformation_between(generator, one, mean)
         logs.append(np.log(np.maximum(movement.jacobian, LEAST_SHARE)))
         if not left_out:
@@ -518,7 +507,7 @@ def compare_maps(
     tested = design.compared(maps[:, inside].astype(np.float64), settings)
     notes = _remarks(design, table)
     if not known.all():
-        lost = counted((~known).sum(), "voxel")
+        lost = base.counted((~known).sum(), "voxel")
         notes.append(f"Left out because a map has no number there: {lost}.")
     return GroupComparison(design, space, inside, tested, [], notes=notes, relative=False)
 
@@ -528,13 +517,13 @@ def _cells(table: ValueTable, name: str, kept: np.ndarray) -> np.ndarray:
     words = [str(table.columns[name.removesuffix(CODES)][k]) for k in kept]
     numbers = words if name.endswith(CODES) else [cell_number(word) for word in words]
     if not all(np.isfinite(one) for one in numbers if not isinstance(one, str)):
-        raise RecipeError(
+        raise base.RecipeError(
             f"The column {name} of {table.path.name} holds a value without end: write a number, or "
             "leave the cell empty if it is unknown."
         )
     others = [one for one in numbers if isinstance(one, str)]
     if 0 < len(others) < len(words) / 2:
-        raise RecipeError(
+        raise base.RecipeError(
             f"The column {name} of {table.path.name} holds numbers, but also {others[0]!r}: write "
             "a number, or leave the cell empty if it is unknown."
         )
@@ -547,17 +536,17 @@ def _group(by: str, cells: np.ndarray, name: str) -> tuple[tuple[str, ...], np.n
     words, group = np.unique(cells, return_inverse=True)
     levels = tuple(f"{word:g}" if cells.dtype.kind == "f" else str(word) for word in words)
     if len(levels) < 2:
-        raise RecipeError(
+        raise base.RecipeError(
             f"The column {by} of {name} has one value only: there is nothing to compare."
         )
     if len(levels) > MOST_GROUPS:
-        raise RecipeError(
+        raise base.RecipeError(
             f"The column {by} of {name} has {len(levels)} different words: a comparison takes up "
             f"to {MOST_GROUPS} groups, or numbers."
         )
     counts = np.bincount(group)
     if counts.min() < FEWEST:
-        raise RecipeError(
+        raise base.RecipeError(
             f"The group {levels[int(counts.argmin())]} of {by} has {counts.min()} subjects: each "
             f"needs at least {FEWEST}."
         )
@@ -566,7 +555,7 @@ def _group(by: str, cells: np.ndarray, name: str) -> tuple[tuple[str, ...], np.n
 
 def _regions(
     design: Design, measured: list[dict[str, float]], settings: GroupSettings
-) -> list[Json]:
+) -> list[base.Json]:
     """Volumes of tissues and regions, each compared as its logarithm."""
     # The head size is what `head size` holds fixed: nothing is left of it to compare.
     left_out = {HEAD} if HEAD_SIZE in design.held_fixed else set()
@@ -622,7 +611,7 @@ def _in_latents(
             )
         elif not design.levels:
             found = direction_of_values(generator, blind, design.group, design.by, subjects=names)
-    except RecipeError as error:
+    except base.RecipeError as error:
         return means, None, [f"No direction: {error}"]
     if found is None:
         return means, None, ["No direction: there are more than two groups."]
@@ -662,7 +651,7 @@ MAPS = {
 
 
 def group_files(
-    found: GroupComparison, folder: Path, generator: Generator | None, about: Json
+    found: GroupComparison, folder: Path, generator: Generator | None, about: base.Json
 ) -> dict[Path, bytes]:
     """The files by path.
 
@@ -723,7 +712,7 @@ def contrasts(found: GroupComparison) -> list[str]:
     return [f"{level} minus {levels[0]}" for level in levels[1:]]
 
 
-def summarised(found: GroupComparison) -> Json:
+def summarised(found: GroupComparison) -> base.Json:
     """The figures, plain for JSON."""
     design, maps = found.design, found.maps
     sizes = {n: int((design.group == k).sum()) for k, n in enumerate(design.levels)}
@@ -745,7 +734,7 @@ def summarised(found: GroupComparison) -> Json:
     }
 
 
-def verdict_of(told: Json) -> str:
+def verdict_of(told: base.Json) -> str:
     """What `summarised` figures say, in a sentence."""
     p = told["smallest_corrected_p"]
     if told["voxels_found"] or p <= RATE:
@@ -770,7 +759,7 @@ def regions_csv(found: GroupComparison) -> str:
     return table_text(rows)
 
 
-def group_page(found: GroupComparison, generator: Generator | None, about: Json) -> str:
+def group_page(found: GroupComparison, generator: Generator | None, about: base.Json) -> str:
     """One page, self-contained, that prints on one or two sheets."""
     told = summarised(found)
     groups = ", ".join(f"{name} ({count})" for name, count in told["groups"].items())
@@ -893,7 +882,7 @@ def compare_table(
     *,
     projected: Mapping[str, Source] | None = None,
     settings: GroupSettings = USUAL_GROUPS,
-    report: Progress = SILENT,
+    report: base.Progress = base.SILENT,
 ) -> GroupComparison:
     """Compare seeds, latent files and projected scans of a table, see `groups`.
 
@@ -927,7 +916,7 @@ def save_comparison(
     found: GroupComparison,
     folder: Path,
     generator: Generator | None,
-    about: Json,
+    about: base.Json,
     *,
     overwrite: bool,
 ) -> list[Path]:

@@ -43,12 +43,12 @@ from stylegan3d.measures.similarity import similarity
 from stylegan3d.metrics.comparison import (
     Measure,
     beside_real,
-    bootstrap,
     compare_with_halves,
     compare_with_validation,
     difference,
     estimated,
     group_size,
+    interval,
     mean,
     median,
     members_interval,
@@ -114,7 +114,7 @@ def reconstruction(material: Material) -> Json:
     for name in result["people"][0]:
         if isinstance(result.get(name), dict):
             result[name] |= {
-                f"{key}_interval": bootstrap(
+                f"{key}_interval": interval(
                     median, np.array([person[name][key] for person in result["people"]])
                 )
                 for key in ("ssim", "psnr")
@@ -344,10 +344,11 @@ def _latent_spread(material: Material) -> Json:
 
 
 def _shares(material: Material, measures: dict[str, Measure]) -> Json:
-    """Nearest-neighbour figures; omitted if half of a set is too small."""
+    """Nearest-neighbour figures, or under "missing" why there are none."""
     synthetic, real = material.synthetic_features, material.subject_features
     if group_size(len(synthetic), len(real)) <= NEIGHBOURS:
-        return {}
+        why = f"It takes {2 * NEIGHBOURS + 2} random brains and subjects, or more."
+        return {"missing": dict.fromkeys(measures, why)}
     drawn = {"repeats": material.settings.repeats, "seed": material.settings.seed}
     found = {}
     for name, measure in measures.items():
@@ -597,5 +598,5 @@ def _beside(model: np.ndarray, voxels: np.ndarray) -> Json:
     values = {"model": model, "voxels": voxels, "difference": model - voxels}
     for name, each in values.items():
         found[name] = each.mean(axis=0)
-        found[f"{name}_interval"] = [bootstrap(np.mean, column) for column in each.T]
+        found[f"{name}_interval"] = [interval(mean, column) for column in each.T]
     return found

@@ -387,7 +387,7 @@ class Slice:
     @property
     def place(self) -> str:
         """Such as "z +12 mm"."""
-        mm = f"{self.mm:+.0f}" if abs(self.mm) >= 0.5 else "0"
+        mm = f"{self.mm:+.0f}" if round(self.mm) else "0"
         return f"{'xyz'[NORMAL[self.plane]]} {mm} mm"
 
     @property
@@ -439,7 +439,7 @@ class Upright:
     def extent_mm(self, axis: int) -> tuple[float, float]:
         """Extent of the brain along a world axis; the whole grid if it is empty."""
         others = tuple(other for other in range(3) if other != axis)
-        brightest = self.data.max(axis=others)
+        brightest = np.abs(self.data).max(axis=others)
         inside = np.flatnonzero(brightest > INSIDE * max(brightest.max(), 0))
         ends = (inside[0], inside[-1]) if len(inside) else (0, self.data.shape[axis] - 1)
         return self.mm_at(axis, int(ends[0])), self.mm_at(axis, int(ends[1]))

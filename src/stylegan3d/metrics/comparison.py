@@ -41,15 +41,6 @@ def normal(value: float, error: float) -> Interval:
     return value - Z * error, value + Z * error
 
 
-def halves_interval(values: np.ndarray) -> Interval:
-    """Interval of the mean of a figure over random halves, [repeats] values.
-
-    The delete-half jackknife: the standard deviation over halves is the standard error of the
-    whole. Intervals are not clipped: that of a share may slightly exceed 1.
-    """
-    return normal(float(values.mean()), float(values.std(ddof=1)) if len(values) > 1 else 0.0)
-
-
 def wilson(hits: int, n: int) -> Interval:
     """Interval of a proportion (Wilson 1927, "Probable inference"), valid also for 0 and n hits."""
     if not n:
@@ -78,6 +69,14 @@ def bootstrap(
     return quantiles(np.array(found))
 
 
+def interval(
+    measure: Callable[..., float], *samples: np.ndarray, draws: int = DRAWS, seed: int = 0
+) -> Interval | None:
+    """The `bootstrap` interval; a few values know none."""
+    few = min(map(len, samples)) < FEWEST
+    return None if few else bootstrap(measure, *samples, draws=draws, seed=seed)
+
+
 def estimated(
     name: str,
     measure: Callable[..., float],
@@ -85,13 +84,9 @@ def estimated(
     draws: int = DRAWS,
     seed: int = 0,
 ) -> Json:
-    """A figure and the `bootstrap` interval of it, as `name` and `name_interval`.
-
-    A few values know no interval: None.
-    """
-    few = min(map(len, samples)) < FEWEST
-    interval = None if few else bootstrap(measure, *samples, draws=draws, seed=seed)
-    return {name: measure(*samples), f"{name}_interval": interval}
+    """A figure and the `interval` of it, as `name` and `name_interval`."""
+    known = interval(measure, *samples, draws=draws, seed=seed)
+    return {name: measure(*samples), f"{name}_interval": known}
 
 
 def mean(values: np.ndarray) -> float:
@@ -170,8 +165,11 @@ def _compared(figures: Sequence[tuple[float, float]], n: int) -> Json:
     synthetic brains. "n" is the number of volumes on each side.
     """
     made, real = np.array(figures).T
+    # The delete-half jackknife: the standard deviation over halves is the standard error of the
+    # whole. Intervals are not clipped: that of a share may slightly exceed 1.
+    interval = normal(float(made.mean()), float(made.std(ddof=1)) if len(made) > 1 else 0.0)
     return {
-        **beside_real(float(made.mean()), halves_interval(made), float(real.mean())),
+        **beside_real(float(made.mean()), interval, float(real.mean())),
         "synthetic_sd": float(made.std()),
         "real": float(real.mean()),
         "real_interval": quantiles(real),

@@ -83,8 +83,7 @@ def stratified_auc(
         counts.append((len(a), len(b)))
     if not areas:
         return None
-    weights = np.array(pairs) / sum(pairs)
-    value = float(weights @ np.array(areas))
+    weights, value = np.array(pairs) / sum(pairs), float(np.average(areas, weights=pairs))
     variance = float(weights**2 @ np.array(variances))
     n, m = (int(count) for count in np.sum(counts, axis=0))
     low, high = _logit_interval(value, variance, n, m)
@@ -107,7 +106,7 @@ def _delong(a: np.ndarray, b: np.ndarray) -> tuple[float, float]:
 def _logit_interval(value: float, variance: float, n: int, m: int) -> Interval:
     if value in (0.0, 1.0):
         bound = brentq(
-            lambda area: 1 - area - Z * np.sqrt(_hanley_mcneil(area, n, m)), 0.5, 1 - 1e-9
+            lambda area: 1 - area - Z * np.sqrt(_hanley_mcneil(area, n, m)), 0.0, 1 - 1e-9
         )
         return (float(bound), 1.0) if value else (0.0, 1 - float(bound))
     middle, error = np.log(value / (1 - value)), np.sqrt(variance) / (value * (1 - value))
@@ -140,7 +139,7 @@ class Classification:
     accuracy, auc : float
         Mean of the shares of both sets that are classified correctly, and the area under the curve.
     accuracy_interval, auc_interval : tuple of float
-        Wilson's and a bootstrap over brains, both widened by the spread of the repeats.
+        Wilson's and a bootstrap, over people, both widened by the spread of the repeats.
     scores : ndarray
         [n] mean score of each brain while it was not learned from, above 0 for the first set.
     """
@@ -162,6 +161,14 @@ def check_counts(n: int, m: int) -> None:
         raise StyleGAN3DError(
             f"A two-sample test takes at least {LEAST} volumes of each kind, not {n} and {m}."
         )
+
+
+def _rows_of(people: Sequence[object]) -> list[list[int]]:
+    """The rows of each person."""
+    rows: dict[object, list[int]] = {}
+    for row, who in enumerate(people):
+        rows.setdefault(who, []).append(row)
+    return [*rows.values()]
 
 
 def cross_validated(
@@ -192,14 +199,16 @@ def cross_validated(
     Raises
     ------
     StyleGAN3DError
-        If there are fewer than ten of either.
+        If there are fewer than ten of either, or fewer than five people.
     """
     n, m = counts
     check_counts(n, m)
     y = np.repeat([1, 0], counts)
     groups = list(range(n + m)) if people is None else list(people)
-    if len(set(groups)) < FOLDS:
-        raise StyleGAN3DError(f"A two-sample test takes at least {FOLDS} people.")
+    whose = _rows_of(groups[:n]), _rows_of(groups[n:])
+    fewest = min(map(len, whose))
+    if fewest < FOLDS:
+        raise StyleGAN3DError(f"A two-sample test takes at least {FOLDS} people of each kind.")
     tasks = []
     for repeat in range(REPEATS):
         number = seed * REPEATS + repeat
@@ -214,16 +223,19 @@ def cross_validated(
     first, second = scores[:, :n], scores[:, n:]
     right = ((first > 0).mean(axis=1) + (second <= 0).mean(axis=1)) / 2
     area = areas(first.T, second.T)
-    by_brains = bootstrap(
-        lambda a, b: float(areas(a, b).mean()), first.T, second.T, draws=DRAWS, seed=seed
-    )
-    # As if both sets were as small as the smaller one.
-    fewest = 2 * min(counts)
+
+    def area_of(*drawn: np.ndarray) -> float:
+        """The area for people who were drawn, with all of their brains."""
+        a, b = (np.concatenate([of[k] for k in few]) for of, few in zip(whose, drawn, strict=True))
+        return float(areas(first.T[a], second.T[b]).mean())
+
+    by_people = bootstrap(area_of, *(np.arange(len(of)) for of in whose), draws=DRAWS, seed=seed)
+    fewest *= 2  # as if both sets were as small as the smaller one
     return Classification(
         float(right.mean()),
         _widened(wilson(round(fewest * right.mean()), fewest), right),
         float(area.mean()),
-        _widened(by_brains, area),
+        _widened(by_people, area),
         scores.mean(axis=0),
     )
 

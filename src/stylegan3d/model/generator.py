@@ -15,6 +15,7 @@ import copy
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any, Literal, TypeVar, cast
 
@@ -428,6 +429,8 @@ class Generator(Shown):
         """
         cutoff = None if truncation_layers is None else int(truncation_layers)
         named: Label | None = None
+        if labels and label is not None:
+            raise ModelError("Give labels in one way: as a label or by their names.")
         if isinstance(label := labels or label, Mapping):
             named = Label.of(label)
             label = named.encode(self)
@@ -436,7 +439,7 @@ class Generator(Shown):
         for doubt in asked.doubts(self):
             warnings.warn(doubt.sentence, stacklevel=3)
         with torch.set_grad_enabled(z.requires_grad and torch.is_grad_enabled()):
-            z, label = self._taken("z", z, self.z_dim), self._label(label, len(z))
+            z, label = self._taken("latent z", z, self.z_dim), self._label(label, len(z))
             learned = isinstance(self.mapping, LabelledMapping)
             w = self.mapping(z, None if learned else label)
             rows = w[:, None].expand(-1, self.num_layers, -1).clone()
@@ -470,7 +473,8 @@ class Generator(Shown):
                 f"{self.name} cannot recover the random numbers of a brain: only latent "
                 "diffusion models can."
             )
-        return cast("HasInverse", self.mapping).invert(self._taken("w", w, 1, self.w_dim)[:, 0])
+        rows = self._taken("latent w", w, 1, self.w_dim)
+        return cast("HasInverse", self.mapping).invert(rows[:, 0])
 
     @answering
     @torch.no_grad()
@@ -491,9 +495,15 @@ class Generator(Shown):
         -------
         Tensor, shape (num_layers, w_dim)
         """
-        shares = torch.as_tensor(strength).to(first).expand(first.shape[:1])
-        mixed = mix(first, second, shares)
+        for name, w in (("first", first), ("second", second)):
+            if tuple(w.shape) != (self.num_layers, self.w_dim):
+                raise ModelError(
+                    f"The latent {name} has shape {tuple(w.shape)}, but one brain of this "
+                    f"generator has ({self.num_layers}, {self.w_dim})."
+                )
+        mixed = mix(first, second, strength)
         if isinstance(self.synthesis, MixesEvenly):
+            shares = torch.as_tensor(strength).to(mixed).expand(mixed.shape[:1])
             return self.synthesis.evened(mixed, first, second, shares)
         return mixed
 
@@ -515,20 +525,27 @@ class Generator(Shown):
         Tensor, shape (N, C, X, Y, Z), float32
             About in [-1, 1].
         """
-        taken = self._taken("w", w, self.num_layers, self.w_dim)
+        taken = self._taken("latent w", w, self.num_layers, self.w_dim)
+        if isinstance(noise, list):
+            source = self.synthesis if isinstance(self.synthesis, HasNoiseMaps) else None
+            stored = source.noise_maps("fixed") if source else []
+            shapes = [tuple(m.shape[1:]) for m in stored if m is not None]
+            given = [None if m is None else tuple(np.shape(m)[1:]) for m in noise]
+            if [g and w for g, w in zip_longest(given, shapes)] != given or () in given:
+                raise ModelError(f"The noise maps are (n, ...) {given}; give {shapes}.")
         return self.synthesis(taken, noise, level, self.dtype)
 
     def _taken(self, name: str, latent: Tensor, *shape: int) -> Tensor:
         """A latent [n, *shape] where and as the networks take it; ModelError if they cannot."""
         if tuple(latent.shape[1:]) != shape or not len(latent):
             raise ModelError(
-                f"The latent {name} has shape {tuple(latent.shape)}, but this generator takes (n, "
+                f"The {name} has shape {tuple(latent.shape)}, but this generator takes (n, "
                 f"{', '.join(map(str, shape))})."
             )
         if latent.is_complex():
-            raise ModelError(f"The latent {name} is complex: give real numbers.")
+            raise ModelError(f"The {name} is complex: give real numbers.")
         if not bool(latent.isfinite().all()):
-            raise ModelError(f"The latent {name} contains NaN or infinity: give finite numbers.")
+            raise ModelError(f"The {name} contains NaN or infinity: give finite numbers.")
         return latent.to(self.device, torch.float32)
 
     @answering
@@ -547,6 +564,7 @@ class Generator(Shown):
         """
         self.require("score")
         assert isinstance(self.discriminator, Discriminator)
+        volume = self._taken("volume", volume, self.config.image_channels, *self.shape)
         packed = self.discriminator.config.packed
         if len(volume) % packed:
             raise ModelError(
@@ -555,7 +573,7 @@ class Generator(Shown):
             )
         # The discriminator does not know labels learned after training.
         label = self._label(label, len(volume)) if self.config.label_dim else None
-        scores: Tensor = self.discriminator(volume.to(self.device, torch.float32), label)
+        scores: Tensor = self.discriminator(volume, label)
         return scores.reshape(len(volume) // packed, -1).mean(dim=1)
 
     def _label(self, label: Tensor | None, count: int) -> Tensor | None:

@@ -13,6 +13,7 @@ import gzip
 import hashlib
 import io
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -39,7 +40,7 @@ from stylegan3d.storage.bids import OWN_GRID, OWN_SPACE
 from stylegan3d.storage.encoding import LARGEST_FILE, from_json
 from stylegan3d.storage.files import read_file
 from stylegan3d.storage.files import reason as why
-from stylegan3d.storage.formats import portable, without_suffix
+from stylegan3d.storage.formats import portable, scan_stem, without_suffix
 from stylegan3d.storage.volumes import VOLUME_SUFFIX, sidecar_path
 
 SUFFIX = ".dcm"
@@ -272,7 +273,8 @@ def series_of(
         if doubts := saved.text.get("Doubts"):
             ds.ImageComments = " ".join(Doubt.read(told).sentence for told in doubts)
         ds.BurnedInAnnotation = "YES" if burn_in and saved.synthetic else "NO"
-        ds.PatientPosition = "HFS"
+        header = common.reference and common.reference.header
+        ds.PatientPosition = getattr(header, "PatientPosition", "HFS")
         ds.BodyPartExamined = "BRAIN"
         ds.FrameOfReferenceUID = common.frame
         ds.PositionReferenceIndicator = None
@@ -447,9 +449,11 @@ class Common:
                 if name not in ds:
                     setattr(ds, name, None)
             return
-        name = self.saved.stem.partition("_")[0]
-        ds.PatientName = f"{BURNT_IN}^{name}" if self.saved.synthetic else name
-        ds.PatientID = f"{BURNT_IN}-{name}" if self.saved.synthetic else name
+        name, by_entities = self.saved.stem, self.saved.stem.startswith(("sub-", "seed-"))
+        ends = "_" if by_entities else r"_(?=desc-|space-|dseg$|report$)"
+        name = re.split(ends, name if by_entities else scan_stem(name))[0]
+        ds.PatientName = long_string(f"{BURNT_IN}^{name}" if self.saved.synthetic else name)
+        ds.PatientID = long_string(f"{BURNT_IN}-{name}" if self.saved.synthetic else name)
         ds.PatientBirthDate = ds.PatientSex = None
         ds.StudyInstanceUID = self.uid("study")
         ds.StudyDate, ds.StudyTime = self.when.strftime("%Y%m%d"), self.when.strftime("%H%M%S")

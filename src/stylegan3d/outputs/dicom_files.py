@@ -22,6 +22,7 @@ from stylegan3d.outputs.report import SUFFIX as REPORT_SUFFIX
 from stylegan3d.settings.option import USUAL_DICOM, DicomSettings, check_options
 from stylegan3d.storage.about import ORIGIN_NAMES, PROGRAM, version
 from stylegan3d.storage.bids import file_of
+from stylegan3d.storage.formats import portable, without_suffix
 
 if TYPE_CHECKING:
     from pydicom import Dataset
@@ -275,7 +276,7 @@ def segmentation_of(common: dicom.Common, images: Sequence[Dataset]) -> Dataset:
         software_versions=version(),
         device_serial_number="none",
         content_description=dicom.long_string(saved.title),
-        content_label="TISSUES",
+        content_label="LABELS",
         series_description=dicom.long_string(saved.title),
     )
     return common.marked(ds)
@@ -372,7 +373,8 @@ def _concepts(name: str) -> tuple[Any, Any]:
     for start, (category, kind) in CODES.items():
         if name.lower().startswith(start):
             return getattr(codes.SCT, category), getattr(codes.SCT, kind)
-    value = "".join(c for c in name.upper() if c.isalnum())[:16]
+    value = "".join(c for c in name.upper() if c.isalnum())
+    value = value if len(value) <= 16 else value[:8] + value[-8:]  # the side comes last
     return codes.SCT.AnatomicalStructure, Code(value, dicom.OWN_SCHEME, name[:64])
 
 
@@ -450,7 +452,10 @@ def dicom_files(
                 objects = images
             if known_volumes(saved):
                 objects = [*objects, measures_of(common, images)]
-        files |= dict(dicom.encoded(objects, Path(out) / stem))
+        made = dict(dicom.encoded(objects, Path(out) / stem))
+        if made.keys() & files.keys():
+            raise OutputError(f"Two of these files are called {stem}: write them to two folders.")
+        files |= made
         progress(done, len(paths), path.name)
     return files
 
@@ -495,7 +500,7 @@ def _image(path: Path) -> dicom.SavedFile:
             "Description": f"{name}, as it was read." if made else "A scan, as it was read.",
         }
         return dicom.SavedFile(
-            path.name.partition(".")[0], scan.data, scan.affine, text, scan.sha256.encode()
+            portable(without_suffix(path.name)), scan.data, scan.affine, text, scan.sha256.encode()
         )
 
 

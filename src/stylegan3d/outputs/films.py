@@ -13,7 +13,7 @@ import subprocess
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from itertools import chain
+from itertools import chain, pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -177,9 +177,12 @@ def encode(pictures: Iterator[Image.Image], suffix: str, fps: int, *, loop: bool
     """Pictures of one size as a film; `loop` has a player begin again at the end."""
     if suffix == ".mp4":
         return _mp4(pictures, fps)
-    first = next(pictures)
+    first, *others = pictures
     buffer = io.BytesIO()
-    options: dict[str, Any] = {"duration": round(1000 / fps), "save_all": True}
+    # A GIF counts in hundredths of a second, so that pictures may differ in how long they stay.
+    unit = 10 if suffix == ".gif" else 1
+    ends = [unit * round(k * 1000 / (fps * unit)) for k in range(len(others) + 2)]
+    options: dict[str, Any] = {"duration": [b - a for a, b in pairwise(ends)], "save_all": True}
     # Pillow's loop is the number of times, 0 for ever; a GIF without it is shown once.
     if suffix != ".gif" or loop:
         options["loop"] = 0 if loop else 1
@@ -187,10 +190,10 @@ def encode(pictures: Iterator[Image.Image], suffix: str, fps: int, *, loop: bool
         # One palette for all frames: with palettes of their own, greys would flicker.
         palette = first.quantize(256, Image.Quantize.MEDIANCUT)
         fitted = partial(Image.Image.quantize, palette=palette, dither=Image.Dither.NONE)
-        first, pictures = fitted(first), map(fitted, pictures)
+        first, others = fitted(first), [*map(fitted, others)]
     if suffix == ".webp":
         options |= {"quality": 90, "method": 4}
-    first.save(buffer, format=suffix[1:], append_images=list(pictures), **options)
+    first.save(buffer, format=suffix[1:], append_images=others, **options)
     return buffer.getvalue()
 
 

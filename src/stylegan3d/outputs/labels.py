@@ -150,7 +150,7 @@ def segment_scan(
     wanted = wanted or Wanted()
     target = bundled_template()
     placed = OnGrid.of(scan, target, skull, progress)
-    labelled = label_brain(placed.volume, target.space, segmenter, confidence=True)
+    labelled = label_brain(placed.volume, placed.space, segmenter, confidence=True)
     found = labelled.regions if wanted.regions else labelled.tissues
     person = wanted.person(placed.scan)
     notes = [*placed.notes, *outline_doubts(placed)]

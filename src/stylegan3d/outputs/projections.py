@@ -3,6 +3,7 @@
 An edited scan, in the scan's own space: the scan itself, what changed, what moved.
 """
 
+import glob
 import hashlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
@@ -199,8 +200,11 @@ def scan_for(latent: Path, scans: Path | None) -> Path | None:
         described = load_latent(latent).scan or {}
     except LatentError:
         return None  # what is wrong with it is told where it is used
-    same = sorted(scans.rglob(str(described.get("path"))))
+    same = sorted(scans.rglob(glob.escape(str(described.get("path")))))
     exact = [p for p in same if p.is_file() and sha256_of(p) == described.get("sha256")]
+    if not exact and len(same) > 1:  # such as folders of DICOM files
+        sha = described.get("sha256")
+        exact = [p for p in same if any(s.sha256 == sha for s in _candidates(p, described))]
     return next(iter([*exact, *same]), None)
 
 

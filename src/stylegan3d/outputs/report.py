@@ -263,7 +263,7 @@ def _origin(recipe: Recipe) -> Origin:
 
 def _doubts(recipe: Recipe, told: JsonView) -> list[Doubt]:
     """Of the scan, its alignment and its assessment, without those that are verdicts."""
-    found = [*doubts_of_scan(recipe.scan() or {}), *map(Doubt.read, told.get("doubts", ()))]
+    found = [*doubts_of_scan(*recipe.scans()), *map(Doubt.read, told.get("doubts", ()))]
     return beside_verdicts(found, told.get("verdicts", {}))
 
 

@@ -381,11 +381,13 @@ def refusal(
     volume: np.ndarray,
     template: np.ndarray,
     mask: np.ndarray,
+    told: Sequence[Doubt] = (),
 ) -> Doubt | None:
-    """Why nothing else can be judged in a scan; None if it can be."""
+    """Why nothing else can be judged in a scan, of which this is `told`; None if it can be."""
+    other = any(doubt.kind == "contrast" and doubt.severity == "refuse" for doubt in told)
     agreement = float(contrast_agreement(volume, template, mask))
     coverage = figures["coverage"]["value"]
-    if agreement < EXPECTED_CONTRAST:
+    if other or agreement < EXPECTED_CONTRAST:
         text = "The model was not trained on this contrast: do not interpret the reconstruction."
         return Doubt("contrast", "refuse", text, {"agreement": agreement})
     if coverage < LEAST_COVERAGE:
@@ -817,7 +819,8 @@ def judge_scan(
         return judged, z
     of_scan = () if placed is None else placed.doubts
     cut = next((doubt.sentence for doubt in of_scan if doubt.kind in AREAS), "")
-    refused, outline = refusal(figures, volume, generator.template, mask), scanner.OutlineGaps()
+    refused = refusal(figures, volume, generator.template, mask, of_scan)
+    outline = scanner.OutlineGaps()
     if refused is not None:
         judged["quantities"] = {}
     else:
@@ -832,6 +835,10 @@ def judge_scan(
             at_cut = _at_cut(placed)
             found = _findings(seen, usual, z, volume, mask, space, known, at_cut)
             judged["findings"] = found if found or at_cut is None else None
+            if found and found[0]["unusual"] >= LARGE:  # the tissue network knows no cavities
+                size, place = found[0]["ml"], found[0]["place"]
+                text = f"Volumes may count what stands out in the {place} ({size:.0f} ml) as brain."
+                judged["doubts"].append(Doubt("focal-volumes", "tell", text, {"ml": size}))
     judged["verdicts"] = decisive_first(
         {
             "acquisition": judge_acquisition(figures, yardstick.site, outline, cut, refused),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -135,6 +136,8 @@ class Directions(Shown):
         """
         step = self.step(name).astype(np.float64)
         reading = self.readings.get(name, step / max(float(step @ step), 1e-30))
+        if np.shape(w) != reading.shape:
+            raise RecipeError(f"w has shape {np.shape(w)}; one brain's has {reading.shape}.")
         return float(np.asarray(w, np.float64) @ reading)
 
     @answering
@@ -145,7 +148,15 @@ class Directions(Shown):
 
         `layers` is the half-open range of layers that move; None moves all.
         """
-        return move(w, self.step(name), strength, layers)
+        step, rows = self.step(name), w.shape[-2] if w.ndim > 1 else 0
+        start, stop = layers or (0, rows)
+        fits = w.shape[-1:] == step.shape and 0 <= start < stop <= rows
+        if not fits or not math.isfinite(strength):
+            raise RecipeError(
+                f"Latents of {tuple(w.shape)} numbers cannot be moved by {strength:g} along {name}"
+                + (f" in layers {start} to {stop}." if layers else ".")
+            )
+        return move(w, step, strength, layers)
 
 
 def frozen(values: Any, dtype: type = np.float32) -> np.ndarray:

@@ -79,16 +79,10 @@ class Still(Moment):
 
     Attributes
     ----------
-    leg : int
-        From key frame `leg` to the one after it.
-    t : float
-        How far along the leg, 0 to 1, after easing.
     shows : tuple of Recipe
         The key frame, or both between two.
     """
 
-    leg: int
-    t: float
     shows: tuple[Recipe, ...]
 
 
@@ -207,13 +201,13 @@ def _stills(
     recipes: Sequence[Recipe], generator: Model, frames: int, easing: Easing, how: How, loop: bool
 ) -> Iterator[Still]:
     stops = [*recipes, recipes[0]] if loop else list(recipes)
-    for leg, (first, second) in enumerate(pairwise(stops)):
+    for first, second in pairwise(stops):
         way = _Leg(first, second, generator, how)
         for frame in range(frames):
             t = eased(frame / frames, easing)
-            yield way.at(t, leg)
+            yield way.at(t)
     if not loop:
-        yield way.at(1.0, leg)
+        yield way.at(1.0)
 
 
 class _Leg:
@@ -229,7 +223,7 @@ class _Leg:
             self.z = _z(first, generator, seeds), _z(second, generator, seeds)
         self.seeds = seeds
 
-    def at(self, t: float, leg: int) -> Still:
+    def at(self, t: float) -> Still:
         """The frame at `t` (0 to 1) of the leg."""
         nearer = self.first if t < 0.5 else self.second
         detail = detail_between(self.first.detail, self.second.detail, t)
@@ -241,8 +235,6 @@ class _Leg:
             nearer.channel,
             detail,
             detail is not None and all(detail.source.is_same(end.source) for end in met),
-            leg=leg,
-            t=t,
             shows=met,
         )
 
@@ -366,7 +358,8 @@ def joined(stops: Sequence[Recipe], generator: Model, folder: Path) -> tuple[Rec
         If a latent cannot be written.
     """
     kept = list(stops)
-    for index in range(len(kept) - 1):
+    legs = range(len(kept) - 1)
+    for index in (*legs, *reversed(legs)):  # what becomes a latent changes the leg before it
         try:
             check_walk(kept[index : index + 2], generator)
         except RecipeError:

@@ -357,19 +357,21 @@ def mix(w_a: Tensor, w_b: Tensor, strength: float | Sequence[float] | Tensor) ->
     """
     import torch
 
-    s = torch.as_tensor(strength, dtype=w_a.dtype, device=w_a.device)
+    try:
+        s = torch.as_tensor(strength, dtype=w_a.dtype, device=w_a.device)
+    except (TypeError, ValueError):
+        raise ModelError(f"Mixing strengths are numbers from 0 to 1, not {strength}.") from None
     if w_a.shape[-2:] != w_b.shape[-2:] or not bool(((s >= 0) & (s <= 1)).all()):
         raise ModelError(
             f"Latents of {tuple(w_a.shape)} and {tuple(w_b.shape)} numbers cannot be mixed with "
             f"strength {strength}: give two latents of one generator, and strengths from 0 to 1."
         )
-    if s.ndim == 1:
-        if s.shape[0] != w_a.shape[-2]:
-            raise ModelError(
-                f"There are {s.shape[0]} mixing strengths for {w_a.shape[-2]} layers; give one "
-                "for each layer, or a single one."
-            )
-        s = s[:, None]
+    if s.shape not in ((), w_a.shape[-2:-1]):
+        raise ModelError(
+            f"There are {s.numel()} mixing strengths for {w_a.shape[-2]} layers; give one "
+            "for each layer, or a single one."
+        )
+    s = s[..., None]
     mixed = torch.lerp(w_a, w_b.to(w_a), s.expand_as(w_a))
     if not bool(mixed.isfinite().all()):
         raise ModelError("One of the latents contains NaN or infinity: give finite numbers.")

@@ -375,7 +375,7 @@ class Recipe:
                     "more than people differ: expect artefacts."
                 )
                 found.append(Doubt("edit", "tell", sentence, {name: sd}))
-        schema = {entry["name"]: entry for entry in generator.card.get("labels", [])}
+        schema = {entry["name"]: entry for entry in generator.card.get("labels") or []}
         for name, value in self.label.values if self.label else ():
             low, high = schema[name].get("range", (-math.inf, math.inf))
             if not isinstance(value, str) and not low <= value <= high:

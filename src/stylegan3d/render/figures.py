@@ -11,7 +11,7 @@ import zlib
 from collections.abc import Container, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from nibabel.spatialimages import SpatialImage
@@ -172,8 +172,7 @@ def picture(
         If the point lies outside the grid, or an array comes without one.
     """
     if isinstance(volume, SpatialImage):
-        x, y, z = volume.shape
-        space = Space((x, y, z), np.asarray(volume.affine))
+        space = Space(cast("tuple[int, int, int]", volume.shape), np.asarray(volume.affine))
         volume = np.asarray(volume.dataobj)
     if space is None:
         raise OutputError("An array has no orientation: give its space, such as G.space.")

@@ -360,11 +360,6 @@ def header_doubts(scan: ScanData, target: Target) -> list[Doubt]:
         return [Doubt("brain", "ask", str(error))]
 
 
-def refuted(doubts: list[Doubt]) -> bool:
-    """Whether `header_doubts` of a scan forbid to take it as it lies, even on a model's grid."""
-    return not REFUTED.isdisjoint(doubt.kind for doubt in doubts)
-
-
 def _thinned(space: Space, data: np.ndarray) -> tuple[Space, np.ndarray]:
     """Every so many voxels, about `COARSE_MM` apart, and their grid."""
     steps = [max(round(COARSE_MM / size), 1) for size in space.voxel_size]

@@ -26,17 +26,7 @@ from scipy.spatial.transform import Rotation
 from skimage.measure import block_reduce
 from skimage.metrics import normalized_mutual_information
 
-from stylegan3d.base import (
-    SILENT,
-    Doubt,
-    Json,
-    Note,
-    OutputError,
-    Progress,
-    ScanError,
-    doubts_in,
-    facts_in,
-)
+from stylegan3d import base
 from stylegan3d.geometry.space import RAS_TO_LPS, Shown, Space, dilated
 from stylegan3d.scans.aligned import AlignedScan, PreparationStep, PreparedBrain, on_grid
 from stylegan3d.scans.alignment import Target, Template, align_rigid, centred_rigid, standard_brain
@@ -145,7 +135,7 @@ class StepCache:
         self.folder = None if folder is None else Path(folder)
         self.problem = ""
 
-    def get(self, key: str, shapes: Mapping[str, tuple[int, ...] | None]) -> Json | None:
+    def get(self, key: str, shapes: Mapping[str, tuple[int, ...] | None]) -> base.Json | None:
         """The arrays of an entry, or None; `shapes` are those required, None for any shape."""
         if self.folder is None:
             return None
@@ -165,7 +155,7 @@ class StepCache:
                 make_private(self.folder)
             path = self.folder / f"{key}{SUFFIX}"
             atomic_write_bytes(path, packed_arrays(arrays), overwrite=True)
-        except OutputError as error:
+        except base.OutputError as error:
             self.problem = str(error)
         self._make_room()
 
@@ -216,7 +206,9 @@ class PreparationOptions:
     def __post_init__(self) -> None:
         for name, choices in {"skull": SKULL_CHOICES, "pose": POSE_CHOICES}.items():
             if (value := getattr(self, name)) not in choices:
-                raise ScanError(f"{name} is {value!r}; it must be one of {', '.join(choices)}.")
+                raise base.ScanError(
+                    f"{name} is {value!r}; it must be one of {', '.join(choices)}."
+                )
 
 
 def averaged(scan: ScanData) -> ScanData:
@@ -244,7 +236,7 @@ class _Work:
     options: PreparationOptions
     cache: StepCache
     image: str
-    progress: Progress
+    progress: base.Progress
 
 
 _Prepared = tuple[list[PreparationStep], PreparedBrain, np.ndarray, int]
@@ -256,7 +248,7 @@ def _upright(work: _Work, first: _Prepared) -> _Prepared:
     progress = work.progress.part(0.65, 0.4, text=lambda doing: f"{doing}, again")
     try:
         made = _prepared(replace(work, progress=progress), first[2], first[1])
-    except ScanError:
+    except base.ScanError:
         return first
     discarded, step = first[0][0], made[0][0]
     step = replace(step, notes=(sentence, *step.notes[1:]), how="done")
@@ -365,16 +357,16 @@ def _pose_step(work: _Work, brain: np.ndarray, space: Space) -> tuple[Preparatio
     return PreparationStep("pose", tuple(notes), perf_counter() - start, how), rigid
 
 
-def _notes_of(kept: np.ndarray) -> list[Note] | None:
+def _notes_of(kept: np.ndarray) -> list[base.Note] | None:
     """Notes of a cached step; None if damaged."""
     try:
         texts = from_json(bytes(kept))
-        return [text if isinstance(text, str) else Doubt.read(text) for text in texts]
+        return [text if isinstance(text, str) else base.Doubt.read(text) for text in texts]
     except (ValueError, TypeError):  # damaged
         return None
 
 
-def _posed(brain: np.ndarray, space: Space, target: Target) -> tuple[np.ndarray, list[Note]]:
+def _posed(brain: np.ndarray, space: Space, target: Target) -> tuple[np.ndarray, list[base.Note]]:
     """Like `align_rigid`; falls back to a standard brain for networks without a usable mean brain.
 
     An imported network may have another orientation or intensities than assumed, or be untrained.
@@ -385,16 +377,16 @@ def _posed(brain: np.ndarray, space: Space, target: Target) -> tuple[np.ndarray,
     there = resample(standard.template, standard.space, target.space)
     likeness = correlation(there, target.template)
     if likeness >= LIKE_A_HEAD:
-        with suppress(ScanError):
+        with suppress(base.ScanError):
             rigid, steps = align_rigid(brain, space, target)
-            return rigid, [*facts_in(steps)]
+            return rigid, [*base.facts_in(steps)]
     rigid, steps = align_rigid(brain, space, standard)
     text = (
         "This brain does not match the model's mean brain in any orientation, so it was aligned to "
         "a standard brain in the centre of the model's grid; check the model's axes and voxel size."
     )
-    doubt = Doubt("model-axes", "ask", text, {"likeness": float(likeness)})
-    return rigid, [doubt, *facts_in(steps)]
+    doubt = base.Doubt("model-axes", "ask", text, {"likeness": float(likeness)})
+    return rigid, [doubt, *base.facts_in(steps)]
 
 
 class Scan(Shown, ScanData):
@@ -408,7 +400,7 @@ class Scan(Shown, ScanData):
         skull: str = "auto",
         bias_correction: bool = True,
         pose: str = "auto",
-        progress: Progress = SILENT,
+        progress: base.Progress = base.SILENT,
         cache: str | Path | None = None,
     ) -> AlignedScan:
         """Align the brain of this scan to a model's grid, prepared like the training data.
@@ -441,14 +433,14 @@ class Scan(Shown, ScanData):
         """
         options = PreparationOptions(skull, bias_correction, pose)
         if not hasattr(target, "template"):
-            raise ScanError(f"align: target must be a generator, not {short_repr(target)}.")
+            raise base.ScanError(f"align: target must be a generator, not {short_repr(target)}.")
         if looks_like_labels(self.data):
-            raise ScanError(
+            raise base.ScanError(
                 f"{self.path} is a label map or a mask, not a scan (whole numbers in regions); "
                 "give the T1-weighted scan that it was made of."
             )
         if self.origin == "difference":
-            raise ScanError(f"{self.path} is {NOT_ACQUIRED[self.origin]}.")
+            raise base.ScanError(f"{self.path} is {NOT_ACQUIRED[self.origin]}.")
         steps = StepCache(cache)
         # The key is the image itself: one file may have several volumes and orientations.
         seen = averaged(self)
@@ -462,7 +454,7 @@ class Scan(Shown, ScanData):
         progress(0.9, 1.0, "Resampling to the model's grid")
         if steps.problem:
             text = f"The results of the steps could not be cached: {steps.problem}"
-            record.append(PreparationStep("cache", (Doubt("cache", "tell", text),), 0.0))
+            record.append(PreparationStep("cache", (base.Doubt("cache", "tell", text),), 0.0))
         return on_grid(self, prepared, rigid, tuple(record))
 
 
@@ -512,12 +504,12 @@ class SecondImage:
     rigid: np.ndarray
     agreement: float
     labels: bool
-    note: Note
+    note: base.Note
 
     @property
-    def doubts(self) -> list[Doubt]:
+    def doubts(self) -> list[base.Doubt]:
         """What is in doubt about the image and about where it lies."""
-        return [*self.image.doubts, *doubts_in([self.note])]
+        return [*self.image.doubts, *base.doubts_in([self.note])]
 
     @property
     def name(self) -> str:
@@ -584,12 +576,12 @@ def second_image(scan: ScanData, image: ScanData, how: How = "auto") -> SecondIm
     """
     # Volumes of one file have one hash.
     if image.sha256 == scan.sha256 and np.array_equal(image.data, scan.data):
-        raise ScanError(f"{image.path.name} is the scan itself; give another image beside it.")
+        raise base.ScanError(f"{image.path.name} is the scan itself; give another image beside it.")
     read, image = image, image.beside(scan)
     here = np.eye(4)
     if looks_like_labels(image.data):
         _check_overlap(scan, image)
-        note: Note = "The labels lie where their header puts them."
+        note: base.Note = "The labels lie where their header puts them."
         if image is not read:
             note = "The labels lie on the scan's own voxels."
         return SecondImage(image, here, float("nan"), True, note)
@@ -599,7 +591,7 @@ def second_image(scan: ScanData, image: ScanData, how: How = "auto") -> SecondIm
         return SecondImage(image, here, _agreement(scan, image), False, note)
     rigid, agreement = _aligned(scan, image)
     if agreement < LEAST_AGREEMENT:
-        raise ScanError(
+        raise base.ScanError(
             f"{image.path.name} could not be aligned to {scan.path.name}: they hardly agree in "
             f"any pose near that of their headers (agreement {agreement:.2f}, at least "
             f"{LEAST_AGREEMENT:g} is needed). Check that both show the same head and that the "
@@ -615,7 +607,7 @@ def second_image(scan: ScanData, image: ScanData, how: How = "auto") -> SecondIm
                 "The second image is on the scan's own grid and was taken as it lies, but it would "
                 f"agree better moved by {far:.1f} mm and turned by {angle:.1f} degrees."
             )
-            note = Doubt("overlay", "ask", text, {"mm": float(far), "degrees": float(angle)})
+            note = base.Doubt("overlay", "ask", text, {"mm": float(far), "degrees": float(angle)})
         return SecondImage(image, here, _agreement(scan, image), False, note)
     text = (
         f"The second image was moved by {far:.1f} mm and turned by {angle:.1f} degrees onto the "
@@ -624,7 +616,7 @@ def second_image(scan: ScanData, image: ScanData, how: How = "auto") -> SecondIm
     note = f"{text})."
     if agreement < USUAL_AGREEMENT:
         text = f"{text}, less than usual for one patient): check whether it fits."
-        note = Doubt("overlay", "ask", text, {"agreement": float(agreement)})
+        note = base.Doubt("overlay", "ask", text, {"agreement": float(agreement)})
     return SecondImage(image, rigid, agreement, False, note)
 
 
@@ -651,7 +643,7 @@ def _aligned(scan: ScanData, image: ScanData) -> tuple[np.ndarray, float]:
             continue
         found.append((levels[1][0].shares(levels[1][1], pose), pose))
     if not found:
-        raise ScanError(
+        raise base.ScanError(
             f"{image.path.name} does not overlap {scan.path.name}; check that both show the "
             "same head."
         )
@@ -742,7 +734,7 @@ def _check_overlap(scan: ScanData, image: ScanData) -> None:
     """Refuse an image that its header puts beside the scan."""
     there = resample((image.data != 0).astype(np.float32), image.space, scan.space)
     if not (there > 0).any():
-        raise ScanError(
+        raise base.ScanError(
             f"By their headers, {image.path.name} and {scan.path.name} do not overlap; check that "
             "both belong together."
         )

@@ -158,7 +158,7 @@ def expected_changes(
         if all(norms.covers(name, Person(float(age), person.sex)) for age in ages):
             before, after = norms.curve(name, person.sex, head, ages)[0]
             found[name] = float(after - before)
-    return "", found
+    return "" if found else f"{norms.name} do not cover these ages.", found
 
 
 def summary_of(changes: Mapping[str, Change]) -> str:

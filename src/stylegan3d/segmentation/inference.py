@@ -9,7 +9,7 @@ import copy
 from collections import deque
 from collections.abc import Callable, Hashable, Iterable, Iterator
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from hashlib import sha256
 from itertools import product
 from pathlib import Path
@@ -170,8 +170,9 @@ class Segmentation(Shown):
     scheme : Scheme
         What the labels mean.
     confidence : float or None
-        Mean probability of the label given, over the voxels that are not background; 0 where all
-        are. None if it was not asked for.
+        How sure the network is, 0 to 1: the mean of the largest softmax of its votes, those for a
+        mirrored image added, over the voxels that are not background; 0 where all are. None if it
+        was not asked for.
     """
 
     labels: np.ndarray
@@ -421,7 +422,9 @@ def enclosed(labels: np.ndarray) -> np.ndarray:
     return np.asarray(filled(labels > 0) & (labels == 0))
 
 
-def _opened(scheme: classes.Scheme, path: str | Path | None, device: str) -> Segmenter:
+def _opened(
+    scheme: classes.Scheme, path: str | Path | None = None, device: str = "auto"
+) -> Segmenter:
     """The network of a scheme in a folder; see `load_segmenter`."""
     network, card, digest = FOLDERS[scheme.name].open(path)
     return Segmenter(network, card, digest, choose_device(device), scheme)
@@ -447,37 +450,14 @@ def load_segmenter(path: str | Path | None = None, device: str = "auto") -> Segm
     return _opened(classes.TISSUES, path, device)
 
 
-def load_regions(path: str | Path | None = None, device: str = "auto") -> Segmenter:
-    """Open a region network; see `load_segmenter`."""
-    return _opened(classes.REGIONS, path, device)
-
-
-def load_lesions(path: str | Path | None = None, device: str = "auto") -> Segmenter:
-    """Open a lesion network; see `load_segmenter`."""
-    return _opened(classes.LESIONS, path, device)
-
-
-def load_structures(path: str | Path | None = None, device: str = "auto") -> Segmenter:
-    """Open a network of structures in any contrast; see `load_segmenter`."""
-    return _opened(classes.STRUCTURES, path, device)
-
-
-@lru_cache(maxsize=1)
-def bundled_structures() -> Segmenter:
-    """The network of structures that ships with the package, opened once in a process."""
-    return load_structures()
-
-
-@lru_cache(maxsize=1)
-def bundled_lesions() -> Segmenter:
-    """The lesion network that ships with the package, opened once in a process, on the CPU."""
-    return load_lesions(device="cpu")
-
-
-@lru_cache(maxsize=1)
-def bundled_regions() -> Segmenter:
-    """The region network that ships with the package, opened once in a process, on the CPU."""
-    return load_regions(device="cpu")
+#: Open a network of regions, of lesions, and of structures in any contrast; see `load_segmenter`.
+load_regions = partial(_opened, classes.REGIONS)
+load_lesions = partial(_opened, classes.LESIONS)
+load_structures = partial(_opened, classes.STRUCTURES)
+#: Those that ship with the package, opened once in a process, but for structures on the CPU.
+bundled_regions = lru_cache(maxsize=1)(partial(load_regions, device="cpu"))
+bundled_lesions = lru_cache(maxsize=1)(partial(load_lesions, device="cpu"))
+bundled_structures = lru_cache(maxsize=1)(load_structures)
 
 
 @lru_cache(maxsize=1)

@@ -268,6 +268,9 @@ def fit_norms(
         )
     usual = float(np.median([rows[i][HEAD] for i in inside]))
     knots = np.quantile([people[i].age or 0 for i in inside], KNOTS)
+    alike = f"{name} are too alike in age, sex or head size for norms."
+    if not (np.diff(knots) > 0).all():
+        raise StyleGAN3DError(alike)
     counts = Counter(sites[i] for i in inside)
     known = sorted(site for site, count in counts.items() if site and count >= FEWEST_AT_SITE)
     curves = {}
@@ -281,13 +284,18 @@ def fit_norms(
         heads = np.array([rows[i][HEAD] for i in own], np.float64)
         x = _terms(ages, male, heads / usual, knots, measure)
         s = _spread_terms(ages, male)
-        power, mean, spread = _fitted(values, x, s)
-        deviation = np.exp(s @ spread)
-        covariance = np.linalg.inv(x.T @ (x / deviation[:, None] ** 2))
+        try:
+            power, mean, spread = _fitted(values, x, s)
+            deviation = np.exp(s @ spread)
+            covariance = np.linalg.inv(x.T @ (x / deviation[:, None] ** 2))
+        except np.linalg.LinAlgError:  # the same in all, or known of one sex
+            continue
         z = (_powered(values, power) - x @ mean) / deviation
         where = np.array([sites[i] for i in own])
         shifts = {site: float(z[where == site].mean()) for site in known if (where == site).any()}
         curves[measure] = Curve(power, mean, covariance, spread, shifts)
+    if not curves:
+        raise StyleGAN3DError(alike)
     return Norms(name, networks, knots, usual, curves)
 
 
@@ -529,7 +537,7 @@ def _of_people(path: Path, table: Sequence[Mapping[str, str]]) -> Norms:
             if (value := _cell(cell)) is not None
         }
         who = row.get("site"), (row.get("participant_id") or "").strip() or number
-        if HEAD not in found or who in told:  # of a person, the first scan
+        if not found.get(HEAD, 0) > 0 or who in told:  # of a person, the first scan
             continue
         told.add(who)
         rows.append(found)

@@ -13,7 +13,7 @@ from stylegan3d.base import SILENT, Json, JsonView, Note, Progress, doubts_in, f
 from stylegan3d.dataset.volume_set import MAX_OFF_CENTER_MM
 from stylegan3d.geometry.space import Space, as_packed
 from stylegan3d.scans.aligned import AlignedScan, contrast_doubts
-from stylegan3d.scans.alignment import Target, centroid, header_doubts, refuted
+from stylegan3d.scans.alignment import REFUTED, Target, centroid, header_doubts
 from stylegan3d.scans.intensity import brightest, stored_in_8_bits, to_unit
 from stylegan3d.scans.resampling import parts, resample, with_geometry
 from stylegan3d.scans.scan import Scan, ScanData
@@ -59,7 +59,7 @@ class OnGrid:
             return cls(scan.scan, scan.volume, scan, scan.notes)
         volume = prepared_volume(scan, target)
         seen = [] if volume is None else header_doubts(scan, target)
-        if volume is not None and not refuted(seen):
+        if volume is not None and REFUTED.isdisjoint(doubt.kind for doubt in seen):
             seen += contrast_doubts(volume, target.template, volume > 0, scan.contrast)
             return cls(scan, volume, None, [*scan.notes, *seen])
         aligned = scan.align(

@@ -98,9 +98,8 @@ class SessionState:
     @property
     def worth_keeping(self) -> bool:
         """Whether anything was done in it."""
-        edited = bool(self.view.get("labels"))
-        kept = edited or self.scan is not None or bool(self.view.get("cases"))
-        return kept or len(self.states) > 1 or any(self.favourites.values())
+        kept = any(map(self.view.get, ("labels", "cases", "persons"))) or self.scan is not None
+        return kept or len(self.states) > 1 or any((self.film, *self.favourites.values()))
 
     @property
     def age_s(self) -> float:
@@ -156,10 +155,13 @@ def encode(state: SessionState, folder: Path) -> bytes:
     return text.encode()
 
 
-@lru_cache(maxsize=50_000)
 def _text(recipe: Recipe | None, folder: str) -> str:
-    if recipe is None:
-        return "null"
+    return "null" if recipe is None else _cached(recipe, recipe.model, folder)
+
+
+@lru_cache(maxsize=50_000)
+def _cached(recipe: Recipe, _model: object, folder: str) -> str:
+    """The text of a recipe, which equals another one of another model."""
     return recipe.with_paths(lambda part: _named_in(part, Path(folder))).to_json()
 
 
@@ -267,7 +269,7 @@ def pack(state: SessionState, folder: Path) -> bytes:
         if str(path) not in names:
             data = read_bytes(path, SessionError)
             # Files of the same name from several folders are distinguished by their content.
-            name = re.sub(r"[^\w.-]", "-", path.name)  # what any system takes
+            name = re.sub(r"[^\w.-]", "-", path.stem).lstrip(".") + _LATENT  # what any system takes
             others = {known.casefold(): content for known, content in files.items()}
             if name == FILE or others.get(name.casefold(), data) != data:
                 name = f"{hashlib.sha256(data).hexdigest()[:8]}-{name}"

@@ -335,7 +335,8 @@ def of_session(state: SessionState, made: MadeWith) -> tuple[Snapshot, list[str]
     told = view.get("cases")
     kept = [read_part(SavedScan, one) for one in (told if isinstance(told, list) else ())]
     cases = _of_patients(kept)
-    sources = list({s.sha256: s for s in projected_sources(state.states)}.values())
+    used = (source for recipe in filter(None, state.states) for source in recipe.sources)
+    sources = list({s.sha256: s for s in used if s.kind == "projected"}.values())
     projected: list[Case] = []
     annotations: dict[str, Annotations] = {}
     for one, case in zip(kept, cases, strict=True):
@@ -474,14 +475,6 @@ def _persons(plain: Any) -> dict[str, Person]:
             age = finite_number(one["age"])
             found[str(one["of"])] = Person(age, one["sex"] if one["sex"] in SEXES else None)
     return found
-
-
-def projected_sources(recipes: Iterable[Recipe | None]) -> Iterable[Source]:
-    """Projected scans among the recipes' sources."""
-    for recipe in filter(None, recipes):
-        for source in recipe.sources:
-            if source.kind == "projected":
-                yield source
 
 
 def _entries(

@@ -498,7 +498,10 @@ class Workspace:
                 return
             if self.key == key:
                 self.show(NOBODY)
-            del self._histories[key]
+            cases = [entry.case for entry in self._histories.pop(key).states]
+            gone = {name for c in cases if c for name in (c.key, c.sha256)}
+            gone -= {case.sha256 for case in self.patients}
+            self.persons = {k: who for k, who in self.persons.items() if k not in gone}
             self._annotations.pop(key, None)
             self._ready.pop(key, None)
             self._left = {k: entry for k, entry in self._left.items() if k[0] != key}
@@ -579,15 +582,28 @@ class Workspace:
             else:
                 case = dataclasses.replace(case, key=known.key, name=known.name)
                 again = known.scan is not None and known.choice != case.choice
+                was, now = known.choice, case.choice
+                same = was and now and now.orientation in (None, was.orientation)
                 if again:
                     self._compare_without(case.key)
-                if again or known.scan is None:
+                if known.scan is None and same:
+                    case = self._found_again(case)
+                elif again or known.scan is None:
                     self._step(case)
                 else:
                     case = known
             if show:
                 self.show(case.key)
         return case
+
+    def _found_again(self, case: Case) -> Case:
+        """A scan of a restored session, perhaps moved: all that was made of it is waited for."""
+        assert case.choice is not None
+        for old in [one for one in self.cases if one.key == case.key and one.scan is None]:
+            choice = old.choice and dataclasses.replace(old.choice, path=case.choice.path)
+            read = {} if old.alignment else {"scan": case.scan, "layer": case.layer}
+            self.swap(old, dataclasses.replace(old, choice=choice, problem="", **read))
+        return next(one for one in self.patients if one.key == case.key)
 
     def _claim(self, case: Case) -> None:
         """Edited labels of an earlier session come back with their scan."""

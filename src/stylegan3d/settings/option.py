@@ -65,9 +65,10 @@ class Option:
         """
         if value is None:
             return ""
-        if self.choices is not None and value not in self.choices:
+        if self.choices is not None and value not in [*self.choices]:
             return f"is {value!r}, but must be one of {', '.join(map(str, self.choices))}"
-        if self.span and (value < self.span[0] or any(value > high for high in self.span[1:2])):
+        ends = [value, *self.span[1:2]]
+        if self.span and not (value >= self.span[0] and all(value <= end for end in ends)):
             return f"is {value}, but must be {self.range}"
         return ""
 

@@ -83,7 +83,8 @@ _swept: set[tuple[int, Path]] = set()
 
 def hidden_name(path: Path, role: str) -> Path:
     """A name next to `path` for its next ("part") or previous ("old") content."""
-    return path.with_name(f".{path.name[:100]}.{_mine()}.{role}")
+    start = os.fsdecode(os.fsencode(path.name)[:100])  # names may be at their longest
+    return path.with_name(f".{start}.{_mine()}.{role}")
 
 
 @contextmanager
@@ -587,7 +588,7 @@ def separator_of(text: str) -> str:
 
 def cell_number(cell: str) -> float | str:
     """The number in a cell, with decimal point or comma; other text is returned unchanged."""
-    for text in (cell, cell.replace(",", ".")):
+    for text in () if "_" in cell else (cell, cell.replace(",", ".")):  # 1_2 is no twelve
         with suppress(ValueError):
             return float(text)
     return cell

@@ -26,7 +26,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from stylegan3d.base import SILENT, STOP_SIGNALS, Json, ModelError, Progress
 from stylegan3d.devices import eager
-from stylegan3d.storage.files import atomic_file, only_run, output_errors, reason
+from stylegan3d.storage.files import atomic_file, atomic_write_text, only_run, output_errors, reason
 from stylegan3d.training.options import RunSettings, TrainingSettings
 from stylegan3d.training.team import Team
 
@@ -436,15 +436,29 @@ def load_run(
         If there is no run of this kind, or its checkpoints are damaged.
     """
 
-    def build(data: Json) -> Run[R]:
-        if data["kind"] != task.kind:
-            kind = data["kind"]
-            raise ModelError(f"'{folder}' holds a run of `train {kind}`; resume it with that.")
-        return Run.of(task, data, device, changes or {})
-
-    run, note = load_checkpoint(folder, device, build)
+    run, note = load_checkpoint(
+        folder,
+        device,
+        lambda data: Run.of(task, _of_kind(data, folder, task.kind), device, changes or {}),
+    )
     run.note = note
     return run
+
+
+def settings_of(folder: Path, kind: str) -> Json:
+    """What a run was begun with, by name, if it is of a kind, such as "vae"; see `load_run`."""
+    data, _ = load_checkpoint(
+        folder, torch.device("cpu"), lambda data: _of_kind(data, folder, kind)
+    )
+    return {**data.get("shape", {}), **data.get("config", {})}
+
+
+def _of_kind(data: Json, folder: Path, kind: str) -> Json:
+    """A checkpoint, if it is of a kind of training."""
+    found = data.get("kind", "fit-statistics")
+    if found != kind:
+        raise ModelError(f"'{folder}' holds a run of `train {found}`; resume it with that.")
+    return data
 
 
 class How(TypedDict, total=False):
@@ -561,6 +575,13 @@ class RunSteps:
 
     def __post_init__(self) -> None:
         self.began = time.monotonic() - self.run.seconds
+        path = self.folder / LOG
+        if (
+            self.run.team.leads and path.exists()
+        ):  # what was logged after the checkpoint comes again
+            rows = [row for row in path.read_text("utf-8").splitlines() if row.endswith("}")]
+            rows = [f"{row}\n" for row in rows if json.loads(row)["steps"] <= self.run.steps]
+            atomic_write_text(path, "".join(rows), overwrite=True)
 
     def finished(self) -> bool:
         """Whether the last step is done."""

@@ -105,12 +105,13 @@ def _moved(
     step = (source - distance) * slopes / np.reshape(voxel_mm, (3, 1, 1, 1))
     places = np.indices(labels.shape) + step
     found = ndimage.map_coordinates(labels, places, order=0, mode="nearest")
-    if mm > 0:
-        # Where two borders meet there is no way out for what lay between them.
-        nearest = ndimage.distance_transform_edt(
-            ~structure, return_distances=False, return_indices=True
-        )
-        found = np.where(distance < mm, labels[tuple(nearest)], found)
+    # Where two borders meet there is no way out; and less than half a voxel moves none by itself.
+    kept = structure if mm > 0 else ~structure & (labels > 0)
+    nearest = ndimage.distance_transform_edt(
+        ~kept, voxel_mm, return_distances=False, return_indices=True
+    )
+    left = distance < mm if mm > 0 else structure & (distance > mm + min(voxel_mm) / 4)
+    found = np.where(left, labels[tuple(nearest)], found)
     return np.where((labels == 0) | (found == 0), labels, found)
 
 

@@ -363,7 +363,7 @@ def test_a_question_for_a_file_begins_where_the_last_ended(monkeypatch, tmp_path
         asked.append(start)
         return str(tmp_path / "a.json"), ""
 
-    monkeypatch.setattr(dialogs.QFileDialog, "getOpenFileName", answer)
+    monkeypatch.setattr(dialogs.QtWidgets.QFileDialog, "getOpenFileName", answer)
     assert dialogs.open_file(None, "x", "*") == tmp_path / "a.json"
     dialogs.open_file(None, "x", "*")
     assert asked[-1] == str(tmp_path)

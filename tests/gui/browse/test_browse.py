@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 from pathlib import Path
 
 import numpy as np
 import pytest
-from qtpy.QtCore import QPoint, Qt
+from qtpy.QtCore import QPoint, QRectF, Qt
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QDialog, QVBoxLayout, QWidget
 from tiny import tiny_generator
 from tolerances import LAYERS, SUMS
 
 from napari_stylegan3d.app import models
+from napari_stylegan3d.browse.map import MapMark
 from napari_stylegan3d.widgets.controls import fit_window
 from stylegan3d.base import current_effort
 from stylegan3d.directions import latent_map
@@ -220,6 +222,20 @@ def test_a_drag_on_the_map_travels_and_is_one_step_of_undo(window, map_box):
     window.settle()
     window.session.undo()
     assert window.recipe == start
+
+
+def test_names_of_patients_on_the_map_cover_nothing(window, map_box):
+    plot = map_box.plot
+    places = np.array([(0, 0), (0.2, 0.1), (0.1, 0.4), (-2, 1)])
+    names = [MapMark("scan", at, f"patient {k}", Recipe()) for k, at in enumerate(places)]
+    before, plot.marks = plot.marks, names
+    written = [*plot._names_of_scans(plot.fontMetrics())]
+    plot.marks = before
+    high, wide = plot.fontMetrics().ascent(), plot.fontMetrics().horizontalAdvance("patient 0")
+    boxes = [QRectF(foot.x() - wide / 2, foot.y() - high, wide, high) for foot, _ in written]
+    assert {"patient 0", "patient 3"} <= {name for _, name in written}
+    assert not any(a.intersects(b) for a, b in itertools.combinations(boxes, 2))
+    assert not any(box.contains(plot.to_pixels(mark.at)) for box in boxes for mark in names)
 
 
 def test_a_drag_on_the_map_ends_when_somebody_else_is_shown(window, map_box, scan_file):

@@ -287,7 +287,6 @@ def test_a_pause_counts_for_no_estimate():
     assert not report.paused
     report(4, 6, "phase")
     assert told[-1].remaining_s == 4.0
-    assert told[-1].elapsed_s == 8.0
 
 
 @pytest.mark.parametrize(

@@ -29,6 +29,16 @@ def test_years_are_an_edit_along_age(window, ageing):
     window.settle()
     assert ageing.years.value() == pytest.approx(25)
     assert "75 years is extrapolated" in window.find("directions.age_text").text()
+    panel = window.explorer.directions
+    half = window.session.generator.num_layers // 2
+    panel.set_layers("Age", (0, half))  # moves the brain by half as much
+    window.settle()
+    # The slider has whole years.
+    assert ageing.years.value() == pytest.approx(12.5, abs=0.5)
+    window.find("directions.years").change_to(10)
+    window.settle()
+    assert window.session.recipe.edits[0].strength == pytest.approx(2)
+    panel.set_layers("Age", (0, half), own=False)
     window.find("directions.years.reset").click()
     window.settle()
     assert window.session.recipe.edits == ()

@@ -9,6 +9,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QLabel
 from tolerances import FLOAT32, SUMS
 
@@ -468,6 +469,15 @@ def test_favourites_in_two_groups_make_a_direction(window, panel):
     window.wait(keep.isEnabled)
     assert "My way: from 4 to 4 chosen brains (AUC = " in told.text()
     assert "chance" in told.text()
+    window.click("directions.new_find")
+    window.choose("directions.new_group.0", "more")  # what comes now is not of these groups
+    QTest.qWait(200)
+    window.wait(lambda: window.find("directions.new_find").isEnabled())
+    assert not keep.isEnabled()
+    assert not told.text()
+    window.choose("directions.new_group.0", "less")
+    window.click("directions.new_find")
+    window.wait(keep.isEnabled)
     keep.click()
     window.wait(lambda: any(entry.name == "My way" for entry in panel.entries.values()))
     entry = next(entry for entry in panel.entries.values() if entry.name == "My way")

@@ -67,6 +67,13 @@ def test_a_dropped_table_is_compared_and_its_difference_shown(
     people.fixed.item(1).setCheckState(Qt.CheckState.Checked)
     assert people.hold_fixed() == ["age"]
     window.click("directions.people_start")
+    QApplication.sendEvent(people, QDragEnterEvent(QPoint(5, 5), *held))
+    drop = QDropEvent(QPointF(5, 5), *held)
+    QApplication.sendEvent(people, drop)  # what was begun is of the table before
+    window.wait(lambda: not people.job.running)
+    assert people.compared is None
+    people.fixed.item(1).setCheckState(Qt.CheckState.Checked)
+    window.click("directions.people_start")
     window.wait(lambda: people.compared is not None or "cannot" in people.told.text())
     assert people.compared.found.design.levels == ("a", "b")
     assert people.regions.item(0, 0).text()

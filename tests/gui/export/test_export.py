@@ -301,6 +301,21 @@ def test_a_cancelled_film_leaves_nothing(window, export, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_film_of_a_patient_who_is_closed_ends(window, export, tmp_path, monkeypatch):
+    mine = Recipe(Source("seed", 2))
+    export.film.add_recipes(Recipe(Source("seed", 1)), mine)
+    window.set("export.film_seconds", 60)
+    window.click("export.film")
+    window.wait(lambda: window.find("export.progress").value() > 0)
+    window.session.closing.emit("another patient")
+    assert window.explorer.exporting.job.running
+    monkeypatch.setattr(window.session, "is_of", lambda key, one: one == mine)
+    window.session.closing.emit("a patient")
+    monkeypatch.undo()
+    assert "Nothing was saved" in saved(window)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_film_never_overwrites_unasked(window, export, tmp_path, notifications):
     export.film.add_recipes(Recipe(Source("seed", 1)), Recipe(Source("seed", 2)))
     precious = tmp_path / "seed-0001_desc-synthetic_T1w_film.gif"
@@ -385,6 +400,15 @@ def test_a_latent_is_written_beside_the_window(window, export, tmp_path, monkeyp
     np.testing.assert_allclose(latents.load_latent(path).w, expected, atol=FLOAT32)
     assert threads
     assert threading.main_thread() not in threads
+    # The noise on the screen is saved, not that of a latent that it was opened from.
+    window.session.change(Recipe(Source.from_file(path), noise=77))
+    window.settle()
+    window.find("export.folder").setText(str(tmp_path / "again"))
+    window.click("export.save_latent")
+    (again,) = [tmp_path / "again" / name for name in saved(window).splitlines()[1:]]
+    assert latents.load_latent(again).noise == 77
+    window.find("export.folder").setText(str(tmp_path))
+    window.session.undo()
     path.write_bytes(b"precious")
     window.click("export.save_latent")
     window.wait(lambda: window.find("explorer.message").text())

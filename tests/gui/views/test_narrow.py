@@ -9,15 +9,16 @@ import pytest
 from napari.components import ViewerModel
 from napari.layers import Image
 from napari.qt import get_stylesheet
+from qtpy.QtCore import QRectF
 from qtpy.QtGui import QFontMetrics
 from qtpy.QtWidgets import QComboBox, QWidget
 
 from napari_stylegan3d.compare.controller import side_of
 from napari_stylegan3d.views.display import AXIAL, KEY
-from napari_stylegan3d.views.glass import MARGIN_PX, Labels, _caption_font
+from napari_stylegan3d.views.glass import LETTER_PX, MARGIN_PX, Labels, _caption_font
 from napari_stylegan3d.views.look import LookModel
 from napari_stylegan3d.views.slices import Pane, Panes
-from napari_stylegan3d.widgets.controls import DecimalBox
+from napari_stylegan3d.widgets.controls import DecimalBox, scaled
 from napari_stylegan3d.widgets.elided import FIELD_PX, InWords
 from napari_stylegan3d.widgets.theme import DARK, LIGHT, style
 from stylegan3d.pages.shortening import elided, shortened
@@ -164,6 +165,19 @@ def test_the_letter_at_the_foot_stays_where_it_does_not_touch_the_caption(labels
     without = sheet.grab().toImage()
     sheet.letters = ("", "P", "", "")
     assert (sheet.grab().toImage() != without) == there
+
+
+@pytest.mark.parametrize("height", [300, 80])
+def test_the_letter_at_the_left_stands_above_a_caption_that_reaches_so_high(labels, height):
+    canvas, sheet = labels
+    canvas.resize(220, height)
+    sheet.place(canvas)
+    sheet.tell(provenance=LONG)
+    lines = sheet.written.count("\n") + 1
+    top = height - lines * QFontMetrics(_caption_font()).lineSpacing()
+    middle = sheet._beside_caption(QRectF(0, 0, 220, height)).center().y()
+    assert middle + scaled(LETTER_PX) / 2 <= top
+    assert (middle == height / 2) == (height == 300)
 
 
 @pytest.mark.parametrize("width", [160, 190, 220])
