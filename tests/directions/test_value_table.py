@@ -53,7 +53,7 @@ def test_latent_files_lie_beside_the_table(tiny_generator, tmp_path):
         ("brain\n1\n", "not a table"),
         ("brain,score\n", "not a table"),
         ("brain,score,score\n1,2,3\n", "names of their own"),
-        ("brain,score\n1,2\n3\n", "Row 3 of"),
+        ("brain,score\n1,2\n3\n", "The row of 3 in"),
     ],
 )
 def test_what_is_no_table_is_refused_with_a_reason(tmp_path, text, says):

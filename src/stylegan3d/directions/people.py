@@ -571,10 +571,10 @@ def read_value_table(path: str | Path) -> ValueTable:
     header, body = rows[0], rows[1:]
     if len(set(header)) < len(header) or not all(header[1:]):
         raise RecipeError(f"The columns of {path.name} need names of their own in the first row.")
-    short = next((i for i, row in enumerate(body, 2) if len(row) != len(header)), None)
+    short = next((row for row in body if len(row) != len(header)), None)
     if short is not None:
         raise RecipeError(
-            f"Row {short} of {path.name} has {len(body[short - 2])} cells instead of "
+            f"The row of {short[0]} in {path.name} has {len(short)} cells instead of "
             f"{len(header)}: correct it."
         )
     columns = {

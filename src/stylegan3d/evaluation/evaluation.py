@@ -680,7 +680,7 @@ def comparison_csv(table: SideBySide) -> str:
     rows = [["part", "figure", *table.names, "real"]]
     for part, lines in table.parts.items():
         for name, known in lines:
-            told = [f.synthetic if f else "" for f in known]
+            told = [(f.synthetic or f.compared) if f else "" for f in known]
             rows.append([part, name.strip(), *told, _real(known)])
     return table_text(rows)
 

@@ -349,6 +349,7 @@ def _letter(drawn: Image.Image, piece: Slice, look: Look, title: str) -> None:
     pen, (width, height) = ImageDraw.Draw(drawn), drawn.size
     size = _font_size(look)
     edge = size // 2
+    outline: Any = {"stroke_width": max(size // 12, 1), "stroke_fill": "black"}
     if title:
         pen.text((edge, edge), legible(title, face().charToGlyph), fill=TITLE, font=font(size))
     lines = wrapped(look.caption, font(size), _caption_width(drawn, look)).splitlines()
@@ -362,10 +363,10 @@ def _letter(drawn: Image.Image, piece: Slice, look: Look, title: str) -> None:
             (bottom, (width / 2, above_caption), "mb"),
         )
         for letter, place, anchor in places:
-            pen.text(place, letter, fill=LETTER, font=font(size), anchor=anchor)
+            pen.text(place, letter, fill=LETTER, font=font(size), anchor=anchor, **outline)
     if lines:
         at, text = (edge, height - edge), "\n".join(lines)
-        pen.multiline_text(at, text, fill=CAPTION, font=font(size), anchor="ld", spacing=2)
+        pen.multiline_text(at, text, CAPTION, font(size), "ld", 2, **outline)
     if look.scale_bar:
         _scale_bar(pen, (width - edge, height - edge), look, width, size)
 
