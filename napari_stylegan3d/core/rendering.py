@@ -184,6 +184,9 @@ class Rendering(QObject):
 
     def _on_case(self) -> None:
         """Render once the scan has been read, or has failed to be."""
+        wanted = self._wanted
+        if wanted is not None and self.session.awaited(wanted) is not None:  # it has been found
+            self._last, self._waits = None, True
         if self._waits:
             self._on_look()
 
