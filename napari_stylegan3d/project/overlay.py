@@ -19,7 +19,7 @@ from qtpy.QtWidgets import QWidget
 from napari_stylegan3d.core.scans import Several, read_choice, scan_in
 from napari_stylegan3d.core.session import report_done, sentence
 from napari_stylegan3d.core.worker import LatestWins
-from napari_stylegan3d.views.display import KEY, DisplayArray, put, upright
+from napari_stylegan3d.views.display import KEY, DisplayArray, keeping_point, put, upright
 from napari_stylegan3d.views.layers import OverlayBar, OverlayLayer
 from napari_stylegan3d.views.slices import Pane
 from napari_stylegan3d.widgets import controls, dialogs
@@ -150,24 +150,22 @@ class LabelMaps(QObject):
         key = self.session.key if key is None else key
         if key and key not in self.session.histories:
             return
-        point = self.viewer.dims.point
         scan = self.session.scan_of(key)
         labels = labels if scan is None else labels.beside(scan)
         layer = labels.layer()
         for edited in (layer.events.labels_update, layer.events.paint):
             self._links.connect(edited, self._on_edited)
-        self.viewer.layers.append(layer)
-        if key:
-            self._owners[layer] = key
-            self._sides[layer] = self._side_of(key)
-            maps = dict.fromkeys((*self.session.annotations_of(key).maps, labels.path))
-            self.session.annotate(key, maps=tuple(maps))
-        if len(point) == self.viewer.dims.ndim:
-            self.viewer.dims.point = point
-        self._on_case()
-        self._report(labels, key)
-        if self._rigid is not None:
-            self._place()
+        with keeping_point(self.viewer):
+            self.viewer.layers.append(layer)
+            if key:
+                self._owners[layer] = key
+                self._sides[layer] = self._side_of(key)
+                maps = dict.fromkeys((*self.session.annotations_of(key).maps, labels.path))
+                self.session.annotate(key, maps=tuple(maps))
+            self._on_case()
+            self._report(labels, key)
+            if self._rigid is not None:
+                self._place()
         self.added.emit(layer, key)
 
     def _side_of(self, key: str) -> str | None:
