@@ -674,7 +674,8 @@ class DirectionsPanel(ExplorerPanel):
     def _age(self, strength: float, live: bool) -> None:
         if self.ageing.trajectory is not None:
             name = self.ageing.trajectory.name
-            self._set(name, strength / self._share(self.limits.of(name)), live)
+            asked = strength / self._share(self.limits.of(name))
+            self._set(name, min(max(asked, LIMITS_SD[0]), LIMITS_SD[1]), live)
 
     def _show_person(self) -> None:
         """An age was typed, here or elsewhere."""

@@ -245,7 +245,7 @@ def test_a_training_that_is_stopped_is_said_to_need_resume(caplog):
     def stopped(**_):
         raise KeyboardInterrupt
 
-    how_to = ", and the same command with --resume continues."
+    how_to = "with --resume, without options for new runs such as --preset, continues."
     for words, how in (
         (["train", "flow"], how_to),
         (["train", "flow", "--resume"], ", and the same command continues."),

@@ -138,7 +138,7 @@ def test_another_contrast_is_pointed_out(coarse, target):
     steps = [*map(str, scan.align(target, bias_correction=False).steps)]
     judged = [step for step in steps if "T1-weighted scan" in step or "less similar" in step]
     assert "not that of a T1-weighted scan" in judged[0], "what explains the others first"
-    assert "it looks like FLAIR" in judged[0]
+    assert "by its name or timing it is FLAIR" in judged[0]
 
 
 def test_what_is_called_a_flair_has_to_look_more_like_a_t1_image(coarse, target):

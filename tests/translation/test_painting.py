@@ -263,12 +263,20 @@ def test_a_ball_is_resized_by_as_many_millimetres(mm):
     assert np.array_equal(found == 0, labels == 0)
 
 
-@pytest.mark.parametrize("mm", [-1.5, -1.0])
+@pytest.mark.parametrize("mm", [-1.5, -1.0, -0.5])
 def test_less_than_half_a_voxel_is_something(mm):
     labels = np.where(ball(18), 3, 0).astype(np.uint8)
     labels[ball(6)] = 4
     sizes = [(resized(labels, labels == 4, d, (2, 2, 2)) == 4).sum() for d in (mm + 0.5, mm)]
     assert 0.5 * sizes[0] < sizes[1] < sizes[0]
+
+
+@pytest.mark.parametrize(("layers", "mm"), [(2, -1.0), (1, -0.5), (4, -1.0)])
+def test_a_sheet_gets_thinner_and_does_not_vanish(layers, mm):
+    labels = np.full((30, 30, 12), 3, np.uint8)
+    labels[..., 4 : 4 + layers] = 4
+    left = (resized(labels, labels == 4, mm, (2, 2, 2)) == 4).sum() / 900
+    assert 0.5 * layers <= left <= 0.8 * layers
 
 
 def test_what_lies_around_is_pushed_along():

@@ -110,7 +110,8 @@ def main(
         status = 1
     except KeyboardInterrupt:
         status = INTERRUPTED
-        again = " with --resume" if words[0] == "train" and "--resume" not in words else ""
+        new = words[0] == "train" and "--resume" not in words
+        again = " with --resume, without options for new runs such as --preset," if new else ""
         goes_on = "" if words[0] in AT_ONCE else f", and the same command{again} continues"
         log.error("stopped; what is finished is kept%s.", goes_on)
     except Exception as error:

@@ -49,7 +49,7 @@ if TYPE_CHECKING:
     from stylegan3d.training.synthetic import SyntheticBrains
     from stylegan3d.training.team import Team
 
-NEW_ONLY = "is for new runs: with --resume, leave it out or give what the run has"
+NEW_ONLY = "is for new runs: leave it out with --resume"
 STOPPED = "stopped before its end; continue with --resume"
 
 

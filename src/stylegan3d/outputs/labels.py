@@ -148,8 +148,7 @@ def segment_scan(
         If no brain is found, or the intensities are not those of a brain volume.
     """
     wanted = wanted or Wanted()
-    target = bundled_template()
-    placed = OnGrid.of(scan, target, skull, progress)
+    placed = OnGrid.of(scan, bundled_template(), skull, progress)
     labelled = label_brain(placed.volume, placed.space, segmenter, confidence=True)
     found = labelled.regions if wanted.regions else labelled.tissues
     person = wanted.person(placed.scan)
@@ -168,8 +167,7 @@ def table_text(path: Path, result: JsonView, cells: JsonView) -> str:
     """
     if path.suffix == ".json":
         return to_json(result)
-    doubts = " | ".join(map(str, result["doubts"]))
-    row = {"name": result["name"], **cells, "doubts": doubts}
+    row = {"name": result["name"], **cells, "doubts": " | ".join(map(str, result["doubts"]))}
     return text_of_rows([list(row), list(row.values())])
 
 

@@ -6,6 +6,7 @@ An edited scan, in the scan's own space: the scan itself, what changed, what mov
 import glob
 import hashlib
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -203,9 +204,15 @@ def scan_for(latent: Path, scans: Path | None) -> Path | None:
     same = sorted(scans.rglob(glob.escape(str(described.get("path")))))
     exact = [p for p in same if p.is_file() and sha256_of(p) == described.get("sha256")]
     if not exact and len(same) > 1:  # such as folders of DICOM files
-        sha = described.get("sha256")
-        exact = [p for p in same if any(s.sha256 == sha for s in _candidates(p, described))]
+        exact = [next((p for p in same if _is_of(p, described)), same[0])]
     return next(iter([*exact, *same]), None)
+
+
+def _is_of(path: Path, described: JsonView) -> bool:
+    """Whether a file or folder holds the scan that was described; not if it cannot be read."""
+    with suppress(ScanError, OSError):
+        return any(s.sha256 == described.get("sha256") for s in _candidates(path, described))
+    return False
 
 
 def _candidates(path: str | Path, described: JsonView) -> list[Scan]:
@@ -723,9 +730,8 @@ def _map_files(
         "Intensity": intensity,
         "SkullStripped": True,
     }
-    header = f"{PROGRAM} {title}"
     return volumes.volume_files(
-        path, image, description=header, sidecar=entries, synthetic=synthetic
+        path, image, description=f"{PROGRAM} {title}", sidecar=entries, synthetic=synthetic
     )
 
 

@@ -174,8 +174,7 @@ def laid_out(case: ReportCase, folder: Path) -> list[Flowable]:
     link = case.link(folder)
     long = height_of([_text(link, LINK_SIZE)]) > (LINK_LINES + 0.5) * LINK_SIZE * LEADING
     for linked in [None] if long else [link, None]:
-        rest = height_of(_story(case, linked, 0.0))
-        room = min(ROOM - rest, MOST_PICTURES)
+        room = min(ROOM - height_of(_story(case, linked, 0.0)), MOST_PICTURES)
         found = _story(case, linked, max(room, 0.0))
         if room >= LEAST_PICTURES:
             break
@@ -271,8 +270,7 @@ def _light(level: str, title: str, sentence: str) -> Flowable:
     dot = Drawing(4 * MM, 3.5 * MM)
     dot.add(Circle(1.5 * MM, 1.0 * MM, 1.1 * MM, fillColor=HexColor(LIGHTS.get(level, GREY)),
                    strokeColor=None))  # fmt: skip
-    words = _text(f"{title}, {level}: {sentence}", 8)
-    return _beside([dot, words], [4 * MM, INNER - 4 * MM])
+    return _beside([dot, _text(f"{title}, {level}: {sentence}", 8)], [4 * MM, INNER - 4 * MM])
 
 
 def _pictures(rows: Sequence[Sequence[ReportPicture]], room: float) -> list[Flowable]:
@@ -351,8 +349,7 @@ def _figures(case: ReportCase) -> list[Flowable]:
     if not sides:
         return whole
     right = INNER - left - BETWEEN
-    cells = [whole, [], _table(sides, right, 0.34 * right)]
-    return [_beside(cells, [left, BETWEEN, right])]
+    return [_beside([whole, [], _table(sides, right, 0.34 * right)], [left, BETWEEN, right])]
 
 
 def _table(rows: content.Table, width: float, first: float) -> Flowable:
@@ -382,8 +379,7 @@ def writable(text: str, face: str) -> str:
     """The text on one line, Hebrew and Arabic from the right, what the font lacks as codes."""
 
     known: Any = pdfmetrics.getFont(face).face.charToGlyph
-    turned = re.sub(FROM_RIGHT, lambda run: run[0][::-1], " ".join(text.split()))
-    return legible(turned, known)
+    return legible(re.sub(FROM_RIGHT, lambda run: run[0][::-1], " ".join(text.split())), known)
 
 
 def _shrunk(text: str, face: str, size: float, width: float) -> float:

@@ -154,8 +154,7 @@ def rendered_files(
     else:
         from stylegan3d.scans import native_image
 
-        described = dict(scan or native_scan(recipe))
-        image = native_image(rendered.volume, rendered.space, described)
+        image = native_image(rendered.volume, rendered.space, dict(scan or native_scan(recipe)))
     text = sidecar(recipe, generator, folder=path.parent, native=native, scan=scan)
     tissues = tissues or tissues_shown(rendered.volume, rendered.space, scan or recipe.scan())
     text["TissueVolumes"] = tissues.to_dict()
@@ -238,8 +237,7 @@ def model_of(generator: Generator, *recipes: Recipe) -> Json:
 
 def provenance(generator: Generator) -> Json:
     """BIDS' GeneratedBy: this program, the generator's weights, and its frame if it needs one."""
-    frame = _frame(generator)
-    text = "".join(f", {name} {value}" for name, value in frame.items())
+    text = "".join(f", {name} {value}" for name, value in _frame(generator).items())
     return {
         "GeneratedBy": [
             {
@@ -261,8 +259,7 @@ def _frame(generator: Generator) -> dict[str, str]:
 def sources(recipe: Recipe, folder: Path) -> list[str]:
     """The latent and directions files of a recipe, as a sidecar in `folder` names them."""
     files = [source.path for source in recipe.sources] + [edit.file for edit in recipe.edits]
-    named = (source_uri(folder, file) for file in files if file is not None)
-    return list(dict.fromkeys(named))
+    return list(dict.fromkeys(source_uri(folder, file) for file in files if file is not None))
 
 
 def write_dataset_description(

@@ -254,8 +254,7 @@ def visits_of(
         )
         for name, a in counted[0].items()
     }
-    sentence = f"The error is that of {repeats.name}."
-    texts = [sentence, *([why] if why else [])]
+    texts = [f"The error is that of {repeats.name}.", *([why] if why else [])]
     notes = [*_notes(pair, changes[HEAD]), *texts]
     local = percent.astype(np.float32)
     return Visits(pair, middle, labels, local, changes, at_first, years, repeats, notes)

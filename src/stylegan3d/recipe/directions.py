@@ -216,5 +216,4 @@ def split_direction(direction: str) -> tuple[str | None, str]:
 
 def _listing(names: tuple[str, ...]) -> str:
     """The names for a message, shortened where there are many."""
-    shown = ", ".join(names[:6])
-    return shown + (f", … {names[-1]}" if len(names) > 6 else "")
+    return ", ".join(names[:6]) + (f", … {names[-1]}" if len(names) > 6 else "")

@@ -204,8 +204,7 @@ def _stills(
     for first, second in pairwise(stops):
         way = _Leg(first, second, generator, how)
         for frame in range(frames):
-            t = eased(frame / frames, easing)
-            yield way.at(t)
+            yield way.at(eased(frame / frames, easing))
     if not loop:
         yield way.at(1.0)
 

@@ -453,8 +453,7 @@ class Recipe:
         with torch.no_grad():
             w = start.to_w(generator) if start else self._source_w(self.source, generator)
             if self.mix is not None:
-                second = self._source_w(self.mix.source, generator)
-                w = generator.mix(w, second, self.mix.strength)
+                w = generator.mix(w, self._source_w(self.mix.source, generator), self.mix.strength)
             for edit in self.edits:
                 step = find_step(edit.direction, generator, edit.sha256)
                 w = move(w, step, edit.strength, edit.layers)
@@ -476,8 +475,7 @@ class Recipe:
     @property
     def sources(self) -> tuple[Source, ...]:
         """The brains that take part: its source, the one mixed in, the scan of its detail."""
-        more = [part.source for part in (self.mix, self.detail) if part is not None]
-        return self.source, *more
+        return self.source, *[part.source for part in (self.mix, self.detail) if part is not None]
 
     @property
     def worn_detail(self) -> Detail | None:

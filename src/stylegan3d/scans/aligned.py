@@ -275,11 +275,11 @@ def contrast_doubts(
     agreement = intensity.contrast_agreement(volume, template, mask)
     if agreement >= (EXPECTED_CONTRAST if contrast in ("", T1) else NAMED_CONTRAST):
         return []
-    looks = (
-        intensity.contrast_in_brain(volume, template, mask) if contrast in ("", T1) else contrast
-    )
+    named = contrast not in ("", T1)
+    looks = contrast if named else intensity.contrast_in_brain(volume, template, mask)
+    how = "by its name or timing it is" if named else "it looks like"
     text = "The contrast is not that of a T1-weighted scan, which the model expects" + (
-        "." if looks in ("", T1) else f"; it looks like {looks}."
+        "." if looks in ("", T1) else f"; {how} {looks}."
     )
     return [Doubt("contrast", "refuse", text, {"agreement": float(agreement)})]
 

@@ -119,5 +119,4 @@ def to_voxels(blocks: Tensor) -> Tensor:
 def to_blocks(voxels: Tensor) -> Tensor:
     """Inverse of `to_voxels`."""
     n, x, y, z = voxels.shape
-    blocks = voxels.reshape(n, x // 2, 2, y // 2, 2, z // 2, 2)
-    return blocks.permute(0, 2, 4, 6, 1, 3, 5)
+    return voxels.reshape(n, x // 2, 2, y // 2, 2, z // 2, 2).permute(0, 2, 4, 6, 1, 3, 5)

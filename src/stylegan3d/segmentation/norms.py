@@ -173,8 +173,7 @@ class Norms:
         """
         check_age(person)
         assert person.age is not None
-        at = np.array([person.age])
-        middle, spread = self._at(measure, at, person.sex, head_ml)
+        middle, spread = self._at(measure, np.array([person.age]), person.sex, head_ml)
         power = self.curves[measure].power
         z = (_powered(np.array([value]), power) - middle) / spread
         low, expected, high = (
@@ -201,8 +200,7 @@ class Norms:
         male, heads = np.full(n, float(sex == "M")), np.full(n, head_ml / self.head_ml)
         x = _terms(ages, male, heads, self.knots, measure)
         own = np.exp(2 * _spread_terms(ages, male) @ curve.spread)
-        unsure = np.einsum("ij,jk,ik->i", x, curve.covariance, x)
-        return x @ curve.mean, np.sqrt(own + unsure)
+        return x @ curve.mean, np.sqrt(own + np.einsum("ij,jk,ik->i", x, curve.covariance, x))
 
     def to_dict(self) -> Json:
         """For JSON; `norms_from` reads it."""

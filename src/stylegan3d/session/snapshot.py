@@ -379,8 +379,7 @@ def of_session(state: SessionState, made: MadeWith) -> tuple[Snapshot, list[str]
             over = annotations.get(of, NOTHING)
             annotations[of] = dataclasses.replace(over, labels=labels)
     annotations = {of: over for of, over in annotations.items() if of in {NOBODY, *histories}}
-    persons = _persons(view.get("persons"))
-    told = persons, annotations, tuple(unclaimed)
+    told = _persons(view.get("persons")), annotations, tuple(unclaimed)
     compared = _compared(view.get("comparison"), cases, projected, state.states)
     return Snapshot(histories, key, tuple(projected), *told, compared), lost
 
@@ -443,8 +442,7 @@ def _of_patients(kept: Sequence[SavedScan | None]) -> list[Case | None]:
             found.append(None)
             continue
         of = one.key or (one.choice.part, one.sha256)
-        key = keys.setdefault(of, one.key or Case("").key)
-        found.append(one.case(key))
+        found.append(one.case(keys.setdefault(of, one.key or Case("").key)))
     return found
 
 

@@ -367,8 +367,7 @@ class Workspace:
         """The same of a patient."""
         if case is None:
             return {}
-        known = [one for one in self.projected if one.key == case.key]
-        found = [case, *reversed(known)]
+        found = [case, *reversed([one for one in self.projected if one.key == case.key])]
         return next((one.assessment for one in found if one.assessment), {})
 
     @property
@@ -387,8 +386,7 @@ class Workspace:
         if source.is_same(recipe.source):
             return recipe.replace(source=source)
         if detail is None or detail.source.is_same(recipe.source):
-            found = self.find_projected(source)
-            detail = None if found is None else Detail(source)
+            detail = None if self.find_projected(source) is None else Detail(source)
         label = recipe.label if source.kind == "seed" else None
         return recipe.replace(source=source, detail=detail, label=label)
 
@@ -516,8 +514,7 @@ class Workspace:
         """Take the pictures of a patient out of what the current one is compared with."""
         if self.is_of(key, self._state.second):
             self.drop_second()
-        row = [c for c in self._state.row if c.key != key and not self.is_of(key, c.recipe)]
-        self.line_up(row)
+        self.line_up([c for c in self._state.row if c.key != key and not self.is_of(key, c.recipe)])
 
     def is_of(self, key: str, shown: Recipe | Case | None) -> bool:
         """Whether a picture is that of a patient, or mixed with theirs, or wears their detail."""
@@ -601,8 +598,10 @@ class Workspace:
         assert case.choice is not None
         for old in [one for one in self.cases if one.key == case.key and one.scan is None]:
             choice = old.choice and dataclasses.replace(old.choice, path=case.choice.path)
-            read = {} if old.alignment else {"scan": case.scan, "layer": case.layer}
-            self.swap(old, dataclasses.replace(old, choice=choice, problem="", **read))
+            new = dataclasses.replace(old, choice=choice, problem="")
+            if choice == case.choice and not old.alignment:
+                new = dataclasses.replace(new, scan=case.scan, layer=case.layer)
+            self.swap(old, new)
         return next(one for one in self.patients if one.key == case.key)
 
     def _claim(self, case: Case) -> None:
@@ -637,8 +636,7 @@ class Workspace:
         """
         assert case.source is not None
         made = (recipe or Recipe()).replace(source=case.source, detail=Detail(case.source))
-        state = State(Patient(case, made))
-        entry = HistoryEntry(state, self._made)
+        entry = HistoryEntry(State(Patient(case, made)), self._made)
         with self.changing("projected", "patients"):
             others = [c for c in self._projected if c.key != case.key or not c.is_of(case.source)]
             self._projected = [*others, case]

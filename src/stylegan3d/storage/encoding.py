@@ -196,8 +196,7 @@ def pack(tensors: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> byte
     """Safetensors bytes of `tensors` and `metadata`; equal content gives equal bytes."""
     # safetensors writes an array's raw memory, so it must be in C order.
     ordered = {name: np.asarray(values, order="C") for name, values in tensors.items()}
-    data = safetensors.numpy.save(ordered, metadata=dict(metadata))
-    header, body = _split(data)
+    header, body = _split(safetensors.numpy.save(ordered, metadata=dict(metadata)))
     header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
     text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
     text += b" " * (-len(text) % 8)  # the format asks for data aligned to eight bytes

@@ -83,7 +83,7 @@ _swept: set[tuple[int, Path]] = set()
 
 def hidden_name(path: Path, role: str) -> Path:
     """A name next to `path` for its next ("part") or previous ("old") content."""
-    start = os.fsdecode(os.fsencode(path.name)[:100])  # names may be at their longest
+    start = os.fsencode(path.name)[:100].decode(errors="ignore")  # names may be at their longest
     return path.with_name(f".{start}.{_mine()}.{role}")
 
 

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import io
 import json
+import math
 import signal
 import time
 import zipfile
 from abc import ABC
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -559,6 +560,13 @@ def train(
     return run
 
 
+def _steps_of(row: str) -> float:
+    """The step of a row of the log; infinite of one that is damaged, as by a sudden end."""
+    with suppress(ValueError, KeyError, TypeError):
+        return int(json.loads(row)["steps"])
+    return math.inf
+
+
 @dataclass
 class RunSteps:
     """Steps of a `Run` on its data, for the loop."""
@@ -579,9 +587,10 @@ class RunSteps:
         if (
             self.run.team.leads and path.exists()
         ):  # what was logged after the checkpoint comes again
-            rows = [row for row in path.read_text("utf-8").splitlines() if row.endswith("}")]
-            rows = [f"{row}\n" for row in rows if json.loads(row)["steps"] <= self.run.steps]
-            atomic_write_text(path, "".join(rows), overwrite=True)
+            with output_errors(path):
+                rows = path.read_text("utf-8", "replace").splitlines(keepends=True)
+            kept = [row for row in rows if _steps_of(row) <= self.run.steps]
+            atomic_write_text(path, "".join(kept), overwrite=True)
 
     def finished(self) -> bool:
         """Whether the last step is done."""

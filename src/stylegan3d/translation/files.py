@@ -105,12 +105,20 @@ def _moved(
     step = (source - distance) * slopes / np.reshape(voxel_mm, (3, 1, 1, 1))
     places = np.indices(labels.shape) + step
     found = ndimage.map_coordinates(labels, places, order=0, mode="nearest")
-    # Where two borders meet there is no way out; and less than half a voxel moves none by itself.
-    kept = structure if mm > 0 else ~structure & (labels > 0)
+    if mm > 0:
+        # Where two borders meet there is no way out for what lay between them.
+        kept, left = structure, distance < mm
+    else:
+        # Less than half a voxel moves none by itself: as many go as leave the volume that is left.
+        kept, side = ~structure & (labels > 0), min(voxel_mm)
+        depth = ndimage.distance_transform_edt(structure, voxel_mm)[structure] - side / 2
+        stay = round(float(((depth + mm) / side + 0.5).clip(0, 1).sum()))
+        left, at = structure.copy(), np.flatnonzero(structure)
+        left.flat[at[np.argsort(distance.flat[at], kind="stable")[:stay]]] = False
+        found = np.where(structure, labels, found)
     nearest = ndimage.distance_transform_edt(
         ~kept, voxel_mm, return_distances=False, return_indices=True
     )
-    left = distance < mm if mm > 0 else structure & (distance > mm + min(voxel_mm) / 4)
     found = np.where(left, labels[tuple(nearest)], found)
     return np.where((labels == 0) | (found == 0), labels, found)
 
