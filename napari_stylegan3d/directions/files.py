@@ -655,7 +655,7 @@ class NewDirection(QtWidgets.QDialog):
     def _forget(self) -> None:
         self.job.cancel()
         self._directions = None
-        self.told.setText("")
+        self.told.clear()
         self.keep.setEnabled(False)
         self._offer()
 

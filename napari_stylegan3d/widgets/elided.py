@@ -29,6 +29,10 @@ class WrappedLabel(QtWidgets.QLabel):
         self._text = text
         super().setText(breakable(text))
 
+    def clear(self) -> None:
+        """Show none."""
+        self.setText("")
+
     def text(self) -> str:
         """The text as it was set."""
         return self._text

@@ -98,8 +98,8 @@ class Kind:
         Key of the figures in the JSON object.
     fixed, new_only : tuple of str
         Names of options that are for new runs only: of nearly all kinds, and of this one.
-    together : bool
-        Whether several processes can train together.
+    together, goes_on : bool
+        Whether several processes can train together, and the same command resumes a run.
     files : tuple of str
         What an export writes, in this order; empty for a generator's folder.
     healthy : str
@@ -111,6 +111,7 @@ class Kind:
     fixed: ClassVar[tuple[str, ...]] = ("steps", "seed", "batch", "people", "cubes")
     new_only: ClassVar[tuple[str, ...]] = ()
     together: ClassVar[bool] = True
+    goes_on: ClassVar[bool] = False
     files: ClassVar[tuple[str, ...]] = ()
     healthy: ClassVar[str] = "The loss should fall, fast at first, and more slowly to the end."
     data: common.DataArgument
@@ -156,7 +157,7 @@ class Kind:
             begun, given = self.begun(str(ctx.info_name)), ctx.params
             other = [n for n in (*self.fixed, *self.new_only) if begun.get(n) != given.get(n)]
             common.refuse(ctx, NEW_ONLY, *other)
-        elif ctx.info_name != "anatomy":  # which goes on by the same command
+        elif not self.goes_on:
             check_new(self.out)
         if self.export is not None and self.files:
             replaced = self.overwrite or is_cut_off(self.export, self.files)
@@ -379,7 +380,7 @@ class FitAnatomy(Named):
     """
 
     new_only = ("preset", "config", "words", "mirror", "fit_on")
-    together = False
+    together, goes_on = False, True
     device: str = "cpu"  # no option: it is fitted there
     preset: Annotated[str | None, _preset("anatomy")] = None
     config: Annotated[Path | None, ConfigOption] = None

@@ -208,9 +208,9 @@ def fidelity(material: Material) -> Json:
         held_out = compare_with_validation(measure, synthetic, real[:known], real[known:], **drawn)
         result[f"{name}_validation"] = held_out
     # Unbiased at any size: all random brains are used at once.
-    value, interval = discrepancy_interval(synthetic, real[known:])
+    value, bounds = discrepancy_interval(synthetic, real[known:])
     figure = result["kid_validation"]
-    figure |= {**beside_real(value, interval, figure["real"]), "n": len(synthetic)}
+    figure |= {**beside_real(value, bounds, figure["real"]), "n": len(synthetic)}
     return (
         result | _shares(material, {"precision": precision, "density": density}) | _bmmd2(material)
     )

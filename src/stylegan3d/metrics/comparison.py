@@ -167,9 +167,9 @@ def _compared(figures: Sequence[tuple[float, float]], n: int) -> Json:
     made, real = np.array(figures).T
     # The delete-half jackknife: the standard deviation over halves is the standard error of the
     # whole. Intervals are not clipped: that of a share may slightly exceed 1.
-    interval = normal(float(made.mean()), float(made.std(ddof=1)) if len(made) > 1 else 0.0)
+    jackknife = normal(float(made.mean()), float(made.std(ddof=1)) if len(made) > 1 else 0.0)
     return {
-        **beside_real(float(made.mean()), interval, float(real.mean())),
+        **beside_real(float(made.mean()), jackknife, float(real.mean())),
         "synthetic_sd": float(made.std()),
         "real": float(real.mean()),
         "real_interval": quantiles(real),

@@ -31,15 +31,9 @@ from stylegan3d.networks.latent_diffusion import DiffusionMapping
 from stylegan3d.networks.synthesis import MappingNetwork
 from stylegan3d.pages.page import plain
 from stylegan3d.recipe.model import seed_z
-from stylegan3d.storage import places
 from stylegan3d.storage.encoding import LARGEST_FILE
 from stylegan3d.storage.files import check_output, read_file, write_together
-from stylegan3d.storage.places import (
-    CARD,
-    MODEL,
-    PAGE,
-    PRIVACY,
-)
+from stylegan3d.storage.places import CARD, DIRECTIONS, ENCODER, LABELS, MODEL, PAGE, PRIVACY
 
 Target = Literal["hub", "monai", "onnx", "torch-export"]
 #: Largest difference from the engine, in intensities of [-1, 1] (and numbers of w).
@@ -198,15 +192,15 @@ def export(
     if to == "hub":
         return _for_hub(generator, out, left_out, overwrite=overwrite)
     network, templates = PLACES[to]
-    parts = {name: network.format(name) for name in ("mapping", "synthesis")}
-    names = [*parts.values(), *templates]
+    places = {name: network.format(name) for name in ("mapping", "synthesis")}
+    names = [*places.values(), *templates]
     overwrite = overwrite or is_cut_off(out, names)
     check_output([out / name for name in names], overwrite)
     data, difference = _recorded(generator, to)
     facts = {"generator": generator, "card": generator.card, "taken": _taken(generator)}
     facts |= {"to": to, "left_out": left_out, "difference": difference}
     facts |= {"torch": torch.__version__, "numpy": np.__version__}
-    written = {out / parts[name]: content for name, content in data.items()}
+    written = {out / places[name]: content for name, content in data.items()}
     written |= {out / n: plain(template, **facts).encode() for n, template in templates.items()}
     write_together(written, overwrite=overwrite)
     return ExportedModel(tuple(names), difference, left_out)
@@ -252,7 +246,7 @@ def _for_hub(
     written = {out / n: page if n == PAGE else read_file(folder / n, LARGEST_FILE) for n in names}
     write_together(written, overwrite=overwrite)
     if overwrite and folder.resolve() != out.resolve():  # what a former model there had too
-        for name in {places.DIRECTIONS, places.ENCODER, places.LABELS, PRIVACY} - {*names}:
+        for name in {DIRECTIONS, ENCODER, LABELS, PRIVACY} - {*names}:
             (out / name).unlink(missing_ok=True)
     return ExportedModel(tuple(names), None, left_out)
 
