@@ -257,17 +257,20 @@ class LatentPlot(QWidget):
                 painter.drawRect(self.plot)
 
     def _names_of_scans(self, metrics: QtGui.QFontMetrics) -> Iterator[tuple[QPointF, str]]:
-        """Names above their marks or below them; one that would cover another shows on hover.
+        """Names above, below or beside their marks; what would cover another shows on hover.
 
         So do those of favourites, which may be many.
         """
         scans = [mark for mark in self.marks if mark.kind == "scan"]
         marks = [(mark.label, self.to_pixels(mark.at)) for mark in scans]
-        taken = [QRectF(at - QPointF(6, 6), at + QPointF(6, 6)) for _, at in marks]
+        drawn = [at for _, at in marks]
+        drawn += [] if self.here is None else [self.to_pixels(self.here)]
+        taken = [QRectF(at - QPointF(6, 6), at + QPointF(6, 6)) for at in drawn]
         for label, at in marks:
-            for foot in (at - QPointF(0, 10), at + QPointF(0, 8 + metrics.ascent())):
-                size = QPointF(metrics.horizontalAdvance(label) / 2, metrics.ascent())
-                where = QRectF(foot - size, foot + QPointF(size.x(), 0))
+            wide, high = metrics.horizontalAdvance(label) / 2, metrics.ascent()
+            for right, down in ((0, -10), (0, 8 + high), (10 + wide, high / 2)):
+                foot = at + QPointF(right, down)
+                where = QRectF(foot - QPointF(wide, high), foot + QPointF(wide, 0))
                 if not any(map(where.intersects, taken)):
                     taken.append(where)
                     yield foot, label

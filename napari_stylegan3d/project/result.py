@@ -37,7 +37,7 @@ LEVELS = {
     "red": ("■", "warning", "error"),
 }
 #: Findings that can be clicked, and how wide one is at most.
-LISTED, FINDING_PX = 5, 290
+LISTED, FINDING_PX = 5, 315
 
 
 class ResultBox(QWidget):
@@ -151,8 +151,10 @@ class VerdictRows(QWidget):
         findings = verdicts.listed_findings(assessment)[:LISTED]
         self._places = [finding["center_mm"] for finding in findings]
         for button, finding in zip(self.findings, findings, strict=False):
-            words = finding_in_words(finding)
-            button.setText(elided(words, button.fontMetrics(), controls.scaled(FINDING_PX)))
+            words, metrics = finding_in_words(finding), button.fontMetrics()
+            place, figures = finding["place"], words.removeprefix(finding["place"])
+            room = controls.scaled(FINDING_PX) - metrics.horizontalAdvance(figures)
+            button.setText(elided(place, metrics, room) + figures)
             button.setToolTip(f"{words}: show this place in the scan.")
         below = self.column.indexOf(self.rows["focal"]) + 1
         for number, button in enumerate(self.findings):
