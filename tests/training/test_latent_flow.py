@@ -191,7 +191,9 @@ def test_brains_without_a_tissue_are_left_out_of_a_search(model, even_pack, tmp_
             return super().soft(image)
 
         def of(self, volumes):
-            return Texture().of(volumes)
+            rows = Texture().of(volumes)
+            judged = len(rows) == 1
+            return np.full_like(rows, np.nan) if judged and drawn[-1] in missing else rows
 
     def latents(generator, seeds):
         drawn.extend(seeds)

@@ -20,7 +20,7 @@ from stylegan3d.cohort.run import FAILED, row_of, run_cohort, write_table
 from stylegan3d.outputs.results import provenance
 from stylegan3d.pages.page import distributions, page, plain
 from stylegan3d.storage.about import version
-from stylegan3d.storage.bids import DESCRIPTION, describe
+from stylegan3d.storage.bids import DESCRIPTION, describe, participant_of
 from stylegan3d.storage.files import atomic_write_text
 from stylegan3d.storage.formats import without_suffix
 
@@ -88,8 +88,9 @@ def run(args: Sequence[str], **_: Any) -> int:
         outcome = run_cohort(items, out, examine_item, how, table=table, progress=told, **more)
     tell(outcome.rows)
     rows = dict(zip(items, outcome.rows, strict=True))
-    for name in dict.fromkeys(item.participant for item in items):
-        scans = [rows.get(i) or row_of(out, i, table) for i in every if i.participant == name]
+    whose = {item: participant_of(item.path) for item in every}
+    for name in dict.fromkeys(whose[item] for item in items):
+        scans = [rows.get(i) or row_of(out, i, table) for i in every if whose[i] == name]
         begun = [row for row in scans if row.get("status") != "missing"]
         emit({}, [str(_page(out, name, begun))], as_json=False)
     return 2 if outcome.count(FAILED) else 0

@@ -29,7 +29,7 @@ from stylegan3d.pools import LOST, Here, open_pool
 from stylegan3d.scans.person import person_of_file
 from stylegan3d.scans.sources import find_sources
 from stylegan3d.scans.verdicts import VERDICTS
-from stylegan3d.storage.bids import place_of
+from stylegan3d.storage.bids import entity, participant_of, place_of
 from stylegan3d.storage.checked import answering
 from stylegan3d.storage.encoding import read_json, to_json
 from stylegan3d.storage.files import (
@@ -76,11 +76,6 @@ class Item:
     mask: Path | None = None
     original: Path | None = None
 
-    @property
-    def participant(self) -> str:
-        """BIDS label of whose scan it is, from its name or a folder, else the scan's name."""
-        return _entity("sub", self.path) or scan_stem(self.path).partition("_")[0]
-
     def root(self, folder: Path) -> Path:
         """The output folder, from the folder of this scan's results in it."""
         below = len(Path(self.folder).parts)
@@ -89,13 +84,7 @@ class Item:
     @property
     def session(self) -> str:
         """BIDS label of the session, empty without."""
-        return _entity("ses", self.path)
-
-
-def _entity(key: str, path: Path) -> str:
-    """The last `key-label` of a path, such as sub-01."""
-    found = re.findall(rf"(?<![A-Za-z0-9]){key}-[A-Za-z0-9]+", path.as_posix())
-    return found[-1] if found else ""
+        return entity("ses", self.path)
 
 
 def holds_scans(path: Path) -> bool:
@@ -142,7 +131,7 @@ def people_of(items: Sequence[Item]) -> list[list[Item]]:
     """The scans of each person, in order; without a `sub-` label each scan is a person's only."""
     people: dict[str, list[Item]] = {}
     for item in items:
-        people.setdefault(_entity("sub", item.path) or str(item.path), []).append(item)
+        people.setdefault(entity("sub", item.path) or str(item.path), []).append(item)
     return [sorted(scans, key=lambda item: str(item.path)) for scans in people.values()]
 
 
@@ -330,7 +319,7 @@ def row_of(out: Path, item: Item, table: Table) -> Json:
         return record["row"]
     with suppress(OSError, ValueError):
         return read_json(record_path(out, item, table, "failed"))
-    why = f"It has no results yet: run the participant level for {item.participant}."
+    why = f"It has no results yet: run the participant level for {participant_of(item.path)}."
     return failed(item, why) | {"status": "missing"}
 
 
@@ -578,7 +567,7 @@ def _places(item: Item) -> list[str]:
 def _named(item: Item, status: str) -> Json:
     """What every row says of its scan."""
     return {
-        "participant_id": item.participant,
+        "participant_id": participant_of(item.path),
         "session_id": item.session,
         "name": item.name,
         "status": status,

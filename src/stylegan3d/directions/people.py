@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import csv
 import io
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,10 +25,10 @@ import numpy as np
 from stylegan3d.base import Doubt, Json, JsonView, ModelError, Note, RecipeError
 from stylegan3d.measures.attributes import MEASURES, measure_attributes
 from stylegan3d.recipe.recipe import Edit, Recipe, Source, Truncation, leads_out
+from stylegan3d.storage.bids import participant_of
 from stylegan3d.storage.checked import answering
 from stylegan3d.storage.encoding import LONGEST_NUMBER, read_bytes, short_repr
 from stylegan3d.storage.files import UNKNOWN, cell_number, separator_of, text_of
-from stylegan3d.storage.formats import scan_stem
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -589,14 +588,10 @@ def read_value_table(path: str | Path) -> ValueTable:
 
 
 def subject_of(source: Source) -> str:
-    """Whose brain a source is: the seed, or the subject in a latent file's name.
-
-    That is the BIDS entity `sub-…` of the name or of a folder, else the scan's name.
-    """
+    """Whose brain a source is: the seed, or the subject in a latent file's name."""
     if source.seed is not None:
         return f"seed {source.seed}"
-    found = re.findall(r"sub-[A-Za-z0-9]+", str(source.path))
-    return found[-1] if found else scan_stem(str(source.path)).partition("_")[0]
+    return participant_of(str(source.path))
 
 
 def brain_source(text: str, folder: Path, projected: Mapping[str, Source]) -> Source:

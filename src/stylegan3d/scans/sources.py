@@ -16,6 +16,7 @@ from stylegan3d.scans.headers import PHASE
 from stylegan3d.scans.origin import header_words, origin_of_words, sidecar_record
 from stylegan3d.scans.person import unit_of_age, years_of
 from stylegan3d.storage.about import PROGRAM
+from stylegan3d.storage.bids import entity
 from stylegan3d.storage.files import UNKNOWN, cell_number, read_rows, reason
 from stylegan3d.storage.formats import looks_like_dicom, result_stem, suffixes, without_suffix
 
@@ -96,8 +97,7 @@ def find_sources(folder: Path) -> Found:
         name = without_suffix(relative.name).removesuffix("_T1w")
         if names[name] > 1:  # the same file name in several folders: use the path
             name = "-".join([*relative.parts[:-1], name])
-        person = re.search(r"sub-[A-Za-z0-9]+", relative.as_posix())
-        sources.append(ScanSource(name, person.group() if person else name, relative.as_posix()))
+        sources.append(ScanSource(name, entity("sub", relative) or name, relative.as_posix()))
     return Found(sources, [(file.as_posix(), reason) for file, reason in sorted(left_out.items())])
 
 

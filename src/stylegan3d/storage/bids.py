@@ -13,7 +13,7 @@ from stylegan3d.base import JsonView, OutputError
 from stylegan3d.storage.about import PROGRAM
 from stylegan3d.storage.encoding import read_json, to_json
 from stylegan3d.storage.files import atomic_write_text
-from stylegan3d.storage.formats import last_part
+from stylegan3d.storage.formats import last_part, scan_stem
 
 BIDS_VERSION = "1.10.0"
 DESCRIPTION, IGNORE = "dataset_description.json", ".bidsignore"
@@ -50,6 +50,17 @@ def place_of(stem: str) -> str:
     """Where the files of a scan with a BIDS name belong below the root; "" for other names."""
     found = re.match(r"(sub-[A-Za-z0-9]+)(?:_(ses-[A-Za-z0-9]+))?(?=_|$)", stem)
     return "" if found is None else "/".join([*filter(None, found.groups()), "anat"])
+
+
+def entity(key: str, path: str | Path) -> str:
+    """The last `key-label` of a path, such as sub-01; empty without one."""
+    found = re.findall(rf"(?<![A-Za-z0-9]){key}-[A-Za-z0-9]+", Path(path).as_posix())
+    return found[-1] if found else ""
+
+
+def participant_of(path: str | Path) -> str:
+    """BIDS label of whose scan a file is, from its name or a folder, else the scan's name."""
+    return entity("sub", path) or scan_stem(path).partition("_")[0]
 
 
 def describe(root: str | Path, generated_by: JsonView) -> None:

@@ -273,7 +273,7 @@ class MatchSettings:
     ] = 0.75
     brains: int = 100
     slopes: int = 5
-    judged: int = 14
+    judged: int = 30
 
     def __post_init__(self) -> None:
         if min(self.rounds, self.slopes, self.judged) < 1 or self.brains < 10:

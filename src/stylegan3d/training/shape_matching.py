@@ -15,7 +15,8 @@ Labels, and what is found in whole voxels, are constants of the moment. The bord
 matter is soft over a share of their contrast, so that faces, holes and islands follow the
 intensities; distances to it follow the intensity of the voxel where they end, and what depends on
 the end of tissue follows the probabilities of the network that labels. Of random brains of the
-bundled model, each measure correlates with the hard one at 0.9 or more.
+bundled model, each measure correlates with the hard one at 0.9 or more. Slopes are theirs; steps
+are judged by the hard ones.
 """
 
 from __future__ import annotations
@@ -527,8 +528,8 @@ def match_flow(
     if measures is None:
         measures = (TissueShapes(pack.space), RegionFeatures(pack))
     drawing = _Drawing(generator, steps)
-    # 3: with measures by both of `LABELLERS`, kept within a round.
-    key = f"3 {generator.hash} {settings.brains} {settings.slopes} {settings.judged}"
+    # 4: steps judged by what is measured, not by stand-ins.
+    key = f"4 {generator.hash} {settings.brains} {settings.slopes} {settings.judged}"
     with only_run(folder):
         if resume:
             state, warning = load_checkpoint(
@@ -697,7 +698,7 @@ class _Search:
         state, count = self.state, self.settings.judged
         found = {}
         for seed in range(FIRST_SEED, FIRST_SEED + count):
-            values = self._of(self.drawing(state.flow, seed))
+            values = self._judged(state.flow, seed)
             if values is not None:
                 found[seed] = values
         _check_enough(len(found), count)
@@ -708,20 +709,31 @@ class _Search:
         """Mean of the differences' changing part over the judged brains; None if one lacks any."""
         found = []
         for seed in self.state.judged:
-            values = self._of(self.drawing(flow, seed))
+            values = self._judged(flow, seed)
             if values is None:
                 return None
             found.append(values)
         return torch.stack(found).mean(dim=0)
 
-    def _of(self, image: Tensor) -> Tensor | None:
-        """The differences' changing part of a brain; None if it lacks a measure."""
-        if self.asked():
-            raise _Stopped
+    def _judged(self, flow: Flow, seed: int) -> Tensor | None:
+        """The differences' changing part of a random brain; None if it lacks a measure."""
+        volume = as_packed(self._drawn(flow, seed).numpy())
+        return self._part([torch.from_numpy(one.of([volume])[0]) for one in self.measures])
+
+    def _soft(self, flow: Flow, seed: int) -> Tensor | None:
+        """`_judged`, so that it can be differentiated."""
+        image = self._drawn(flow, seed)
         try:
-            measured = [measure.soft(image) for measure in self.measures]
+            return self._part([measure.soft(image) for measure in self.measures])
         except ValueError:  # of a brain without a tissue
             return None
+
+    def _drawn(self, flow: Flow, seed: int) -> Tensor:
+        if self.asked():
+            raise _Stopped
+        return self.drawing(flow, seed)
+
+    def _part(self, measured: Sequence[Tensor]) -> Tensor | None:
         found = self.state.differences.of(measured)
         return found if bool(found.isfinite().all()) else None
 
@@ -734,7 +746,7 @@ class _Search:
             weight.requires_grad_(True)
         first = FIRST_SEED + self.settings.brains + n * state.rounds
         for drawn in range(state.part[0], n):
-            found, (_, measured, total) = self._of(self.drawing(flow, first + drawn)), state.part
+            found, (_, measured, total) = self._soft(flow, first + drawn), state.part
             if found is not None:
                 measured, total = measured + 1, total + self._jacobian(found, weights)
             state.part = drawn + 1, measured, total
