@@ -56,8 +56,10 @@ from stylegan3d.geometry.space import BRIGHTEST
 from stylegan3d.pages.shortening import told_apart
 from stylegan3d.recipe.description import describe_recipe, from_text, read_recipe, to_link
 from stylegan3d.recipe.recipe import Recipe, Source
+from stylegan3d.session.annotations import NOTHING
 from stylegan3d.session.case import Case, Choice
 from stylegan3d.session.provenance import NAME_LENGTH, brain_of, ground_of
+from stylegan3d.session.snapshot import with_files_of
 from stylegan3d.session.state import NOBODY
 from stylegan3d.session.workspace import StateChange
 from stylegan3d.storage.about import ORIGIN_NAMES
@@ -213,9 +215,12 @@ class PatientList(QtWidgets.QWidget):
 
     def _close(self, key: str) -> None:
         """Close a patient, having asked if what was made of the scan goes too."""
-        made = next((one.name for one in self.session.projected if one.key == key), "")
-        text = f"Close {made}? Its projection and edits go too, and its detail from other brains."
-        if not made or dialogs.confirm(self, "Close patient", text):
+        session, case = self.session, self.session.patient(key)
+        made = any(one.key == key for one in session.projected)
+        drawn = session.annotations_of(key) != NOTHING
+        name = case.name if case else key
+        text = f"Close {name}? Its projection, edits, labels and regions go too."
+        if not (made or drawn) or dialogs.confirm(self, "Close patient", text):
             self.session.close_patient(key)
 
     def _show(self, key: str) -> None:
@@ -352,6 +357,8 @@ class OpenController(QObject):
         generator = self.session.generator
         if generator is None:
             return
+        known = [*self.session.states, *(Recipe(one.source) for one in self.session.projected)]
+        recipe = with_files_of(recipe, known)
         with self.messages.during("opening the recipe"):
             latent_of(recipe, generator, "rough")  # the picture is rendered later
             self.session.change(recipe)

@@ -605,7 +605,15 @@ class MapBox(QWidget):
         self.y.currentIndexChanged.connect(self._on_axes)
         self.reset.clicked.connect(self._reset)
         self.plot.travelled.connect(self._travel)
-        self.plot.chosen.connect(lambda recipe: session.change(recipe))
+        self.plot.chosen.connect(self._open)
+
+    def _open(self, recipe: Recipe) -> None:
+        """Show a marked brain; a patient who is open as they were left."""
+        case = self.session.case_of(recipe.source)
+        if case is None or self.session.patient(case.key) is None:
+            self.session.change(recipe)
+        else:
+            self.session.show(case.key)
 
     def showEvent(self, event: QtGui.QShowEvent) -> None:
         """Compute what was skipped while the map was hidden."""
@@ -674,6 +682,8 @@ class MapBox(QWidget):
         """A drag ends when somebody else is shown, but for the brain that it leads to."""
         if change.another_subject and not change.live:
             self.plot.dragging = False
+            self.plot.here = None
+            self.note.clear()
 
     def _on_model(self, generator: Generator) -> None:
         self.places.forget(generator)

@@ -770,10 +770,10 @@ class CompareController(QObject):
     def _follow(self) -> None:
         """B is another picture, or A is: show both again, and measure them."""
         b, a = self.comparison.bare or self.comparison.picture, self.pinned
-        if b is None or a is None or a.shown is None or self.shows is None:
-            return
         if b is not self._measured:
             self.panel.figures.show_figures(None)
+        if b is None or a is None or a.shown is None or self.shows is None:
+            return
         if isinstance(b, DisplayVolume):
             full, shown, volume = b.quality == "full", b.shown, b.rendered.volume
         else:

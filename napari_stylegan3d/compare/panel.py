@@ -187,7 +187,7 @@ class RowController(QObject):
             return "Columns are scans, brains or differences: save this picture and open its file."
         if len(state.row) >= MOST_COLUMNS:
             return "Four brains fit: remove one to add another."
-        if self._current is None or self.comparison.is_preview:
+        if self._current is None or not (state.what == "scan" or self.comparison.is_current):
             return "Wait for the full volume."
         if _made_from(state.column) in map(_made_from, state.row):
             return "This picture is a column: open another brain or patient to compare with it."

@@ -307,6 +307,7 @@ class Rendering(QObject):
             self._cramped_until = time.monotonic() + CRAMPED_S
             self._submit(self._wanted, "preview")
             return
+        self._last = request.recipe, "full"  # another recipe is tried, this one when asked to
         self.failed.emit(error)
 
 

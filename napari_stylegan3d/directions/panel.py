@@ -476,7 +476,7 @@ class DirectionsPanel(ExplorerPanel):
             QLineEdit(), "directions.filter", "Search names and descriptions of directions."
         )
         self.layers = controls.combo("directions.layers")
-        self.limits = EditLayers(session, self.layers.currentData)
+        self.limits, self._whose = EditLayers(session, self.layers.currentData), session.key
         self.used = controls.push_button("directions.used", checkable=True)
         self.new = controls.push_button("directions.new")
         self.reset = controls.push_button("directions.reset")
@@ -567,6 +567,9 @@ class DirectionsPanel(ExplorerPanel):
 
     def show_recipe(self, recipe: Recipe) -> None:
         """Show the strength of every direction; those not in the recipe are at 0."""
+        if self._whose != self.session.key:  # another subject's sliders move all layers
+            self._whose = self.session.key
+            self.limits.own.clear()
         used = {edit.direction: edit for edit in recipe.edits if edit.direction in self.entries}
         for reference, edit in used.items():
             if edit.layers != self.limits.of(reference):

@@ -148,6 +148,8 @@ def pictured(comparison: DisplayController, *, alone: bool = False) -> Pictured:
     told = None if layer is None else layer.metadata.get(KEY)
     if not isinstance(told, Provenance):
         raise OutputError("Nothing to save yet: wait for the first brain.")
+    if isinstance(told, provenance.Side) and told.letter == "A":
+        raise OutputError("Let go of the key that shows A, then save the picture.")
     shown = _on_stage(comparison, told, alone)
     row = () if alone or session.state.comparison != "row" else session.state.row
     columns = [_column(session, column) for column in row]

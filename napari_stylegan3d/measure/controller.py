@@ -219,6 +219,7 @@ class VisitsController(QObject):
         self._written: dict[str, str] = {}
         self._opened: dict[str, Scan] = {}
         self._chosen: dict[str, str] = {}
+        self._fields: dict[str, tuple[float, bool]] = {}
         self._others: list[Scan] = []
         self._key = ""
         #: Case keys of the running jobs.
@@ -284,9 +285,12 @@ class VisitsController(QObject):
         self.button.setEnabled(case is not None and case.scan is not None)
         key = "" if case is None or case.scan is None else case.key
         if key != self._key:
+            dialog = self.dialog
+            if dialog.isVisible():
+                self._fields[self._key] = dialog.years.value(), dialog.order.currentData()
             self._key = key
-            self.dialog.chooser.hide()
-            self.dialog.show_map("")
+            dialog.chooser.hide()
+            dialog.show_map("")
         if self.dialog.isVisible():
             self._show()
         self._overlay()
@@ -305,8 +309,8 @@ class VisitsController(QObject):
     def _show_found(self) -> None:
         """Write who it is, as Measure has them, and what changed, if all else is as it was then."""
         case, dialog, found = self.session.case, self.dialog, self._compared
-        if case is not None and case.scan is not None:
-            dialog.show_person(self.session.person_in(case.scan)[0])
+        scan = None if case is None else case.scan
+        dialog.show_person(Person() if scan is None else self.session.person_in(scan)[0])
         dialog.told.setText("")
         dialog.show_result(found)
         if found is None and self._key in self.found:
@@ -347,11 +351,15 @@ class VisitsController(QObject):
         other = self._others[at]
         again = self._chosen.get(self._key) == other.sha256
         self._chosen[self._key] = other.sha256
+        typed = self._fields.pop(self._key, None)
         found, dialog, mine = self.found.get(self._key), self.dialog, case.scan.person.age
         if found is not None and found.pair.other.sha256 == other.sha256:
             controls.show_value(dialog.years, found.pair.years or 0)
             controls.show_value(dialog.order, found.pair.earlier)
             controls.show_value(dialog.site, found.pair.site)
+        elif again and typed is not None:
+            controls.show_value(dialog.years, typed[0])
+            controls.show_value(dialog.order, typed[1])
         elif not again or not dialog.isVisible():
             age = other.person.age
             known = mine is not None and age is not None and mine != age

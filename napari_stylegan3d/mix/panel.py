@@ -28,6 +28,7 @@ from stylegan3d.recipe.description import describe_source
 from stylegan3d.recipe.mixing import PRESETS, around, mixing_matrix, solo, strengths
 from stylegan3d.recipe.recipe import Detail, Mix, Recipe, Source
 from stylegan3d.session.provenance import subject_of
+from stylegan3d.session.state import NOBODY
 from stylegan3d.storage.files import atomic_write_bytes
 
 if TYPE_CHECKING:
@@ -565,8 +566,11 @@ class Matrix(QDialog):
         self._show_progress()
 
     def _bare(self, source: Source) -> Recipe:
-        """Of a brain the model's own picture, without a scan's detail."""
-        return self.session.with_source(source).replace(detail=None)
+        """The model's own picture of a brain, without detail and other patients' edits."""
+        session = self.session
+        bare = session.with_source(source).replace(detail=None)
+        same = session.key_of(bare) in (session.key, NOBODY)
+        return bare if same else bare.replace(edits=())
 
     def _others(self) -> list[Source]:
         """The next page of brains."""

@@ -283,7 +283,8 @@ class ProjectController(QObject):
         self.session.modelChanged.connect(lambda _: self._estimate())
         self.session.caseChanged.connect(self._on_case)
         self.session.caseChanged.connect(self._leave_closed)
-        rendering.failed.connect(self._on_no_picture)
+        # After the picture of before has gone.
+        rendering.failed.connect(self._on_no_picture, Qt.ConnectionType.QueuedConnection)
         panel.cancel.clicked.connect(self._cancel)
         self.opening.runningChanged.connect(self._read_next, Qt.ConnectionType.QueuedConnection)
         self.job.runningChanged.connect(self._begin_next, Qt.ConnectionType.QueuedConnection)

@@ -106,7 +106,7 @@ class LayerRegions(QObject):
         layer = choice.layer if isinstance(choice, LayerChoice) else None
         if view == "filled" and layer is not None and layer.visible:
             layer.visible, self._veiled = False, layer
-        elif view != "filled" and self._veiled is not None:
+        elif view != "filled" and self._veiled and self._is_of_case(self._veiled):
             self._veiled.visible, self._veiled = True, None
 
     def _is_offered(self, layer: Labels) -> bool:

@@ -321,10 +321,10 @@ class FillController(QObject):
         loaded, projected = self.rendering.loaded, self._projected
         if loaded is None or projected is None:
             return
+        recipe = self.rendering.session.brain.replace(detail=None)
         title = f"Save the {projected.filled.what} scan to"
         folder = dialogs.choose_folder(self.box, title, Path.home())
         if folder is not None:
-            recipe = self.rendering.session.brain.replace(detail=None)
             self.job.start(save_filled, loaded, projected, recipe, folder)
 
 

@@ -418,12 +418,11 @@ class Marks(QObject):
         mark, end = found
         self.choose(mark)
         yield
-        while event.type == "mouse_move":
+        while event.type == "mouse_move" and self.chosen is not None:
             now = _point(event.position)
             by = _point(np.subtract(now, at))
             place: Any = {end: now}
             new = replace(mark, **place) if end else mark.moved(by)
-            assert self.chosen is not None
             self.replace(self.chosen, new)
             event.handled = True
             yield
@@ -432,10 +431,12 @@ class Marks(QObject):
         self, model: ViewerModel, event: Any, at: tuple[float, float, float], scale: float
     ) -> Iterator[None]:
         mark = Mark(self.tool, model.dims.order[0], at, at)  # type: ignore[arg-type]
-        drawn = False
+        ground, drawn = self.ground, False
         yield
         while event.type == "mouse_move":
             event.handled = True
+            if self.ground != ground or (drawn and self.chosen is None):
+                return  # another brain came, or it was deleted
             new = mark.drawn_to(_point(event.position))
             if drawn and self.chosen is not None:
                 self.replace(self.chosen, replace(new, whose=self.ground))

@@ -245,9 +245,11 @@ def test_a_training_that_is_stopped_is_said_to_need_resume(caplog):
     def stopped(**_):
         raise KeyboardInterrupt
 
-    how_to = "with --resume, without options for new runs such as --preset, continues."
+    how_to = "once steps were saved with --resume and without --preset, continues."
     for words, how in (
         (["train", "flow"], how_to),
+        (["--quiet", "train", "flow"], how_to),
+        (["--quiet", "generate"], "what is finished is kept."),
         (["train", "flow", "--resume"], ", and the same command continues."),
         (["model", "export"], "what is finished is kept."),
     ):

@@ -110,9 +110,10 @@ def main(
         status = 1
     except KeyboardInterrupt:
         status = INTERRUPTED
-        new = words[0] == "train" and "--resume" not in words
-        again = " with --resume, without options for new runs such as --preset," if new else ""
-        goes_on = "" if words[0] in AT_ONCE else f", and the same command{again} continues"
+        verb = next((word for word in words if word in _program().commands), "")
+        new = verb == "train" and "--resume" not in words
+        again = ", once steps were saved with --resume and without --preset," if new else ""
+        goes_on = "" if verb in AT_ONCE else f", and the same command{again} continues"
         log.error("stopped; what is finished is kept%s.", goes_on)
     except Exception as error:
         sentence = _sentence(error)
@@ -121,7 +122,9 @@ def main(
         status = 1 if sentence is None else 2
         if sentence is None:
             reason = ": ".join([type(error).__name__, *str(error).splitlines()[:1]])
-            sentence = f"unexpected error ({reason}); run it with --debug and report what it shows."
+            sentence = (
+                f"unexpected error ({reason}); run `stylegan3d --debug …` and report what it shows."
+            )
         log.error("%s", sentence)
     finally:
         log.removeHandler(spoken)

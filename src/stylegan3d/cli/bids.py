@@ -111,18 +111,18 @@ def scans_of(given: argparse.Namespace) -> tuple[list[Item], list[Item]]:
     if folder.resolve() == given.output_dir.resolve():
         raise StyleGAN3DError(f"Give another output folder than {folder}, such as its derivatives.")
     every = found = find_items([folder], log.warning)
-    for kind, key, labels in (
-        ("participant", "sub", given.participant_label),
-        ("session", "ses", given.session_label),
+    for kind, key, labels, of in (
+        ("participant", "sub", given.participant_label, lambda i: participant_of(i.path)),
+        ("session", "ses", given.session_label, lambda i: i.session),
     ):
-        known = {getattr(item, kind).removeprefix(f"{key}-") for item in found}
+        known = {of(item).removeprefix(f"{key}-") for item in found}
         wanted = {label.removeprefix(f"{key}-") for label in labels or known}
         if strange := sorted(wanted - known):
             listed = ", ".join(sorted(known - {""})) or "none"
             raise StyleGAN3DError(
                 f"{folder} has no T1-weighted scan of {kind} {strange[0]}, only of: {listed}."
             )
-        found = [i for i in found if getattr(i, kind).removeprefix(f"{key}-") in wanted]
+        found = [i for i in found if of(i).removeprefix(f"{key}-") in wanted]
     if given.bids_filter_file is not None:
         wished = read_object(given.bids_filter_file).get("t1w")
         if not isinstance(wished, dict):

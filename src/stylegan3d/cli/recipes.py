@@ -78,7 +78,7 @@ def render_to_files(
     )
     from stylegan3d.render.recipes import carried_detail, render_recipe
     from stylegan3d.render.renderer import Renderer
-    from stylegan3d.storage.files import check_output, write_together
+    from stylegan3d.storage.files import check_output, utf8, write_together
     from stylegan3d.storage.volumes import sidecar_path
 
     out, overwrite = written.out, written.overwrite
@@ -128,7 +128,7 @@ def render_to_files(
             )
     if table is not None:
         text = table_text([path.name for path in paths], found)
-        write_together({table: text.encode()}, overwrite=overwrite)
+        write_together({table: utf8(text)}, overwrite=overwrite)
     common.emit(
         {"volumes": volumes, "doubts": doubts, "model": common.model_entry(generator)},
         [str(path) for path in [*planned, *tables]],

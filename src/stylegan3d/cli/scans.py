@@ -17,7 +17,7 @@ from stylegan3d.dataset.settings import PreparationSettings
 from stylegan3d.projection.settings import Choices
 from stylegan3d.scans.person import Person
 from stylegan3d.segmentation.classes import dice_scores
-from stylegan3d.storage.files import check_output, write_together
+from stylegan3d.storage.files import check_output, utf8, write_together
 from stylegan3d.storage.formats import scan_stem
 from stylegan3d.storage.volumes import make_image, sidecar_path, volume_files
 
@@ -416,7 +416,7 @@ def _label_one(
     files = {} if out is None else found.files(out, scan, network)
     result = {"name": scan_stem(scan.path), **found.to_dict()}
     if table is not None:
-        files[table] = table_text(table, result, found.cells).encode()
+        files[table] = utf8(table_text(table, result, found.cells))
     write_together(files, overwrite=reading.overwrite)
     common.print_doubts(found.doubts, hints=common.ORIENTED)
     common.emit({**result, "files": planned}, [*found.lines, *planned], as_json=reading.as_json)

@@ -666,6 +666,11 @@ class TrainFlow(Kind, _WithModel):
         if self.init_from and self.teacher is not None:
             raise typer.BadParameter("--init-from is for flows without a teacher")
         super().check(ctx)
+        if self.resume and self.begun("flow")["straight"] != (self.teacher is not None):
+            raise ModelError(
+                f"The run in '{self.out}' was begun with a --teacher that is missing now, or "
+                "without one; resume it as it was begun."
+            )
 
     def plan(self, settings: Any) -> PreparedTraining:
         """See `Kind.plan`."""

@@ -8,7 +8,7 @@ import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +25,7 @@ from stylegan3d.projection.assessment import outline_doubts
 from stylegan3d.scans.alignment import Target, Template, bundled_template, load_template
 from stylegan3d.scans.intensity import correlation
 from stylegan3d.scans.label_maps import measure_tissues, read_tissues, tissue_columns, tissue_notes
+from stylegan3d.scans.person import person_of_file
 from stylegan3d.scans.reading import read_scan
 from stylegan3d.scans.sources import (
     HELD_OUT,
@@ -106,12 +107,17 @@ class Plan:
         files = {keys[source.file]: self.folder / source.file for source in self.sources}
         return {key: path for key, path in files.items() if key not in self.known}
 
-    def personal(self, person: str) -> Json:
-        """The row of participants.tsv of a subject, and the split."""
-        known = _known(person, self.people)
+    def split(self, person: str) -> str:
+        """Of a subject."""
+        return split_of(person, _known(person, self.people), self.validation)
+
+    def personal(self, source: ScanSource) -> Json:
+        """A subject's row of participants.tsv, and age and sex at this scan, as `read_scan` has."""
+        known = _known(source.person, self.people)
         columns = {name: value for name, value in known.items() if name not in RESERVED_COLUMNS}
-        split = split_of(person, known, self.validation)
-        return {"age": None, "sex": None, "licence": None} | columns | {"split": split}
+        then = asdict(person_of_file(self.folder / source.file))
+        then = {name: value for name, value in then.items() if value is not None}
+        return {"age": None, "sex": None, "licence": None} | columns | then
 
     def rows(self) -> list[Json]:
         """One row per source: "name", "person", "file", "split", "action" and "reason" (or None).
@@ -128,7 +134,7 @@ class Plan:
             seen.setdefault(key, source.file)
             action = LEAVE_OUT if reason else DONE if key in self.known else PREPARE
             head = {"name": source.name, "person": source.person, "file": source.file}
-            split = self.personal(source.person)["split"]
+            split = self.split(source.person)
             rows.append(head | {"split": split, "action": action, "reason": reason})
         return rows
 
@@ -418,7 +424,8 @@ def _tabulate(plan: Plan, results: dict[str, Json]) -> tuple[list[Json], list[Js
         else:
             taken[key] = source.file
             row = {"name": source.name, "person": source.person, "file": source.file, "key": key}
-            row |= result | {"sha256": plan.hashes[source.file]} | plan.personal(source.person)
+            row |= result | {"sha256": plan.hashes[source.file]} | plan.personal(source)
+            row["split"] = plan.split(source.person)
             row["scan_doubts"] = result["doubts"]
             row["doubts"] = result["doubts"] + doubts_of(result, voxel_mm)
             rows.append(row)

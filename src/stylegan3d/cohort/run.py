@@ -43,6 +43,7 @@ from stylegan3d.storage.files import (
     table_text,
     try_lock,
     unlock,
+    utf8,
 )
 from stylegan3d.storage.formats import result_stem, same_place, scan_stem, suffixes, without_folders
 
@@ -272,7 +273,7 @@ PROJECTIONS = Table(
 def record_path(out: Path, item: Item, table: Table, ending: str = "json") -> Path:
     """Path of a scan's record; other endings: "begun" (writing has started), "failed" (why)."""
     readable = "".join(c if c.isalnum() else "-" for c in item.name)[-60:]
-    short = hashlib.sha256(item.name.encode()).hexdigest()[:12]
+    short = hashlib.sha256(utf8(item.name)).hexdigest()[:12]
     return out / table.records / f"{readable}-{short}.{ending}"
 
 
@@ -287,7 +288,7 @@ def inputs_of(item: Item) -> dict[str, str]:
 
 def _place(item: Item) -> str:
     """Where a scan lies, not legible: folders may have a patient's name."""
-    return hashlib.sha256(str(item.path.absolute()).encode()).hexdigest()
+    return hashlib.sha256(utf8(str(item.path.absolute()))).hexdigest()
 
 
 def _hash(path: Path) -> str:

@@ -36,7 +36,7 @@ import numpy.typing as npt
 from stylegan3d.base import Json, ModelError, StyleGAN3DError
 from stylegan3d.geometry.space import Space, checked_space
 from stylegan3d.storage.encoding import from_json, read_json, to_plain
-from stylegan3d.storage.files import atomic_file, output_errors, reason, write_together
+from stylegan3d.storage.files import atomic_file, output_errors, reason, utf8, write_together
 
 HEAD: Json = {"format": "stylegan3d-pack", "version": 1}
 TABLE, TEMPLATE = "dataset.json", "template.nii.gz"
@@ -215,7 +215,7 @@ def write_pack(
     grid = {"shape": list(space.shape), "affine": space.affine.tolist(), "volumes": file.name}
     head = HEAD | grid | info | {"table": table}
     text = json.dumps(head, indent=1, ensure_ascii=False, default=to_plain)
-    write_together(files | {path / TABLE: text.encode()}, overwrite=True)
+    write_together(files | {path / TABLE: utf8(text)}, overwrite=True)
     for left in (*path.glob("volumes-*.npy"), *path.glob(".volumes.*"), *path.glob("table-*")):
         if left not in (file, *files):
             with suppress(OSError):  # the system cannot delete open files

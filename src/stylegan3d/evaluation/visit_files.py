@@ -12,7 +12,7 @@ from stylegan3d.segmentation.classes import REGIONS, region_title, title_of, uni
 from stylegan3d.storage.about import PROGRAM, version
 from stylegan3d.storage.encoding import to_json
 from stylegan3d.storage.files import table_text as text_of_rows
-from stylegan3d.storage.files import write_together
+from stylegan3d.storage.files import utf8, write_together
 from stylegan3d.storage.formats import DESC, GRID, Name, scan_stem
 from stylegan3d.storage.volumes import make_image, volume_files
 
@@ -92,10 +92,10 @@ def visit_files(visits: Visits, folder: Path) -> dict[Path, bytes]:
         synthetic=synthetic,
     )
     table = folder / _name(visits, "change", "volumes", ".tsv")
-    files[table] = table_text(visits).encode()
+    files[table] = utf8(table_text(visits))
     record = about | {"Columns": COLUMNS} | visits.to_dict()
     files[table.with_suffix(".json")] = to_json(record).encode()
-    files[folder / _name(visits, "change", "visits", ".html")] = visits_page(visits).encode()
+    files[folder / _name(visits, "change", "visits", ".html")] = utf8(visits_page(visits))
     return files
 
 

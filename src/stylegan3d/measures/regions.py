@@ -172,13 +172,14 @@ def find(
         voxel = np.unravel_index(cluster.peak, z.shape)
         place = space.affine[:3, :3] @ np.array(voxel) + space.affine[:3, 3]
         values = z.ravel()[cluster.index]
+        sign = np.sign(np.median(values))  # that of most of it, whatever its rim has
         share = np.bincount(names[cluster.index], minlength=len(titles)) / len(cluster.index)
         named = " and ".join(titles[i] for i in (-share).argsort()[:2] if i and share[i] >= SHARED)
         findings.append(
             {
                 "place": named or titles[share.argmax()],
                 "ml": round(len(cluster.index) * space.voxel_ml, 2),
-                "peak_z": round(float(values[np.argmax(np.abs(values))]), 1),
+                "peak_z": round(float(values[np.argmax(sign * values)]), 1),
                 "center_mm": [round(float(mm), 1) for mm in place],
                 "unusual": round(unusual, 2),
             }

@@ -39,6 +39,7 @@ from stylegan3d.render.figures import COMPOSITE, legible, source_type, xmp
 from stylegan3d.scans.verdicts import listed_findings
 from stylegan3d.segmentation.curves import AgeCurve
 from stylegan3d.storage.encoding import to_json
+from stylegan3d.storage.files import utf8
 
 if TYPE_CHECKING:
     from reportlab.platypus import Flowable
@@ -105,7 +106,7 @@ def report_files(
     }
     return {
         path: draw_page(case, path.parent),
-        **({path.with_suffix(HTML): html_report(case, path.parent).encode()} if html else {}),
+        **({path.with_suffix(HTML): utf8(html_report(case, path.parent))} if html else {}),
         json_path(path): to_json(record).encode(),
     }
 

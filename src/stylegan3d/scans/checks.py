@@ -171,7 +171,9 @@ def check_claim(path: Path) -> None:
     Called before nibabel opens the file, since it reads everything between header and image.
     """
     offset, size = _claimed(path)
-    if not 0 <= offset <= LARGEST_OFFSET:
+    # In a single file the image follows the header, which has 284 bytes or more.
+    least = 0 if _is(path, PAIR) else 284
+    if not least <= offset <= LARGEST_OFFSET:
         raise ScanError(
             f"{path} says that its image begins at byte {offset:.4g}, which is impossible; its "
             "header is damaged: export the scan again."

@@ -333,6 +333,8 @@ class Series:
         Files of the folder that are no slices: reason to number.
     lost : int
         How many images its headers count that were not found.
+    elsewhere : int
+        How many slices of its series UID lie where it has none, in stacks of another kind or size.
     """
 
     number: int | None
@@ -350,6 +352,7 @@ class Series:
     people: int = 1
     left_out: Counter[str] = field(default_factory=Counter)
     lost: int = 0
+    elsewhere: int = 0
 
     @property
     def uids(self) -> tuple[str, str]:
@@ -403,6 +406,9 @@ def file_notes(series: Series) -> list[Note]:
     if series.lost > series.stack.count - len(series.stack.depth):
         text = f"Its headers count {series.lost} more images; check that all files were copied."
         notes.append(Doubt("slices-missing", "ask", text, {"missing": series.lost}))
+    if series.elsewhere:
+        text = f"{series.elsewhere} slices of its series differ in kind or size and are left out."
+        notes.append(Doubt("slices-missing", "ask", text, {"missing": series.elsewhere}))
     if series.people > 1:
         text = f"The series UID is shared by {series.people} patients; this is {series.part}."
         notes.append(Doubt("patients", "ask", text, {"patients": series.people}))
@@ -853,9 +859,25 @@ def _split(uid: str, slices: list[DicomSlice], left: Counter[str]) -> list[Serie
     names = [uid] if len(parts) == 1 else [f"{uid}#{place + 1}" for place in range(len(parts))]
     same = {"left_out": left, "people": len(people), "lost": lost}
     return [
-        _entry(name, part, turned, part=words, **same)
+        _entry(name, part, turned, part=words, elsewhere=_elsewhere(part, parts), **same)
         for name, part, words in zip(names, parts, told, strict=True)
     ]
+
+
+def _elsewhere(part: list[DicomSlice], parts: list[list[DicomSlice]]) -> int:
+    """How many slices of other stacks lie where this stack of the same patient has none."""
+    first, here = part[0], {_rounded(piece) for piece in part}
+    return sum(
+        piece.who == first.who and piece.turn == first.turn and _rounded(piece) not in here
+        for other in parts
+        for piece in other
+        if piece.position is not None
+    )
+
+
+def _rounded(piece: DicomSlice) -> tuple[float, ...]:
+    """Where a slice lies, to a tenth of a millimetre."""
+    return () if piece.position is None else tuple(np.round(piece.position, 1).tolist())
 
 
 def _told_apart(firsts: list[DicomSlice], place: int, people: list[str]) -> str:

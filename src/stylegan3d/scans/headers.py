@@ -34,12 +34,13 @@ _SUFFIX = re.compile(r"_(t1w|unit1|t2w|flair)(?![a-z0-9])")
 # after a treatment, ses-post.
 _AGENT = r"(gd|gado?|ce|km|contrast)(?![a-z0-9])"
 _ENHANCED = (
-    rf"gadolin|gadov|dotarem|(?<![a-z])(post)?{_AGENT}|\+ ?c(?![a-z])|c\+"
+    r"gado[a-z]{3}|dotarem|(pro|multi)hance|magnevist|primovist"
+    rf"|(?<![a-z])(post)?{_AGENT}|\+ ?c(?![a-z])|c\+"
     r"|(?<![a-z0-9])t1(c|post)(?![a-z0-9])|[_ ]post(?=$|\.|_t1)"
 )
 #: Parts of a complex image that show no anatomy.
-PHASE = re.compile(r"_part-(phase|real|imag)(?![a-z0-9])", re.IGNORECASE)
-_PLAIN = rf"(?<![a-z])(no|non|not|without|w/o|pre|ohne|sans|sub)[ _-]*{_AGENT}|ce-none"
+PHASE = re.compile(r"_part-(phase|real|imag)(?![a-z0-9])|_(ph|real|imaginary)$", re.IGNORECASE)
+_PLAIN = rf"(?<![a-z])(no|non|not|without|w/o|pre|ohne|sans|sub|low|high)[ _-]*{_AGENT}|ce-none"
 # Milliseconds: least echo time of T2 weighting; least inversion time that nulls CSF.
 LONG_ECHO_MS, NULLING_MS, SHORT_ECHO_MS = 60.0, 1500.0, 30.0
 # Hounsfield units of air, which is about -1000.

@@ -130,7 +130,7 @@ def names_agent(record: JsonView) -> bool:
     """Whether a sidecar or a DICOM header names a contrast agent."""
     told = (record.get(f"ContrastBolus{key}") for key in ("Agent", "Ingredient"))
     words = " ".join(str(text or "").strip().lower() for text in told)
-    return words.strip() not in ("", "n/a", "none", "no")
+    return re.match(r"(n/?a|none|no|not|0|without|w/o|ohne|sans)(?!\w)|$", words.strip()) is None
 
 
 def _of_sidecar(path: Path) -> Told:

@@ -7,15 +7,19 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from stylegan3d.base import Doubt, Json
-from stylegan3d.scans.origin import read_sidecar, sidecar_record
+from stylegan3d.base import Doubt
+from stylegan3d.scans.origin import read_sidecar
 from stylegan3d.storage.encoding import finite_number
 from stylegan3d.storage.files import UNKNOWN, cell_number, read_rows, reason
 
 #: Units of age in a JSON file or a DICOM header, by how they begin: how many a year has.
 PER_YEAR = {"d": 365.25, "w": 52.18, "m": 12.0, "y": 1.0}
-_UNIT = re.compile(
-    r"(?:.*(?:\bin |[(\[,:] *))?(d|w|m|y)(?:ays?|eeks?|o|onths?|rs?|ears?)?\b.*", re.IGNORECASE
+_WORD = r"(?:day|w(?:ee)?k|mo(?:nth)?|y(?:ea)?r)"
+#: A unit, as units are given; and in a description, where "in years (M=34.2)" is in years.
+_UNIT = re.compile(rf"(?:[a-z]+ )?({_WORD}s?|[dwmy])|a", re.IGNORECASE)
+_DESCRIBED = re.compile(
+    rf"(?:\bin (?!the )(?:\w+ )?|[(\[,:] *|^)({_WORD}s?|[dwmy](?=[)\]]|$))\b|\b({_WORD}s)\b",
+    re.IGNORECASE,
 )
 #: Folders above a scan in which its dataset's table is looked for: anat, session, subject, set.
 HIGHEST = 4
@@ -23,7 +27,11 @@ HIGHEST = 4
 SEXES = {"F": "female", "M": "male"}
 WORDS = {"f": "F", "female": "F", "woman": "F", "m": "M", "male": "M", "man": "M"}
 OLDEST = 120.0
+#: Ages of one day differ by no more: some are in whole years.
+A_YEAR = 1.0
 #: How an age is written in a DICOM header, and in a sidecar or table.
+#: What programs that remove names write for a date of birth.
+NOBODY_BORN = "19000101"
 DICOM_AGE = re.compile(r"\d{3}[DWMY]")
 USUAL_AGE = re.compile(rf"[\d.,]+|{DICOM_AGE.pattern}")
 #: Words that tell no age or sex.
@@ -65,17 +73,27 @@ def person_and_doubts(path: Path) -> tuple[Person, list[Doubt]]:
     for table, column, name in tables:
         for file in (folder / table for folder in path.absolute().parents[:HIGHEST]):
             try:
-                row = _row(file, column, name)
+                rows = _rows(file, column, name, "".join(sessions))
             except (OSError, csv.Error, KeyError) as error:
                 text = f"{table} cannot be read ({reason(error)}): no age or sex is taken from it."
                 doubts.append(Doubt("person", "tell", text))
                 break
-            if row is not None:
+            if rows:
                 doubts += read_sidecar(file.with_suffix(""))[1]
-                sex = row.get("sex") or row.get("gender") or ""
-                words = {"age": row.get("age") or "", "sex": sex}
-                age = years_of(words["age"], unit_of_age(file)) if found.age is None else found.age
-                found = Person(age, found.sex or _sex(words["sex"]))
+                every = [
+                    {"age": row.get("age") or "", "sex": row.get("sex") or row.get("gender") or ""}
+                    for row in rows
+                ]
+                words = every[0]
+                if every.count(words) < len(every):
+                    text = f"{table} has {len(every)} rows of {name} that differ; none is used."
+                    doubts.append(Doubt("person", "ask", text))
+                    break
+                also = Person(years_of(words["age"], unit_of_age(file)), _sex(words["sex"]))
+                then = column == "session_id" or not sessions
+                doubts += _contradictions(found, also, table, then=then)
+                age = also.age if found.age is None else found.age
+                found = Person(age, found.sex or also.sex)
                 told.append((table, words))
                 break
     for where, words in told:
@@ -106,18 +124,22 @@ def unit_of_age(table: Path) -> str:
     Returns
     -------
     str
-        A key of `PER_YEAR`, years if nothing is said; empty for an unknown unit.
+        A key of `PER_YEAR`, years if nothing is said; empty for an unknown unit, and where that
+        JSON cannot be read.
     """
     kind = table.stem.rpartition("_")[2]
     for path in (table, table.parent.parent / kind):
-        about = sidecar_record(path.with_suffix("")).get("age")
+        record, unread = read_sidecar(path.with_suffix(""))
+        about = record.get("age")
         about = about if isinstance(about, Mapping) else {}
         unit, words = about.get("Units"), about.get("Description")
+        if unread:
+            return ""
         if unit not in (None, "", "n/a"):
             found = _UNIT.fullmatch(str(unit).strip())
-            return found[1].lower() if found else ""
-        if found := _UNIT.fullmatch(str(words or "").strip()):
-            return found[1].lower()
+            return (found[1] or "y")[0].lower() if found else ""
+        if found := _DESCRIBED.search(str(words or "").strip()):
+            return (found[1] or found[2])[0].lower()
     return "y"
 
 
@@ -136,28 +158,46 @@ def person_of_dicom(age: str, birth: str, study: str, sex: str) -> Person:
     told = re.fullmatch(r"\s*([\d.,]+)\s*([DWMY]?)\s*", age)
     known = years_of(told[1], told[2].lower() or "y") if told else None
     born, seen = (re.fullmatch(r"\s*(\d{4})(\d{2})(\d{2})\s*", text) for text in (birth, study))
-    if known is None and born and seen:
+    if known is None and born and seen and born[0].strip() != NOBODY_BORN:
         parts = zip(born.groups(), seen.groups(), strict=True)
         years, months, days = (int(b) - int(a) for a, b in parts)
         known = years_of(str(years + (months + days / 30.4) / 12))
     return Person(known, _sex(sex))
 
 
-def _row(path: Path, column: str, name: str) -> Mapping[str, str] | None:
-    """The row of a table that is named in a column, with or without its key; None without."""
+def _contradictions(first: Person, other: Person, table: str, *, then: bool) -> list[Doubt]:
+    """Where a table says otherwise than what is nearer to the scan; `then` of the age, too."""
+    differ = ["sex"] if first.sex and other.sex and first.sex != other.sex else []
+    if then and first.age is not None and other.age is not None:
+        differ += ["age"] if abs(first.age - other.age) > A_YEAR else []
+    text = f"{table} gives another {' and '.join(differ)} than a file nearer to the scan, which"
+    return [Doubt("person", "ask", f"{text} is used.")] if differ else []
+
+
+def _rows(path: Path, column: str, name: str, session: str) -> list[Mapping[str, str]]:
+    """The rows of a table that are named in a column, with or without its key.
+
+    Of a session those, if there are any.
+    """
     try:
         known = path.stat()
     except FileNotFoundError:
-        return None
+        return []
     rows = _rows_by_name(path, column, (known.st_mtime_ns, known.st_size))
-    return rows.get(name.partition("-")[2])
+    found = rows.get(name.partition("-")[2], [])
+    mine = [row for row in found if f"ses-{row.get('session_id')}".endswith(session)]
+    return mine if session and mine else found
 
 
 @lru_cache(maxsize=4)
-def _rows_by_name(path: Path, column: str, _stamp: tuple[int, int]) -> Mapping[str, Json]:
-    """The rows of a table by label, the first of each; every scan of a dataset asks for one."""
-    rows = reversed(read_rows(path))
-    return {re.sub("^(sub|ses)-", "", row[column] or ""): row for row in rows}
+def _rows_by_name(
+    path: Path, column: str, _stamp: tuple[int, int]
+) -> Mapping[str, list[Mapping[str, str]]]:
+    """The rows of a table by label; every scan of a dataset asks for some."""
+    found: dict[str, list[Mapping[str, str]]] = {}
+    for row in read_rows(path):
+        found.setdefault(re.sub("^(sub|ses)-", "", row[column] or ""), []).append(row)
+    return found
 
 
 def years_of(text: str, unit: str = "y") -> float | None:

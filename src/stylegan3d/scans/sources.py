@@ -17,7 +17,7 @@ from stylegan3d.scans.origin import header_words, origin_of_words, sidecar_recor
 from stylegan3d.scans.person import unit_of_age, years_of
 from stylegan3d.storage.about import PROGRAM
 from stylegan3d.storage.bids import entity
-from stylegan3d.storage.files import UNKNOWN, cell_number, read_rows, reason
+from stylegan3d.storage.files import UNKNOWN, cell_number, read_rows, reason, utf8
 from stylegan3d.storage.formats import looks_like_dicom, result_stem, suffixes, without_suffix
 
 # Files of a dataset that are not scans: labels, masks and averages.
@@ -219,5 +219,5 @@ def split_of(person: str, known: Json, validation: float) -> str:
     """
     if known.get("split") is not None:
         return known["split"]
-    fraction = int(hashlib.sha256(person.encode()).hexdigest()[:8], 16) / 2**32
+    fraction = int(hashlib.sha256(utf8(person)).hexdigest()[:8], 16) / 2**32
     return VALIDATION if fraction < validation else TRAIN

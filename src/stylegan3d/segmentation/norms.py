@@ -34,7 +34,7 @@ from stylegan3d.base import Json, StyleGAN3DError
 from stylegan3d.scans.person import Person
 from stylegan3d.segmentation.classes import AGES, ALL_MEASURES, HEAD, score_text, unit_of
 from stylegan3d.storage.encoding import finite_number, read_json, to_json
-from stylegan3d.storage.files import atomic_write_bytes, cell_number, read_rows, reason
+from stylegan3d.storage.files import UNKNOWN, atomic_write_bytes, cell_number, read_rows, reason
 from stylegan3d.storage.places import bundled_model_path, repeats_path
 from stylegan3d.storage.places import repeats_names as repeats_names
 
@@ -534,7 +534,8 @@ def _of_people(path: Path, table: Sequence[Mapping[str, str]]) -> Norms:
             if name and name.endswith(("_ml", "_asymmetry", "_ratio"))
             if (value := _cell(cell)) is not None
         }
-        who = row.get("site"), (row.get("participant_id") or "").strip() or number
+        name = (row.get("participant_id") or "").strip()
+        who = row.get("site"), number if name.lower() in UNKNOWN else name
         if not found.get(HEAD, 0) > 0 or who in told:  # of a person, the first scan
             continue
         told.add(who)

@@ -98,7 +98,10 @@ class SessionState:
     @property
     def worth_keeping(self) -> bool:
         """Whether anything was done in it."""
-        kept = any(map(self.view.get, ("labels", "cases", "persons"))) or self.scan is not None
+        kept = (
+            any(map(self.view.get, ("labels", "cases", "persons", "marks")))
+            or self.scan is not None
+        )
         return kept or len(self.states) > 1 or any((self.film, *self.favourites.values()))
 
     @property

@@ -290,7 +290,7 @@ def _compared(
 
     def recipe_in(part: Any) -> Recipe | None:
         with suppress(StyleGAN3DError, KeyError, TypeError):
-            return _with_files_of(Recipe.from_dict(part["recipe"]), states)
+            return with_files_of(Recipe.from_dict(part["recipe"]), states)
         return None
 
     plain: Json = told if isinstance(told, dict) else {}
@@ -393,10 +393,10 @@ def edited_labels(plain: Any, states: Sequence[Recipe | None]) -> EditedLabels |
         return None
     if found.recipe is None:
         return found
-    return dataclasses.replace(found, recipe=_with_files_of(found.recipe, states))
+    return dataclasses.replace(found, recipe=with_files_of(found.recipe, states))
 
 
-def _with_files_of(recipe: Recipe, states: Iterable[Recipe | None]) -> Recipe:
+def with_files_of(recipe: Recipe, states: Iterable[Recipe | None]) -> Recipe:
     """The recipe, with its files where other recipes have them; known by their sha256."""
     places: dict[str, str] = {}
 

@@ -265,7 +265,8 @@ class Workspace:
         if self.case is not None and self.case.is_of(source):
             return self.case
         known = next((c for c in reversed(self._projected) if c.is_of(source)), None)
-        return known or Case.of_latent(source)
+        unknown = Case.of_latent(source)
+        return known or self.patient(unknown.key) or unknown
 
     def key_of(self, recipe: Recipe) -> str:
         """Whose brain a recipe shows: `Case.key`, or `NOBODY`."""
@@ -378,14 +379,15 @@ class Workspace:
     def with_source(self, source: Source) -> Recipe:
         """The current recipe of another brain: of a projected scan with its own detail.
 
-        Detail that was the brain's own is left behind; that of another scan stays. Labels are of
-        random brains.
+        Detail that was the brain's own is left behind; a random brain keeps that of another scan.
+        Labels are of random brains.
         """
         recipe = self.brain
         detail = recipe.detail
         if source.is_same(recipe.source):
             return recipe.replace(source=source)
-        if detail is None or detail.source.is_same(recipe.source):
+        scan = source.kind == "projected"
+        if scan or detail is None or detail.source.is_same(recipe.source):
             detail = None if self.find_projected(source) is None else Detail(source)
         label = recipe.label if source.kind == "seed" else None
         return recipe.replace(source=source, detail=detail, label=label)
@@ -427,6 +429,8 @@ class Workspace:
             By default the case of the recipe's projection.
         """
         case = case or self.case_of(recipe.source)
+        if case is not None and case.key not in self._histories:
+            case = self._distinguished(case)
         if case is not None and recipe.label is not None and not recipe.has_seed:
             recipe = recipe.replace(label=None)  # that of a random brain, mixed in before
         subject: Subject = Synthetic(recipe) if case is None else Patient(case, recipe)
@@ -815,7 +819,8 @@ class Workspace:
         name += "" if contrast == known.get(name, contrast) == "T1w" else f" {contrast}"
         numbered = (f"{name} ({number})" for number in count(2))
         free = (one for one in chain([name], numbered) if one not in known)
-        return dataclasses.replace(case, name=next(free) if case.sha256 else case.name)
+        name = next(free) if case.sha256 or case.source else case.name
+        return dataclasses.replace(case, name=name)
 
     def _entry(self) -> HistoryEntry:
         """What is on the screen, as a step of its history."""

@@ -59,8 +59,11 @@ def entity(key: str, path: str | Path) -> str:
 
 
 def participant_of(path: str | Path) -> str:
-    """BIDS label of whose scan a file is, from its name or a folder, else the scan's name."""
-    return entity("sub", path) or scan_stem(path).partition("_")[0]
+    """BIDS label of whose scan a file is, from its name or a folder, else the scan's name.
+
+    OAS1_0001_MR1 and OAS1_0002_MR1 are two people; only BIDS entities tell scans of one apart.
+    """
+    return entity("sub", path) or re.sub(r"_[a-z]+-[A-Za-z0-9]+(?=_|$)", "", scan_stem(path))
 
 
 def describe(root: str | Path, generated_by: JsonView) -> None:
@@ -113,14 +116,14 @@ def source_uri(folder: str | Path, file: str | Path) -> str:
     path, root = Path(os.path.abspath(file)), root_of(folder)
     known = str(file) != name or path.exists()
     if known and path.is_relative_to(root):
-        return f"bids::{quote(path.relative_to(root).as_posix())}"
+        return f"bids::{quote(os.fsencode(path.relative_to(root).as_posix()))}"
     raw = _raw_above(root)
     if raw is None:
         return name
     place = folder.relative_to(root) / name
     if known and path.is_relative_to(raw):
         place = path.relative_to(raw)
-    return f"bids:{RAW}:{quote(place.as_posix())}" if (raw / place).exists() else name
+    return f"bids:{RAW}:{quote(os.fsencode(place.as_posix()))}" if (raw / place).exists() else name
 
 
 def file_of(folder: str | Path, source: str) -> Path:
@@ -130,7 +133,7 @@ def file_of(folder: str | Path, source: str) -> Path:
         return Path(folder) / source
     root = root_of(folder)
     raw = _raw_above(root) if found[1] else root
-    return (raw or root) / unquote(found[2])
+    return (raw or root) / unquote(found[2], errors="surrogateescape")
 
 
 def _raw_above(root: Path) -> Path | None:

@@ -25,7 +25,7 @@ import safetensors.numpy
 from safetensors import SafetensorError
 
 from stylegan3d.base import Json, StyleGAN3DError
-from stylegan3d.storage.files import read_file, reason
+from stylegan3d.storage.files import read_file, reason, utf8
 
 # An indented list of numbers alone. A JSON string holds no raw line break, so text cannot match.
 _NUMBERS = re.compile(r"\[\n\s*(-?[\d.eE+-]+(?:,\n\s*-?[\d.eE+-]+)*)\n\s*\]")
@@ -74,7 +74,7 @@ def from_json(text: str | bytes, largest: int = LARGEST, *, nan_is_none: bool = 
         raise ValueError("the text is nested too deeply") from None
     _check_depth(value)
     if _SURROGATE.search(text):
-        json.dumps(value, ensure_ascii=False).encode()  # UnicodeEncodeError is a ValueError
+        json.dumps(value, ensure_ascii=False).encode(errors="surrogateescape")  # or ValueError
     return value
 
 
@@ -155,7 +155,7 @@ def to_json(value: Any) -> str:
     """`value` as indented JSON that ends in a line break; lists of numbers stay on one line."""
     text = json.dumps(to_plain(value), indent=2, ensure_ascii=False, allow_nan=False)
     text = _NUMBERS.sub(lambda match: "[" + re.sub(r",\n\s*", ", ", match[1]) + "]", text)
-    return text + "\n"
+    return utf8(text).decode() + "\n"
 
 
 def is_int(value: Any) -> bool:

@@ -226,9 +226,14 @@ def atomic_write_bytes(
     write_together({path: data}, overwrite=overwrite)
 
 
+def utf8(text: str) -> bytes:
+    """Text in UTF-8; bytes of a file name that is in another encoding are escaped, as in JSON."""
+    return text.encode(errors="backslashreplace")
+
+
 def atomic_write_text(path: str | Path, text: str, *, overwrite: bool = False) -> None:
     """`atomic_write_bytes` for text, in UTF-8."""
-    atomic_write_bytes(path, text.encode(), overwrite=overwrite)
+    atomic_write_bytes(path, utf8(text), overwrite=overwrite)
 
 
 def check_output(paths: Sequence[str | Path], overwrite: bool = False) -> None:

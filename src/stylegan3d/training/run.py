@@ -324,6 +324,8 @@ class Run(Generic[R]):
         What else the kind holds between two steps, see `TrainingTask.extra`.
     steps, seconds : int, float
         Done so far.
+    volumes : str
+        `Pack.volumes_id` of its dataset; empty in old checkpoints and without one.
     measured : dict of str to float
         Figures of the averaged networks.
     note : str
@@ -345,7 +347,7 @@ class Run(Generic[R]):
         self.extra = task.extra(device)
         self.steps, self.seconds = 0, 0.0
         self.measured: dict[str, float] = {}
-        self.note = ""
+        self.volumes = self.note = ""
 
     @property
     def network(self) -> Any:
@@ -393,6 +395,7 @@ class Run(Generic[R]):
             "extra": self.extra,
             "counters": {"steps": self.steps, "seconds": self.seconds},
             "measured": self.measured,
+            "volumes": self.volumes,
         }
 
     @classmethod
@@ -407,7 +410,7 @@ class Run(Generic[R]):
                 getattr(run, part)[name].load_state_dict(state)
         run.extra = data["extra"]
         run.steps, run.seconds = data["counters"]["steps"], data["counters"]["seconds"]
-        run.measured = data["measured"]
+        run.measured, run.volumes = data["measured"], data.get("volumes", "")
         return run
 
     def save(self, folder: Path) -> None:
@@ -527,7 +530,12 @@ def train(
 
         def enter(run: Run[R]) -> None:
             """Prepare the data of a run."""
-            run.team = team
+            run.team, volumes = team, _volumes_of(source)
+            if run.volumes not in ("", volumes):
+                raise ModelError(
+                    f"The run in '{folder}' was begun with another dataset; give that one."
+                )
+            run.volumes = volumes
             if run.note and tell:
                 tell(run.note)
             team.deal(run.task.batch)
@@ -558,6 +566,13 @@ def train(
         steps = RunSteps(run, data, folder, how.get("progress"), tell, unsaved=not resume)
         steps.train(how.get("should_stop"))
     return run
+
+
+def _volumes_of(source: Any) -> str:
+    """`Pack.volumes_id` of the dataset in training data; empty without one."""
+    parts = source if isinstance(source, tuple) else (source,)
+    found = (getattr(getattr(part, "pack", part), "volumes_id", "") for part in parts)
+    return next(filter(None, found), "")
 
 
 def _steps_of(row: str) -> float:

@@ -155,16 +155,13 @@ class StyleGANTask(TrainingTask[SynthesisNetwork, Subjects]):
         Its labels, see `stylegan3d.recipe.model`; empty for an unconditional generator.
     teacher : str
         Hash of its teacher; empty if it has none.
-    data : str
-        `Pack.volumes_id` of its dataset; empty in old checkpoints.
     """
 
     settings: StyleGANSettings
     labels: list[Json]
     teacher: str = ""
-    data: str = ""
     kind = "stylegan"
-    kept = ("labels", "teacher", "data")
+    kept = ("labels", "teacher")
     averaged = ("mapping", "synthesis")
 
     def networks(self) -> dict[str, nn.Module]:
@@ -210,10 +207,6 @@ class StyleGANTask(TrainingTask[SynthesisNetwork, Subjects]):
             raise ModelError(
                 f"The run in '{folder}' was begun with another teacher, or without one; give the "
                 "same --teacher as then."
-            )
-        if self.data not in ("", pack.volumes_id):
-            raise ModelError(
-                f"The run in '{folder}' was begun with another dataset; give that one."
             )
         check_fit(self.settings.generator, pack)
         samples = np.concatenate(team.microbatches(self.settings))
@@ -359,7 +352,7 @@ def train_stylegan(
             generator=replace(chosen.generator, label_dim=dim),
             discriminator=replace(chosen.discriminator, label_dim=dim),
         )
-        return StyleGANTask(chosen, schema, teacher.hash if teacher else "", pack.volumes_id)
+        return StyleGANTask(chosen, schema, teacher.hash if teacher else "")
 
     return train(StyleGANTask, begin, (pack, team, tensorboard, known), folder, **how)
 

@@ -13,6 +13,9 @@ from napari._qt.dialogs.qt_notification import NapariQtNotification
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QAbstractButton, QComboBox, QLabel, QLineEdit, QWidget
 
+from napari_stylegan3d.project import result
+from napari_stylegan3d.widgets import dialogs
+from stylegan3d.recipe.recipe import Recipe, Source
 from stylegan3d.session.case import Choice
 
 #: What is asked is what is shown, but where a test paints.
@@ -261,3 +264,97 @@ def test_each_name_is_that_of_the_subject(window, files):
 @pytest.mark.parametrize("seed", range(1, 3))
 def test_each_name_is_that_of_the_subject_for_long(window, files, seed):
     drive(window, files, seed, 200)
+
+
+def test_years_typed_for_one_patients_visits_stay_with_that_patient(
+    window, scan_file, second_file, tmp_path
+):
+    other = tmp_path / "x_T1w.nii.gz"
+    image = nib.load(scan_file)
+    data = np.asarray(image.dataobj)
+    nib.save(nib.Nifti1Image((data // 2).astype(np.int16), image.affine), other)
+    for file, name in ((scan_file, "sub-07"), (second_file, "sub-08"), (other, "x")):
+        window.explorer.open_scan(file)
+        window.wait(lambda name=name: window.find("project.name").text() == name)
+    dialog = window.explorer.measuring.visiting.dialog
+
+    def typed(name, years, order):
+        window.show(name)
+        found = [dialog.other.itemText(k) for k in range(dialog.other.count())]
+        dialog.other.setCurrentIndex(found.index(other.name))
+        dialog.years.setValue(years)
+        dialog.order.setCurrentIndex(order)
+
+    window.show("sub-07")
+    window.explorer.measuring.box.unfold(True)
+    window.click("measure.visits")
+    typed("sub-07", 2.0, 0)
+    typed("sub-08", 7.0, 1)
+    window.show("sub-07")
+    assert (dialog.years.value(), dialog.order.currentIndex()) == (2.0, 0)
+    window.set("measure.age", 61)
+    assert dialog.person.text().startswith("61 years")
+    window.show("Synthetic brains")
+    assert dialog.person.text().startswith("age unknown")
+
+
+def test_figures_of_a_comparison_are_gone_with_the_patient(window, scan_file, second_file):
+    first = window.project(scan_file)
+    window.project(second_file)
+    window.explorer.panel("Compare")
+    window.explorer.comparing.pin(Recipe(Source("seed", 5)))
+    told = window.explorer.compare.figures.labels["ssim"]
+    window.wait(lambda: told.text() != "–")
+    window.session.show(first.key)
+    assert told.text() == "–"  # in the same turn
+
+
+def test_a_latent_that_is_gone_is_asked_for_once_and_its_scan_is_shown(
+    window, scan_file, notifications
+):
+    case = window.project(scan_file)
+    window.show("Synthetic brains")
+    window.settle()
+    Path(case.source.path).unlink()
+    rendering, asked = window.explorer.rendering, []
+    rendering._kept.clear()
+    submit = rendering.renders.submit
+    rendering.renders.submit = lambda request: (asked.append(request), submit(request))
+    window.show("sub-07")
+    window.wait(lambda: window.session.state.what == "scan" and window.captions)
+    QTest.qWait(300)
+    assert len(asked) == 1
+    assert any("sub-07" in caption for caption in window.captions)
+
+
+def test_a_scan_that_comes_while_a_folder_is_chosen_changes_nothing_of_what_is_saved(
+    window, scan_file, second_file, tmp_path, monkeypatch
+):
+    window.open_scan(scan_file)
+    window.click("project.align")
+    window.wait(lambda: window.session.placed is not None)
+    project = window.explorer.projecting
+    window.explorer.project.paint.fill.setChecked(True)
+    window.wait(lambda: project.painting.layer is not None)
+    layer = project.painting.layer
+    layer.data_setitem(tuple(np.array([[n // 2] for n in layer.data.shape])), 1)
+    window.choose("project.budget", "draft")
+    window.click("project.start")
+    window.wait(lambda: window.session.projected)
+    window.settle()
+    used = []
+    monkeypatch.setattr(
+        result,
+        "save_filled",
+        lambda report, loaded, case, recipe, folder: used.append(recipe) or (),
+    )
+
+    def choose(*_):
+        window.wait(lambda: window.session.case.name == "sub-08")
+        return tmp_path
+
+    monkeypatch.setattr(dialogs, "choose_folder", choose)
+    project.open(Choice(second_file))
+    window.click("project.save_filled")
+    window.wait(lambda: used)
+    assert used[0].source == window.session.projected[-1].source

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -369,3 +370,36 @@ def test_the_3d_view_is_drawn_with_fewer_pixels_only_while_it_is_turned(four, mo
     assert turning.moving
     turning.settle()
     camera.angles, camera.zoom = before
+
+
+def test_a_drag_ends_with_the_brain_that_it_began_on(four):
+    marks, model = four.marks, four.view("Axial").model
+    marks.restore(None)
+    start = tuple(four.viewer.dims.point)
+    end = list(start)
+    end[model.dims.order[1]] += 30
+    event = SimpleNamespace(button=1, modifiers=(), handled=False)
+
+    def went_on(place):
+        event.type, event.position = "mouse_move", tuple(place)
+        return next(drawing, "ended") is None
+
+    def press(place):
+        event.type, event.position = "mouse_press", tuple(place)
+        drawn = marks.draw(model, event)
+        next(drawn)
+        return drawn
+
+    marks.set_whose("A", "A 1")
+    marks.take("length")
+    drawing = press(start)
+    assert went_on(end)
+    marks.set_whose("B", "B 1")
+    assert not went_on(start)
+    assert [mark.whose for mark in marks._marks] == ["A 1"]
+    marks.set_whose("A", "A 1")
+    marks.take("length")
+    drawing = press(marks.shown[0].end)
+    marks.delete()
+    assert not went_on(start)
+    assert not marks._marks
