@@ -204,5 +204,5 @@ def test_an_edit_beyond_people_is_told(tiny_generator):
     )
     assert not near
     assert [doubt.sentence for doubt in far] == [
-        "The edit of PC 1 by +12 sd is outside -4 to 4, more than people differ: expect artefacts."
+        "The edit of PC 1 by +12 sd is outside -4 to 4, beyond normal variation: expect artefacts."
     ]

@@ -75,7 +75,7 @@ if TYPE_CHECKING:
 LIST_WIDTH, FOLDED = 320, 54
 KEY, STATUS, BAD = (Qt.ItemDataRole.UserRole + k for k in range(3))
 MARGIN = 4
-NO_IDENTITY = "Its files name no patient: NIfTI, MGH and Analyze hold none."
+NO_IDENTITY = "No patient details: NIfTI, MGH and Analyze files store none."
 
 
 class PatientDelegate(QtWidgets.QStyledItemDelegate):
@@ -219,7 +219,7 @@ class PatientList(QtWidgets.QWidget):
         made = any(one.key == key for one in session.projected)
         drawn = session.annotations_of(key) != NOTHING
         name = case.name if case else key
-        text = f"Close {name}? Its projection, edits, labels and regions go too."
+        text = f"Close {name}? This also discards its projection, edits, labels and regions."
         if not (made or drawn) or dialogs.confirm(self, "Close patient", text):
             self.session.close_patient(key)
 
@@ -270,7 +270,7 @@ PASTE = "key.paste"
 
 UNKNOWN = (
     "cannot be opened here: drop a T1-weighted scan (NIfTI, MGH or a DICOM folder), a model, a "
-    "latent, a recipe or a session. File > Open shows other images."
+    "latent, a recipe or a session. File > Open opens other images."
 )
 
 
@@ -308,7 +308,7 @@ class OpenController(QObject):
         gone = [file for file in files if not Path(file).exists()]
         refused = {
             "cannot be opened together: drop one of them.": [] if together else [*known],
-            "cannot be found: look where it was moved to.": gone,
+            "cannot be found: check whether it was moved.": gone,
             UNKNOWN: [file for file in files if file not in known and file not in gone],
         }
         told = [
@@ -357,8 +357,8 @@ class OpenController(QObject):
         generator = self.session.generator
         if generator is None:
             return
-        known = [*self.session.states, *(Recipe(one.source) for one in self.session.projected)]
-        recipe = with_files_of(recipe, known)
+        there = (Recipe(one.source) for one in self.session.projected if one.source)
+        recipe = with_files_of(recipe, [*self.session.states, *there])
         with self.messages.during("opening the recipe"):
             latent_of(recipe, generator, "rough")  # the picture is rendered later
             self.session.change(recipe)

@@ -394,8 +394,7 @@ class Guidance(QObject):
         }
         named |= {f"tool_{kind}": partial(views.marks.take, kind) for kind in NAMES}
         named["delete_mark"] = views.marks.delete
-        here = {name: command for name, command in named.items() if name != "help"}
-        install(views, here)
+        install(views, {name: command for name, command in named.items() if name != "help"})
         self.commands = named
         links = self.context.links
         links.callback(setattr, self, "views", None)
@@ -494,8 +493,7 @@ def help_dialog(parent: QtWidgets.QWidget) -> QtWidgets.QDialog:
         grid = controls.grid(across=18, down=5, wide=(1,))
         grid.setContentsMargins(0, 0, 0, 14)
         for number, row in enumerate(rows):
-            key = controls.label(row.keys, "figure")
-            grid.addWidget(key, number, 0, Qt.AlignmentFlag.AlignTop)
+            grid.addWidget(controls.label(row.keys, "figure"), number, 0, Qt.AlignmentFlag.AlignTop)
             grid.addWidget(QtWidgets.QLabel(row.does), number, 1)
         column.addLayout(grid)
     for column in columns:

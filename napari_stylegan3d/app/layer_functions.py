@@ -121,8 +121,7 @@ def read_latents(path: str | Sequence[str]) -> list[LayerTuple]:
 
 def read_checkpoint(path: str | Sequence[str]) -> list[Any]:
     """Open an official checkpoint in the explorer, docking it if necessary; adds no layer."""
-    explorer = docked_explorer()
-    explorer.open_model(Path(path if isinstance(path, (str, Path)) else path[0]))
+    docked_explorer().open_model(Path(path if isinstance(path, (str, Path)) else path[0]))
     return NO_LAYER
 
 
@@ -133,8 +132,7 @@ def docked_explorer() -> "Explorer":
     found = open_explorer()
     if found is not None:
         return found
-    window = napari.current_viewer().window
-    return window.add_plugin_dock_widget("napari-stylegan3d", "Explorer")[1]
+    return napari.current_viewer().window.add_plugin_dock_widget("napari-stylegan3d", "Explorer")[1]
 
 
 def open_explorer() -> "Explorer | None":
@@ -345,7 +343,7 @@ def _scan_of(layer: Image | None) -> Any:
     scan = scan_of_array(np.asarray(layer.data), np.diag([*mm, 1]) @ affine, layer.name, known)
     if no_unit:
         size = " x ".join(f"{size:.3g}" for size in scan.space.voxel_size)
-        text = f"The layer is in pixels; voxels of {size} mm are assumed; volumes depend on it."
+        text = f"The layer is in pixels; voxels of {size} mm are assumed; volumes depend on this."
         scan.notes.append(Doubt("unit", "ask", text, {"voxel_mm": list(scan.space.voxel_size)}))
     kinds = {doubt.kind for doubt in scan.doubts}
     of_file = [one for one in doubts_in(layer.metadata.get(DOUBTS, ())) if one.kind not in kinds]
@@ -401,8 +399,7 @@ def _aligned(scan: Image, skull: str) -> list[LayerDataTuple]:
 
     aligned = _scan_of(scan).align(stylegan3d.load(), skull=skull)
     name = f"{scan.name}: model space"
-    origin = aligned.scan.origin
-    provenance = Provenance("scan", scan.name, origin=origin)
+    provenance = Provenance("scan", scan.name, origin=aligned.scan.origin)
     metadata = {KEY: provenance, ALIGNED: aligned, DOUBTS: aligned.doubts}
     return [_image(aligned.volume, aligned.space.affine, name, metadata, (0.0, 1.0))]
 

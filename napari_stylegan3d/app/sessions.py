@@ -630,8 +630,7 @@ class SessionController(QObject):
 
     def _last(self) -> Kept | None:
         """The latest crashed session."""
-        ended = (k for k in self.kept if not k.state.closed and k.state.worth_keeping)
-        return next(ended, None)
+        return next((k for k in self.kept if not k.state.closed and k.state.worth_keeping), None)
 
     def _restore_last(self) -> None:
         last = self._last()

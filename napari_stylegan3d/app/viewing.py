@@ -264,8 +264,7 @@ class Toasts(QObject):
             toast.raise_()
             # A mouse that rests where it appears, or a later one, would keep it for ever.
             toast.timer_stop()
-            ending = single_shot(toast, partial(self._end, toast, QCursor.pos()))
-            ending.start(toast.DISMISS_AFTER)
+            single_shot(toast, partial(self._end, toast, QCursor.pos())).start(toast.DISMISS_AFTER)
         for toast in self._taken():
             self._place(toast)
 

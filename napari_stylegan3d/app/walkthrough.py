@@ -113,8 +113,7 @@ class StepCard(QFrame):
         step = self.steps[number]
         if step.tab:
             self.tabs.bring(step.tab)
-        place = f"{self.title}, {number + 1} of {len(self.steps)}"
-        self.show_text(place, step.heading, step.text)
+        self.show_text(f"{self.title}, {number + 1} of {len(self.steps)}", step.heading, step.text)
 
     def show_text(self, place: str, heading: str, text: str) -> None:
         """Write which step it is, its heading and its text."""

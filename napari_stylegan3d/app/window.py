@@ -79,7 +79,7 @@ def parser() -> argparse.ArgumentParser:
     result.add_argument("file", nargs="?", type=Path, help="a scan to open in the Project tab")
     add_model_options(result)
     result.add_argument(
-        "--timing", action="store_true", help="print the seconds to the window and first brain"
+        "--timing", action="store_true", help="print startup times for window and first brain"
     )
     result.add_argument(
         "--screenshot", type=Path, help="save a picture of the first brain here, and quit"

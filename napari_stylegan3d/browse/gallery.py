@@ -302,11 +302,9 @@ class GalleryDialog(QDialog):
             button.setShortcut(key)
         column = controls.dialog(on=self)
         buttons = self.previous, self.following, self.dice
-        head = controls.row(self.numbers, self.progress, *buttons, stretch=0)
-        column.addLayout(head)
+        column.addLayout(controls.row(self.numbers, self.progress, *buttons, stretch=0))
         column.addWidget(self.grid, stretch=1)
-        caption = controls.label(SYNTHETIC, "caution")
-        column.addLayout(controls.row(self.common, caption, stretch=0))
+        column.addLayout(controls.row(self.common, controls.label(SYNTHETIC, "caution"), stretch=0))
         column.addWidget(controls.hint(HELP))
 
     def _connect(self) -> None:
@@ -453,7 +451,7 @@ TICK_MS = 66
 EMPTY = "Add two or more brains, then drag the slider from one to the next, or press Play."
 AS_LATENTS = (
     "These brains differ in truncation, labels or mixes, so the path interpolates their "
-    "latents, which already include these."
+    "latents, which include all three."
 )
 OF_PATIENT = (
     "On this path, {name} would blend into a synthetic brain: undo the edits and mix first, or "
@@ -494,7 +492,7 @@ class InterpolationBox(QWidget):
         )
         self.play = controls.push_button("browse.walk_play", checkable=True)
         tip = "Time from one key frame to the next, 1 to 60 s."
-        unit = " s per section"
+        unit = " s per segment"
         self.seconds = controls.number("browse.walk_seconds", tip, (1, 60), unit, value=4)
         self.note = controls.hint(EMPTY, "browse.walk_note")
         self._timer = QTimer(self)
@@ -585,8 +583,7 @@ class InterpolationBox(QWidget):
                 self.note.setText(str(error))
                 return
             changed = [a for a, b in zip(stops, kept, strict=False) if a != b]
-            cases = (session.case_of(stop.source) for stop in changed)
-            if case := next(filter(None, cases), None):
+            if case := next(filter(None, (session.case_of(stop.source) for stop in changed)), None):
                 self.note.setText(OF_PATIENT.format(name=case.name))
                 return
             said = AS_LATENTS if changed else ""

@@ -105,8 +105,7 @@ def draw_legend_sign(painter: QtGui.QPainter, kind: str, at: QPointF, colors: In
 
 def write(painter: QtGui.QPainter, foot: QPointF, text: str, color: str, ground: str) -> None:
     """A text above a point, outlined in the ground colour."""
-    width = painter.fontMetrics().horizontalAdvance(text)
-    start = foot - QPointF(width / 2, 0)
+    start = foot - QPointF(painter.fontMetrics().horizontalAdvance(text) / 2, 0)
     painter.setPen(QtGui.QColor(ground))
     for dx, dy in ((-1, 0), (1, 0), (0, -1), (0, 1)):
         painter.drawText(start + QPointF(dx, dy), text)

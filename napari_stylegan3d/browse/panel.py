@@ -201,8 +201,7 @@ class NumberLabels(_Fields):
         self._class = self._choice(0, "Generate for one class, or without a label.")
         self._class.addItem("Without a label", ())
         for index in range(size):
-            one = tuple(float(i == index) for i in range(size))
-            self._class.addItem(f"Class {index}", one)
+            self._class.addItem(f"Class {index}", tuple(float(i == index) for i in range(size)))
         if size > 1:
             self._add("Class", self._class)
         shown = size if size <= MOST_NUMBERS else 0

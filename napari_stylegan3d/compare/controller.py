@@ -486,8 +486,7 @@ class ComparedViews(QObject):
         if not self._lines:
             for view in self.views.views:
                 if view.plane:
-                    native = view.canvas.canvas.native
-                    line = SwipeLine(native, view.model, view.plane.order[2])
+                    line = SwipeLine(view.canvas.canvas.native, view.model, view.plane.order[2])
                     line.moved.connect(self._drag)
                     self._lines.append(line)
             self._move_to(self._at)
@@ -534,11 +533,11 @@ class ComparedViews(QObject):
 
 
 THUMBNAIL = "compare"
-NO_PIN = "Made of labels or filled in: it cannot be pinned as A."
+NO_PIN = "Generated from labels or inpainted: it cannot be pinned as A."
 NO_A = "Pin a brain as A first."
 UNDER_WAY = "Wait for the projection, then compare its result."
-NOT_ALIGNED = "Align this scan (under Project) to compare it: it lies in a space of its own."
-A_LOST = "{name}, which was compared as A, could not be opened and aligned again: pin it once more."
+NOT_ALIGNED = "Align this scan (under Project) to compare it: it is in native space."
+A_LOST = "{name}, which was compared as A, could not be opened and aligned again: pin it again."
 
 
 class CompareController(QObject):

@@ -59,8 +59,7 @@ class RowBox(QtWidgets.QWidget):
         """List the columns; `why_not` says why the current picture cannot be added."""
         self.list.clear()
         for number, name in zip(NUMBERS, names, strict=False):
-            item = QtWidgets.QListWidgetItem(f"{number}: {name}", self.list)
-            item.setToolTip(name)
+            QtWidgets.QListWidgetItem(f"{number}: {name}", self.list).setToolTip(name)
         self.add.setEnabled(not why_not)
         self.remove.setEnabled(bool(names))
         controls.show_text(self.note, why_not)
@@ -182,9 +181,9 @@ class RowController(QObject):
         """Why the current picture cannot be a column beside others; empty if it can."""
         session, state = self.session, self.session.state
         if state.what == "scan" and session.placed is None:
-            return "Align the scan first: it is not in the space of the others, which look black."
+            return "Align the scan first: the others are in model space and would look black."
         if state.column.what not in IN_COLUMNS:
-            return "Columns are scans, brains or differences: save this picture and open its file."
+            return "Only scans, brains or differences fit: save this picture, open its file."
         if len(state.row) >= MOST_COLUMNS:
             return "Four brains fit: remove one to add another."
         if self._current is None or not (state.what == "scan" or self.comparison.is_current):

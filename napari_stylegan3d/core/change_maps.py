@@ -48,8 +48,8 @@ def in_words(moved: Movement, brain: np.ndarray) -> str:
     far = moved.moved_mm[brain]
     return (
         f"Tissue gains {float(gained[gained > 0].sum()):.1f} ml and loses "
-        f"{-float(gained[gained < 0].sum()):.1f} ml; it moves by {float(np.median(far)):.1f} mm in "
-        f"the median, {float(far.max()):.1f} mm at most. Arrows are drawn 3 times as long."
+        f"{-float(gained[gained < 0].sum()):.1f} ml; it moves by {float(np.median(far)):.1f} mm "
+        f"(median), {float(far.max()):.1f} mm at most. Arrows are drawn 3 times as long."
     )
 
 

@@ -255,8 +255,7 @@ class Thumbnails(QObject):
             and recipe not in self._sharp
             and any(recipe in many for many in self._wanted.values())
         ):
-            image = picture_of(picture.rendered.volume, loaded.generator)
-            self._show(recipe, image, sharp=True)
+            self._show(recipe, picture_of(picture.rendered.volume, loaded.generator), sharp=True)
 
 
 def picture_of(volume: np.ndarray, generator: Generator) -> QImage:

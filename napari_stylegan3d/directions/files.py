@@ -188,8 +188,7 @@ def compare_people(
         assert found.average is not None
         effect, sure = difference(found, k, found.average, generator.space)
         changes.append(np.where(sure, effect, 0).astype(np.float32))
-    model = {"name": generator.name, "sha256": generator.hash}
-    about = {"Table": table.path.name, "Model": model}
+    about = {"Table": table.path.name, "Model": {"name": generator.name, "sha256": generator.hash}}
     text = " ".join([verdict_of(summarised(found)), *found.notes])
     if found.direction is not None:
         text += f" The direction: {verdict(found.direction.checks[0]).lower()}"
@@ -238,8 +237,7 @@ class EffectMeasurer:
         start = without_edits(request.recipe, request.direction)
         if start not in self._before:
             progress = Progress(cancelled=request.stop.is_set)
-            rendered = render_recipe(self._renderer[1], start, progress=progress)
-            self._before[start] = rendered.volume
+            self._before[start] = render_recipe(self._renderer[1], start, progress=progress).volume
         return self._before.get(start)
 
 
@@ -320,8 +318,8 @@ def save_entries(
 ABOUT = (
     "A CSV or TSV file with a row for each brain. The first column names the brains: a latent file "
     "(.safetensors, in the folder of the table), a scan projected in this session, or a number. "
-    "Compare a column of words (two or more groups) or of numbers; participant_id says which scans "
-    "are of the same subject. You can also drop the table here."
+    "Compare a column of words (two or more groups) or of numbers; participant_id identifies scans "
+    "of the same subject. You can also drop the table here."
 )
 TABLES = (".csv", ".tsv", ".txt")
 #: Of false discovery, below which a region is written in bold.
@@ -502,7 +500,7 @@ class PeopleDialog(QtWidgets.QDialog):
         """A comparison needs a table."""
         self.start.setEnabled(self.table is not None and not self.job.running)
         self.start.setToolTip(
-            "Open a table of people first."
+            "Open a table of subjects first."
             if self.table is None
             else "Compare; a second or two for each brain."
         )
@@ -843,8 +841,7 @@ class DirectionFiles(QObject):
     def _free(self, entry: catalogue.CatalogueEntry) -> None:
         others = self.panel.menus.others_in_use(entry)
         told_as = " and ".join(self.panel.notes.label_of(other) for other in others)
-        generator = self.session.generator
-        self._start(self._keep, make_free, generator, entry, others, told_as)
+        self._start(self._keep, make_free, self.session.generator, entry, others, told_as)
 
     def _keep(self, directions: Directions) -> None:
         """Write a new direction to the user's own, and list it."""
@@ -856,7 +853,7 @@ class DirectionFiles(QObject):
 
     def _start(self, then: Callable[[Any], None], function: Callable[..., Any], *args: Any) -> None:
         if self.job.running:
-            report_done("Other directions are being saved or made: try again when that is done.")
+            report_done("Other directions are still being saved or computed: try again afterwards.")
             return
         self._then = then
         self.job.start(function, *args)

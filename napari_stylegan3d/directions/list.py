@@ -43,7 +43,7 @@ def tip_of(entry: CatalogueEntry, label: str = "", seen: Range | None = None) ->
         )
     if seen is None:
         lines.append(
-            "In standard deviations of random brains, -4 to 4, typed up to 10; 0 is no change."
+            "In standard deviations of random brains, -4 to 4 (typed: ±10); 0 is no change."
         )
         return "\n".join(lines)
     lines.append(

@@ -58,14 +58,14 @@ class AgeingBox(QWidget):
         self.age = controls.number(
             "directions.age",
             "Age now, in years: as typed here or in Measure, or as in the scan's files. With it, "
-            "what to expect\nis shown, and orange marks ages outside the training data.",
+            "expected volumes\nare shown, and orange marks ages outside the training data.",
             (0, OLDEST),
             " years",
         )
         self.age.setDecimals(1)
         self.age.setSpecialValueText(UNKNOWN)
         self.forget = controls.tool_button(
-            "directions.age_forget", controls.RESET_GLYPH, "Forget the age, in Measure too."
+            "directions.age_forget", controls.RESET_GLYPH, "Clear the age, also in Measure."
         )
         self.told = controls.hint(name="directions.age_text")
         self._lay_out()
@@ -327,7 +327,7 @@ HEADS = ("ml", "before", "after", "change")
 FIRST = 2
 TIP = (
     "Measured in both volumes, with and without the edits, at full resolution;\n"
-    "volumes in ml, read at the precision of the screen."
+    "volumes in ml at display precision."
 )
 
 
@@ -358,8 +358,7 @@ class EffectBox(QWidget):
     def _lay_out(self) -> None:
         column = controls.stack(controls.line(), on=self, spacing=5, margins=(14, 6, 14, 10))
         title = controls.heading("What changed")
-        head = controls.row(self.fold, title, self.what, self.show_in_views, stretch=2)
-        column.addLayout(head)
+        column.addLayout(controls.row(self.fold, title, self.what, self.show_in_views, stretch=2))
         inner = controls.stack(on=self.details, spacing=5)
         column.addWidget(self.details)
         grid = controls.grid(down=1)
@@ -400,7 +399,7 @@ class EffectBox(QWidget):
             self._clear()
             self._lines = ()
             self._write()
-        self.told.setText("Measuring…" if at_work else "Measuring when the slider stops…")
+        self.told.setText("Measuring…" if at_work else "Measuring once the slider stops…")
 
     def _clear(self) -> None:
         for name, *values in self.cells:

@@ -129,8 +129,7 @@ class Pictured:
     def _second(self, folder: Path) -> dict[str, Any]:
         """The picture that it is compared with."""
         if isinstance(self.second, Recipe):
-            recipe = self.second.relative_to(folder)
-            return {"Recipe": recipe.replace(model=None).to_dict()}
+            return {"Recipe": self.second.relative_to(folder).replace(model=None).to_dict()}
         if self.second is None:
             return {}
         return {"Scan": self.second.name, "ScanSHA256": self.second.sha256}
@@ -413,8 +412,7 @@ def save_report(
     from stylegan3d.outputs.report_page import planned_files, report_files
 
     moved, files = _latents(target, [recipe])
-    planned = planned_files(target.path, html=settings.html)
-    check_output([*planned, *files], target.overwrite)
+    check_output([*planned_files(target.path, html=settings.html), *files], target.overwrite)
     report(0, 2, "Measuring")
     generator, unusual_z = loaded.generator, settings.unusual_z
     case = build_case(recipe, generator, loaded.renderer, **about, unusual_z=unusual_z)

@@ -47,8 +47,8 @@ if TYPE_CHECKING:
 
 
 OWNER = "export.frames"
-NEW_STUDY = "a new study; its patient is called SYNTHETIC^ and the start of the file's name"
-NO_NAME = 'avoid / \\ : * ? " < > |, dots at its ends, device names (CON, NUL) and long names.'
+NEW_STUDY = "a new study; patient name SYNTHETIC^ plus the start of the file name"
+NO_NAME = 'avoid / \\ : * ? " < > |, leading/trailing dots, device names (CON, NUL) and long names.'
 #: Object names of fields that are called otherwise in the settings.
 NAMES = {"easing": "pace", "how": "way", "suffix": "kind"}
 FRAME = Qt.ItemDataRole.UserRole

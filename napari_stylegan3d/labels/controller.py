@@ -749,8 +749,7 @@ class LabelsController(QObject):
             self._work.submit(wish)
 
     def _on_fitted(self, wish: Wish, fitted: EditedBrain) -> None:
-        found = (one for one in self._open.items() if one[1].base is wish.base)
-        key, now = next(found, ("", None))
+        key, now = next((one for one in self._open.items() if one[1].base is wish.base), ("", None))
         if now is None or now.asked is None:
             return
         asked, here = now.asked, key == self.session.key
@@ -899,7 +898,7 @@ class LabelsController(QObject):
         if self._mapped is not None:
             return
         if self._resizing is not None:  # what is there is of another value
-            self.box.note.setText("Resizing; the size in ml follows.")
+            self.box.note.setText("Resizing; the volume in ml follows.")
         elif self.base is not None and self.base.labels is not None and labels is not None:
             if why := self.session.withheld:
                 self.box.note.setText(why)

@@ -60,7 +60,7 @@ COLUMNS = (
     ("%", "The change in per cent of the mean of both visits."),
     ("% a year", "The same for each year between the visits."),
     ("Error", "95 % of repeated scans of an unchanged brain differ by less."),
-    ("Expected", "By how much the norms change in the same time at this age, sex and head size."),
+    ("Expected", "Norm-predicted change over the same time at this age, sex and head size."),
 )
 OTHERWISE = "The settings have changed since the comparison: press Compare visits again."
 #: Maps that can lie over the patient's scan.
@@ -83,7 +83,7 @@ class VisitsDialog(QDialog):
         self.setObjectName("measure.visits_window")
         dialogs.DropOn(self, scan_in, self.openRequested.emit)
         button = controls.push_button
-        self.mine = controls.hint("", "measure.visits_mine", "The patient's scan that is open.")
+        self.mine = controls.hint("", "measure.visits_mine", "The patient's open scan.")
         self.other = controls.combo("measure.visits_other")
         self.other.setPlaceholderText("Choose the scan of the same patient")
         self.open = button("measure.visits_open")
@@ -96,7 +96,7 @@ class VisitsDialog(QDialog):
         )
         self.years = controls.number(
             "measure.visits_years",
-            "Years between both visits, for the rate and the expected change; 0: unknown, "
+            "Years between the visits, for the rate and the expected change; 0: unknown, "
             "unless both files give the age.",
             (0, LONGEST_YEARS, 0.5),
             " years",
@@ -115,7 +115,7 @@ class VisitsDialog(QDialog):
         self.files = controls.hint(name="measure.visits_files")
         self.files.setToolTip("The files that the table compares.")
         self.table = controls.ResultTable(
-            "measure.visits_table", "What changed; bold: by more than repeated scans differ."
+            "measure.visits_table", "What changed; bold: more than repeated scans differ."
         )
         self.maps = controls.combo(
             "measure.visits_map", entries=((text, kind) for (kind, text) in MAPS)
@@ -128,10 +128,10 @@ class VisitsDialog(QDialog):
     def _lay_out(self) -> None:
         fields = controls.form(("Open scan", self.mine), ("Other scan", self.other))
         fields.addWidget(self.open, 1, 2)
-        controls.add_row(fields, "It is the", self.order)
-        controls.add_row(fields, "Between them", self.years)
+        controls.add_row(fields, "Taken at", self.order)
+        controls.add_row(fields, "Interval", self.years)
         controls.add_row(fields, "Person", self.person)
-        controls.add_row(fields, "Error of", self.site)
+        controls.add_row(fields, "Error from", self.site)
         controls.dialog(
             controls.hint(ABOUT),
             fields,
@@ -339,8 +339,7 @@ class VisitsController(QObject):
         mine, hashes = subject_named(case.scan.path), [scan.sha256 for scan in self._others]
         if beside is not None and beside.sha256 in hashes:
             return hashes.index(beside.sha256)
-        named = (at for at, s in enumerate(self._others) if subject_named(s.path) == mine)
-        return next(named, -1)
+        return next((at for at, s in enumerate(self._others) if subject_named(s.path) == mine), -1)
 
     def _choose(self, at: int) -> None:
         """Another scan is to be compared: take order and years from the ages in both files."""

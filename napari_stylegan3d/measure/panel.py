@@ -44,7 +44,7 @@ class CurvePlot(QWidget):
         self.curve = curve
         self.setVisible(curve is not None)
         if curve is not None:
-            self.setAccessibleName(f"{curve.title} over age")
+            self.setAccessibleName(f"{curve.title} against age")
         self.update()
 
     def paintEvent(self, event: QPaintEvent | None) -> None:
@@ -127,7 +127,7 @@ class MeasureBox(Fold):
         self.reading = controls.hint("", "measure.reading")
         self.reading.setToolTip(
             "Age and sex that the volumes suggest. Nine of ten people lie within the "
-            "interval, at the sites it was made with;\nanother scanner shifts it by some years. "
+            "interval at the training sites;\nanother scanner shifts it by some years. "
             "Directions estimates the age from the latent instead, less reliably."
         )
         self.column.addWidget(self.reading)
@@ -294,8 +294,8 @@ class MeasureBox(Fold):
         self.column.addLayout(controls.form(("Curve", self.curve_of)))
         self.plot = CurvePlot(
             "measure.plot",
-            "The measure over age for this sex and head size: the median, the band of 95 % of "
-            "people, wider where few were measured, and this brain as a dot.",
+            "The measure over age for this sex and head size: the median, the 95 % band, "
+            "wider where few were measured, and this brain as a dot.",
         )
         self.column.addWidget(self.plot)
         self.curve_of.currentIndexChanged.connect(lambda _index: self._draw())

@@ -80,7 +80,7 @@ class DetailBox(QWidget):
             return ""
         name = self._name(detail.source)
         if detail.source.is_same(recipe.source):
-            return f"The detail of {name} moves along with what is edited and mixed."
+            return f"The detail of {name} follows edits and mixes."
         return subject_of(self.session, recipe)
 
     def _name(self, source: Source) -> str:
@@ -268,8 +268,7 @@ class MixPanel(ExplorerPanel):
 
     def show_model(self, generator: Generator) -> None:
         """One group of sliders for each size of structures the model has, or one for all."""
-        reason = why_not(generator, "layers")
-        controls.show_text(self.layers_note, reason)
+        controls.show_text(self.layers_note, why_not(generator, "layers"))
         for group_row in self.groups:
             self._group_box.removeWidget(group_row)
             controls.discard(group_row)
@@ -357,8 +356,7 @@ class MixPanel(ExplorerPanel):
 
     def _set_second(self, source: Source) -> None:
         self.session.second = source
-        mix = self.session.mix_or_none()
-        changed = Mix(source, mix.strength)
+        changed = Mix(source, self.session.mix_or_none().strength)
         self.session.edit(lambda recipe: recipe.replace(mix=changed), gesture="mix.seed")
 
     def take(self, strength: tuple[float, ...]) -> None:
@@ -524,8 +522,7 @@ class Matrix(QDialog):
         self._grid_box = QWidget()
         column.addWidget(self._grid_box, alignment=Qt.AlignmentFlag.AlignHCenter)
         caption = controls.label(SYNTHETIC, "caution")
-        foot = controls.row(caption, self.progress, self.save, stretch=1)
-        column.addLayout(foot)
+        column.addLayout(controls.row(caption, self.progress, self.save, stretch=1))
 
     def open_beside(self, widget: QWidget) -> None:
         """Open left of a widget, over the views."""

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
 
 TURNED = "Measurements from before the sides were swapped are hidden: swap back to see them."
-REPAINT = "The region was painted before the sides were swapped, and is gone: paint it again."
+REPAINT = "The region was painted before the sides were swapped, and was discarded: paint it again."
 #: Interval between intermediate pictures of a projection.
 SHOW_EVERY_S = 1.5
 
@@ -151,8 +151,7 @@ def project_scan(report: Progress, loaded: Loaded, request: ProjectionRequest) -
     source = Source("projected", path=str(path), sha256=sha256)
     filled = None
     if operator is not None and operator.linear:
-        made = fill(aligned, operator, result.volume)
-        filled = Filled(request.region, request.loss, made)
+        filled = Filled(request.region, request.loss, fill(aligned, operator, result.volume))
     return dataclasses.replace(
         case.lying(found, aligned, case.pose, generator.hash),
         source=source,
@@ -415,7 +414,7 @@ class ProjectController(QObject):
     def forget_model(self) -> None:
         """Stop running jobs after a change of model or affine."""
         if names := self.at_work_for:
-            report_done(f"Stopped, as the model changed: {names}. Start it again with this model.")
+            report_done(f"Stopped: the model changed: {names}. Start it again with this model.")
         self._tasks = self._tasks[: self.job.running]
         self.job.cancel()
         self._estimated = None
@@ -607,7 +606,7 @@ class ProjectController(QObject):
         if now is None:
             return  # its patient was closed
         if now.choice != case.choice:
-            told = f"{case.name} was read again meanwhile, so the result is dropped: start again."
+            told = f"{case.name} was reloaded meanwhile, so the result was discarded: start again."
             self.session.messages.fail(ScanError(told), "projecting the scan")
             self._come_back(case)
             return

@@ -35,7 +35,7 @@ class LookBar(QWidget):
         self.session = session
         self.told = controls.hint(
             name="project.movement",
-            tip="Volume that tissue gains and loses by the edits, and how far it moves.",
+            tip="Volume that tissue gains and loses through the edits, and how far it moves.",
         )
         controls.stack(
             self._make_segments(),
@@ -122,8 +122,8 @@ class LookBar(QWidget):
         self.setVisible(case is not None)  # it has nothing to say of a random brain
 
 
-NOT_READ = "The scan itself is not here: wait until it is read and aligned, or open its file."
-NOT_WORN = "Press Edited scan first: this map is of the scan with its edits."
+NOT_READ = "The scan itself is not loaded: wait until it is read and aligned, or open its file."
+NOT_WORN = "Press Edited scan first: this map is for the edited scan."
 #: Of a restored session.
 LOST = "Sessions do not keep the deviation map: project the scan again to see it."
 UNUSUAL = "Residual z"

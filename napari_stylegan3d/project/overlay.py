@@ -190,7 +190,7 @@ class LabelMaps(QObject):
                 layer.metadata[LABEL_MAP] = labels.beside(case.scan)
                 continue
             layer.visible = False
-            report_done(f"{layer.name} was painted on and is hidden, as the scan was read again.")
+            report_done(f"{layer.name} was painted on and is hidden because the scan was reloaded.")
         self._place()
 
     @property
@@ -273,8 +273,7 @@ class LabelMaps(QObject):
         key, labels = self._owners.get(layer, ""), layer.metadata.get(LABEL_MAP)
         if key and labels is not None:
             maps = self.session.annotations_of(key).maps
-            rest = tuple(path for path in maps if path != labels.path)
-            self.session.annotate(key, maps=rest)
+            self.session.annotate(key, maps=tuple(path for path in maps if path != labels.path))
 
 
 def _all_placed(request: tuple[Any, list[LabelMap], np.ndarray | None]) -> list[DisplayArray]:

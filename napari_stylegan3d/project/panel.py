@@ -136,7 +136,7 @@ def doubts_of(case: Case | None) -> list[str]:
     chosen = [
         text for text, answer in answers_of(case) if answer is not None and answer == orientation
     ]
-    words = [f"The header leaves left and right open. You chose: {text}." for text in chosen]
+    words = [f"The header leaves left and right ambiguous. You chose: {text}." for text in chosen]
     return [*words, *(doubt.sentence for doubt in case.scan.doubts)] if case and case.scan else []
 
 
@@ -182,7 +182,7 @@ def thick_slices(scan: Scan) -> list[tuple[str, str]]:
     return [(words, f"thick:{thick:g}mm:{direction}")]
 
 
-NO_NOISE = "Not available: this model has no noise that a scan determines."
+NO_NOISE = "Not available: this model has no noise to invert."
 
 
 class SearchBox(QtWidgets.QWidget):
@@ -359,8 +359,7 @@ class PoseBox(QtWidgets.QWidget):
             done = [note for step in aligned.record for note in step.notes]
             further = (in_words(note) for note in aligned.steps if note not in done)
             self.steps.setText("\n".join([*further, *map(step_in_words, aligned.record)]))
-            warned = bool(doubts_in(aligned.steps))
-            self.record.unfold(warned)
+            self.record.unfold(bool(doubts_in(aligned.steps)))
         if pose in self._asked:  # the numbers may have changed since
             del self._asked[: self._asked.index(pose) + 1]
         else:

@@ -300,8 +300,7 @@ class PaintBox(QWidget):
     def use(self, layer: object) -> None:
         """Mask the region of a Labels layer that is offered."""
         for index in range(self.source.count()):
-            choice = self.source.itemData(index)
-            if getattr(choice, "layer", None) is layer:
+            if getattr(self.source.itemData(index), "layer", None) is layer:
                 self.source.setCurrentIndex(index)
                 self.fill.setChecked(True)
                 return

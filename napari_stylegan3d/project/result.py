@@ -268,8 +268,7 @@ def save_filled(
     check_output([*names, *map(sidecar_path, names)])
     report(0, 1, "Saving the filled scan")
     made = render_recipe(Renderer(loaded.generator), recipe).volume
-    files = restored_files(folder, loaded.generator, aligned, operator, made, recipe)
-    write_together(files)
+    write_together(restored_files(folder, loaded.generator, aligned, operator, made, recipe))
     return list(names)
 
 

@@ -325,8 +325,7 @@ class RepaintPacer(QObject):
         self._due = True
         if self._owed:
             self._owed = False
-            request = QEvent(QEvent.Type.UpdateRequest)
-            QCoreApplication.postEvent(self._window, request, LATER)
+            QCoreApplication.postEvent(self._window, QEvent(QEvent.Type.UpdateRequest), LATER)
 
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:
         """Postpone Qt's update requests while repaints are delayed."""
@@ -452,13 +451,12 @@ def make_view(plane: ViewPlane | None, model: ViewerModel, canvas: QtViewer, mar
     arrows = glass.Arrows(native, model)
     crosshair = glass.Crosshair(native, model)
     sheet = MarkSheet(native, model, marks) if plane else None
-    labels = glass.Labels(native, model, plane)
     view = View(
         plane=plane,
         model=model,
         canvas=canvas,
         crosshair=crosshair,
-        labels=labels,
+        labels=glass.Labels(native, model, plane),
         bar=glass.ColorBar(native, model, BAR_TOP_PX if plane else BAR_TOP_3D_PX),
         arrows=arrows,
         marks=sheet,
@@ -525,8 +523,7 @@ def frame_volume(view: View, viewer: ViewerModel) -> None:
     """Centre the head in the 3D view so that it fits from every side."""
     box = head_box(viewer)
     native = view.canvas.canvas.native
-    middle = box.mean(axis=0)
-    view.model.scene.camera.center = tuple(middle[list(view.model.dims.displayed)])
+    view.model.scene.camera.center = tuple(box.mean(axis=0)[list(view.model.dims.displayed)])
     diagonal = float(np.linalg.norm(box[1] - box[0]))
     view.model.scene.camera.zoom = min(native.height(), native.width()) / (TURNED * diagonal)
 
@@ -622,8 +619,7 @@ class ViewFitter(QObject):
         """Show the whole head in every view, at one scale in all three planes."""
         if not self.viewer.layers or self.viewer.dims.ndim != 3:
             return
-        flat = [view for view in self.views if view.plane and view.canvas.isVisible()]
-        frame(flat, self.viewer)
+        frame([view for view in self.views if view.plane and view.canvas.isVisible()], self.viewer)
         self._fitted = self._cameras()
         for view in self.views:
             if view.plane is None:

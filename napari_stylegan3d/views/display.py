@@ -326,8 +326,7 @@ def enlarge(
     import torch
 
     tensor = torch.from_numpy(np.ascontiguousarray(volume, dtype=np.float32))[None, None]
-    larger = torch.nn.functional.interpolate(tensor, size=tuple(shape), mode=mode)
-    return larger[0, 0].numpy()
+    return torch.nn.functional.interpolate(tensor, size=tuple(shape), mode=mode)[0, 0].numpy()
 
 
 def enlarge_planes(volume: np.ndarray, shape: tuple[int, ...], voxel: Sequence[int]) -> np.ndarray:
@@ -354,8 +353,7 @@ def engine_volume(layer: Image) -> Upright:
     data = np.asarray(layer.data)
     affine = np.diag([*(float(size) for size in layer.scale), 1.0])
     affine[:3, 3] = layer.translate
-    shape = cast("tuple[int, int, int]", data.shape)
-    return Upright(data, Space(shape, affine))
+    return Upright(data, Space(cast("tuple[int, int, int]", data.shape), affine))
 
 
 REDUCED_BY: dict[str, Callable[..., np.ndarray]] = {"max": np.max, "min": np.min, "mean": np.mean}

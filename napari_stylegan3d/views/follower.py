@@ -286,8 +286,7 @@ class Follower:
 
     def _on_moved(self, event: Any) -> None:
         if event.value in self._copies:
-            copy = self._copies[event.value]
-            before = self.model.layers.index(copy)
+            before = self.model.layers.index(self._copies[event.value])
             target = self._index_of(event.value)
             self.model.layers.move(before, target if target < before else target + 1)
 

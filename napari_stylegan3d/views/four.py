@@ -34,7 +34,7 @@ PRESET_WORDS = {
     "brain": ("Brain", "The default window: all tissue.", "F5"),
     "deep_grey": (
         "Deep grey",
-        "Narrow: tells thalamus, pallidum and internal capsule apart.",
+        "Narrow: separates thalamus, pallidum and internal capsule.",
         "F6",
     ),
     "full": ("Full range", "From the lowest to the highest intensity.", "F7"),
@@ -259,8 +259,7 @@ def intensity_in_words(model: ViewerModel, point_mm: tuple[float, ...], roomy: b
         there, told = voxel_at(layer, point_mm), layer.metadata
         if isinstance(layer, Labels):
             if there:
-                names = told.get(display.NAMES, {})
-                parts.append(names.get(int(there), f"label {there:.0f}"))
+                parts.append(told.get(display.NAMES, {}).get(int(there), f"label {there:.0f}"))
         elif display.OVERLAY in told and layer.contrast_limits[0] < 0 and there is not None:
             percent = " %" if told.get(display.UNIT) == "%" else ""
             parts.append(f"Δ {there:+.2g}{percent}")
@@ -415,8 +414,7 @@ class FourViews(QtWidgets.QWidget):
     def watch_keys(self, window: QWindow) -> None:
         """Let Page Up and Down, Home and End scroll the view under the mouse."""
         flat = [(view.canvas.canvas.native, view.model) for view in self.views if view.plane]
-        keys = navigation.SliceKeys(flat, self.panes, self.panes.turn_slices)
-        self.links.watch(keys, window)
+        self.links.watch(navigation.SliceKeys(flat, self.panes, self.panes.turn_slices), window)
 
     def set_message(self, text: str) -> None:
         """Set the text in empty views, such as what is being loaded."""
@@ -663,8 +661,7 @@ class FourViews(QtWidgets.QWidget):
 
     def _thicken(self) -> None:
         look = self.looks.look
-        planes = [view.model for view in self.views if view.plane]
-        thicken(look, planes, self.viewer.layers)
+        thicken(look, [view.model for view in self.views if view.plane], self.viewer.layers)
         for view in self.views:
             if view.plane:
                 view.labels.tell(slab=in_words(look))

@@ -240,8 +240,7 @@ def bar_image(legend: ColorScale) -> QImage:
     table = legend.table[::-1]
     colors = np.round(255 * table[:, :3] * (table[:, 3:] > 0)).astype(np.uint8)
     pixels = np.ascontiguousarray(colors[:, None])
-    image = QImage(pixels.data, 1, len(pixels), 3, QImage.Format.Format_RGB888)
-    return image.copy()
+    return QImage(pixels.data, 1, len(pixels), 3, QImage.Format.Format_RGB888).copy()
 
 
 TITLE_COLOR, SHADOW = QColor("#e8eaed"), QColor(0, 0, 0, 200)

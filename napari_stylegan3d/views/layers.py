@@ -384,8 +384,7 @@ class Outline(OwnLayer):
             self._drawn = mean, space, outline_of(mean, space)
         assert self._drawn is not None
         look = {"colormap": OUTLINE_COLORS, "contrast_limits": (0.0, 1.0), "opacity": 0.8}
-        drawn = self._drawn[2]
-        self.add(overlaid(drawn, name=OUTLINE_NAME, blending="translucent", **look))
+        self.add(overlaid(self._drawn[2], name=OUTLINE_NAME, blending="translucent", **look))
 
     def hide(self) -> None:
         """Remove it, unless pinned."""
@@ -499,7 +498,7 @@ class OverlayBar(QWidget):
         super().__init__()
         self.setObjectName("second.bar")
         self.look = OverlayLook()
-        hint = f"\n{KEYS}: the next of the four."
+        hint = f"\n{KEYS}: cycles through all four."
         ways = ((key, text, tip + hint) for key, text, tip in WAYS)
         self.ways = controls.segments("second.show", ways, lambda way: self._change(way=way))
         for button in self.ways.values():

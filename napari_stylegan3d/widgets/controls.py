@@ -193,8 +193,7 @@ Entry = tuple[str, object] | tuple[str, object, str]
 
 def scaled(pixels: int) -> int:
     """A length that was meant for the usual letters, for the size of the application's font."""
-    letters = QFontInfo(QApplication.font()).pixelSize()
-    return round(pixels * max(letters / USUAL_LETTERS_PX, 1.0))
+    return round(pixels * max(QFontInfo(QApplication.font()).pixelSize() / USUAL_LETTERS_PX, 1.0))
 
 
 def fit_window(window: QWidget) -> None:

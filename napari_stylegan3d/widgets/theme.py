@@ -229,8 +229,7 @@ class _Outline(QWidget):
                 radius = edge.height() / 2
             for color, inset, width in ((RING, 1.0, 2.0), (INNER, 2.5, 1.0)):
                 painter.setPen(QPen(color, width))
-                frame = edge.adjusted(inset, inset, -inset, -inset)
-                painter.drawRoundedRect(frame, radius, radius)
+                painter.drawRoundedRect(edge.adjusted(inset, inset, -inset, -inset), radius, radius)
 
 
 #: Half of a slider's handle, which the ends of its way keep from its border.

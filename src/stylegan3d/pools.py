@@ -41,7 +41,7 @@ class _Processes:
     """Local processes. If one is killed, only its scan is retried."""
 
     loss = (
-        f"The process that worked on it was ended {ATTEMPTS} times, most likely for lack of "
+        f"The process that worked on it was killed {ATTEMPTS} times, most likely for lack of "
         "memory; run again with fewer --jobs."
     )
 
@@ -101,7 +101,7 @@ def _cluster(address: str) -> Iterator[Pool]:
         from distributed import Client
     except ImportError as error:
         raise StyleGAN3DError(
-            "A Dask cluster needs one package more: install it with "
+            "A Dask cluster needs another package: install it with "
             "`pip install 'napari-stylegan3d[cluster]'`, here and on the workers."
         ) from error
     try:
@@ -166,7 +166,7 @@ class _Dask:
             if time.monotonic() > until:
                 raise StyleGAN3DError(
                     f"The Dask scheduler at {self.address} has no workers; start some with "
-                    f"`dask worker {self.address}`, what is done is kept."
+                    f"`dask worker {self.address}`; what is done is kept."
                 )
             time.sleep(0.2)
         return count

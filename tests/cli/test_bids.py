@@ -106,14 +106,14 @@ def test_participants_then_the_group(app, tmp_path, monkeypatch):
         rel=1e-3,  # four digits in the table
     )
     shown = (out / "group_T1w.html").read_text()
-    assert "1 of 5 scans of 3 participants were examined." in shown
+    assert "1 of 5 scans of 3 participants were processed." in shown
     assert '<a href="sub-01.html">sub-01</a>' in shown
 
 
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        (("nobody", "out", "participant"), "nobody is no BIDS dataset"),
+        (("nobody", "out", "participant"), "nobody is not a BIDS dataset"),
         (("raw", "raw", "participant"), "Give another output folder than raw"),
         (("raw", "out", "participants"), "invalid choice: 'participants'"),
         (("raw",), "the following arguments are required: output_dir, analysis_level"),
@@ -124,7 +124,7 @@ def test_participants_then_the_group(app, tmp_path, monkeypatch):
         (("raw", "out", "participant", "--nprocs", "0"), "--nprocs 1"),
         (
             ("raw", "out", "group", "--bids-filter-file", "filter.json"),
-            "No scan of raw fits filter",
+            "No scan in raw matches filter",
         ),
         (("raw", "out", "participant", "--mem", "nan"), "Give --nprocs 1"),
         (("raw", "out", "group", "--bids-filter-file", "none.json"), "(No such file or directory)"),
@@ -156,6 +156,7 @@ def test_wrong_input_is_told_in_a_sentence(app, tmp_path, monkeypatch, words, se
         ({"run": 1}, False),
         ({"acquisition": "mprage"}, False),
         ({"session": None}, False),
+        ({"subject": "1"}, False),
     ],
 )
 def test_filters_name_entities_as_pybids_does(wished, fit):

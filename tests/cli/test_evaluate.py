@@ -221,7 +221,7 @@ def test_real_brains_may_be_a_folder_of_volumes(run, model, data, tmp_path) -> N
     nib.save(nib.Nifti1Image(np.array(pack.volumes[0]), np.diag([7.0, 8, 8, 1])), folder / "z.nii")
     refused = run("evaluate", folder, "--model", model, *told)
     assert refused.status == 2
-    assert "z.nii is on another grid" in refused.err
+    assert "z.nii has a different grid" in refused.err
 
 
 def test_volumes_that_do_not_fit_are_refused(run, data, volumes, monkeypatch) -> None:

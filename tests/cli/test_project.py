@@ -304,7 +304,7 @@ def test_only_the_scan_that_was_projected_is_edited(
         ([*mixed, "--scan", tmp_path / "missing.nii"], "missing.nii"),
         (
             ["edit", *latent, "--edit", "PC 1=1", "--scan", scan, "--detail", "0"],
-            "--scan has no effect",
+            "--scan is ignored",
         ),
     ):
         result = run(*words, *model)

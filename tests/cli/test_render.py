@@ -44,7 +44,7 @@ def test_what_lies_beyond_the_people_is_told_whatever_is_made_of_it(run, model, 
     for verb, (seeds, name, *more) in made.items():
         words = ("--seeds", seeds, "--truncation", "3", "--model", model, "-o", tmp_path / name)
         told = run("render", verb, *words, *more, "--json")
-        said = "truncation 3 is outside 0 to 1.5, more than people differ"
+        said = "truncation 3 is outside 0 to 1.5, beyond normal variation"
         assert said in told.err, (verb, told.err)
         assert said in told.json["doubts"][0]["sentence"], verb
 

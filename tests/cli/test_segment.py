@@ -201,7 +201,7 @@ def test_options_of_one_volume_are_refused_for_many(run, volume, tmp_path):
         (["--out", tmp_path / "a.nii.gz"], "need a folder for --out"),
         ([], "need a folder for --out"),
         (["--out", tmp_path / "out", "--table", "a.csv"], "is for one volume"),
-        (["--out", tmp_path / "out", "--volume", "0"], "--volume is for one scan: of many, give"),
+        (["--out", tmp_path / "out", "--volume", "0"], "--volume is for one scan: run each scan"),
     ):
         told = run("segment", volume[0], volume[0], *words)
         assert told.status == 2

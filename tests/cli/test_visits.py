@@ -304,7 +304,7 @@ def test_what_is_in_doubt_of_a_site_is_told_and_who_was_left_out_is_not_compared
     failing += compared[:3]
     told = run("model", "site", folder, "--name", "ward", "--model", model)
     assert told.status == 0, told.err
-    assert "Two scans are usable of 2 people; at least 3 are needed" in told.out
+    assert "Only 2 people have two usable scans; at least 3 are needed" in told.out
     assert "sub-02_ses-2_T1w.nii.gz was left out: The second scan shows no brain." in told.err
     # A copy is not another person.
     (folder / "sub-07_T1w.nii.gz").write_bytes((folder / "sub-06_ses-1_T1w.nii.gz").read_bytes())

@@ -75,7 +75,7 @@ def test_for_scripts_and_where_nothing_else_can_be_done(run, scan):
         lesions_of_scan(read_scan(scan))
     phase = scan.with_name("sub-01_part-phase_T1w.nii.gz")
     phase.write_bytes(scan.read_bytes())
-    with pytest.raises(StyleGAN3DError, match="the phase of an MR scan"):
+    with pytest.raises(StyleGAN3DError, match="an MR phase image"):
         structures_of_scan(read_scan(phase))
 
 

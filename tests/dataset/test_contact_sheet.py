@@ -89,7 +89,7 @@ def test_the_page_needs_nothing_but_itself(html):
 def test_the_page_says_what_was_kept_and_what_not_and_why(html):
     text = re.sub(r"<[^>]+>", " ", html)
     assert (
-        "1 brain kept, 0 of them to be checked; 2 refused, 1 held out for a test, 2 other" in text
+        "1 brain kept, 0 of them to be checked; 2 refused, 1 held out for testing, 2 other" in text
     )
     assert "train · 35.5 years, F · quality 0.9" in text
     assert "contrast of the mean brain" in text
@@ -116,9 +116,9 @@ def test_the_same_pack_gives_the_same_page(pack, study, html, tmp_path):
 def test_large_data_sets_keep_the_page_small(pack, study, monkeypatch):
     monkeypatch.setattr(contact_sheet, "MOST_PICTURES", 0)
     text = contact_sheet.contact_sheet(pack, study, [])
-    assert "Kept, without a picture here (1)" in text
+    assert "Kept, not pictured (1)" in text
     assert "sub-01 (quality 0.9" in text
-    assert "Refused, without a picture here (2)" in text
+    assert "Refused, not pictured (2)" in text
     assert "sub-02_T1w.nii.gz: sub-02_T1w.nii.gz does not have the contrast" in text
     assert "<img" not in text
 

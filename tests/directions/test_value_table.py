@@ -93,5 +93,6 @@ def test_the_subject_is_in_a_column_or_in_the_name(tmp_path):
         ("sub-07_ses-2_desc-projected_latent.safetensors", "sub-07"),
         ("out/sub-07/ses-2/a_latent.safetensors", "sub-07"),
         ("case9_desc-projected_latent.safetensors", "case9"),
+        ("OAS1_0001_MR1_desc-projected_latent.safetensors", "OAS1_0001_MR1"),
     ):
         assert subject_of(Source("projected", path=name)) == subject

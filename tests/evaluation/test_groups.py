@@ -80,7 +80,7 @@ def test_columns_that_are_missing_are_named(tmp_path, by, hold_fixed, sentence):
 @pytest.mark.parametrize("hold_fixed", [(), ("score",)])
 def test_a_cell_that_is_no_number_among_numbers_is_named(tmp_path, hold_fixed):
     rows = [["brain", "group", "score"], *([k, "ab"[k % 2], 80 + k] for k in range(9))]
-    for cell, words in (("89+", r"numbers, but also '89\+'"), ("inf", "a value without end")):
+    for cell, words in (("89+", r"numbers, but also '89\+'"), ("inf", "an infinite value")):
         rows[-1][2] = cell
         with pytest.raises(RecipeError, match=f"score of people.csv holds {words}"):
             design(table(tmp_path, rows), "group" if hold_fixed else "score", hold_fixed)

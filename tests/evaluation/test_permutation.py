@@ -70,7 +70,7 @@ def test_rows_of_a_block_stay_in_it():
 
 def test_what_follows_from_what_is_held_fixed_is_refused():
     fixed = np.c_[np.ones(20), np.arange(20.0)]
-    with pytest.raises(StyleGAN3DError, match="hold less fixed"):
+    with pytest.raises(StyleGAN3DError, match="remove covariates"):
         permuted(
             np.random.default_rng(0).normal(size=(20, 3)), fixed[:, 1:], fixed, permutations=100
         )

@@ -108,6 +108,6 @@ def test_a_notebook_shows_a_model_and_what_is_found_as_tables() -> None:
     place = {"place": "left <insula>", "ml": 2.0, "unusual": 3.0}
     found = LesionsOfScan(image, [place, place], 4.0, [Doubt("slices", "ask", "Slices lack.")])
     shown = found._repr_html_()
-    told = "<tr><th>left &lt;insula&gt;</th><td>2.0 ml, 3.0 times the size that counts</td></tr>"
+    told = "<tr><th>left &lt;insula&gt;</th><td>2.0 ml, 3.0 times the reporting threshold</td></tr>"
     assert shown.count(told) == 2
     assert shown.endswith("<tr><th>Check</th><td>Slices lack.</td></tr></table>")

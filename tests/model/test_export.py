@@ -143,7 +143,7 @@ def test_torch_opens_what_was_recorded(recorded_once, tmp_path, monkeypatch):
         assert (expected - engine(generator, 8)[1]).abs().max() > 10 * LARGEST_DIFFERENCE
         out = tmp_path / "out" / kind
         page, named = (out / "README.md").read_text(), {}
-        assert "encoder is not in it" in page
+        assert "encoder is not included" in page
         monkeypatch.chdir(out)
         exec(page.split("```python")[1].split("```")[0], named)
         assert_same(named["volume"].detach(), engine(generator)[1])
@@ -196,10 +196,10 @@ def test_a_page_of_the_hub_and_the_model_beside_it(tmp_path, monkeypatch):
         raise OSError("no network")
 
     hub.snapshot_download = unreachable
-    with pytest.raises(ModelError, match=r"does not give 'lab/small' \(no network\)"):
+    with pytest.raises(ModelError, match=r"does not provide 'lab/small' \(no network\)"):
         load("hf://lab/small")
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)
-    with pytest.raises(ModelError, match="need a package more"):
+    with pytest.raises(ModelError, match="need another package"):
         load("hf://lab/small")
 
 

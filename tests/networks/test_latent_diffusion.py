@@ -127,8 +127,8 @@ def test_what_is_not_wanted_any_more_ends_between_layers(diffusion):
     [
         ({"channels": (12, 8)}, "multiples of 8"),
         ({"blocks": 0}, "at least one channel, block"),
-        ({"least": 0.0}, "between zero and its most"),
-        ({"most": float("inf")}, "between zero and its most"),
+        ({"least": 0.0}, "between zero and the maximum"),
+        ({"most": float("inf")}, "between zero and the maximum"),
     ],
 )
 def test_mistakes_are_told_in_a_sentence(changes, sentence):

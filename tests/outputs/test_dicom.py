@@ -188,7 +188,7 @@ def test_two_people_are_two_patients_and_never_in_one_folder(tmp_path):
     assert max(map(len, ids)) <= 64
     (tmp_path / "bert").mkdir()
     brain(tmp_path / "bert" / paths[0].name, np.eye(4))
-    with pytest.raises(OutputError, match="Two of these files are called T1_anna"):
+    with pytest.raises(OutputError, match="Two files are called T1_anna"):
         dicom_files([paths[0], tmp_path / "bert" / paths[0].name], tmp_path / "out", when=WHEN)
 
 

@@ -107,7 +107,7 @@ def test_the_verdicts_do_not_contradict_the_reason_of_the_reconstruction(calibra
         patch.setattr(assessment, "_gaps", lambda *_: gaps)
         also = trust_of(calibrated, person, person)["verdicts"]["acquisition"]["sentence"]
     assert also.startswith(told["acquisition"]["sentence"])
-    assert "8 ml of brain or more are missing" in also
+    assert "8 ml or more of brain is missing" in also
     signs["spot"]["unusual"] = 99.0
     strange = dict(strange_kinds(person, person > 0.05))["inverted contrast"]
     told = trust_of(calibrated, strange, strange)["verdicts"]

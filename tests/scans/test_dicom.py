@@ -133,7 +133,7 @@ def test_what_was_read_is_said(tmp_path):
     dicoms.write_series(tmp_path, picture(), grid((0, 0, 20)))
     notes = [*map(str, read_scan(tmp_path).notes)]
     assert "DICOM series 3: MR, 26 x 24 x 20 voxels of 7 x 8 x 9 mm, RAS." in notes
-    assert any("tilted by up to 20.0 degrees" in note for note in notes)
+    assert any("Oblique: up to 20.0 degrees" in note for note in notes)
     assert any(note.startswith("Intensities from 0 to 899") for note in notes)
     assert "Contrast: T1-weighted, according to its name or timing." in notes
 
@@ -458,6 +458,16 @@ def test_slices_of_one_place_with_other_flip_angles_are_in_doubt(tmp_path):
     assert told == [["FlipAngle"]]
 
 
+@pytest.mark.parametrize("kept", [17, 19])
+def test_slices_of_another_kind_where_there_are_no_others_are_told(tmp_path, kept):
+    folder = dicoms.write_series(tmp_path, picture(), grid(), keep=range(kept))
+    other = {(0x0008, 0x0008): ("CS", "ORIGINAL\\PRIMARY\\M\\ND\\NORM")}
+    dicoms.write_series(folder, picture(), grid(), keep=range(kept, 20), start=20, extra=other)
+    scan = read_scan(folder, series=max(list_series(folder), key=lambda one: one.shape[2]).key)
+    told = [doubt.figures["missing"] for doubt in scan.doubts if doubt.kind == "slices-missing"]
+    assert told == [20 - kept]
+
+
 def test_other_modalities_are_refused_whatever_they_are_called(tmp_path):
     folder = dicoms.write_series(
         tmp_path, picture(), grid(), description="HEAD T1", extra={(0x0008, 0x0060): ("CS", "PT")}
@@ -501,7 +511,7 @@ def test_images_that_nothing_tells_apart_are_refused(tmp_path):
     same = {(0x0020, 0x0013): ("IS", 1)}
     for start in (0, 100):
         dicoms.write_series(tmp_path, picture(start), grid(), extra=same, start=start)
-    with pytest.raises(ScanError, match="nothing tells its 2 images of each position apart"):
+    with pytest.raises(ScanError, match="nothing distinguishes its 2 images of each position"):
         read_scan(tmp_path, volume=0)
 
 

@@ -294,7 +294,7 @@ def test_a_head_that_is_not_found_is_looked_at_alone_and_tilted(head, target, mo
     assert tried[0] == air.shape
     assert len(tried) == 4  # as it lies, alone, tilted, and upright when the pose is known
     assert np.prod(tried[1]) < 0.7 * air.size * 27  # millimetres, without the air
-    assert any("air around the head was cut off" in step for step in steps)
+    assert any("air around the head was cropped" in step for step in steps)
 
 
 def test_a_head_that_is_never_found_is_refused_for_the_first_reason(head, target, monkeypatch):

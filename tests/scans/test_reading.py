@@ -101,7 +101,7 @@ def test_notes_say_what_was_read(tmp_path):
     affine = nib.affines.from_matvec(turn @ np.diag([5, 4, 6.0]))
     notes = [*map(str, read_scan(save(tmp_path / "scan.nii.gz", noise(), affine)).notes)]
     assert "32 x 36 x 40 voxels of 5 x 4 x 6 mm, stored as float32." in notes
-    assert any(re.search(r"tilted by up to 20\.0 degrees", note) for note in notes)
+    assert any(re.search(r"Oblique: up to 20\.0 degrees", note) for note in notes)
     assert any(note.startswith("Slices of 6 mm") for note in notes)
 
 
@@ -411,6 +411,9 @@ def test_intensities_and_contrast_are_said(tmp_path, name, contrast):
         ("T1 without contrast.nii", False),
         ("sub-gd01_T1w.nii.gz", False),
         ("cerebrum_T1w.nii.gz", False),
+        ("high-contrast_T1.nii", False),
+        ("t1_gadobutrol.nii", True),
+        ("T1 Magnevist.nii", True),
     ],
 )
 def test_a_contrast_agent_is_told_by_the_name(tmp_path, name, enhanced):
@@ -424,7 +427,7 @@ def test_a_background_that_is_another_constant_counts_as_zero(tmp_path, value):
     scan = read_scan(save(tmp_path / "a.nii.gz", data + np.float32(value)))
     np.testing.assert_allclose(scan.data, data, atol=LAYERS)
     assert not scan.data[0].any()
-    assert any(f"the value {value:g} in place of 0" in note for note in map(str, scan.notes))
+    assert any(f"The background value of {value:g}" in note for note in map(str, scan.notes))
 
 
 def test_a_ct_is_told_by_its_numbers(tmp_path):

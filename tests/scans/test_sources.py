@@ -149,6 +149,14 @@ def test_a_result_whose_sidecar_is_lost_is_known_by_its_header(tmp_path, name, s
         ({"Units": "Year"}, 30.0),
         ({"Units": "n/a", "Description": "Age at the scan in months"}, 2.5),
         ({"Description": "Age (months)"}, 2.5),
+        ({"Description": "Age in years (M=34.2, SD=5)"}, 30.0),
+        ({"Description": "Age (in years), month of birth removed"}, 30.0),
+        ({"Description": "Age in years, w/o decimals"}, 30.0),
+        ({"Description": "Age on the day of the scan"}, 30.0),
+        ({"Description": "Age in completed months"}, 2.5),
+        ({"Units": "decimal years"}, 30.0),
+        ({"Units": "a"}, 30.0),
+        ({"Units": "mos"}, 2.5),
         ({"Units": "moons"}, None),
         ({}, 30.0),
     ],
@@ -175,6 +183,38 @@ def test_the_age_is_that_of_the_session(tmp_path):
     assert found == [Person(30.0, "F"), Person(30.0, "F")]
     table.write_text("session_id\tage\nses-1\t372\n")
     assert person_of_file(tmp_path / "sub-01/ses-1/anat/sub-01_ses-1_T1w.nii.gz").age == 31.0
+
+
+def test_rows_of_one_participant_are_told_apart_by_the_session(tmp_path):
+    table = "participant_id\tsession_id\tage\tsex\nsub-01\tses-01\t30\tF\nsub-01\tses-02\t75\tM\n"
+    (tmp_path / "participants.tsv").write_text(table)
+    later = tmp_path / "sub-01/ses-02/anat/sub-01_ses-02_T1w.nii.gz"
+    assert person_and_doubts(later) == (Person(75.0, "M"), [])
+    found, (doubt,) = person_and_doubts(tmp_path / "sub-01/anat/sub-01_T1w.nii.gz")
+    assert (found, doubt.severity) == (Person(), "ask")
+    assert "2 rows of sub-01 that differ; none is used" in doubt.sentence
+
+
+def test_a_table_that_contradicts_the_sidecar_is_told(tmp_path):
+    empty_files(tmp_path, "sub-01/anat/sub-01_T1w.nii.gz")
+    scan = tmp_path / "sub-01/anat/sub-01_T1w.nii.gz"
+    beside = scan.with_name("sub-01_T1w.json")
+    beside.write_text(json.dumps({"PatientAge": "025Y", "PatientSex": "M"}))
+    (tmp_path / "participants.tsv").write_text("participant_id\tage\tsex\nsub-01\t25.7\tM\n")
+    assert person_and_doubts(scan) == (Person(25.0, "M"), [])
+    (tmp_path / "participants.tsv").write_text("participant_id\tage\tsex\nsub-01\t54\tF\n")
+    found, (doubt,) = person_and_doubts(scan)
+    assert found == Person(25.0, "M")
+    assert doubt.severity == "ask"
+    assert "gives another sex and age" in doubt.sentence
+
+
+def test_an_age_whose_unit_cannot_be_read_is_none(tmp_path):
+    (tmp_path / "participants.tsv").write_text("participant_id\tage\nsub-01\t30\n")
+    (tmp_path / "participants.json").write_text('{"age": {"Units": "months"},}')
+    found, doubts = person_and_doubts(tmp_path / "sub-01/anat/sub-01_T1w.nii.gz")
+    assert found == Person()
+    assert any("age '30'" in doubt.sentence for doubt in doubts)
 
 
 def test_the_ages_of_a_table_are_read_in_one_way(tmp_path):

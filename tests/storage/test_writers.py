@@ -192,7 +192,7 @@ class Fault:
     [
         ("fsync", errno.ENOSPC, "disk is full"),
         ("fsync", errno.EIO, "could not be written"),
-        ("replace", errno.EROFS, "can only be read"),
+        ("replace", errno.EROFS, "is read-only"),
         ("replace", errno.EACCES, "No permission"),
     ],
 )
@@ -285,8 +285,8 @@ def test_a_real_limit_on_the_size_of_files_ends_in_a_sentence(tmp_path):
     words = [sys.executable, "-c", LIMITED, str(tmp_path)]
     run = subprocess.run(words, capture_output=True, text=True, timeout=120, check=True)
     first, second, last = run.stdout.splitlines()
-    assert "checkpoint.pt is more than may be written there" in first
-    assert "volume.nii.gz is more than may be written there" in second
+    assert "checkpoint.pt exceeds the quota there" in first
+    assert "volume.nii.gz exceeds the quota there" in second
     assert last == "10 '' ['checkpoint.pt']"
 
 

@@ -320,7 +320,7 @@ def test_a_flow_begins_with_anothers(run, model, stage, even_pack, tmp_path, cap
         # Exported weights are bfloat16.
         torch.testing.assert_close(of_run.state[name], start.state[name], rtol=0, atol=1e-3)
     page = (tmp_path / "made" / "README.md").read_text(encoding="utf-8")
-    assert "began with a flow of 60 steps" in page
+    assert "started from a flow trained for 60 steps" in page
     none = told("--out", tmp_path / "c", "--init-from", stage.folder)[1]
     assert "has no flow to start from" in none.err
     assert "for new runs" in told(*first, "--resume")[1].err

@@ -152,7 +152,7 @@ def test_numbers_that_are_not_of_the_protocol_are_refused_without_naming_a_table
             labels = load_labelled(pack, tmp_path, REGIONS).labels
             assert (labels[:, :10] == left).all()
             assert (labels[:, 10:] == left + 1).all()
-    with pytest.raises(StyleGAN3DError, match="value 77, which is no number of the Neuromorph"):
+    with pytest.raises(StyleGAN3DError, match="value 77, which is not in the Neuromorph"):
         load_labelled(pack, tmp_path, REGIONS)
 
 

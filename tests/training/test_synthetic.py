@@ -103,7 +103,7 @@ def test_bad_maps_are_refused(tmp_path: Path) -> None:
         read_head(write_map(tmp_path / "a_dseg.nii.gz", extra=201))
     long = nib.Nifti1Image(np.ones((4, 4, 4), np.uint8), np.diag([1, 1, 3, 1]))
     nib.save(long, tmp_path / "b_dseg.nii.gz")
-    with pytest.raises(StyleGAN3DError, match="no cubes"):
+    with pytest.raises(StyleGAN3DError, match="anisotropic voxels"):
         read_head(tmp_path / "b_dseg.nii.gz")
     nib.save(nib.Nifti1Image(np.zeros((4, 4, 4), np.uint8), np.eye(4)), tmp_path / "c_dseg.nii.gz")
     with pytest.raises(StyleGAN3DError, match="labels nothing"):

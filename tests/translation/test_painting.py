@@ -306,7 +306,7 @@ def test_specks_stay_and_wrong_wishes_are_refused():
     assert np.array_equal(resized(labels, labels == 4, 0.0, (1.0, 1.0, 1.0)), labels)
     with pytest.raises(StyleGAN3DError, match="10 mm at most, not by 11 mm"):
         resized(labels, labels == 4, 11.0, (1.0, 1.0, 1.0))
-    with pytest.raises(StyleGAN3DError, match="nothing of this structure"):
+    with pytest.raises(StyleGAN3DError, match="This structure is not in"):
         resized(labels, labels == 5, 1.0, (1.0, 1.0, 1.0))
     assert Resize.parse("ventricle=-1.5") == Resize("ventricle", -1.5)
     for text in ("bone=3", "ventricle", "grey=nan", "=2"):

@@ -169,7 +169,7 @@ def _digest(file: Path) -> str | None:
         size = file.stat().st_size
         if size > LARGEST_FILE:
             raise ModelError(
-                f"'{file}' has {size / 1e9:,.0f} GB, more than a model's file can have; copy the "
+                f"'{file}' has {size / 1e9:,.0f} GB, more than a model's file can be; copy the "
                 "whole model folder again."
             )
         return sha256_of(file)

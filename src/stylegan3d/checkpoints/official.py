@@ -231,7 +231,7 @@ def only_leaky_relu(settings: Settings) -> None:
     for name in ("nonlinearity", "mapping_nonlinearity"):
         value = settings.get(name, "lrelu")
         if value != "lrelu":
-            text = quoted(value) if type(value) is str else "that is no text"
+            text = quoted(value) if type(value) is str else "that is not text"
             raise Refused(f"has a {name} {text}, and only 'lrelu' is supported", UNSUPPORTED)
 
 

@@ -154,9 +154,7 @@ class Decoder:
         if type(code) is not str or len(arguments) > 3:
             raise Refused("is damaged (in the type of an array)")
         if code not in DTYPES:
-            raise Refused(
-                f"has an array of the type {quoted(code)}, which is no plain number", FOREIGN
-            )
+            raise Refused(f"has an array of type {quoted(code)}, not plain numbers", FOREIGN)
         return Dtype(code)
 
     def _scalar(self, arguments: tuple[Any, ...]) -> Array:
@@ -229,7 +227,7 @@ def _set_order(target: Dtype, state: tuple[Any, ...]) -> None:
     """Second step of a dtype: (3, order, None, None, None, -1, -1, 0)."""
     fields = state[2:5] if len(state) == 8 else (0,)
     if any(f is not None for f in fields) or type(state[1]) is not str:
-        raise Refused("has an array whose elements are no plain numbers", FOREIGN)
+        raise Refused("has an array whose elements are not plain numbers", FOREIGN)
     if state[1] not in ("<", ">", "|"):
         raise Refused("is damaged (in the byte order of an array)")
     target.order = state[1]
@@ -372,7 +370,7 @@ class _Machine:
 
     def _result(self) -> Any:
         if self.stream.tell() != self.size:
-            raise Refused("has something behind its end", FOREIGN)
+            raise Refused("has data after its end", FOREIGN)
         if len(self.stack) != 1 or self.marks:
             raise Refused("is damaged (it does not end with one value)")
         return self.stack[0]

@@ -107,7 +107,7 @@ def scans_of(given: argparse.Namespace) -> tuple[list[Item], list[Item]]:
 
     folder: Path = given.bids_dir
     if not (folder / DESCRIPTION).is_file():
-        raise StyleGAN3DError(f"{folder} is no BIDS dataset: it has no {DESCRIPTION}.")
+        raise StyleGAN3DError(f"{folder} is not a BIDS dataset: it lacks {DESCRIPTION}.")
     if folder.resolve() == given.output_dir.resolve():
         raise StyleGAN3DError(f"Give another output folder than {folder}, such as its derivatives.")
     every = found = find_items([folder], log.warning)
@@ -131,7 +131,7 @@ def scans_of(given: argparse.Namespace) -> tuple[list[Item], list[Item]]:
             )
         found = [item for item in found if fits(item.path, wished)]
     if not found:
-        raise StyleGAN3DError(f"No scan of {folder} fits {given.bids_filter_file}.")
+        raise StyleGAN3DError(f"No scan in {folder} matches {given.bids_filter_file}.")
     return every, found
 
 
@@ -144,10 +144,14 @@ def fits(path: Path, wished: JsonView) -> bool:
         "extension": path.name.removeprefix(stem),
     }
     for name, value in wished.items():
-        allowed = [str(one).lstrip("0") for one in (value if isinstance(value, list) else [value])]
+        # Of an index the zeros before it do not count.
+        zeros = "0" if name in ("run", "echo", "inversion", "flip") else ""
+        allowed = [
+            str(one).lstrip(zeros) for one in (value if isinstance(value, list) else [value])
+        ]
         # PyBIDS names entities in full: acquisition is acq, ceagent ce.
         has = next((facts[key] for key in (name, name[:3], name[:2]) if key in facts), None)
-        if str(has).lstrip("0") not in allowed:
+        if str(has).lstrip(zeros) not in allowed:
             return False
     return True
 

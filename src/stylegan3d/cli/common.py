@@ -149,7 +149,7 @@ def parse_strengths(strength: str | None, layers: str | None, num_layers: int) -
     chosen = parse_numbers(layers, "--layers")
     if len(values) != 1 or max(chosen) >= num_layers:
         raise base.RecipeError(
-            f"--layers takes numbers from 0 to {num_layers - 1} and goes with a single --strength."
+            f"--layers takes numbers from 0 to {num_layers - 1} and requires a single --strength."
         )
     return tuple(values[0] if layer in chosen else 0.0 for layer in range(num_layers))
 
@@ -281,7 +281,7 @@ SeedsOption = Annotated[str | None, typer.Option(help="Random brains by seed, su
 ScansOption = Annotated[
     list[Path] | None,
     typer.Option(
-        help="The scan whose own detail recipes show, if it does not lie beside its latent file; "
+        help="The scan whose own detail recipes show, if it is not beside its latent file; "
         "may be repeated."
     ),
 ]
@@ -373,14 +373,14 @@ def open_model(
 
 #: What answers doubts of a kind.
 TURNS = ("sides", "turned")
-HINTS = dict.fromkeys(TURNS, "If you know better, correct the header.") | {
-    "model-axes": "Give the right ones with --frame if you know better.",
+HINTS = dict.fromkeys(TURNS, "If that is wrong, correct the header.") | {
+    "model-axes": "Give the right ones with --frame if that is wrong.",
     "contrast": "Structures of any MR contrast are labelled by segment --structures.",
 }
 #: The same where a verb has --orientation.
 ORIENTED = HINTS | dict.fromkeys(
     TURNS,
-    "If you know better, give --orientation: sform, qform or the directions of the array's axes, "
+    "If that is wrong, give --orientation: sform, qform or the directions of the array's axes, "
     "such as LAS.",
 )
 
@@ -429,7 +429,7 @@ class ProgressLines:
         self.told, self.text = now, text
         whole = f"{round(done, 2):.12g} of {total:.12g}"
         parts = [whole if total > 1 else f"{done / total:.0%}"] if total else []
-        parts += [*filter(None, (text, detail)), f"{base.duration(now - self.began)} passed"]
+        parts += [*filter(None, (text, detail)), f"{base.duration(now - self.began)} elapsed"]
         if done >= total > 0:
             parts.append("finishing")
         elif total and done > self.first:
@@ -622,7 +622,7 @@ class Volumes(Written):
     detail_of: Annotated[
         Path | None,
         typer.Option(
-            help="Latent file of a projected scan; the brain gets its detail. The scan lies beside "
+            help="Latent file of a projected scan; the brain gets its detail. The scan is beside "
             "it, or is given with --scan."
         ),
     ] = None

@@ -153,7 +153,7 @@ def _check_card(subject: Subject) -> None:
 
     if subject.generator is None:
         raise ModelError(
-            f"'{subject.name}' is a folder of volumes without a card to write in: leave out --card."
+            f"'{subject.name}' is a folder of volumes without a card to write to: leave out --card."
         )
     check_page(subject.generator)
 
@@ -252,14 +252,14 @@ def compare(
             "brain it is."
         ),
     ],
-    by: Annotated[str, typer.Option(help="Column that is compared: groups (words) or a number.")],
+    by: Annotated[str, typer.Option(help="Column to compare: groups (words) or a number.")],
     written: common.Result,
     settings: GroupSettings,
     hold_fixed: Annotated[
         str | None,
         typer.Option(
             "--adjust-for",
-            help='Columns whose influence is removed, such as "age,sex,site"; "head size" is '
+            help='Covariates to adjust for, such as "age,sex,site"; "head size" is '
             "measured and needs no column.",
         ),
     ] = None,
@@ -322,8 +322,8 @@ def _maps(table: ValueTable) -> tuple[np.ndarray, Space, list[str]]:
         volume, own = read_map(table.path.parent / name)
         if space is not None and not own.same_as(space):
             raise RecipeError(
-                f"{name} is on another grid than {table.brains[0]}: bring all volumes to one grid, "
-                "or compare latents of projected scans."
+                f"{name} has a different grid from {table.brains[0]}: bring all volumes to one "
+                "grid, or compare latents of projected scans."
             )
         space = own
         volumes.append(volume)

@@ -210,7 +210,7 @@ def site(
     elif twice:
         both_used = sum(both[1].path.name not in left_out for both in twice)
         lines.append(
-            f"Two scans are usable of {both_used} people; at least {norms.LEAST} are needed "
+            f"Only {both_used} people have two usable scans; at least {norms.LEAST} are needed "
             "to learn the site's test-retest error."
         )
     result |= {"left_out": left_out, "doubts": doubts, "model": common.model_entry(generator)}

@@ -149,7 +149,7 @@ def _detailed(recipe: Recipe, written: common.Volumes) -> Recipe:
         return recipe
     if strength == 0 and written.scan is not None:
         raise RecipeError(
-            "--detail 0 leaves the scan out, so --scan has no effect: more detail or no --scan."
+            "--detail 0 leaves the scan out, so --scan is ignored: raise --detail or omit --scan."
         )
     source = recipe.source if of is None else Source.from_file(of)
     if source.kind != "projected":
@@ -250,7 +250,7 @@ def edit(
         float | None,
         typer.Option(
             help="With --age-by or --to-age: how old the brain is.",
-            show_default="as old as it looks to the model",
+            show_default="as estimated by the model",
         ),
     ] = None,
     seed: Annotated[int | None, typer.Option(help="Random brain to edit.")] = None,
@@ -313,7 +313,7 @@ def _aged(
         if why := withheld(doubts_of_scan(recipe.scan() or {})):
             raise RecipeError(f"Figures of this scan {why}: give the person's age with --age.")
         plain = recipe.replace(edits=())
-        age, text = trajectory.apparent_age(plain.latent(generator)), "as it looks to the model"
+        age, text = trajectory.apparent_age(plain.latent(generator)), "as estimated by the model"
     years = by if by is not None else (to or 0.0) - age
     edit = trajectory.edit(years)
     others = tuple(one for one in recipe.edits if one.direction != edit.direction)
@@ -340,8 +340,7 @@ def _edit_many(
     if age_by is not None:
         from stylegan3d.directions.people import Trajectory
 
-        edit = Trajectory.needed(generator).edit(age_by)
-        recipe = recipe.replace(edits=(*recipe.edits, edit))
+        recipe = recipe.replace(edits=(*recipe.edits, Trajectory.needed(generator).edit(age_by)))
     checked([recipe], generator)
     edit_many(latents, recipe, strength, generator, written, jobs)
 
@@ -364,8 +363,7 @@ def _with_files_named(texts: list[str] | None) -> tuple[Edit, ...]:
     for edit in common.parse_edits(texts or ()):
         if edit.file is not None:
             path = Path(edit.file).absolute()
-            sha256 = hashlib.sha256(read_bytes(path, RecipeError)).hexdigest()
-            edit = edit.with_file(path, sha256)
+            edit = edit.with_file(path, hashlib.sha256(read_bytes(path, RecipeError)).hexdigest())
         named.append(edit)
     return tuple(named)
 
@@ -497,7 +495,7 @@ def _fit(
             progress=report,
         )
     if wanted is None and not found.checks:
-        known = f"age, sex and volumes are known of fewer than {FEWEST_TO_FIT} training subjects"
+        known = f"age, sex and volumes are known for fewer than {FEWEST_TO_FIT} training subjects"
         common.log.warning("no directions of attributes: %s.", known)
     return found
 
@@ -538,9 +536,9 @@ def _find_own(
         brains = table.sources()
         latents, subjects = latents_of(generator, brains, psi), table.subjects(brains)
         found = direction_of_values(generator, latents, numbers, name or column, subjects=subjects)
-    if hold_fixed in (None, "none"):
+    names = [part.strip() for part in (hold_fixed or "none").split(",") if part.strip()]
+    if names in ([], ["none"]):
         return found
-    names = [part.strip() for part in hold_fixed.split(",") if part.strip()]
     steps = [generator.directions.step(part) for part in names]
     return orthogonalised(generator, found, found.names[0], steps, " and ".join(names))
 

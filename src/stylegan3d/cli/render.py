@@ -92,6 +92,8 @@ def picture(
         raise RecipeError("A lightbox shows one plane: choose it, such as --planes axial.")
     if slices and overlay is not None:
         raise typer.BadParameter("--overlay is drawn over planes: leave --lightbox out.")
+    if slices and point is not None:
+        raise typer.BadParameter("--at is for planes through one point: leave --lightbox out.")
 
     from stylegan3d.outputs.results import edited_file, json_path, picture_files, picture_name
     from stylegan3d.render.figures import draw_planes, lightbox

@@ -111,10 +111,9 @@ def _emit(result: Json, out: Path, *, as_json: bool) -> None:
     files = {what: str(out / name) for what, name in result["files"].items()}
     similar, percentile = result["similarity"], result["trust"]["latent_percentile"]
     place = [] if percentile is None else [f"this brain lies {place_in_words(percentile)}"]
-    trust = result["trust"]
     lights = [
         f"{name}: {verdict['level']}. {verdict['sentence']}"
-        for name, verdict in trust["verdicts"].items()
+        for name, verdict in result["trust"]["verdicts"].items()
     ]
     lines = [
         *files.values(),
@@ -260,7 +259,7 @@ def segment(
         typer.Option(
             "--out",
             "-o",
-            help="Label map to write on the volume's own grid, .nii.gz; of many volumes, or of two "
+            help="Label map to write on the volume's own grid, .nii.gz; for many volumes, or two "
             "visits, a folder.",
         ),
     ] = None,
@@ -295,8 +294,8 @@ def segment(
         bool,
         typer.Option(
             "--longitudinal",
-            help="Measure what changed between two scans of one person, the earlier first, beside "
-            "the test-retest error and the change that the norms expect.",
+            help="Measure what changed between two scans of one person, the earlier first, "
+            "against the test-retest error and the change the norms predict.",
         ),
     ] = False,
     years: Annotated[
@@ -366,11 +365,11 @@ def segment(
         if out is None or out.name.endswith(".nii.gz"):
             raise typer.BadParameter("Many volumes need a folder for --out.")
         why = (
-            "is for one volume: of many, the table is segmentations.tsv (or structures.tsv) in the "
+            "is for one volume: for many, it is segmentations.tsv (or structures.tsv) in the "
             "folder --out, and age and sex are read from participants.tsv"
         )
         common.refuse(ctx, why, "table", "age", "sex")
-        why = "is for one scan: of many, give each that needs it to a command of its own"
+        why = "is for one scan: run each scan that needs it separately"
         common.refuse(ctx, why, "index", "series")
         segment_many(
             volumes, out, reading, local, regions=regions, structures=structures, jobs=jobs

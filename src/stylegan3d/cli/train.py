@@ -113,7 +113,7 @@ class Kind:
     together: ClassVar[bool] = True
     goes_on: ClassVar[bool] = False
     files: ClassVar[tuple[str, ...]] = ()
-    healthy: ClassVar[str] = "The loss should fall, fast at first, and more slowly to the end."
+    healthy: ClassVar[str] = "The loss should fall, fast at first, then more slowly."
     data: common.DataArgument
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the run.")]
     device: common.DeviceOption = "auto"
@@ -590,7 +590,7 @@ class TrainDiffusion(WithLabels):
 class _WithModel:
     """A kind that goes on from a generator."""
 
-    model: Annotated[Path, typer.Argument(help="Model folder, as --export of a training writes.")]
+    model: Annotated[Path, typer.Argument(help="Model folder, as written by --export.")]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -617,7 +617,7 @@ class TrainEncoder(Kind, _WithModel):
 
 @dataclass(frozen=True, kw_only=True)
 class TrainFlow(Kind, _WithModel):
-    """Train a flow that sharpens a generator's brains; one that it has is trained further.
+    """Train a flow that sharpens a generator's brains; an existing one is trained further.
 
     Example: stylegan3d train flow my-model prepared --out runs/flow
 
@@ -636,7 +636,7 @@ class TrainFlow(Kind, _WithModel):
         str | None,
         typer.Option(
             "--init-from",
-            help="Flow to start from, also of another generator: folder of its run or of a "
+            help="Flow to start from, even from another generator: folder of its run or of a "
             "generator, or the name of a bundled one; new runs only.",
         ),
     ] = None
@@ -743,9 +743,8 @@ class FitStatistics(Kind, _WithModel):
         if not found.finished:
             notes.append(STOPPED)
         elif self.export is not None:
-            share = settings.share
             export_matched(
-                found, self.model, pack, self.export, share=share, overwrite=self.overwrite
+                found, self.model, pack, self.export, share=settings.share, overwrite=self.overwrite
             )
             result["export"] = str(self.export)
             notes.append(f"{self.export}: the fitted model")

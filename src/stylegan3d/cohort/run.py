@@ -308,8 +308,7 @@ def _read_record(out: Path, path: Path) -> Json | None:
     # A missing or damaged record, or a missing result.
     with suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
         record = read_json(path)
-        sizes = record["files"]
-        if all((out / name).stat().st_size == size for name, size in sizes.items()):
+        if all((out / name).stat().st_size == size for name, size in record["files"].items()):
             return record
     return None
 

@@ -233,11 +233,10 @@ def edit_item(
     `settings` holds the "recipe" as plain data, whose source each latent file takes, and the
     "strength" of the detail.
     """
-    generator = opened_generator(model, settings["frame"], settings["model"])
     made = projections.save_edit(
         item.path,
         settings["recipe"],
-        generator,
+        opened_generator(model, settings["frame"], settings["model"]),
         folder,
         strength=settings["strength"],
         scan=item.original,
@@ -314,8 +313,7 @@ def segment_item(
     files = found.files(labels, scan, segmenter)
     describe(item.root(folder), made_by(segmenter))
     write_together(files, overwrite=overwrite)
-    row = {**found.cells, "doubts": found.doubts, "labels": labels}
-    return [labels, sidecar_path(labels)], row
+    return [labels, sidecar_path(labels)], {**found.cells, "doubts": found.doubts, "labels": labels}
 
 
 @lru_cache(maxsize=1)

@@ -156,7 +156,7 @@ def _facts(pack: Pack) -> dict[str, str]:
         "For validation": f"{counts['validation']}",
         "Prepared": ", ".join(f"{n} {how}" for how, n in sorted(prepared.items())),
         "Grid": f"{grid} voxels of {spacing} mm, axes {''.join(pack.space.axcodes)}",
-        "Least quality": f"{settings['min_quality']:g}",
+        "Lowest quality": f"{settings['min_quality']:g}",
         "Skull": str(settings["skull"]),
         "Bias correction": "N4" if settings["bias_correction"] else "none",
         "Mean brain": f"{settings['target']} (hash of what scans are aligned to)",
@@ -179,8 +179,7 @@ def outliers(values: np.ndarray) -> np.ndarray:
     if len(values) < ENOUGH:
         return np.zeros(len(values), dtype=bool)
     distance = np.abs(values - np.median(values))
-    spread = float(np.median(distance))
-    return 0.6745 * distance > FAR * max(spread, 1e-9)
+    return 0.6745 * distance > FAR * max(float(np.median(distance)), 1e-9)
 
 
 def _kept_card(pack: Pack, index: int, remarks: list[str]) -> Card:
@@ -198,7 +197,7 @@ def _kept_card(pack: Pack, index: int, remarks: list[str]) -> Card:
 def _refused_card(folder: Path, entry: Json) -> Card:
     file = entry["file"]
     picture = picture_of_scan(folder / file)
-    return Card(file, "refused", picture, f"{file} as it lies in the file", (), [entry["reason"]])
+    return Card(file, "refused", picture, f"{file} as stored in the file", (), [entry["reason"]])
 
 
 def _age_and_sex(row: Json) -> str:

@@ -228,8 +228,8 @@ def parquet_library() -> Any:
         import pyarrow.parquet
     except ImportError as error:
         raise StyleGAN3DError(
-            f"The table of more than {MANY_ROWS} scans is a parquet file, which needs one package "
-            "more: install it with `pip install 'napari-stylegan3d[large]'`."
+            f"The table of more than {MANY_ROWS} scans is a parquet file, which needs another "
+            "package: install it with `pip install 'napari-stylegan3d[large]'`."
         ) from error
     return pyarrow
 

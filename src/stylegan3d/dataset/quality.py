@@ -153,7 +153,7 @@ def refusal(result: Json, min_quality: float) -> str | None:
         return (
             f"does not have the contrast of the mean brain (white matter is {how} than grey: "
             f"{contrast:.2f}, wanted {LEAST_CONTRAST}), as when a T2-weighted or FLAIR image or a "
-            "label map is given for a T1-weighted scan; give that, or a --template of this "
+            "label map is given for a T1-weighted scan; give T1, or a --template of this "
             "contrast."
         )
     if not POSSIBLE_ML[0] <= result["brain_ml"] <= POSSIBLE_ML[1]:
@@ -171,8 +171,8 @@ def refusal(result: Json, min_quality: float) -> str | None:
     if abs(asymmetry) > MOST_ASYMMETRY:
         side = "left" if asymmetry > 0 else "right"
         return (
-            f"has {100 * abs(asymmetry):.0f} % less of the brain on the {side} side than evenly "
-            "halved; the extraction probably failed there: extract the brain with another program "
+            f"has {100 * abs(asymmetry):.0f} % less brain on the {side} side than an even "
+            "split; the extraction probably failed there: extract the brain with another program "
             "first."
         )
     for doubt in result.get("doubts", ()):

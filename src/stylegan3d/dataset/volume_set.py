@@ -166,7 +166,7 @@ def _on_grid(
         return unit, ""
     if not resampled:
         raise ScanError(
-            f"{scan.path.name} is on another grid than the volumes before it ({unit.shape} and "
+            f"{scan.path.name} has a different grid from the volumes before it ({unit.shape} and "
             f"{space.shape} voxels, or in another place): bring them to one grid with `stylegan3d "
             "prepare`."
         )

@@ -134,8 +134,7 @@ def contour_rows(generator: Generator, w: np.ndarray, seed: int = 0) -> np.ndarr
     rows = []
     for one in w:
         with torch.inference_mode():
-            wide = _wide(generator, one[None])
-            brain = to_display(generator.synthesize(wide, noise="none"))[0]
+            brain = to_display(generator.synthesize(_wide(generator, one[None]), noise="none"))[0]
             pair = _wide(generator, np.concatenate([one[None], one + steps]))
             there = add_identity(exponential(synthesis.velocity(pair)).flip(1))
             offsets = composed(there[:1].expand(count, -1, -1, -1, -1), there[1:])

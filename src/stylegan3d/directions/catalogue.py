@@ -66,8 +66,7 @@ class CatalogueEntry:
     @property
     def check(self) -> Json:
         """Its check on held-out subjects; empty if there is none."""
-        found = (told for told in self.directions.checks if told.get("name") == self.name)
-        return next(found, {})
+        return next((told for told in self.directions.checks if told.get("name") == self.name), {})
 
     @property
     def attribute(self) -> str:

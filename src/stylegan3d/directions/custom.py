@@ -219,7 +219,7 @@ def direction_of_values(
     subject = subject_numbers(w, subjects)[known]
     w, value = w[known], value[known]
     if len(w) < FEWEST_WITH_VALUES or np.ptp(value) == 0:
-        alike = "all the same" if len(w) and np.ptp(value) == 0 else f"known of {len(w)} brains"
+        alike = "all the same" if len(w) and np.ptp(value) == 0 else f"known for {len(w)} brains"
         raise RecipeError(
             f"The values are {alike}: a direction needs at least {FEWEST_WITH_VALUES} brains whose "
             "values differ."

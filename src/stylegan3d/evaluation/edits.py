@@ -532,8 +532,7 @@ def edits(material: Material) -> Json:
     if not checks:
         return {"left_out": f"{generator.name} has no directions of attributes."}
     judges = Judges(material, [told["attribute"] for told in checks])
-    seeds = list(material.seeds(BRAINS))
-    start = seed_latents(generator, seeds, material.settings.truncation)
+    start = seed_latents(generator, list(material.seeds(BRAINS)), material.settings.truncation)
     before = _drawn(generator, start)
     spread = _mean_distance(before)
     read = judges.readings(before)

@@ -173,8 +173,7 @@ def classify_cubes(
     if not len(corners):
         raise StyleGAN3DError("This grid is too small for patches of 32 mm.")
     y = np.repeat([1, 0], counts)
-    volumes = [*first, *second]
-    x = np.stack(computed(lambda volume: texture(volume, corners, side), volumes))
+    x = np.stack(computed(lambda volume: texture(volume, corners, side), [*first, *second]))
     folds = StratifiedGroupKFold(FOLDS, shuffle=True, random_state=seed).split(y, y, list(people))
     scores = np.zeros((len(x), len(corners)))
     for done, (known, held) in enumerate(folds, 1):
@@ -406,8 +405,7 @@ def _timed(measure: Callable[[Material], Json], material: Material) -> Json:
     Brains and features shared by several parts count for the first.
     """
     begun = time.monotonic()
-    found = measure(material)
-    return found | {SECONDS: round(time.monotonic() - begun, 1)}
+    return measure(material) | {SECONDS: round(time.monotonic() - begun, 1)}
 
 
 def finish(material: Material) -> None:

@@ -120,14 +120,14 @@ def permuted(
     if degrees < 1:
         raise base.StyleGAN3DError(
             f"{n} brains are too few for {interest.shape[1] + basis.shape[1]} quantities in the "
-            "model: add brains, or hold less fixed."
+            "model: add brains, or fewer covariates."
         )
     residual = interest - basis @ (basis.T @ interest)
     scale = np.linalg.norm(interest - interest.mean(axis=0), axis=0)
     if np.linalg.matrix_rank(residual / np.where(scale > 0, scale, 1), tol=1e-6) < len(scale):
         raise base.StyleGAN3DError(
             "The compared column follows from those held fixed, or is the same for all brains: "
-            "hold less fixed, or compare another column."
+            "remove covariates, or compare another column."
         )
     unit, triangle = np.linalg.qr(residual)
     y = y.astype(np.float64)
@@ -518,7 +518,7 @@ def _cells(table: ValueTable, name: str, kept: np.ndarray) -> np.ndarray:
     numbers = words if name.endswith(CODES) else [cell_number(word) for word in words]
     if not all(np.isfinite(one) for one in numbers if not isinstance(one, str)):
         raise base.RecipeError(
-            f"The column {name} of {table.path.name} holds a value without end: write a number, or "
+            f"The column {name} of {table.path.name} holds an infinite value: write a number, or "
             "leave the cell empty if it is unknown."
         )
     others = [one for one in numbers if isinstance(one, str)]

@@ -156,8 +156,7 @@ def reconstruct(
     rows = computed(one, people, generator.device, progress)
     result: Json = {"n": len(rows), "budget": budget}
     for name in rows[0] if rows else ():
-        measures = rows[0][name]
-        result[name] = {k: float(np.median([row[name][k] for row in rows])) for k in measures}
+        result[name] = {k: float(np.median([row[name][k] for row in rows])) for k in rows[0][name]}
     return result | {"people": rows}
 
 
@@ -555,8 +554,7 @@ def _distances(
     """Of random members [models, members, counts], and of unseen subjects, to the nearest."""
     nearest = _to_nearest(training)
     found = np.empty((len(both), SAMPLES, len(counts)))
-    rng = np.random.default_rng(material.settings.seed)
-    drawn = rng.standard_normal((SAMPLES, counts[-1]))
+    drawn = np.random.default_rng(material.settings.seed).standard_normal((SAMPLES, counts[-1]))
     for done, normal in enumerate(followed(drawn, material.report, "Specificity")):
         for each, row in zip(both.values(), found, strict=True):
             coordinates = normal * np.sqrt(each.components.variances[: counts[-1]])

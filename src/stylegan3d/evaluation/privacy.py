@@ -291,9 +291,8 @@ class FineStructure:
         center, radius_mm = self._place(volume)
         scale = radius_mm / self.radius_mm
         first = (self.step - 1) / 2  # the centre of a coarse voxel in fine voxels
-        smooth = ndimage.gaussian_filter(volume, SMOOTHING * self.step)
         return ndimage.affine_transform(
-            smooth,
+            ndimage.gaussian_filter(volume, SMOOTHING * self.step),
             np.diag(scale * self.step),
             offset=center + scale * (first - self.center),
             output_shape=self.shape,

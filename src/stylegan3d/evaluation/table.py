@@ -142,7 +142,7 @@ METRICS: tuple[Metric, ...] = (
     Metric("edits", "Do edits change what they should?", needs_generator=True),
     Metric(
         "conditions",
-        "Do brains match the label they were drawn for?",
+        "Do brains match the label they were generated for?",
         "edits",
         needs_generator=True,
     ),

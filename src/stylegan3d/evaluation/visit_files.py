@@ -29,7 +29,7 @@ COLUMNS = {
     "percent_per_year": "The same for each year between the visits",
     "error": "95 % of repeated scans of an unchanged brain differ by less, same unit",
     "beyond_error": "Whether the change is larger than the error",
-    "expected": "By how much the norms change in as many years at this age, sex and head size",
+    "expected": "Norm-predicted change over as many years at this age, sex and head size",
 }
 
 

@@ -258,7 +258,7 @@ class NotFinite(ModelError):
 
     def __init__(self) -> None:
         super().__init__(
-            "The network made numbers that are not finite of this latent, so there is nothing "
+            "The network produced non-finite numbers from this latent, so there is nothing "
             "to show: bring truncation and edits nearer to 0, or choose another model if every "
             "brain fails."
         )
@@ -573,7 +573,7 @@ class Shown:
         told, space = [*of("lines", ()), *map(str, of("doubts", ()))], of("space", None)
         listed = hasattr(self, "lines")
         pairs = [*(() if listed else brief_fields(self).items())]
-        pairs += [text.partition(": ")[::2] if listed else ("In doubt", text) for text in told]
+        pairs += [text.partition(": ")[::2] if listed else ("Warnings", text) for text in told]
         rows = (f"<tr><th>{escape(k)}</th><td>{escape(v)}</td></tr>" for k, v in pairs)
         table = f"<table>{''.join(rows)}</table>"
         space = space or getattr(of("generator", None), "space", None)

@@ -146,8 +146,7 @@ def measure_tissues(
     fluid_ml = float(fluid_share.sum()) * space.voxel_ml - result["ventricle_ml"]
     shape = _shape(frame)
     contrast = (frame.white - frame.grey) / frame.white
-    found = {**result, **shape, "fluid": fluid_ml / result["brain_ml"], "contrast": contrast}
-    return found, masks
+    return {**result, **shape, "fluid": fluid_ml / result["brain_ml"], "contrast": contrast}, masks
 
 
 def tissue_masks(volume: np.ndarray, space: Space) -> dict[str, np.ndarray]:
@@ -381,8 +380,7 @@ def read_tissues(
     masks = {
         name: found.labels == CLASSES.index(tissue) for name, tissue in names.items() if is_brain
     }
-    how = f"by the tissue network {segmenter.name} ({segmenter.hash[:8]})"
-    return Tissues(volumes, how, masks)
+    return Tissues(volumes, f"by the tissue network {segmenter.name} ({segmenter.hash[:8]})", masks)
 
 
 def measure_attributes(volume: np.ndarray, space: Space) -> dict[str, float]:
@@ -419,5 +417,4 @@ def _by_intensity(volume: np.ndarray, space: Space, why: str) -> Tissues:
     volumes = dict.fromkeys(VOLUMES, float("nan"))
     volumes |= {key: float(measured[key]) for key in ("ventricle_ml", "grey_ml", "white_ml")}
     volumes["brain_ml"] = volumes["grey_ml"] + volumes["white_ml"]
-    how = f"{BY_INTENSITY}: {why.rstrip('.')}"
-    return Tissues(volumes, how, masks)
+    return Tissues(volumes, f"{BY_INTENSITY}: {why.rstrip('.')}", masks)

@@ -157,8 +157,7 @@ def lesion_probability(
     network: Segmenter, volume: np.ndarray, mask: np.ndarray, space: Space
 ) -> np.ndarray:
     """Probability of a lesion (X, Y, Z) in the brain."""
-    inside = np.where(mask, volume, 0).astype(np.float32)
-    found = network.probability(inside, space, LESION)
+    found = network.probability(np.where(mask, volume, 0).astype(np.float32), space, LESION)
     return np.where(mask, found, 0).astype(np.float32)
 
 

@@ -21,7 +21,7 @@ SSIM_K1, SSIM_K2 = 0.01, 0.03
 
 
 def similarity(a: np.ndarray, b: np.ndarray, mask: np.ndarray) -> dict[str, float]:
-    """Compare two volumes of one grid.
+    """Compare two volumes on one grid.
 
     Parameters
     ----------
@@ -44,7 +44,7 @@ def similarity(a: np.ndarray, b: np.ndarray, mask: np.ndarray) -> dict[str, floa
     a, b, mask = np.asarray(a, np.float32), np.asarray(b, np.float32), np.asarray(mask, bool)
     if not a.shape == b.shape == mask.shape:
         grids = f"{a.shape}, {b.shape} and, the mask, {mask.shape}"
-        raise StyleGAN3DError(f"Only volumes of one grid can be compared, and these have {grids}.")
+        raise StyleGAN3DError(f"Only volumes on one grid can be compared, and these have {grids}.")
     if not mask.any():
         raise StyleGAN3DError("The mask is empty, so no voxels can be compared.")
     inside_a, inside_b = a[mask].astype(np.float64), b[mask].astype(np.float64)

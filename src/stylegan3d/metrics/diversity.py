@@ -68,7 +68,7 @@ def ms_ssim(a: np.ndarray, b: np.ndarray) -> float:
 def _scale_terms(a: np.ndarray, b: np.ndarray, scales: int) -> Terms:
     """Mean SSIM and mean of contrast times structure at each scale."""
     if a.shape != b.shape:
-        raise StyleGAN3DError(f"MS-SSIM compares volumes of one grid, not {a.shape} to {b.shape}.")
+        raise StyleGAN3DError(f"MS-SSIM compares volumes on one grid, not {a.shape} to {b.shape}.")
     scales_of(a.shape)
     x, y = (torch.from_numpy(unit(v)) for v in (a, b))
     terms = []
@@ -101,8 +101,7 @@ def _window(n: int) -> Tensor:
 
     If the axis is shorter than the window, the window has the largest odd size that fits.
     """
-    size = min(WINDOW, n - 1 + n % 2)
-    weights = gaussian(size, SIGMA)
+    weights = gaussian(min(WINDOW, n - 1 + n % 2), SIGMA)
     return torch.from_numpy(convolution_matrix(weights / weights.sum(), n, "valid")).float()
 
 
@@ -193,8 +192,7 @@ def spread(made: np.ndarray, real: np.ndarray) -> float:
     ----------
     made, real : ndarray, shape (n, features)
     """
-    scaled = _scaled(made, real)
-    return float(scaled.var(axis=0, ddof=1).mean())
+    return float(_scaled(made, real).var(axis=0, ddof=1).mean())
 
 
 def dimensions(made: np.ndarray, real: np.ndarray) -> float:

@@ -30,7 +30,7 @@ from stylegan3d.networks.flow import Flow
 from stylegan3d.networks.latent_diffusion import DiffusionMapping
 from stylegan3d.networks.synthesis import MappingNetwork
 from stylegan3d.pages.page import plain
-from stylegan3d.recipe.model import seed_z
+from stylegan3d.recipe.model import encode_labels, label_dim, seed_z
 from stylegan3d.storage.encoding import LARGEST_FILE
 from stylegan3d.storage.files import check_output, read_file, write_together
 from stylegan3d.storage.places import CARD, DIRECTIONS, ENCODER, LABELS, MODEL, PAGE, PRIVACY
@@ -198,6 +198,7 @@ def export(
     check_output([out / name for name in names], overwrite)
     data, difference = _recorded(generator, to)
     facts = {"generator": generator, "card": generator.card, "taken": _taken(generator)}
+    facts |= {"label": _average(generator)}
     facts |= {"to": to, "left_out": left_out, "difference": difference}
     facts |= {"torch": torch.__version__, "numpy": np.__version__}
     written = {out / places[name]: content for name, content in data.items()}
@@ -218,13 +219,20 @@ def _left_out(generator: Generator, to: Target) -> list[str]:
         told.append("Noise cannot be chosen: every brain has the texture stored with the model.")
     if generator.label_dim and not _taken(generator):
         names = ", ".join(entry["name"] for entry in generator.card["labels"])
-        told.append(f"Brains cannot be asked for by label ({names}), only by seed.")
-    return [*told, "Scans cannot be projected: the encoder is not in it."]
+        told.append(f"Brains cannot be requested by label ({names}), only by seed.")
+    return [*told, "Scans cannot be projected: the encoder is not included."]
 
 
 def _taken(generator: Generator) -> int:
     """Numbers of the label that its mapping network takes: of labels that it was trained with."""
     return generator.mapping.label_dim if isinstance(generator.mapping, MappingNetwork) else 0
+
+
+def _average(generator: Generator) -> list[float]:
+    """These numbers for the average of the training subjects."""
+    schema, size = generator.card.get("labels") or (), _taken(generator)
+    known = label_dim(schema) == size > 0
+    return encode_labels(schema)[0].tolist() if known else [0.0] * size
 
 
 def _for_hub(
@@ -255,8 +263,8 @@ def _recorded(generator: Generator, to: Target) -> tuple[dict[str, bytes], float
     """Mapping and synthesis recorded and wrapped, and their largest difference from the engine."""
     parts: dict[str, nn.Module] = {"mapping": TracedMapping(generator)}
     parts["synthesis"] = TracedSynthesis(generator)
-    z, size = seed_z(generator, 1), _taken(generator)
-    label = (torch.zeros(1, size),) if size else ()
+    z, average = seed_z(generator, 1), _average(generator)
+    label = (torch.tensor([average]),) if average else ()
     w = generator.map(z, *label).cpu()
     inputs = {"mapping": (z, torch.ones(1), *label), "synthesis": (w,)}
     wanted = {"mapping": w, "synthesis": generator.synthesize(w).cpu()}

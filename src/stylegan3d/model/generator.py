@@ -147,7 +147,7 @@ class Generator(Shown):
         self.card = card or {}
         self.hash = hash
         self.labels_hash = labels_hash
-        self.folder = folder
+        self.folder = folder and folder.absolute()
         self.path = path or folder
         self.family = family
         self._reasons = dict(parts.cannot)
@@ -410,13 +410,13 @@ class Generator(Shown):
         truncation : float
             Psi; w = w_avg + psi (w - w_avg) (Karras et al. 2019, appendix B). 1 changes nothing, 0
             gives the average brain. With labels learned after training, w_avg is the mean for the
-            label, so truncation does not change a requested age. A warning tells of one outside 0
-            to 1.5.
+            label, so truncation does not change a requested age. Values outside 0 to 1.5
+            raise a warning.
         truncation_layers : int or None
             Number of first rows to truncate; None for all.
         labels : object
-            Labels by name in place of `label`: ``G.map(z, age=75, sex="F")``. A warning tells of
-            one beyond the people whom the model learned from.
+            Labels by name in place of `label`: ``G.map(z, age=75, sex="F")``. Values beyond
+            those of the training subjects raise a warning.
 
         Returns
         -------
@@ -596,7 +596,7 @@ class Generator(Shown):
         """Its folder; ModelError if it is a file of another program, which cannot be changed."""
         if self.folder is None:
             raise ModelError(
-                f"The model '{self.name}' is a file of another program: make a folder of it with "
+                f"The model '{self.name}' is a file of another program: make it a folder with "
                 "`stylegan3d model convert` first."
             )
         return self.folder
@@ -822,14 +822,14 @@ def _fetched(name: str) -> str:
         from huggingface_hub import snapshot_download
     except ImportError:
         raise ModelError(
-            "Models of the Hugging Face Hub need a package more: pip install "
+            "Models of the Hugging Face Hub need another package: pip install "
             "'napari-stylegan3d[hub]'. Or download the folder, and give that."
         ) from None
     try:
         return str(snapshot_download(name))
     except (OSError, ValueError) as error:  # those of huggingface_hub and its connections are these
         raise ModelError(
-            f"The Hugging Face Hub does not give '{name}' ({reason(error)}): check its name and "
+            f"The Hugging Face Hub does not provide '{name}' ({reason(error)}): check its name and "
             "the network, or download the folder elsewhere and give that."
         ) from error
 
@@ -870,7 +870,7 @@ def _build(files: ModelFiles, path: Path, device: torch.device, dtype: torch.dty
 def _labelled(files: ModelFiles, parts: Parts) -> LabelledMapping:
     """The mapping of a model with labels learned after training."""
     if parts.config.label_dim:
-        raise ValueError("it has labels of its training and others")
+        raise ValueError("it has labels from training and others")
     assert files.labels is not None
     sizes = [len(entry["average"]) for entry in files.card["labels"]]
     return LabelledMapping(parts.mapping, sizes, files.labels, parts.config.w_dim)

@@ -224,6 +224,5 @@ def smooth_matrix(
     before: int, after: int, kernel: tuple[float, ...], device: torch.device
 ) -> Tensor:
     """[after, before] doubling as in `upsample_image`, then linear interpolation."""
-    taps = normalised_taps(kernel, 8.0)
-    doubled = doubling_matrix(before, taps, False, device)
+    doubled = doubling_matrix(before, normalised_taps(kernel, 8.0), False, device)
     return linear_matrix(2 * before, after, device) @ doubled

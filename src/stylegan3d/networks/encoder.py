@@ -127,8 +127,7 @@ class FittingEncoder(nn.Module):
         self.config = config
         # Not a submodule, since its weights are saved with the generator.
         self._synthesis = (synthesis,)
-        generator = synthesis.config
-        fields, coarse = generator.deformation, synthesis.velocity_basis.weight.shape[2]
+        fields, coarse = synthesis.config.deformation, synthesis.velocity_basis.weight.shape[2]
         fine = synthesis.image_basis.weight.shape[2]
         self.start = nn.Linear(coarse, fields)
         self.correct = nn.Linear(fine, fields) if config.corrections else None
@@ -151,8 +150,7 @@ class FittingEncoder(nn.Module):
             for _ in range(self.config.corrections):
                 weights = weights + self.correct(self.inside(self.canonical(image, weights)))
         inside = self.inside(self.canonical(image, weights))
-        appearance = self.synthesis.image_basis.weights_of(inside)
-        w = torch.cat([weights, appearance], dim=1)
+        w = torch.cat([weights, self.synthesis.image_basis.weights_of(inside)], dim=1)
         w = F.pad(w, (0, self.synthesis.config.w_dim - w.shape[1]))
         return w[:, None].expand(-1, self.synthesis.config.num_layers, -1)
 

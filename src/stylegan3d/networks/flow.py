@@ -523,8 +523,7 @@ def box_of(near: Tensor) -> tuple[slice, slice, slice]:
     """
     sides = []
     for axis in (2, 3, 4):
-        others = [i for i in range(near.ndim) if i != axis]
-        found = near.amax(dim=others).nonzero()
+        found = near.amax(dim=[i for i in range(near.ndim) if i != axis]).nonzero()
         if not len(found):  # no brain at all
             found = found.new_zeros(1, 1)
         sides.append(slice(int(found[0]) // FLOW_UNIT * FLOW_UNIT, int(found[-1]) + 1))

@@ -63,11 +63,11 @@ class DiffusionConfig(Config):
 
     def __post_init__(self) -> None:
         if min(*self.latent, *self.channels, self.blocks, self.directions) < 1:
-            raise ModelError("A diffusion needs at least one channel, block and direction.")
+            raise ModelError("Diffusion needs at least one channel, block and direction.")
         if any(width % GROUPS for width in self.channels):
             raise ModelError(f"The channels of a diffusion must be multiples of {GROUPS}.")
         if not 0 < self.least < self.most < math.inf:
-            raise ModelError("A diffusion's least noise lies between zero and its most.")
+            raise ModelError("Minimum diffusion noise must lie between zero and the maximum.")
 
     @property
     def w_dim(self) -> int:

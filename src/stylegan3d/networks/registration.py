@@ -73,8 +73,7 @@ def register(
         if step < settings.coarse_steps:
             update = _force(*coarse, displacement, pool=False)
         else:
-            fine = resize(displacement, fixed.shape[2:])
-            update = _force(fixed, template, fine, pool=True)
+            update = _force(fixed, template, resize(displacement, fixed.shape[2:]), pool=True)
         length = update.square().sum(dim=1, keepdim=True).sqrt()
         update = update * (settings.largest_step / length.clamp(min=settings.largest_step))
         velocity = smooth(velocity + smooth(update, settings.fluid) * voxel, settings.elastic)

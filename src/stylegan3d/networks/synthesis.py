@@ -406,9 +406,8 @@ class LeveledSynthesis(nn.Module):
         if first <= 2 * displacement.shape[2]:
             return deformation.add_identity(deformation.resize(displacement, full))
         x, y, z = (2 * n for n in displacement.shape[2:])
-        kernel = self.config.resample_kernel
         return deformation.add_identity(
-            deformation.enlarge_smoothly(displacement, (x, y, z), kernel)
+            deformation.enlarge_smoothly(displacement, (x, y, z), self.config.resample_kernel)
         )
 
     def detail_weights(self, w: Tensor) -> Tensor:
@@ -575,8 +574,7 @@ class LeveledSynthesis(nn.Module):
         last = self.config.num_levels - 1
         if level == last:
             return const
-        low = const[:, : self.config.image_channels]
-        return F.avg_pool3d(low, 2 ** (last - level))
+        return F.avg_pool3d(const[:, : self.config.image_channels], 2 ** (last - level))
 
     def _with_constant(self, image: Tensor, level: int) -> Tensor:
         """An image of a level, or its low band, plus the constant image."""

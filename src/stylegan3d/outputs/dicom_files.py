@@ -454,7 +454,7 @@ def dicom_files(
                 objects = [*objects, measures_of(common, images)]
         made = dict(dicom.encoded(objects, Path(out) / stem))
         if made.keys() & files.keys():
-            raise OutputError(f"Two of these files are called {stem}: write them to two folders.")
+            raise OutputError(f"Two files are called {stem}: write them to separate folders.")
         files |= made
         progress(done, len(paths), path.name)
     return files

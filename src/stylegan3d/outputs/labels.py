@@ -205,8 +205,8 @@ class LesionsOfScan(Shown):
     def lines(self) -> list[str]:
         """A line of text for each place."""
         return [
-            f"{place['place']}: {place['ml']:.1f} ml, {place['unusual']:.1f} times the size that "
-            "counts"
+            f"{place['place']}: {place['ml']:.1f} ml, {place['unusual']:.1f} times the reporting "
+            "threshold"
             for place in self.places
         ] or [NO_LESIONS]
 

@@ -145,7 +145,7 @@ def _scan_of(source: Source, described: JsonView, paths: tuple[str | Path, ...])
                 return scan
     if not places:
         raise OutputError(
-            f"The scan {name}, whose detail this shows, lies neither beside {source.path} nor in "
+            f"The scan {name}, whose detail this shows, is neither beside {source.path} nor in "
             "the current folder: give it with --scan."
         )
     raise OutputError(
@@ -180,7 +180,7 @@ def second_over(
     """
     if recipe.scan() is None:
         raise OutputError(
-            "A second image can only lie over a projected scan: start from the latent file of a "
+            "A second image can only overlay a projected scan: start from the latent file of a "
             "projection."
         )
     described = results.native_scan(recipe)
@@ -760,7 +760,7 @@ def _maps(
         aligned.to_native(difference, signed=True),
         projected,
         "residual",
-        f"What a reconstruction by {name} misses of a scan: bias-corrected scan minus "
+        f"What a reconstruction by {name} misses in a scan: bias-corrected scan minus "
         "reconstruction, at the resolution of the model.",
         intensity="units of the scan; above 0 where the scan is brighter",
     )
@@ -786,7 +786,7 @@ def _maps(
             projected,
             "residual z",
             f"Scan minus the brain that {name} expects, after contrast and shading of the scanner "
-            "were set aside, divided by the spread of this difference in held-out subjects. Not "
+            "were removed, divided by the spread of this difference in held-out subjects. Not "
             "judged in the ventricles and within 4 mm of the border: 0 there.",
             units="standard deviations",
             intensity="above 0 where the scan is brighter than expected",

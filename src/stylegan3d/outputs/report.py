@@ -367,9 +367,7 @@ WHOLE = (
 #: Marked values and findings that are named.
 NAMED = 8
 NOT_GIVEN = "Age and sex are not given."
-ABOUT_CURVES = (
-    "Median and band of 95 % of people of this sex and head size, by age; the dot is this brain."
-)
+ABOUT_CURVES = "Median and 95 % band for this sex and head size, by age; the dot is this brain."
 RESTORE = "To restore this brain, paste this link into the explorer (Ctrl+V):"
 RESTORE_BY_FILE = "To restore this brain, drop the .json beside this file on the explorer."
 

@@ -293,14 +293,14 @@ def _source_stem(source: Source, *, keep_grid: bool = False) -> str:
 
 #: What a picture shows whose recipe is not all of it.
 PAINTED = (
-    "Picture of a synthetic brain that was painted to fit edited labels of the recipe's brain or "
+    "Picture of a synthetic brain that was generated to fit edited labels of the recipe's brain or "
     "of a scan. Not a measurement."
 )
 
 OF_A_SCAN = "Research and teaching. Not for diagnosis."
 RECORDED = "Picture of a real scan."
 PARTLY = "Picture of a real scan, with parts or detail that a generator filled in. No measurement."
-UNUSUAL = "Picture of a real scan, with what stands out in it. Not a diagnosis."
+UNUSUAL = "Picture of a real scan, with deviations highlighted. Not a diagnosis."
 
 
 def picture_name(recipe: Recipe, what: str, *, scan: str | Path | None = None) -> str:

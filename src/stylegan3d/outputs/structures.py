@@ -123,7 +123,7 @@ def structures_of_scan(
     """
     if withheld(scan.doubts):
         raise ScanError(
-            f"{scan.path.name} is a CT or the phase of an MR scan; structures are labelled in "
+            f"{scan.path.name} is CT or an MR phase image; structures are labelled in "
             "images of tissue by MR, of any contrast."
         )
     network = network or bundled_structures()
@@ -132,7 +132,7 @@ def structures_of_scan(
     data = np.asarray(seen.data, np.float32) - np.float32(background(seen.data))
     shown = data > 0.01 * np.percentile(data, PERCENTILE)
     if not shown.any():
-        raise ScanError(f"Nothing in {scan.path.name} is brighter than its edges; give a head.")
+        raise ScanError(f"{scan.path.name} shows no head; give a head scan.")
     space = isotropic_space(shown, seen.space, MM, MARGIN_MM)
     volume = resample(data, seen.space, space)
     volume = np.clip(volume / np.percentile(volume[volume > 0], PERCENTILE), 0, 1)
@@ -192,7 +192,7 @@ def _implausible(volumes: Mapping[str, float]) -> list[Note]:
         return []
     text = (
         f"The halves of the brain differ by up to {apart:.0f} %, and {cerebellum:.0f} ml of "
-        "cerebellar cortex were found: the head may be rotated against its axes, or a part is "
+        "cerebellar cortex were found: the head may be rotated, or a part is "
         "missing or diseased. Look at the labels before you use them."
     )
     figures = {"asymmetry_percent": round(apart, 1), "cerebellar_cortex_ml": round(cerebellum, 1)}

@@ -226,7 +226,7 @@ def visits_of(
     )
     if years is None:
         years = _years_between(first.scan, second.scan)
-    progress(0.7, 1.0, "Bringing the scans halfway")
+    progress(0.7, 1.0, "Aligning the scans halfway")
     pair = halfway(first, second)
     if pair.agreement < LEAST_AGREEMENT:
         raise ScanError(
@@ -334,8 +334,8 @@ def _weighted(found: Segmentation, weight: np.ndarray) -> dict[str, float]:
 def _notes(pair: Halfway, head: Change) -> list[Note]:
     """What was done to the pair, and what is in doubt."""
     text = (
-        f"The second scan was moved by {pair.moved_mm:.1f} mm and turned by "
-        f"{pair.turned_deg:.1f} degrees against the first, each by half."
+        f"The second scan was moved by {pair.moved_mm:.1f} mm and rotated by "
+        f"{pair.turned_deg:.1f} degrees relative to the first, half each."
     )
     notes: list[Note] = [text]
     for aligned in (pair.first, pair.second):
@@ -349,8 +349,8 @@ def _notes(pair: Halfway, head: Change) -> list[Note]:
         notes.append(Doubt("same-person", "ask", text, {"correlation": pair.agreement}))
     if head.percent is not None and abs(head.percent) > SAME_HEAD:
         text = (
-            f"The extracted brains with their CSF differ by {abs(head.percent):.1f} %, which an "
-            "adult's head does not; look at the borders of both brains, and treat changes of "
+            f"The extracted brains with their CSF differ by {abs(head.percent):.1f} %, although "
+            "adult head size is constant; look at the borders of both brains, and treat changes of "
             "cortex and fluid outside the ventricles as doubtful."
         )
         notes.append(Doubt("head-size", "ask", text, {"percent": head.percent}))

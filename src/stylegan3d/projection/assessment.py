@@ -136,8 +136,7 @@ def see(generator: Generator, volume: np.ndarray, mask: np.ndarray) -> Seen:
     for tissues in (own, wanted):
         ventricles |= tissues["ventricles"] if tissues else False
     judged = matched.core & ~dilated(ventricles)
-    fluid = connected_fluid(volume, mask, own)
-    return Seen(guess, expected, matched, difference, judged, fluid)
+    return Seen(guess, expected, matched, difference, judged, connected_fluid(volume, mask, own))
 
 
 def usual_residual(people: Sequence[Seen], space: Space) -> UsualResidual:
@@ -170,8 +169,7 @@ def residual_z(seen: Seen, usual: UsualResidual) -> np.ndarray:
     spread where that is larger; a lesion is too small to change that.
     """
     z = z_everywhere(seen, usual)
-    near_fluid = dilated(seen.fluid)
-    z[~seen.judged | (near_fluid & (z < 0))] = 0
+    z[~seen.judged | (dilated(seen.fluid) & (z < 0))] = 0
     return z
 
 

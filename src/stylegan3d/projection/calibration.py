@@ -258,8 +258,7 @@ def _entry(people: Sequence[Sequence[MeasuredSubject]]) -> Json:
         "least_ssim": _rounded(np.quantile([view.ssim for view in views], 1 - ALIKE_SHARE)),
     }
     if "latent_distance" in signs[0]:
-        distances = [own["latent_distance"] for own in signs]
-        quantiles = np.quantile(distances, np.linspace(0, 1, 21))
+        quantiles = np.quantile([own["latent_distance"] for own in signs], np.linspace(0, 1, 21))
         entry["latent_distance"] = [_rounded(value) for value in quantiles]
     return entry
 

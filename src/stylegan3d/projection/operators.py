@@ -228,7 +228,7 @@ class KSpace(Operator):
         if not 1 <= acceleration <= 32 or not 0 < center <= 1:
             raise StyleGAN3DError(
                 f"K-space undersampled {acceleration:g} times with {100 * center:g} % of its "
-                "centre sampled fully is not possible; give 1 to 32 times and 0 to 100 %."
+                "lines sampled fully is not possible; give 1 to 32 times and 0 to 100 %."
             )
         self.acceleration, self.direction = acceleration, direction
         self.center, self.seed = center, seed

@@ -239,8 +239,7 @@ class Problem:
     def _initial(self) -> Tensor:
         """The encoder's estimate or the average brain, whichever is closer; [L or 1, D]"""
         rows = 1 if self.space == "w" else self.generator.num_layers
-        average = self.generator.w_avg.expand(rows, -1)
-        candidates = {"average": average}
+        candidates = {"average": self.generator.w_avg.expand(rows, -1)}
         if self.generator.encoder is not None:
             whole = self.operator.fill(self.scan, self._image(self.mean_brain()))
             guess = self.generator.encoder(whole)[0]

@@ -265,7 +265,7 @@ class ProjectionResult(Shown):
         """
         if self.generator is None or self.aligned is None:
             raise RecipeError(
-                "Only a scan can be edited, not a volume alone: project what Scan.align gives."
+                "Only a scan can be edited, not a volume alone: project what Scan.align returns."
             )
         generator = self.generator
         start = Latent.of(generator, self.w, delta=self.delta)
@@ -388,21 +388,19 @@ def project(
         candidates = _found(run, problem, OriginalSearch(problem, count), None)
     else:
         search = Search(problem, count, patient=choices.steps is not None)
-        fit = _fit_after(problem, space, budget)
-        candidates = _found(run, problem, search, fit)
+        candidates = _found(run, problem, search, _fit_after(problem, space, budget))
         candidates.append((problem.initial, None))
     w, delta, made = problem.best(candidates, shown)
     own_noise = delta is not None and delta.has_own_noise
     mean_brain = problem.mean_brain()
     seen_made, seen_mean = problem.simulate(made), problem.simulate(mean_brain)
-    known = seen.known(mask)
     assessment, residual_z = assess(
         problem.prior,
         w,
         seen_made,
         seen_mean,
         volume,
-        known,
+        seen.known(mask),
         generator=generator,
         yardstick=yardstick,
         is_complete=operator is None,
@@ -664,7 +662,7 @@ def _left_out(operator: Operator | None, aligned: AlignedScan) -> list[Doubt]:
         "model"
     )
     if abs(size - drawn) >= SAME_ML:
-        sentence += f"; all voxels of the model's grid that it touches make {size:.1f} ml"
+        sentence += f"; all voxels of the model's grid that it touches total {size:.1f} ml"
     return [Doubt("masked", "tell", f"{sentence}.", {"drawn_ml": drawn, "ml": size})]
 
 

@@ -123,14 +123,14 @@ class OutlineGaps:
             (
                 self.missing,
                 "brain-missing",
-                "of brain or more are missing ({})",
-                ": they lie outside the field of view, or were removed with the skull or the face. "
+                "or more of brain is missing ({})",
+                ": it lies outside the field of view, or was removed with the skull or the face. "
                 "Volumes are too small by at least this much.",
             ),
             (
                 self.dark,
                 "signal-loss",
-                "of brain have no signal ({}), as beside metal or a failing coil",
+                "of brain has no signal ({}), as beside metal or a failing coil",
                 ". Nothing can be said about the brain there.",
             ),
             (
@@ -319,8 +319,7 @@ def cortical_detail(
 ) -> float:
     """Correlation of fine detail of two volumes within `CORTEX_MM` of the brain's surface."""
     voxel = np.array(voxel_mm)
-    depth = ndimage.distance_transform_edt(mask, sampling=voxel)
-    shell = mask & (depth <= CORTEX_MM)
+    shell = mask & (ndimage.distance_transform_edt(mask, sampling=voxel) <= CORTEX_MM)
     fine = [(x - masked_blur(x, mask, DETAIL_MM / voxel))[shell] for x in (made, matched)]
     if min(np.ptp(values) for values in fine) == 0:
         return 0.0

@@ -435,8 +435,7 @@ class Tuning:
             rest = problem.target - problem.operator(made)
             change = change + _ridge(self._reader(points, slope), rest, change)
             self.changed = {CONSTANT: synthesis.image_const + self._banded(change)}
-            tuned = with_state(synthesis, self.changed)
-            made, slope = self._finished(tuned, points)
+            made, slope = self._finished(with_state(synthesis, self.changed), points)
             left = (ROUNDS - done) * ROUND_COST
             loss = float(problem.difference(made))
             yield SearchStep(loss, -1, made, done * ROUND_COST, left, ROUNDS - done)

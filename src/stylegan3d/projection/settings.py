@@ -94,7 +94,7 @@ class Choices:
         str | None,
         Option(
             "Alignment",
-            "Correct the alignment by a shift in mm to the right, front and top, then a rotation "
+            "Correct the alignment by a shift in mm (right, anterior, superior), then a rotation "
             "in degrees about these axes, such as 0,0,4 or 0,0,4:10,0,0. Or keep, if the scan is "
             "in the model's space already; or centre, to only centre it there.",
         ),

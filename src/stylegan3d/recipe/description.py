@@ -161,7 +161,7 @@ def _detail(detail: Detail) -> str:
 
 def _label(label: Label | None) -> str:
     if label is None:
-        return "Labels left open"
+        return "Labels unset"
     if label.numbers:
         return "Label " + ", ".join(f"{number:g}" for number in label.numbers)
     return ", ".join(f"{name} {value}" for name, value in label.values)

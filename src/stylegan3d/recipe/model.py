@@ -161,8 +161,8 @@ class MadeWith:
         if self.sha256 == generator.hash:
             raise RecipeError(
                 f"This recipe's label was generated with the labels {str(self.labels)[:8]} "
-                f"of {generator.name}, now {generator.labels_hash[:8] or 'none'}: load "
-                "the model with the former labels, or remove the model from the recipe."
+                f"of {generator.name}, now {generator.labels_hash[:8] or 'none'}: load the model "
+                "with the previous labels, or remove the model from the recipe."
             )
         raise RecipeError(
             f"This recipe was made with the model {self.name or 'with another hash'} "
@@ -357,7 +357,7 @@ def known_schema(
         if entry["kind"] == "number" and name in logarithmic:
             values, limits = [float(row[column]) for row in known], entry["range"]
             if limits[0] <= 0:
-                raise ModelError(f"The label '{name}' has values that have no logarithm.")
+                raise ModelError(f"The label '{name}' has values that are not positive.")
             (entry,) = schema_of([{name: math.log(value)} for value in values], [name])
             entry |= {"scale": LOG, "range": limits}
         schema.append(entry)
@@ -407,7 +407,7 @@ def _entry(rows: Sequence[JsonView], name: str) -> Json:
         different = len(categories)
     if different < 2:
         raise ModelError(
-            f"Everybody in the training data has the same '{column}', so it cannot be a condition."
+            f"All training subjects have the same '{column}', so it cannot be a condition."
         )
     if entry["kind"] == "category" and different > MOST_CATEGORIES:
         raise ModelError(
@@ -481,7 +481,7 @@ def check_labels(schema: Any, size: Any) -> None:
             if None in parts or not parts[1] or parts[1] < 0:
                 raise ValueError(f"the label {name} has no mean and deviation")
             if entry.get("scale") not in (None, LOG):
-                raise ValueError(f"the label {name} is on no scale that is known")
+                raise ValueError(f"the label {name} is on an unknown scale")
             reach = [finite_number(x) for x in entry.get("range", [0, 1])]
             if len(reach) != 2 or None in reach or not reach[0] < reach[1]:  # type: ignore[operator]
                 raise ValueError(f"the label {name} has no range")

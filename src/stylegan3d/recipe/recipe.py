@@ -363,8 +363,8 @@ class Recipe:
         found, psi = [], self.truncation.psi
         if not 0 <= psi <= MOST_TRUNCATION:
             sentence = (
-                f"The truncation {psi:g} is outside 0 to {MOST_TRUNCATION:g}, more than people "
-                "differ: expect artefacts."
+                f"The truncation {psi:g} is outside 0 to {MOST_TRUNCATION:g}, beyond normal "
+                "variation: expect artefacts."
             )
             found.append(Doubt("truncation", "tell", sentence, {"truncation": psi}))
         for edit in self.edits:
@@ -372,7 +372,7 @@ class Recipe:
             if abs(sd) > MOST_EDIT:
                 sentence = (
                     f"The edit of {name} by {sd:+g} sd is outside {-MOST_EDIT:g} to {MOST_EDIT:g}, "
-                    "more than people differ: expect artefacts."
+                    "beyond normal variation: expect artefacts."
                 )
                 found.append(Doubt("edit", "tell", sentence, {name: sd}))
         schema = {entry["name"]: entry for entry in generator.card.get("labels") or []}

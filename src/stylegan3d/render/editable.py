@@ -363,8 +363,7 @@ class EditableScan:
         else:
             read = torch.from_numpy(self._read_finely(points[0].numpy()))
         result = torch.from_numpy(scan).flatten().clone()
-        still = (offsets[0] == 0).all(dim=0)
-        found = torch.where(still, result[index], read)
+        found = torch.where((offsets[0] == 0).all(dim=0), result[index], read)
         made = torch.maximum(repainted(found, greys), found.clamp(max=self._fluid))
         result[index] = made.clamp_(0, BRIGHTEST)
         return result.reshape(shape).numpy()
@@ -515,8 +514,8 @@ ABOUT = {
     "Scan": EDITED_SCAN + ": {how}. Not a measurement.",
     "Change": EDITED_SCAN + ": the change in intensity by the edit, edited minus original scan.",
     "Movement": (
-        EDITED_SCAN + ": how the edit moves tissue. At each point the vector, in mm to the right, "
-        "front and top, to the place in the original scan that is shown there."
+        EDITED_SCAN + ": how the edit moves tissue. At each point the vector, in mm (right, "
+        "anterior, superior), to the place in the original scan that is shown there."
     ),
 }
 

@@ -325,8 +325,7 @@ def movement_between(
 
 def _registered(before: Tensor, after: Tensor, space: Space, quick: bool) -> tuple[Tensor, Tensor]:
     offsets = exponential(register(after, before, QUICK if quick else Demons())).flip(1)
-    larger = resize(offsets, before.shape[2:])
-    change = slow_change(before, after, larger, space)
+    change = slow_change(before, after, resize(offsets, before.shape[2:]), space)
     return offsets, F.interpolate(change, offsets.shape[2:], mode="area")
 
 

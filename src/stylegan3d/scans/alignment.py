@@ -161,9 +161,8 @@ class Similarity:
 
     def stepped(self, step: np.ndarray) -> Similarity:
         """Moved by (7,): rotation vector (radians), log scale, translation (mm)."""
-        turn = Rotation.from_rotvec(step[:3]).as_matrix()
         return Similarity(
-            turn @ self.rotation,
+            Rotation.from_rotvec(step[:3]).as_matrix() @ self.rotation,
             self.scale * float(np.exp(step[3])),
             self.center,
             self.place + step[4:],
@@ -233,7 +232,7 @@ def align_rigid(
         )
     rigid = fit.rigid(brain_center)
     steps.append(
-        f"Turned by {fit.degrees:.1f} degrees and moved to the model's space; the true size was "
+        f"Rotated by {fit.degrees:.1f} degrees and moved to the model's space; the true size was "
         f"kept (the mean brain scaled by {fit.scale:.3f} would match)."
     )
     lengths = _spread(brain > 0, rigid @ space.affine) / _spread(mean, target.space.affine)
@@ -279,14 +278,14 @@ def _pose_doubts(fit: Similarity, lengths: np.ndarray, quality: float, moved: bo
     if turn > WRONG_DEGREES:
         corrected = ", which was corrected" if moved else ""
         text = (
-            f"By its header the head is turned by {turn:.0f} degrees{corrected}; such a "
+            f"By its header the head is rotated by {turn:.0f} degrees{corrected}; such a "
             "header may have left and right swapped, too: check against a known side."
         )
         doubts.append(Doubt("turned", "ask", text, {"degrees": float(turn)}))
     if odd:
         text = (
             f"By its header the brain is {size:.2f} times as long{where} as the mean brain, which "
-            "is not to be expected of an adult; the voxel size may be wrong, and volumes with it."
+            "is unusual for an adult; the voxel size may be wrong, and volumes with it."
         )
         doubts.append(Doubt("head-size", "ask", text, {"scale": size}))
     return doubts

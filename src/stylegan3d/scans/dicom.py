@@ -222,7 +222,7 @@ def stacked(slices: list[DicomSlice]) -> Stack:
             "missing or two scans are mixed"
         )
     elif any(len({slices[k].order for k in group}) < repeats for group in groups):
-        problem = f"nothing tells its {repeats} images of each position apart"
+        problem = f"nothing distinguishes its {repeats} images of each position"
     else:
         return _on_grid(stack, positions[[group[0] for group in groups]], normal)
     return replace(stack, problem=problem)
@@ -936,7 +936,7 @@ def mixed_doubts(slices: list[DicomSlice]) -> list[Doubt]:
     words = "inversion_ms", "repetition_ms", "flip", "sequence", "description", "agent"
     ways = [{number_in(piece.about[w], 0) or piece.about[w] for piece in slices} for w in words]
     differ = [ABOUT[w] for w, way in zip(words, ways, strict=True) if len(way) > 1]
-    text = f"Its slices differ in {' and '.join(differ)}: they may be of several images."
+    text = f"Its slices differ in {' and '.join(differ)}: they may be from several images."
     return [Doubt("mixed-slices", "ask", text, {"differ": differ})] if differ else []
 
 
@@ -947,7 +947,7 @@ def _mosaics(slices: list[DicomSlice]) -> Stack:
     try:
         data, affine, _ = _converted(ordered[:1])
     except NotDecoded:
-        return Stack(files, np.zeros(1), np.eye(4), 1, "its mosaic cannot be taken apart")
+        return Stack(files, np.zeros(1), np.eye(4), 1, "its mosaic cannot be split")
     depth = np.arange(data.shape[2]) * float(np.linalg.norm(affine[:3, 2]))
     return Stack(files, depth, affine, data.shape[2], mosaic=(data.shape[0], data.shape[1]))
 

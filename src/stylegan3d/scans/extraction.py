@@ -125,8 +125,7 @@ def extract_upright(
     else:
         mask, own = near
         grid = isotropic_space(mask, Space(own.shape, upright @ own.affine), UPRIGHT_MM, HEAD_MM)
-    value = background(data)
-    found = extract_brain(resample(data - np.float32(value), turned, grid), grid)
+    found = extract_brain(resample(data - np.float32(background(data)), turned, grid), grid)
     return resample(found.astype(np.float32), grid, turned) > 0.5
 
 
@@ -176,7 +175,7 @@ KEPT, EXTRACTED, TILTED = range(3)
 FOUND = (
     "The brain was extracted already and was kept as it is.",
     "Brain extracted with deepbet.",
-    "Brain extracted with deepbet, after the air around the head was cut off.",
+    "Brain extracted with deepbet, after the air around the head was cropped.",
 )
 # Rotations in degrees about the right, anterior and superior axes that are tried if extraction
 # fails. Up to 30 degrees about each axis it mostly succeeds without.

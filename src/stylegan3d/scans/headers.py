@@ -58,8 +58,7 @@ def contrast_by_name(name: str) -> str:
 
 def enhanced_by_name(name: str) -> bool:
     """Whether a file name or series description mentions a contrast agent."""
-    plain = re.sub(_PLAIN, "", name.lower())
-    return re.search(_ENHANCED, plain) is not None
+    return re.search(_ENHANCED, re.sub(_PLAIN, "", name.lower())) is not None
 
 
 def contrast_by_timing(about: Mapping[str, str]) -> str:
@@ -102,7 +101,7 @@ def grid_notes(affine: np.ndarray, shape: tuple[int, ...], kind: str) -> list[st
     ]
     tilt = float(np.degrees(nib.affines.obliquity(affine)).max())
     if tilt > 0.5:
-        notes.append(f"Oblique: tilted by up to {tilt:.1f} degrees against the scanner's axes.")
+        notes.append(f"Oblique: up to {tilt:.1f} degrees from the scanner's axes.")
     if spacing.max() > THICK_MM:
         notes.append(f"Slices of {spacing.max():.3g} mm: detail between slices is interpolated.")
     return notes
@@ -133,7 +132,7 @@ def intensity_notes(
             flat = np.ptp(data, axis=others) == 0
             empty = max(empty, int(flat[filled[0] : filled[-1]].sum()))
     if empty:
-        text = f"Slices between others are empty ({empty}): what is found there may be wrong."
+        text = f"Some intermediate slices are empty ({empty}): what is found there may be wrong."
         notes.append(Doubt("slices-missing", "ask", text, {"missing": empty}))
     if contrast not in (T1, T2, FLAIR, ""):
         text = f"This looks like a {contrast} scan; the model expects T1-weighted MR scans."
@@ -141,7 +140,7 @@ def intensity_notes(
     elif contrast:
         notes.append(f"Contrast: {contrast}, according to its name or timing.")
     if phase or PHASE.search(name):
-        text = "By its name or header this is the phase of a scan, or a part without its magnitude."
+        text = "By its name or header this is a phase, real or imaginary image, not magnitude."
         notes.append(Doubt("contrast", "refuse", text, {"contrast": "phase"}))
     if agent or enhanced_by_name(name):
         text = (

@@ -38,8 +38,7 @@ def normalise(data: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray, float]:
         Value of 1.0 in the units of `data`.
     """
     scale = float(np.percentile(data[mask], PERCENTILE))
-    volume = np.where(mask, np.clip(data / scale, 0, 1), 0)
-    return volume.astype(np.float32), scale
+    return np.where(mask, np.clip(data / scale, 0, 1), 0).astype(np.float32), scale
 
 
 def check_sign(scan: ScanData, mask: np.ndarray) -> None:

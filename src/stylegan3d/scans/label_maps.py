@@ -70,7 +70,7 @@ def read_tissues(folder: Path, *, needed: bool = False) -> dict[int, str]:
             )
         if tissue == "brain":
             raise StyleGAN3DError(
-                f"{path} calls a tissue brain, which is what the whole is called; "
+                f"{path} calls a tissue 'brain', which means the whole; "
                 "name the tissue, such as grey or white."
             )
         tissues[int(index[:LONGEST_NUMBER])] = tissue

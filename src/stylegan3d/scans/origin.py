@@ -90,8 +90,7 @@ def origin_of_dicom(header: Mapping[str, str]) -> Told:
     origin: Origin = "edited" if edited else "synthetic"
     if told["synthetic"].upper() == "YES":
         return Told(origin, "Synthetic Data (0008,001C) is YES")
-    named = told["name"].startswith("SYNTHETIC^")
-    if named or _is_ours(told["series"], told["manufacturer"]):
+    if told["name"].startswith("SYNTHETIC^") or _is_ours(told["series"], told["manufacturer"]):
         return Told(origin, HEADER)
     return ACQUIRED
 

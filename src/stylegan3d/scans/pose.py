@@ -71,12 +71,12 @@ def parse_pose(text: str | None) -> tuple[str, Pose]:
         sound = False
     if not sound or (text is not None and not text.strip()):
         raise StyleGAN3DError(
-            f"'{text}' is not a pose; write millimetres to the right, front and top, then degrees, "
-            "such as 0,0,4 or 0,0,4:10,0,0, or keep, or centre."
+            f"'{text}' is not a pose; write millimetres right, anterior and superior, then "
+            "degrees, such as 0,0,4 or 0,0,4:10,0,0, or keep, or centre."
         )
     if not (max(map(abs, shift)) <= MOST_MM and max(map(abs, turn)) <= MOST_DEG):
         raise StyleGAN3DError(
-            f"'{text}' is out of range; move the scan by up to {MOST_MM:g} mm and turn it by up to "
+            f"'{text}' is out of range; move the scan by up to {MOST_MM:g} mm and rotate by up to "
             f"{MOST_DEG:g} degrees in each direction."
         )
     return how, Pose((shift[0], shift[1], shift[2]), (turn[0], turn[1], turn[2]))

@@ -282,7 +282,7 @@ def _from_zero(data: np.ndarray, contrast: str) -> tuple[np.ndarray, list[Doubt]
     if low == 0 or contrast == headers.CT or np.mean(data == low) < EMPTY_SHARE:
         return data, []
     text = (
-        f"The background has the value {low:g} in place of 0, which was subtracted everywhere; "
+        f"The background value of {low:g} was subtracted everywhere; "
         "intensities in the results count from there."
     )
     return data - low, [Doubt("background", "tell", text, {"value": float(low)})]

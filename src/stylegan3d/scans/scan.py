@@ -437,7 +437,7 @@ class Scan(Shown, ScanData):
         if looks_like_labels(self.data):
             raise base.ScanError(
                 f"{self.path} is a label map or a mask, not a scan (whole numbers in regions); "
-                "give the T1-weighted scan that it was made of."
+                "give the T1-weighted scan it was made from."
             )
         if self.origin == "difference":
             raise base.ScanError(f"{self.path} is {NOT_ACQUIRED[self.origin]}.")
@@ -601,21 +601,21 @@ def second_image(scan: ScanData, image: ScanData, how: How = "auto") -> SecondIm
     far = np.linalg.norm(nib.affines.apply_affine(rigid, middle) - middle)
     angle = np.degrees(Rotation.from_matrix(rigid[:3, :3]).magnitude())
     if how == "auto" and image.space.same_as(scan.space):
-        note = "The second image is on the scan's own grid and was taken as it lies."
+        note = "The second image is on the scan's own grid and was not moved."
         if far > DOUBTED_MM or angle > DOUBTED_MM:
             text = (
-                "The second image is on the scan's own grid and was taken as it lies, but it would "
+                "The second image is on the scan's own grid and was not moved, but it would "
                 f"agree better moved by {far:.1f} mm and turned by {angle:.1f} degrees."
             )
             note = base.Doubt("overlay", "ask", text, {"mm": float(far), "degrees": float(angle)})
         return SecondImage(image, here, _agreement(scan, image), False, note)
     text = (
-        f"The second image was moved by {far:.1f} mm and turned by {angle:.1f} degrees onto the "
+        f"The second image was moved by {far:.1f} mm and rotated by {angle:.1f} degrees onto the "
         f"scan (agreement {agreement:.2f}"
     )
     note = f"{text})."
     if agreement < USUAL_AGREEMENT:
-        text = f"{text}, less than usual for one patient): check whether it fits."
+        text = f"{text}, less than usual for one patient): check the fit."
         note = base.Doubt("overlay", "ask", text, {"agreement": float(agreement)})
     return SecondImage(image, rigid, agreement, False, note)
 

@@ -28,7 +28,7 @@ RESULT = "This program made it, unlike other images there."
 SKIPPED_FOLDERS = {"derivatives", "sourcedata"}
 # Accepted values of the column "split" of participants.tsv (case-insensitive) and their meaning.
 TRAIN, VALIDATION, TEST = "train", "validation", "test"
-HELD_OUT = "participants.tsv holds it out for a test."
+HELD_OUT = "participants.tsv holds it out for testing."
 SPLITS = {
     **dict.fromkeys(("train", "training"), TRAIN),
     **dict.fromkeys(("validation", "val", "valid", "dev"), VALIDATION),
@@ -109,7 +109,7 @@ def _reason_to_leave_out(relative: Path) -> str | None:
     if skipped:
         return f"It is in {skipped.pop()}."
     if PHASE.search(without_suffix(relative.name)):
-        return "By its name it is the phase of a scan, or another part without its magnitude."
+        return "By its name it is a phase, real or imaginary image, not magnitude."
     if NOT_SCANS.search(relative.name):
         return "Its name is that of a label map, a mask or a template."
     return None

@@ -169,7 +169,7 @@ _TISSUE_OF = {
     ),
 }
 _TITLES = {
-    "csf": "fluid outside the ventricles",
+    "csf": "CSF outside the ventricles",
     "ventral": "ventral diencephalon",
     "chiasm": "optic chiasm",
 }
@@ -257,7 +257,7 @@ def title_of(measure: str) -> str:
     if measure == HEAD:
         return HEAD_TITLE
     if measure == "grey_white_ratio":
-        return "Grey over white matter"
+        return "Grey/white matter ratio"
     name, _, unit = measure.rpartition("_")
     title = TITLES[name] if name in TITLES else region_title(name)
     return f"Asymmetry of {title[0].lower()}{title[1:]}" if unit == "asymmetry" else title
@@ -270,8 +270,7 @@ def unit_of(measure: str) -> str:
 
 def value_text(measure: str, value: float) -> str:
     """A value as it is shown everywhere: three or four digits, asymmetries with their sign."""
-    unit = unit_of(measure)
-    if unit == "%":
+    if unit_of(measure) == "%":
         return f"{value:+.1f}"
     return f"{value:.2f}" if abs(value) < 10 else f"{value:.1f}"
 

@@ -147,7 +147,7 @@ FOLDERS = {
 ABOUT = {
     classes.TISSUES.name: "Labels the tissues of brains in T1-weighted MR.",
     classes.REGIONS.name: "Labels the regions of brains in T1-weighted MR.",
-    classes.LESIONS.name: "Finds what is foreign to a brain, such as lesions, in T1-weighted MR.",
+    classes.LESIONS.name: "Finds lesions and other abnormalities of a brain in T1-weighted MR.",
     classes.STRUCTURES.name: "Labels the structures of brains in images of any contrast.",
 }
 

@@ -386,7 +386,7 @@ def _short(numbers: np.ndarray) -> list[float]:
 def norms_from(data: Any) -> Norms:
     """The norms of a parsed file; ValueError if it is none."""
     if not isinstance(data, dict) or data.get("format") != FORMAT:
-        raise ValueError("no file of norms")
+        raise ValueError("not a norms file")
     if data.get("format_version") != VERSION:
         raise ValueError("of another version of this program")
     curves = {}

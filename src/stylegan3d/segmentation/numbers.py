@@ -416,7 +416,7 @@ def numbers_of(
     sex = SEXES[person.sex or ""]
     size = "with this head size" if norms.for_head else "of any head size"
     among = f"Among {norms.name}: {sex}, {person.age:g} years, {size}."
-    among = among if scores else f"{norms.name} cover no {sex} of {person.age:g} years."
+    among = among if scores else f"{norms.name} cover no {sex} aged {person.age:g} years."
     return Numbers(measures, person, scores, among, norms, read)
 
 

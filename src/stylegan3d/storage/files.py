@@ -246,7 +246,7 @@ def check_output(paths: Sequence[str | Path], overwrite: bool = False) -> None:
         written to.
     """
     if twice := [path for path, number in Counter(map(Path, paths)).items() if number > 1]:
-        raise OutputError(f"Two results would be called {twice[0]}: write them to two places.")
+        raise OutputError(f"Two results would be called {twice[0]}: write them to separate places.")
     for path in map(Path, paths):
         _check_free(path, overwrite)
         with output_errors(path):
@@ -477,9 +477,9 @@ def _sentence(path: Path, reason: OSError) -> str:
     if reason.errno == errno.ENOSPC:
         return f"The disk is full and {path} was not written: make room or choose another folder."
     if reason.errno in _TOO_MUCH:
-        return f"{path} is more than may be written there: make room or choose another folder."
+        return f"{path} exceeds the quota there: make room or choose another folder."
     if reason.errno == errno.EROFS:
-        return f"{path.parent} can only be read: choose another output folder."
+        return f"{path.parent} is read-only: choose another output folder."
     if isinstance(reason, FileNotFoundError):
         return f"The folder of {path} is gone (its drive?) or cannot be made: choose another one."
     return f"{path} could not be written ({reason.strerror}): choose another output folder."
@@ -506,7 +506,7 @@ def read_file(path: Path, largest: int) -> bytes:
     if not stat.S_ISREG(about.st_mode):
         raise OSError(errno.EINVAL, "it is a pipe or a device", str(path))
     if about.st_size > largest:
-        size = f"it has {about.st_size / 1e6:,.0f} MB, more than such a file can have"
+        size = f"it is {about.st_size / 1e6:,.0f} MB, more than such a file can be"
         raise OSError(errno.EFBIG, size, str(path))
     with open(path, "rb") as stream:
         # No more than its stated size: some files of the kernel are endless. That of the opened
@@ -716,10 +716,10 @@ def _take(folder: Path, file: IO[str]) -> None:
     except NoLocks:
         free = not _runs(holder)
         # Of another machine's process nobody here can tell.
-        advice += f"; if it came to a sudden end, delete {file.name}"
+        advice += f"; if that run crashed, delete {file.name}"
     if not free:
         raise OutputError(
-            f"Another run ({holder or 'another process'}) writes to {folder}: {advice}."
+            f"Another run ({holder or 'another process'}) is using {folder}: {advice}."
         )
     file.truncate(0)
     started = time.strftime("%Y-%m-%d %H:%M")

@@ -94,6 +94,6 @@ def _names(suffix: str) -> list[str]:
 def _path(name: str, suffix: str) -> Path:
     if not _NAME.fullmatch(name) or name.endswith((".", " ")):
         raise StyleGAN3DError(
-            f"'{name}' cannot be the name of a site: use letters, digits, blanks, dots and dashes."
+            f"'{name}' cannot be the name of a site: use letters, digits, spaces, dots and dashes."
         )
     return sites_folder() / f"{name}{suffix}"

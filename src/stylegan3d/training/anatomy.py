@@ -436,8 +436,7 @@ def _spread(pack: Pack, settings: AnatomySettings) -> Pack:
     coarse = np.empty((len(rows), *settings.generator.base), np.float32)
     for place, row in zip(coarse, rows, strict=True):
         place[:] = F.adaptive_avg_pool3d(as_input(pack.volumes[row]), place.shape)[0]
-    data = coarse.reshape(len(rows), -1)
-    _, chosen = kmeans_plusplus(data, count, random_state=settings.seed)
+    _, chosen = kmeans_plusplus(coarse.reshape(len(rows), -1), count, random_state=settings.seed)
     unused = set(rows) - set(rows[chosen])
     table = [row | {"split": "unused"} if i in unused else row for i, row in enumerate(pack.table)]
     return replace(pack, table=table)
@@ -614,8 +613,7 @@ def codes_of(fit: FittedAnatomy, anatomy: Anatomy) -> Tensor:
     synthesis = fit.synthesis
 
     moves = (one - synthesis.velocity_const for one in velocities_of(fit, anatomy))
-    looks = images_of(fit, anatomy)
-    both = ((synthesis.velocity_basis, moves), (synthesis.image_basis, looks))
+    both = ((synthesis.velocity_basis, moves), (synthesis.image_basis, images_of(fit, anatomy)))
     parts = [torch.cat([basis.weights_in(one) for one in fields]) for basis, fields in both]
     codes = torch.cat(parts, dim=1)
     return F.pad(codes, (0, synthesis.config.w_dim - codes.shape[1]))
@@ -748,8 +746,7 @@ def _components_of(data: np.ndarray, count: int) -> tuple[Tensor, Tensor, Tensor
 def _fit_encoder(fit: FittedAnatomy, anatomy: Anatomy, codes: Tensor) -> None:
     """Fit the encoder's two regressions, with cross-validated penalties."""
     encoder = FittingEncoder(fit.settings.encoder, fit.synthesis)
-    fields = fit.synthesis.config.deformation
-    target = codes[:, :fields]
+    target = codes[:, : fit.synthesis.config.deformation]
     volumes = [fit.pack.volumes[row] for row in anatomy.rows]
     table = [fit.pack.table[row] for row in anatomy.rows]
     people = np.array([str(row.get("person", row["name"])) for row in table])

@@ -140,8 +140,7 @@ def measure(network: Autoencoder, pack: Pack, count: int | None = None) -> dict[
         true = unit(pack.volumes[row])
         volume = torch.from_numpy(true)[None, None].to(device) * 2 - 1
         made = (network.decode(network.encode(volume)[0]) + 1) / 2
-        shown = made[0, 0].clamp(0, BRIGHTEST).cpu().numpy()
-        found.append(similarity(shown, true, true > 0))
+        found.append(similarity(made[0, 0].clamp(0, BRIGHTEST).cpu().numpy(), true, true > 0))
     return {k: float(np.median([f[k] for f in found])) for k in found[0]} if found else {}
 
 

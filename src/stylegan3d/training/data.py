@@ -246,8 +246,7 @@ def apply_affine(u: Tensor, matrix: Tensor) -> Tensor:
 
 def translate(u: Tensor, shift: Sequence[int]) -> Tensor:
     """Shift a [1, X, Y, Z] volume by whole voxels, filling with 0."""
-    padding = [n for s in reversed(shift) for n in (s, -s)]
-    return F.pad(u, padding)
+    return F.pad(u, [n for s in reversed(shift) for n in (s, -s)])
 
 
 def change_intensity(u: Tensor, offset: float, contrast: float, gamma: float) -> Tensor:

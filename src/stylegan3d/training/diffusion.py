@@ -92,7 +92,7 @@ def most_directions(people: int) -> int:
     """
     if people < FOLDS:
         raise ModelError(
-            f"A diffusion needs at least {FOLDS} subjects, but there are {people}: add more scans."
+            f"Diffusion needs at least {FOLDS} subjects, but there are {people}: add more scans."
         )
     return 2 * (people - -(-people // FOLDS)) - 1
 
@@ -235,8 +235,7 @@ class DiffusionTask(TrainingTask[LatentDiffusion, Latents]):
         settings, people = self.settings, data.people
         rng = np.random.default_rng([settings.seed, step])
         rows = dealt(len(people.latents), settings.people, step, settings.seed)
-        variants = rng.integers(people.latents.shape[1], size=len(rows))
-        clean = people.standardised(rows, variants)
+        clean = people.standardised(rows, rng.integers(people.latents.shape[1], size=len(rows)))
         strengths = settings.middle * np.exp(settings.spread * rng.standard_normal(len(rows)))
         strengths = strengths.clip(self.shape.least, self.shape.most)
         sigma = torch.from_numpy(strengths.astype(np.float32))
@@ -257,8 +256,7 @@ class DiffusionTask(TrainingTask[LatentDiffusion, Latents]):
             noisy = held + strength * torch.randn(held.shape, generator=source)
             linear = average.gaussian.to("cpu").denoise(noisy, sigma)
             average.gaussian.to(device)
-            loss = _loss(average, held, noisy, linear, sigma)
-            found[f"at {strength:g}"] = float(loss.mean())
+            found[f"at {strength:g}"] = float(_loss(average, held, noisy, linear, sigma).mean())
         return found
 
 

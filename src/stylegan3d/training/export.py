@@ -101,8 +101,7 @@ def calibrate(generator: Generator, pack: Pack) -> AnatomyNetwork:
             f"The generator '{generator.name}' cannot be calibrated: it has no deformation or no "
             "detail images."
         )
-    config = replace(before, detail_slope=SLOPE, toe=True)
-    synthesis = AnatomyNetwork(config)
+    synthesis = AnatomyNetwork(replace(before, detail_slope=SLOPE, toe=True))
     assert isinstance(synthesis, AnatomyNetwork)
     missing = synthesis.load_state_dict(network.state_dict(), strict=False)
     assert all(k.startswith(("detail_texture.", "image_toe.")) for k in missing.missing_keys)
@@ -331,9 +330,8 @@ def export_anatomy(fit: FittedAnatomy, to: ModelTarget) -> Generator:
     if network.detail_basis:
         synthesis["detail_basis.weight"] = synthesis["detail_basis.weight"] * settings.detail_gain
     if network.mapping_linear_output:
-        scales = latent_scales(fit.synthesis)
         mapping, synthesis, encoder, w_avg = scale_latent(
-            scales, mapping, synthesis, encoder, w_avg
+            latent_scales(fit.synthesis), mapping, synthesis, encoder, w_avg
         )
     tensors = _tensors(mapping, synthesis) | {"w_avg": w_avg}
     encoding = halves(encoder)

@@ -298,8 +298,7 @@ def _fill(pairs: Pairs, index: int, generator: Generator) -> None:
 def _with_details(generator: Generator, w: Tensor, seeds: range) -> Iterator[Tensor]:
     """A subject's w [1, layers, w_dim] with the details of random brains."""
     details = anatomy_network(generator).config.details
-    random = seed_latents(generator, seeds)
-    for row in random:
+    for row in seed_latents(generator, seeds):
         one = w.clone()
         one[:, :, details] = row[:, details]
         yield one
@@ -355,8 +354,7 @@ def without_flow(generator: Generator) -> Generator:
     """The generator without its flow."""
     if isinstance(generator.synthesis, LatentSynthesis):
         return generator  # without noise the flow is not used
-    network = leveled(generator)
-    if network.last_flow is None:
+    if leveled(generator).last_flow is None:
         return generator
     return rebuilt(generator, flow_channels=(), flow_curves=False)
 
@@ -489,7 +487,7 @@ class FlowTask(TrainingTask[Flow, Cubes]):
         if start is None:
             return cls(settings, grid)
         if (start.channels, start.grid) != (settings.channels, grid):
-            raise ModelError("The flow to begin with has other widths or another grid.")
+            raise ModelError("The initial flow has different widths or grid.")
         return cls(settings, grid, start.learned, start.state)
 
     def network(self) -> Flow:
@@ -516,8 +514,7 @@ class FlowTask(TrainingTask[Flow, Cubes]):
         settings = self.settings
         rng = np.random.default_rng([settings.seed, step])
         fast = fast_dtype(device_of(network)) if settings.side >= LEAST_FAST else torch.float32
-        drawn = data.draw(rng, samples, training=True)
-        loss = self._loss(network, drawn, rng, samples, None, fast)
+        loss = self._loss(network, data.draw(rng, samples, training=True), rng, samples, None, fast)
         return loss, {"loss": loss}
 
     def measure(self, average: Flow, data: Cubes, *, last: bool) -> dict[str, float]:
@@ -572,8 +569,7 @@ def learned(run: FlowRun) -> Json:
 
 def start_of_run(run: FlowRun) -> Start:
     """The averaged weights of a run, as a start."""
-    settings = run.task.settings
-    return Start(settings.channels, run.task.grid, run.average.state_dict(), learned(run))
+    return Start(run.task.settings.channels, run.task.grid, run.average.state_dict(), learned(run))
 
 
 def flow_of(generator: Generator) -> Start | None:

@@ -185,8 +185,7 @@ def _rows(pack: Pack, people: np.ndarray, labels: Sequence[str], report: Progres
     rows = [dict(pack.table[row]) for row in people]
     wanted = [name for name in labels if name in MEASURED]
     for number, row in enumerate(followed(rows if wanted else [], report)):
-        intensity = unit(pack.volumes[people[number]])
-        found = measure_attributes(intensity, pack.space)
+        found = measure_attributes(unit(pack.volumes[people[number]]), pack.space)
         row |= {name: found[name] if np.isfinite(found[name]) else None for name in wanted}
     return rows
 

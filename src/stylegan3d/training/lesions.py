@@ -47,8 +47,8 @@ WHITE, VENTRICLE = CLASSES.index("white"), CLASSES.index("ventricle")
 
 
 INTENDED_USE = (
-    "Research, teaching and software development: to point at places of a scan that deserve a "
-    "look. Not a medical device; not for diagnosis."
+    "Research, teaching and software development: to flag places in a scan for "
+    "review. Not a medical device; not for diagnosis."
 )
 
 
@@ -315,8 +315,7 @@ def measure_finding(
     for index in followed(brains.validation, progress):
         healthy = brains.volume(index)
         seed = int(brains.rows[index])
-        views = on_scanners(healthy, healthy > 0, space.voxel_size, seed, SCANNERS)
-        for volume, inside in views:
+        for volume, inside in on_scanners(healthy, healthy > 0, space.voxel_size, seed, SCANNERS):
             probability = lesion_probability(segmenter, volume, inside, space)
             clusters = lesion_clusters(probability, space)
             largest.append(clusters[0].size if clusters else 0.0)

@@ -110,8 +110,8 @@ def load_checkpoint(
         why, cause = "missing" if lost else f"damaged ({reason(error)})", error
     try:
         return build(_read(before, device)), (
-            f"The checkpoint '{path}' is {why}: going on from the one before it, "
-            f"{PREVIOUS}; what was learned since is learned again."
+            f"The checkpoint '{path}' is {why}: continuing from the one before, {PREVIOUS}; later "
+            f"training is repeated."
         )
     except ModelError:
         raise

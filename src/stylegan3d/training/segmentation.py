@@ -95,8 +95,7 @@ def augment_labelled(
     if _draw(generator) < POSE_CHANCE:
         volume, labels = _posed(volume, labels, generator)
     inside = volume > 0
-    tissues = torch.tensor(scheme.tissues)[labels.long()]
-    volume = other_tissues(volume, tissues, generator)
+    volume = other_tissues(volume, torch.tensor(scheme.tissues)[labels.long()], generator)
     volume = _other_curve(volume, generator)
     volume = _other_sharpness(volume, generator)
     volume = _coarser(volume, generator)
@@ -243,8 +242,8 @@ class DescribedBrains(HeldOut, Protocol):
 
 
 INTENDED_USE = (
-    "Research, teaching and software development: volumes in brains a generator makes, and "
-    "of scans prepared in the same way. Not a medical device; not for diagnosis."
+    "Research, teaching and software development: volumes in generated brains and in scans "
+    "prepared in the same way. Not a medical device; not for diagnosis."
 )
 
 
@@ -427,7 +426,7 @@ def classes_of(data: np.ndarray, table: Mapping[int, int]) -> tuple[np.ndarray, 
 
 
 #: What to do about a value, where no table of the folder names them.
-PROTOCOL = "is no number of the Neuromorphometrics protocol; renumber it, or learn tissues."
+PROTOCOL = "is not in the Neuromorphometrics protocol; renumber it, or learn tissues."
 
 
 def read_map(path: Path, space: Space, table: dict[int, int], otherwise: str = "") -> np.ndarray:
@@ -515,7 +514,7 @@ class SegmentationTask(TrainingTask[TissueNetwork, TrainingBrains]):
             known = {name: value for name, value in known.items() if not name.startswith("head.")}
         if self.begin_with.widths != network.widths:
             raise ModelError(
-                f"The network to begin with has the widths {self.begin_with.widths}, the new one "
+                f"The initial network has the widths {self.begin_with.widths}, the new one "
                 f"{network.widths}; begin with one that was trained with this program's own."
             )
         network.load_state_dict(known, strict=False)

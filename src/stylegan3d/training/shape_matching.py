@@ -625,8 +625,7 @@ class _Drawing:
         """The image (X, Y, Z) in [0, 1] of a seed, cut off at 1 as in a file."""
         with torch.no_grad():
             start = flow_start(self.generator, self.plain, flow, seed)
-        image = flow(*start, self.steps)[0, 0]
-        return ((image + 1) / 2).clamp(0, 1)
+        return ((flow(*start, self.steps)[0, 0] + 1) / 2).clamp(0, 1)
 
 
 class _Stopped(Exception):

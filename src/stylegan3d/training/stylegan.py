@@ -209,8 +209,7 @@ class StyleGANTask(TrainingTask[SynthesisNetwork, Subjects]):
                 "same --teacher as then."
             )
         check_fit(self.settings.generator, pack)
-        samples = np.concatenate(team.microbatches(self.settings))
-        batches = Batches(pack, self.settings, samples)
+        batches = Batches(pack, self.settings, np.concatenate(team.microbatches(self.settings)))
         labels = None
         if self.labels:
             people = [pack.table[row] for row in pack.indices("train")]
@@ -425,8 +424,7 @@ class Step:
     def train(self) -> dict[str, float]:
         """Do it; returns figures, means over the whole batch."""
         settings, extra = self.settings, self.run.extra
-        fakes = self._step_generator()
-        self._step_discriminator(fakes)
+        self._step_discriminator(self._step_generator())
         values = self._figures()
         # Each random brain has two latents.
         extra["w_avg"] = extra["w_avg"].lerp(self.w / (2 * settings.batch), W_AVG_RATE)
@@ -471,8 +469,7 @@ class Step:
         first, second = w[:count], w[count:]
         cut = torch.tensor([c if m else layers for c, m in zip(cuts, mixed, strict=True)])
         take_second = (torch.arange(layers)[None] >= cut[:, None]).to(device)
-        rows = torch.where(take_second[:, :, None], second[:, None], first[:, None])
-        return rows, w, labels
+        return torch.where(take_second[:, :, None], second[:, None], first[:, None]), w, labels
 
     def scores(self, seen: Tensor, labels: Tensor | None) -> Tensor:
         """Logits [N / packed] of the discriminator, with groups of neighbours in the batch."""

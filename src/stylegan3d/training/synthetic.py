@@ -95,7 +95,7 @@ def read_head(path: Path) -> Head:
     image, data = segmentation.open_map(path, canonical=True)
     sizes = nib.affines.voxel_sizes(image.affine)
     if np.ptp(sizes) > 0.02 * sizes.mean():
-        raise StyleGAN3DError(f"{path} has voxels that are no cubes; resample it (nearest).")
+        raise StyleGAN3DError(f"{path} has anisotropic voxels; resample it (nearest).")
     classes, unknown = segmentation.classes_of(data, FREESURFER)
     if unknown:
         raise StyleGAN3DError(
@@ -311,8 +311,7 @@ class ImageMaker:
 
     def _smooth(self, shape: Sequence[int], knots: float, channels: int = 1) -> Tensor:
         """Smooth noise of about unit deviation, [channels, X, Y, Z]; [X, Y, Z] of one."""
-        coarse = [max(2, round(n / knots) + 1) for n in shape]
-        noise = self._normal(1, channels, *coarse)
+        noise = self._normal(1, channels, *[max(2, round(n / knots) + 1) for n in shape])
         found = 1.6 * F.interpolate(noise, tuple(shape), mode="trilinear", align_corners=True)[0]
         return found[0] if channels == 1 else found
 

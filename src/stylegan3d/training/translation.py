@@ -397,8 +397,8 @@ def _together(rows: list[tuple[dict[str, float], dict[str, float]]]) -> Json:
 
 
 INTENDED_USE = (
-    "Research, teaching and software development: pictures that go with tissue labels which were "
-    "drawn or edited. What it paints is synthetic. Not a medical device; not for diagnosis."
+    "Research, teaching and software development: images that match drawn or edited tissue "
+    "labels. Its output is synthetic. Not a medical device; not for diagnosis."
 )
 #: Subjects in the montage.
 SHOWN = 4

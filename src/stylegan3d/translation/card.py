@@ -89,7 +89,7 @@ class RegionTable:
         tissues: dict[int, str] = {}
         for row in rows:
             if not isinstance(row, list) or len(row) != 3 or not is_int(row[0]):
-                raise ValueError("a row of the regions is none")
+                raise ValueError("a regions row is invalid")
             code, name, tissue = row
             if not 0 < code <= HIGHEST or not isinstance(name, str) or tissue not in CLASSES:
                 raise ValueError(f"region {code} has no name or tissue")
@@ -177,7 +177,7 @@ def contrasts_of(card: Json) -> tuple[np.ndarray, np.ndarray]:
     if table.get("names") != list(CONTRAST) or found.shape != (len(CONTRAST) + 1, len(CONTRAST)):
         raise ValueError("no contrasts of people")
     if not np.isfinite(found).all():
-        raise ValueError("contrasts that are no numbers")
+        raise ValueError("contrasts that are not numbers")
     return found[0], found[1:]
 
 

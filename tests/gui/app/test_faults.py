@@ -85,7 +85,7 @@ def test_a_volume_that_finds_no_memory_leaves_no_file(window, cramped, tmp_path,
     ("number", "says"),
     [
         (errno.ENOSPC, "The disk is full"),
-        pytest.param(errno.EROFS, "can only be read", marks=pytest.mark.soak),
+        pytest.param(errno.EROFS, "is read-only", marks=pytest.mark.soak),
         (0, "is gone"),
     ],
 )

@@ -275,11 +275,11 @@ def test_what_an_edit_changed_goes_with_its_brain_and_is_back_with_it(window, pa
     slider.setSliderDown(True)
     slider.setValue(slider.value() + 5)
     assert directing.measured is None
-    assert written(window) == (["…"] * len(told[0]), "Measuring when the slider stops…")
+    assert written(window) == (["…"] * len(told[0]), "Measuring once the slider stops…")
     slider.setSliderDown(False)
     other = Recipe(Source("seed", 9), edits=edited.edits)
     window.session.change(other)
-    assert written(window) == (["…"] * len(told[0]), "Measuring when the slider stops…")
+    assert written(window) == (["…"] * len(told[0]), "Measuring once the slider stops…")
     window.settle()
     window.wait(lambda: asked)
     assert window.find("directions.effect_text").text() == "Measuring…"
@@ -293,7 +293,7 @@ def test_what_an_edit_changed_goes_with_its_brain_and_is_back_with_it(window, pa
     directing.measuring.ready.emit(late, measured)
     assert written(window) == told
     window.session.change(other)
-    assert written(window)[1] not in (told[1], "Measuring when the slider stops…")
+    assert written(window)[1] not in (told[1], "Measuring once the slider stops…")
 
 
 def test_no_volume_is_told_of_an_edit_where_the_acquisition_is_unsuitable(

@@ -53,7 +53,7 @@ def test_a_dropped_table_is_compared_and_its_difference_shown(
         groups, "label_brain", lambda volume, _: SimpleNamespace(measures={HEAD: volume.sum()})
     )
     assert not people.start.isEnabled()
-    assert people.start.toolTip() == "Open a table of people first."
+    assert people.start.toolTip() == "Open a table of subjects first."
     data = QMimeData()
     data.setUrls([QUrl.fromLocalFile(str(tmp_path / "people.csv"))])
     action, none = Qt.DropAction.CopyAction, Qt.KeyboardModifier.NoModifier

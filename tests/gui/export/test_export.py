@@ -495,4 +495,4 @@ def test_dicom_joins_the_study_of_whose_brain_it_is(window, export, tmp_path, sc
     assert "Saved" in saved(window)
     found = pydicom.dcmread(next((tmp_path / "nobody").rglob("MR*.dcm")))
     assert str(found.PatientName) == "SYNTHETIC^seed-0005"
-    assert "is called SYNTHETIC^ and the start of the file's name" in told
+    assert "patient name SYNTHETIC^ plus the start of the file name" in told

@@ -381,7 +381,7 @@ def test_a_scan_opened_during_a_projection_is_shown_and_its_work_waits(
     assert not models.loading.running
     assert sessions._waiting is None, "it does not wait for the next model"
     projecting.forget_model()
-    assert notifications[-1].startswith("Stopped, as the model changed: sub-08.")
+    assert notifications[-1].startswith("Stopped: the model changed: sub-08.")
     monkeypatch.setattr(window.session, "fits", lambda case: False)
     window.wait(lambda: not projecting.job.running)
     window.explorer.patients.refresh()

@@ -579,7 +579,7 @@ def test_noise_is_offered_where_a_model_has_some(window):
     box.setCurrentIndex(box.findData("w+noise"))
     window.explorer.project.show_model(quiet)
     assert not entry.isEnabled()
-    assert "no noise that a scan determines" in entry.toolTip()
+    assert "no noise to invert" in entry.toolTip()
     assert box.currentData() == "w+"
     window.explorer.project.show_model(generator)
 

@@ -253,7 +253,7 @@ def test_doubts_about_left_and_right_can_be_answered(window, scan_file, tmp_path
     window.wait(lambda: "RAS, as chosen" in window.find("project.details").text())
     np.testing.assert_array_equal(window.volume, before[::-1])
     told = window.find("project.doubts").text()
-    assert told == "The header leaves left and right open. You chose: Axes RAS."
+    assert told == "The header leaves left and right ambiguous. You chose: Axes RAS."
     assert window.find("project.orientation").isVisibleTo(window.explorer), (
         "the answer can be changed"
     )

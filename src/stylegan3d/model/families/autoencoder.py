@@ -154,7 +154,7 @@ class LatentDiffusionFamily:
         numbers = latent[0] * latent[1] * latent[2] * latent[3] if len(latent) == 4 else 0
         expected = AutoencoderConfig.from_dict(card["architecture"]["autoencoder"])
         if tuple(latent) != expected.latent_shape:
-            raise ValueError("the diffusion is of other latents than the autoencoder's")
+            raise ValueError("the diffusion has different latents from the autoencoder's")
         needed = directions * numbers + 27 * 4 * blocks * sum(a * a for a in widths)
         if far_larger(needed, sum(v.numel() for v in tensors.values())):
             raise ValueError("the card asks for networks far larger than the weights there are")
