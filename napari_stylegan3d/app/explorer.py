@@ -56,7 +56,6 @@ from stylegan3d.geometry.space import BRIGHTEST
 from stylegan3d.pages.shortening import told_apart
 from stylegan3d.recipe.description import describe_recipe, from_text, read_recipe, to_link
 from stylegan3d.recipe.recipe import Recipe, Source
-from stylegan3d.session.annotations import NOTHING
 from stylegan3d.session.case import Case, Choice
 from stylegan3d.session.provenance import NAME_LENGTH, brain_of, ground_of
 from stylegan3d.session.snapshot import with_files_of
@@ -217,10 +216,10 @@ class PatientList(QtWidgets.QWidget):
         """Close a patient, having asked if what was made of the scan goes too."""
         session, case = self.session, self.session.patient(key)
         made = any(one.key == key for one in session.projected)
-        drawn = session.annotations_of(key) != NOTHING
+        over = session.annotations_of(key)
         name = case.name if case else key
         text = f"Close {name}? This also discards its projection, edits, labels and regions."
-        if not (made or drawn) or dialogs.confirm(self, "Close patient", text):
+        if not (made or over.mask or over.labels) or dialogs.confirm(self, "Close patient", text):
             self.session.close_patient(key)
 
     def _show(self, key: str) -> None:

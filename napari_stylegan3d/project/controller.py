@@ -196,10 +196,11 @@ class _Shown:
 
 @dataclass(frozen=True)
 class Opening:
-    """A scan to be read, and what was on the screen when it was asked for."""
+    """A scan to be read, and what was on the screen and made of it when it was asked for."""
 
     case: Case
     asked: State
+    made: tuple[Any, ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -292,7 +293,7 @@ class ProjectController(QObject):
         """Read a scan, after any that are queued; it is shown unless something else was done."""
         choice = dataclasses.replace(choice, path=Path(os.path.abspath(choice.path)))
         case = Case(choice.path.name, choice)
-        self._to_open.append(Opening(case, self.session.state))
+        self._to_open.append(Opening(case, self.session.state, self._made))
         self.session.expect(case)
         self._read_next()
 
@@ -541,9 +542,18 @@ class ProjectController(QObject):
         request = self._to_open.pop(0)
         if self._is_awaited(request):
             self.session.expect_no_longer(request.case)
-            self.take_opened(opened, request.asked)
+            self.take_opened(opened, request.asked, request.made)
 
-    def take_opened(self, opened: Case | Several | LabelMap, asked: State) -> None:
+    @property
+    def _made(self) -> tuple[Any, ...]:
+        """What was typed, painted and measured; another thing once it was changed."""
+        over, views = self.session.annotations, self.second.views
+        marks = () if views is None else tuple(views.marks.shown)
+        return over.mask, over.labels, marks, dict(self.session.persons)
+
+    def take_opened(
+        self, opened: Case | Several | LabelMap, asked: State, made: tuple[Any, ...] | None = None
+    ) -> None:
         """Handle a scan or label map that was read, or ask which scan to read.
 
         A scan is shown if nothing else was done since it was `asked` for; else it is in the list. A
@@ -554,6 +564,8 @@ class ProjectController(QObject):
             before = self.session.case
             choices = {case.key: case.choice for case in self.session.patients}
             show = _done_so_far(self.session.state) == _done_so_far(asked)
+            mask, labels, *now = self._made
+            show &= made is None or (made[0] is mask and made[1] is labels and [*made[2:]] == now)
             opened = self.session.open_case(opened, show=show)
             was, is_now = choices.get(opened.key), opened.choice
             again = bool(was and is_now and was.orientation != is_now.orientation)
@@ -567,7 +579,7 @@ class ProjectController(QObject):
             if self.session.key == opened.key:
                 # What was asked for after this scan belongs to it, and follows it.
                 now = self.session.state
-                self._to_open = [dataclasses.replace(o, asked=now) for o in self._to_open]
+                self._to_open = [Opening(o.case, now, self._made) for o in self._to_open]
                 self.second.opened(before)
             else:
                 report_done(f"{opened.name} is open: choose it in the list of patients to see it.")

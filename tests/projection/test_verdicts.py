@@ -109,7 +109,9 @@ def test_a_lesion_is_found_at_its_place_and_size_and_healthy_people_have_none(sp
     mm = space.affine[:3, :3] @ centre + space.affine[:3, 3]
     assert np.linalg.norm(np.array(found["center_mm"]) - mm) < 12
     rim = z.copy()
-    rim[tuple(centre + [2, 0, 0])] = 9  # one bright voxel at its rim makes it no bright lesion
+    rim[tuple(centre + np.array([2, 0, 0]))] = (
+        9  # one bright voxel at its rim makes it no bright lesion
+    )
     assert find([(limit, residual.residual_clusters(z, space))], rim, mask, space)[0]["peak_z"] < 0
     # A scan that differs everywhere is measured by its own spread.
     worse = residual.residual_z(seen_with(3 * drawn(), mask, person), usual)

@@ -103,8 +103,7 @@ class CubeClassification:
         region : str or None
             Of cubes there only.
         """
-        chosen = [region in (None, name) for name in self.regions]
-        right = self.scores[:, chosen] > 0
+        right = self.scores[:, [region in (None, name) for name in self.regions]] > 0
         n = self.counts[0]
         first, second = right[:n].mean(axis=1), 1 - right[n:].mean(axis=1)
 

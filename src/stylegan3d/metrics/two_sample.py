@@ -270,8 +270,7 @@ def classify_by_measures(
     if not finite.all():
         known = finite.any(axis=0)
         means = np.nanmean(np.where(finite, x, np.nan)[:, known], axis=0)
-        filled = np.where(finite[:, known], x[:, known], means)
-        x = np.column_stack([filled, finite.all(axis=1)])
+        x = np.column_stack([np.where(finite[:, known], x[:, known], means), finite.all(axis=1)])
     y = np.repeat([1, 0], (len(first), len(second)))
 
     def classifier(known: np.ndarray, held: np.ndarray, number: int) -> np.ndarray:

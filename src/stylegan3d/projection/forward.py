@@ -222,8 +222,7 @@ class Mask(Operator):
         """The mask on the scan's own grid, bool (I, J, K)."""
         scan = aligned.scan.space
         if self.mask is not None and self.path is None and self._own is None:
-            marked = resample(self.mask.astype(np.float32), aligned.space, scan, aligned.rigid)
-            return marked > 0.5
+            return resample(self.mask.astype(np.float32), aligned.space, scan, aligned.rigid) > 0.5
         data, space = self._of_scan(aligned)
         if space.same_as(scan):
             return data

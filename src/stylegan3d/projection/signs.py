@@ -74,8 +74,7 @@ def first_guess(generator: Generator, volume: np.ndarray, mean_brain: np.ndarray
         return Guess(mean_brain, None)
     image = torch.from_numpy(np.ascontiguousarray(volume, np.float32))[None, None]
     w = generator.encoder(image.to(generator.device) * 2 - 1)
-    made = generator.synthesis(w, "none", -1, torch.float32)
-    return Guess(to_display(made)[0], w[0])
+    return Guess(to_display(generator.synthesis(w, "none", -1, torch.float32))[0], w[0])
 
 
 def core_of(mask: np.ndarray, voxel_mm: tuple[float, float, float]) -> np.ndarray:

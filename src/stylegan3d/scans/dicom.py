@@ -1002,8 +1002,7 @@ def _converted(slices: list[DicomSlice]) -> tuple[np.ndarray, np.ndarray, list[s
                 "smaller series, or export it again."
             )
         if "failed" in told:  # at the slice after those that it wrote
-            written = len([*folder.glob("*.dcm")])
-            raise _damaged(slices[min(written, len(slices) - 1)].path)
+            raise _damaged(slices[min(len([*folder.glob("*.dcm")]), len(slices) - 1)].path)
         if not made or told["status"]:
             lines = reversed(told["told"] or ["no word"])
             said = min(lines, key=lambda line: not line.startswith("Error"))

@@ -353,8 +353,7 @@ class Segmenter:
         """
         found = self.network(padded(image[None, None], self.network.multiple)).softmax(dim=4)
         told, count = torch.from_numpy(self._told).long().to(found.device), len(self.scheme.classes)
-        whole = found.new_zeros(*found.shape[:4], count, *found.shape[5:])
-        found = whole.index_add(4, told, found)
+        found = found.new_zeros(*found.shape[:4], count, *found.shape[5:]).index_add(4, told, found)
         keep = tuple(slice(n) for n in image.shape)
         return torch.stack([to_voxels(part)[0][keep] for part in found.unbind(dim=4)])
 

@@ -107,8 +107,7 @@ def calibrate(generator: Generator, pack: Pack) -> AnatomyNetwork:
     assert all(k.startswith(("detail_texture.", "image_toe.")) for k in missing.missing_keys)
     synthesis = synthesis.to(generator.device).eval().requires_grad_(False)
     latents = seed_latents(generator, range(SAMPLES))
-    drawn = seed_latents(generator, range(512))[:, 0, before.details]
-    set_edges(synthesis, drawn.std(dim=0))
+    set_edges(synthesis, seed_latents(generator, range(512))[:, 0, before.details].std(dim=0))
     if generator.encoder is not None:
         set_contrast(synthesis, generator, pack)
     synthesis.image_toe.ends.copy_(torch.tensor([-1.0, 0.0]))
@@ -139,8 +138,7 @@ def set_edges(synthesis: AnatomyNetwork, deviations: Tensor) -> None:
     whole = fields * deviations.cpu()[:, None, None, None, None]
     if texture.haar_head:
         fields, old = haar(fields), torch.nn.functional.avg_pool3d(old[None], 2)[0]
-        share = haar(whole)[:, 1:].square().sum(dim=(0, 1))
-        texture.within.copy_(share[inside].mean())
+        texture.within.copy_(haar(whole)[:, 1:].square().sum(dim=(0, 1))[inside].mean())
     basis.set_fields(fields.to(basis.weight), inside.to(basis.inside.device))
     normal = torch.randn(100_000, generator=torch.Generator().manual_seed(0))
     texture.scale.copy_(old / torch.tanh(texture.slope * normal).std())

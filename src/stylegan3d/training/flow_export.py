@@ -323,8 +323,7 @@ def fit_curves(curves: BandCurves, made: Sequence[Tensor], people: BandFigures |
         x, y = (np.log(np.quantile(sizes, QUANTILES).clip(LEAST) / spread) for sizes in pair)
         slope, offset = np.polyfit(x, y, 1)
         curves.tail[band], curves.spread[band] = float(np.clip(slope - 1, *TAILS)), spread
-        gain = np.clip(np.exp(offset) / float(curves.brightness), *GAINS)
-        curves.gain[band] = float(gain)
+        curves.gain[band] = float(np.clip(np.exp(offset) / float(curves.brightness), *GAINS))
 
 
 def find_outline(made: Iterable[np.ndarray], people: Iterable[np.ndarray]) -> tuple[float, float]:
@@ -346,8 +345,7 @@ def find_outline(made: Iterable[np.ndarray], people: Iterable[np.ndarray]) -> tu
 
 def _darkest(values: np.ndarray) -> np.ndarray:
     """How many are between each of the darkest intensities and the last one."""
-    counts = np.histogram(values, DARKEST)[0]
-    return np.asarray(np.cumsum(counts[::-1]), np.float64)
+    return np.asarray(np.cumsum(np.histogram(values, DARKEST)[0][::-1]), np.float64)
 
 
 def _inside(bands: Tensor) -> Tensor:
@@ -377,8 +375,7 @@ class _Model:
         self.folder, self.pack, self.out, self.overwrite = Path(folder), pack, Path(out), overwrite
         check_target(self.out, overwrite)
         self.generator, self.files = load(folder, device="cpu"), read_folder(self.folder)
-        latent = isinstance(self.generator.synthesis, LatentSynthesis)
-        self.prefix = LATENT_FLOW if latent else FLOW
+        self.prefix = LATENT_FLOW if isinstance(self.generator.synthesis, LatentSynthesis) else FLOW
         #: What its card says of the training of the flow.
         self.learned: Json | None = self.files.card["training"].get("flow")
 

@@ -113,8 +113,7 @@ class RunSettings(TrainingSettings):
 
     def rate(self, step: int) -> float:
         """Learning rate of a step."""
-        done = min(step / self.steps, 1.0)
-        left = max(self.last_rate, (1 + math.cos(math.pi * done)) / 2)
+        left = max(self.last_rate, (1 + math.cos(math.pi * min(step / self.steps, 1.0))) / 2)
         return self.learning_rate * self.warmed_up(step) * left
 
     def memory(self, steps: int) -> float:

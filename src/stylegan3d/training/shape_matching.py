@@ -169,8 +169,7 @@ class _SoftTissues:
         """Contrasts per millimetre at the border."""
         border = torch.from_numpy(dilated(self.grey) & self.white)
         slopes = torch.stack([s[border] for s in torch.gradient(self.image, spacing=self.mm)])
-        steep = slopes.square().sum(dim=0).clamp(min=LEAST**2).sqrt()
-        return steep.mean() / self.contrast
+        return slopes.square().sum(dim=0).clamp(min=LEAST**2).sqrt().mean() / self.contrast
 
     def _faces(self, white: Tensor) -> Tensor:
         grey, total = self.both.float() - white, white.new_zeros(())

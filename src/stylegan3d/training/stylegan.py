@@ -809,8 +809,7 @@ class Lesson(Step):
             low, loss = wanted, last.new_zeros(())
         for image in images:
             x, y, z = image.shape[2:]
-            aim = F.adaptive_avg_pool3d(low, (x, y, z))
-            error = (image[:, :1] - aim).square().mean()
+            error = (image[:, :1] - F.adaptive_avg_pool3d(low, (x, y, z))).square().mean()
             loss = loss + error * (1.0 if image is last else COARSER_WEIGHT)
         return loss / LESSON_UNIT**2
 

@@ -422,8 +422,7 @@ class ImageMaker:
             away = away.sqrt() + 0.25 * self._smooth(shape, 8 / spacing)
             hole = (away < 1) & (labels > 0) & (labels != CSF)
             rim = self._draw(0, 1.2) if self._chance(0.3) else means[LESION]
-            tone = torch.where(away < 0.7, means[LESION], rim)
-            image = torch.where(hole, tone, image)
+            image = torch.where(hole, torch.where(away < 0.7, means[LESION], rim), image)
             labels = torch.where(hole, LESION, labels).to(torch.uint8)
         if self._chance(0.4):
             plexus = (self._smooth(shape, 4 / spacing) > 1.6) & _any_of(labels, LATERAL)

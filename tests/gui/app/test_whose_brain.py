@@ -358,3 +358,16 @@ def test_a_scan_that_comes_while_a_folder_is_chosen_changes_nothing_of_what_is_s
     window.click("project.save_filled")
     window.wait(lambda: used)
     assert used[0].source == window.session.projected[-1].source
+
+
+def test_a_scan_that_comes_while_an_age_is_typed_waits_in_the_list(window, scan_file, second_file):
+    window.open_scan(scan_file)
+    window.explorer.projecting.open(Choice(second_file))
+    window.set("measure.age", 6)
+    window.wait(lambda: "sub-08" in window.patients())
+    window.wait(lambda: not window.explorer.projecting.opening.running)
+    assert window.session.case.name == "sub-07"
+    window.set("measure.age", 61)
+    first, second = window.session.patients
+    assert window.session.person_in(first.scan)[0].age == 61
+    assert window.session.person_in(second.scan)[0].age != 1

@@ -110,7 +110,7 @@ def nothing_is_written(box):
         box.measured is None
         and " ml" not in box.box.of.text()  # which says why
         and not any(sign.isdigit() for cell in cells for sign in cell.text())
-        and not any("95 % of people" in cell.toolTip() for cell in cells)
+        and not any("95 % band" in cell.toolTip() for cell in cells)
         and box.box.plot.curve is None
         and (box.layer.layer is None or not box.layer.layer.visible)
         and not box.box.copy.isEnabled()

@@ -187,7 +187,7 @@ def test_a_scan_that_cannot_be_read_leaves_the_patient_and_says_why(
     (*_, close) = window.explorer.patients.menu(case.key).actions()
     close.trigger()
     assert list(window.patients()) == ["sub-07", "sub-08"]
-    assert "Close sub-07? Its projection" in asked[0][-1]
+    assert "Close sub-07? This also discards its projection" in asked[0][-1]
 
 
 @pytest.mark.parametrize(
