@@ -97,7 +97,7 @@ def brain(generator):
         (lambda G: stylegan3d.project(G, brain(G), channel=1), "image channel 1, but"),
         (lambda G: stylegan3d.project(G, brain(G), noise=-5), "a whole number from 0 to"),
         (lambda G: stylegan3d.pca_directions(G, 2, seed=-1), "seed must be a whole number"),
-        (lambda G: stylegan3d.similarity(brain(G), brain(G)[1:], brain(G) > 0), "of one grid"),
+        (lambda G: stylegan3d.similarity(brain(G), brain(G)[1:], brain(G) > 0), "on one grid"),
         (lambda G: evaluate(G, None, EvaluationSettings(samples=3)), "pack must be Pack, not None"),
         (lambda G: segment_scan(brain(G)), "missing a required argument: 'scan'"),
         (lambda G: segment_scan("network", brain(G)), "segmenter must be Segmenter, not str"),

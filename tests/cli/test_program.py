@@ -198,10 +198,10 @@ def test_progress_without_a_terminal_is_a_line_now_and_then(caplog, now):
             now[0] = 100.0 + second
             report(second / 20, 10, f"sub-{second // 20}", f"step {second % 20}")
     assert caplog.messages == [
-        "Projecting: 0.25 of 10, sub-0, step 5, 5 s passed, 20 s each, about 3 min 15 s left",
-        "Projecting: 1 of 10, sub-1, step 0, 20 s passed, 20 s each, about 3 min left",
-        "Projecting: 2 of 10, sub-2, step 0, 40 s passed, 20 s each, about 2 min 40 s left",
-        "Projecting: 3 of 10, sub-3, step 0, 1 min passed, 20 s each, about 2 min 20 s left",
+        "Projecting: 0.25 of 10, sub-0, step 5, 5 s elapsed, 20 s each, about 3 min 15 s left",
+        "Projecting: 1 of 10, sub-1, step 0, 20 s elapsed, 20 s each, about 3 min left",
+        "Projecting: 2 of 10, sub-2, step 0, 40 s elapsed, 20 s each, about 2 min 40 s left",
+        "Projecting: 3 of 10, sub-3, step 0, 1 min elapsed, 20 s each, about 2 min 20 s left",
     ]
 
 
@@ -210,12 +210,12 @@ def test_progress_of_long_work_is_told_exactly(caplog, now):
     for done, now[0] in ((12_345, 0.0), (12_346, 45.0), (12_546, 9009.0)):
         lines(done, 18_750, "", "")
     assert caplog.messages == [
-        "Training: 12346 of 18750, 45 s passed, 45 s each, about 80 h 3 min left",
-        "Training: 12546 of 18750, 2 h 30 min passed, 44.8 s each, about 77 h 14 min left",
+        "Training: 12346 of 18750, 45 s elapsed, 45 s each, about 80 h 3 min left",
+        "Training: 12546 of 18750, 2 h 30 min elapsed, 44.8 s each, about 77 h 14 min left",
     ]
     now[0] += 60
     lines(18_750, 18_750, "", "")
-    assert caplog.messages[-1] == "Training: 18750 of 18750, 2 h 31 min passed, finishing"
+    assert caplog.messages[-1] == "Training: 18750 of 18750, 2 h 31 min elapsed, finishing"
 
 
 def test_the_time_left_is_that_of_the_phase(caplog, now):
@@ -265,20 +265,20 @@ def test_progress_is_told_again_while_a_scan_takes_long(caplog, now):
             return now[0] > 40.0
 
     common.ProgressLines("Exporting").repeat(Over())  # which tells nothing itself
-    assert caplog.messages == ["Exporting: 30 s passed"]
+    assert caplog.messages == ["Exporting: 30 s elapsed"]
     caplog.clear()
     now[0] = 0.0
     lines = common.ProgressLines("Projecting")
     lines(1, 4, "sub-02", "")
     lines.repeat(Over())
-    assert caplog.messages == [f"Projecting: 1 of 4, sub-02, {s} s passed" for s in (5, 35)]
+    assert caplog.messages == [f"Projecting: 1 of 4, sub-02, {s} s elapsed" for s in (5, 35)]
     lines(2, 4, "sub-03", "")
     lines.repeat(Over())  # its time has passed since it began
     now[0] += 35.0
     lines(2, 4, "sub-03", "")
     assert caplog.messages[2:] == [
-        "Projecting: 2 of 4, sub-03, 45 s passed, 45 s each, about 1 min 30 s left",
-        "Projecting: 2 of 4, sub-03, 1 min 25 s passed, 45 s each, about 50 s left",
+        "Projecting: 2 of 4, sub-03, 45 s elapsed, 45 s each, about 1 min 30 s left",
+        "Projecting: 2 of 4, sub-03, 1 min 25 s elapsed, 45 s each, about 50 s left",
     ]
 
 
@@ -289,8 +289,8 @@ def test_progress_of_the_same_thing_is_told_twice_a_minute(caplog, now):
             report(500 + second, 1000, "", f"loss {1 - second / 100:.2f}")
     told = [message.split(", about")[0] for message in caplog.messages]
     assert told == [
-        f"Training: {500 + s} of 1000, loss {1 - s / 100:.2f}, {passed} passed, 1 s each"
-        for s, passed in ((30, "30 s"), (60, "1 min"), (90, "1 min 30 s"))
+        f"Training: {500 + s} of 1000, loss {1 - s / 100:.2f}, {elapsed} elapsed, 1 s each"
+        for s, elapsed in ((30, "30 s"), (60, "1 min"), (90, "1 min 30 s"))
     ]
 
 

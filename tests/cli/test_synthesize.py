@@ -90,7 +90,7 @@ def test_a_turned_map_of_other_voxels_is_painted_on_its_own_grid(run, brain, tmp
     nib.Nifti1Image(np.asarray(image.dataobj), moved).to_filename(turned)
     told = run("synthesize", turned, "--out", out, "--json")
     assert told.status == 0, told.err
-    assert any("Turned" in note for note in told.json["notes"])
+    assert any("Aligned to the mean brain" in note for note in told.json["notes"])
     made = nib.load(out)
     assert made.shape == image.shape
     assert np.allclose(made.affine, moved, atol=QFORM_MM)
@@ -219,7 +219,7 @@ def test_a_network_is_trained_resumed_exported_and_used(run, tmp_path, monkeypat
     words = ("--network", export, "--json", "--out")
     told = run("synthesize", turned, *words, tmp_path / "turned.nii.gz")
     assert told.status == 0, told.err
-    assert any("Turned" in note for note in told.json["notes"])
+    assert any("Aligned to the mean brain" in note for note in told.json["notes"])
     found = nib.load(tmp_path / "turned.nii.gz")
     assert np.allclose(found.affine, moved, atol=QFORM_MM)
     same = np.asarray(painted.as_reoriented(other).dataobj)

@@ -134,7 +134,7 @@ def test_mistakes_are_told_in_a_sentence(make, sentence):
 
 def test_another_data_set_cannot_go_on_with_a_run(pack, even_pack, tmp_path):
     train_autoencoder(even_pack, tmp_path, SMALL, AutoencoderSettings(steps=1, **SHORT))
-    with pytest.raises(ModelError, match="the dataset it began with"):
+    with pytest.raises(ModelError, match="with another dataset"):
         train_autoencoder(pack, tmp_path, resume=True)
 
 

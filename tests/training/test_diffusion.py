@@ -258,7 +258,7 @@ def test_damaged_models_are_refused_in_a_sentence(generator, tmp_path):
         "without": lambda a: a.pop("diffusion"),
     }
     for name, change in changes.items():
-        with pytest.raises(ModelError, match=r"copy the model folder again|its most"):
+        with pytest.raises(ModelError, match=r"copy the model folder again|the maximum"):
             load(copy(name, change))
 
 

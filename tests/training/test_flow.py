@@ -261,7 +261,7 @@ def test_a_straightened_flow_goes_its_teachers_way_in_one_step(generator, pack, 
     with pytest.raises(ModelError, match="straightened flow itself"):
         make_trajectories(generator, run, pack, tmp_path / "other", count=2)
     wide = replace(config, channels=(16, 8, 8))
-    with pytest.raises(ModelError, match="other widths"):
+    with pytest.raises(ModelError, match="different widths"):
         FlowTask.of(ways, wide, start_of_run(teacher))
 
 

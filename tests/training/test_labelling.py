@@ -192,7 +192,7 @@ def test_labels_are_learned_again_only_if_asked(labelled, pack, latents, tmp_pat
         ([], "There is no label to learn"),
         (["age", "age"], "named twice"),
         (["weight"], "has no column 'weight'"),
-        (["same"], "has the same 'same'"),
+        (["same"], "have the same 'same'"),
         (["mood"], "'mood' cannot be predicted"),
     ],
 )

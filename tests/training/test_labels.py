@@ -76,7 +76,7 @@ def test_values_that_make_no_sense_are_refused(values, sentence):
 def test_columns_that_make_no_sense_are_refused():
     with pytest.raises(ModelError, match="columns are: age, score, sex, site"):
         schema_of(ROWS, ["height"])
-    with pytest.raises(ModelError, match="Everybody"):
+    with pytest.raises(ModelError, match="All training subjects"):
         schema_of([{"age": 3}, {"age": 3}], ["age"])
     with pytest.raises(ModelError, match="at most 32"):
         schema_of([{"name": f"sub-{i}"} for i in range(40)], ["name"])

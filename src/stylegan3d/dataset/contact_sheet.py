@@ -95,7 +95,7 @@ def contact_sheet(pack: Pack, folder: Path, left_out: list[tuple[str, str]]) -> 
         "contact_sheet",
         brains=len(pack),
         lead=f"{len(pack)} {brains} kept, {len(doubtful)} of them to be checked; {len(refused)} "
-        f"refused, {len(held_out)} held out for a test, {len(left_out)} other images left out.",
+        f"refused, {len(held_out)} held out for testing, {len(left_out)} other images left out.",
         facts=_facts(pack),
         remarks=pack.info["notes"],
         legend=LEGEND,

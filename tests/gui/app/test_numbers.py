@@ -14,7 +14,7 @@ def test_a_brain_that_is_not_finite_is_told_and_never_shown(window, notification
     window.session.change(recipe)
     window.wait(lambda: notifications)
     window.wait(lambda: not window.explorer.rendering.busy)
-    assert all("not finite" in told for told in notifications)
+    assert all("non-finite" in told for told in notifications)
     assert window.explorer.message.text() == notifications[0]
     assert np.isfinite(window.volume).all()
     np.testing.assert_array_equal(window.volume, before)
