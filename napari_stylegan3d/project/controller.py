@@ -564,8 +564,8 @@ class ProjectController(QObject):
             before = self.session.case
             choices = {case.key: case.choice for case in self.session.patients}
             show = _done_so_far(self.session.state) == _done_so_far(asked)
-            mask, labels, *now = self._made
-            show &= made is None or (made[0] is mask and made[1] is labels and [*made[2:]] == now)
+            mask, labels, *rest = self._made
+            show &= made is None or (made[0] is mask and made[1] is labels and [*made[2:]] == rest)
             opened = self.session.open_case(opened, show=show)
             was, is_now = choices.get(opened.key), opened.choice
             again = bool(was and is_now and was.orientation != is_now.orientation)
