@@ -23,7 +23,7 @@ from napari_stylegan3d.project.regions import LayerChoice, LayerRegions, RegionP
 from napari_stylegan3d.project.result import FillController, fill
 from napari_stylegan3d.views.display import enlarge
 from napari_stylegan3d.widgets.controls import show_value
-from stylegan3d.base import Progress, ScanError
+from stylegan3d.base import Progress, ScanError, StyleGAN3DError
 from stylegan3d.projection.settings import BUDGETS, Choices
 from stylegan3d.recipe.recipe import Recipe, Source
 from stylegan3d.session.annotations import Filled, Region
@@ -639,6 +639,8 @@ class ProjectController(QObject):
             if case.aligned is None and now is not None and now.choice == case.choice:
                 self.session.update_case(case.refused(sentence(error, doing)))
             error = ScanError(f"{case.name}: {sentence(error, doing)}")
+        elif isinstance(error, StyleGAN3DError) and self.session.key != case.key:
+            error = StyleGAN3DError(f"{case.name}: {sentence(error, doing)}")
         self.session.messages.fail(error, doing)
         self._come_back(case)
 

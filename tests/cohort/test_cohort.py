@@ -180,9 +180,7 @@ def test_two_runs_do_not_share_a_folder(bench):
     words = [sys.executable, "-c", HOLD, str(b.out)]
     with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as other:
         assert other.stdout.readline() == "held\n"
-        with pytest.raises(
-            OutputError, match=rf"Another run \(process {other.pid} on .* is using"
-        ):
+        with pytest.raises(OutputError, match=rf"Another run \(process {other.pid} on .* is using"):
             b.run()
         other.kill()  # a lock of a process that is gone holds nobody up
     assert statuses(b.run()) == ["done"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from qtpy.QtWidgets import QAbstractButton, QComboBox, QLabel, QLineEdit, QWidge
 
 from napari_stylegan3d.project import result
 from napari_stylegan3d.widgets import dialogs
+from stylegan3d.base import OutputError
 from stylegan3d.recipe.recipe import Recipe, Source
 from stylegan3d.session.case import Choice
 
@@ -371,3 +373,20 @@ def test_a_scan_that_comes_while_an_age_is_typed_waits_in_the_list(window, scan_
     first, second = window.session.patients
     assert window.session.person_in(first.scan)[0].age == 61
     assert window.session.person_in(second.scan)[0].age != 1
+
+
+def test_a_job_that_fails_beside_another_patient_names_its_own(window, scan_file, second_file):
+    window.open_scan(scan_file)
+    first, go = window.session.case, threading.Event()
+
+    def work(report, *_):
+        go.wait(10)
+        raise OutputError("The disk is full: free some space, then try again.")
+
+    window.explorer.projecting._queue(first, work)
+    window.explorer.open_scan(second_file)
+    window.wait(lambda: window.session.case.name == "sub-08")
+    go.set()
+    window.wait(lambda: "disk is full" in window.explorer.message.text())
+    assert window.explorer.message.text().startswith("sub-07: ")
+    window.explorer.say("")
