@@ -29,9 +29,9 @@ WORDS = {"f": "F", "female": "F", "woman": "F", "m": "M", "male": "M", "man": "M
 OLDEST = 120.0
 #: Ages of one day differ by no more: some are in whole years.
 A_YEAR = 1.0
-#: How an age is written in a DICOM header, and in a sidecar or table.
 #: What programs that remove names write for a date of birth.
 NOBODY_BORN = "19000101"
+#: How an age is written in a DICOM header, and in a sidecar or table.
 DICOM_AGE = re.compile(r"\d{3}[DWMY]")
 USUAL_AGE = re.compile(rf"[\d.,]+|{DICOM_AGE.pattern}")
 #: Words that tell no age or sex.
