@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import weakref
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import replace
@@ -36,6 +35,7 @@ from stylegan3d.segmentation.classes import Person
 from stylegan3d.segmentation.norms import repeats_names
 from stylegan3d.session.provenance import in_words, subject_of
 from stylegan3d.storage.about import ORIGIN_NAMES
+from stylegan3d.storage.bids import entity
 from stylegan3d.storage.formats import scan_stem
 
 if TYPE_CHECKING:
@@ -512,8 +512,7 @@ class VisitsController(QObject):
 
 def subject_named(path: Path) -> str:
     """Who a scan's file is named after: its subject in BIDS, else all of its name."""
-    found = re.search(r"(?<![A-Za-z0-9])sub-[A-Za-z0-9]+", path.name)
-    return found[0] if found else scan_stem(path)
+    return entity("sub", path.name) or scan_stem(path)
 
 
 def file_names(paths: Iterable[Path]) -> list[str]:

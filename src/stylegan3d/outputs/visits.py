@@ -11,7 +11,6 @@ measures both). Exchanging the visits exchanges all results.
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -34,6 +33,7 @@ from stylegan3d.segmentation.classes import ALL_MEASURES, BRAIN, HEAD
 from stylegan3d.segmentation.inference import Segmentation
 from stylegan3d.segmentation.norms import Norms, Repeats, bundled_repeats
 from stylegan3d.segmentation.numbers import Labelled, label_brain, region_measures
+from stylegan3d.storage.bids import entity
 from stylegan3d.storage.checked import answering
 
 #: Folds of two scans of one person agreed by 0.85 (slices of 3 mm) to 0.98, those of two persons by
@@ -266,7 +266,7 @@ def check_pair(first: ScanData, second: ScanData) -> None:
     same = first.data.shape == second.data.shape and np.array_equal(first.data, second.data)
     if first.sha256 == second.sha256 or same:
         raise ScanError(f"{one} and {two} are the same scan; give two scans of one person.")
-    people = [re.findall(r"sub-([A-Za-z0-9]+)", name)[:1] for name in (one, two)]
+    people = [entity("sub", name) for name in (one, two)]
     if all(people) and people[0] != people[1]:
         raise ScanError(
             f"{one} and {two} show two different people, by their names; give two scans "

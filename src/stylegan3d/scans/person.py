@@ -9,6 +9,7 @@ from pathlib import Path
 
 from stylegan3d.base import Doubt
 from stylegan3d.scans.origin import read_sidecar
+from stylegan3d.storage.bids import entity
 from stylegan3d.storage.encoding import finite_number
 from stylegan3d.storage.files import UNKNOWN, cell_number, read_rows, reason
 
@@ -65,15 +66,14 @@ def person_and_doubts(path: Path) -> tuple[Person, list[Doubt]]:
     words = {what: str(about.get(f"Patient{what.capitalize()}") or "") for what in ("age", "sex")}
     found = person_of_dicom(words["age"], "", "", words["sex"])
     told = [(f"the sidecar of {path.name}", words)]
-    subjects, sessions = (
-        re.findall(rf"{key}-[A-Za-z0-9]+", path.as_posix())[-1:] for key in ("sub", "ses")
-    )
-    tables = [(f"{one}_sessions.tsv", "session_id", name) for one in subjects for name in sessions]
-    tables += [("participants.tsv", "participant_id", name) for name in subjects]
+    subject, session = entity("sub", path), entity("ses", path)
+    tables = [("participants.tsv", "participant_id", subject)] if subject else []
+    if subject and session:
+        tables.insert(0, (f"{subject}_sessions.tsv", "session_id", session))
     for table, column, name in tables:
         for file in (folder / table for folder in path.absolute().parents[:HIGHEST]):
             try:
-                rows = _rows(file, column, name, "".join(sessions))
+                rows = _rows(file, column, name, session)
             except (OSError, csv.Error, KeyError) as error:
                 text = f"{table} cannot be read ({reason(error)}): no age or sex is taken from it."
                 doubts.append(Doubt("person", "tell", text))
@@ -90,7 +90,7 @@ def person_and_doubts(path: Path) -> tuple[Person, list[Doubt]]:
                     doubts.append(Doubt("person", "ask", text))
                     break
                 also = Person(years_of(words["age"], unit_of_age(file)), _sex(words["sex"]))
-                then = column == "session_id" or not sessions
+                then = column == "session_id" or not session
                 doubts += _contradictions(found, also, table, then=then)
                 age = also.age if found.age is None else found.age
                 found = Person(age, found.sex or also.sex)
