@@ -4,15 +4,13 @@
     python scripts/refit_directions.py weights/brain-t1-2mm data/brains
     python scripts/refit_directions.py weights/brain-t1-2mm data/brains --seen
 
-Principal components keep their vectors. Without a dataset only the descriptions of components are
-written anew. With `--seen` the directions stay, and only the range of the training subjects along
-each is written.
+Principal components keep their vectors. With `--seen` the directions stay, and only the range of
+the training subjects along each is written.
 """
 
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import json
 from pathlib import Path
 
@@ -24,7 +22,6 @@ from stylegan3d.directions.attributes import (
     without_failures,
 )
 from stylegan3d.directions.people import encode_people
-from stylegan3d.measures.attributes import MEASURES
 from stylegan3d.model.card import card_text
 from stylegan3d.model.generator import load
 from stylegan3d.recipe.directions import Directions, join
@@ -32,27 +29,12 @@ from stylegan3d.recipe.latents import save_directions
 from stylegan3d.storage.files import sha256_of
 
 FILE = "directions.safetensors"
-#: What descriptions said before, by the key of the measure and whether there is more of it.
-FORMERLY = {
-    "more fluid around the brain": ("fluid", True),
-    "less fluid around it": ("fluid", False),
-}
-
-
-def with_own_words(directions: Directions) -> Directions:
-    """Descriptions in the words of today."""
-    words = {m.key: (m.more, m.less) for m in MEASURES}
-    told = dict(directions.descriptions)
-    for before, (key, more) in FORMERLY.items():
-        now = words[key][not more]
-        told = {name: text.replace(before, now) for name, text in told.items()}
-    return dataclasses.replace(directions, descriptions=told)
 
 
 def refitted(folder: Path, data: Path) -> Directions:
     """Attributes fitted anew, components as they are."""
     generator = load(folder, device="cpu")
-    before = with_own_words(generator.directions)
+    before = generator.directions
     people = encode_people(generator, load_pack(data))
     fitted_now = fit_people(generator, people)
     assert fitted_now is not None
@@ -74,22 +56,18 @@ def main() -> None:
     """Refit and write."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("folder", type=Path)
-    parser.add_argument("data", type=Path, nargs="?")
+    parser.add_argument("data", type=Path)
     parser.add_argument("--seen", action="store_true")
     args = parser.parse_args()
-    if args.seen and args.data is None:
-        parser.error("--seen needs the dataset that the model was trained on")
     path = args.folder / "card.json"
     card = json.loads(path.read_text())
     if args.seen:
         generator = load(args.folder, device="cpu")
         people = encode_people(generator, load_pack(args.data))
         found = seen_in_people(generator.directions, people)
-    elif args.data:
+    else:
         found = refitted(args.folder, args.data)
         card["directions"] = list(found.checks)
-    else:
-        found = with_own_words(load(args.folder, device="cpu").directions)
     save_directions(args.folder / FILE, found, overwrite=True)
     card["files"][FILE] = sha256_of(args.folder / FILE)
     path.write_text(json.dumps(card, indent=2, ensure_ascii=False) + "\n")

@@ -6,7 +6,7 @@ from stylegan3d.networks.config import AnatomyConfig, EncoderConfig
 from stylegan3d.training.options import AnatomySettings
 
 
-def small_anatomy(corrections=0, calibrate=True, **generator):
+def small_anatomy(calibrate=True, **generator):
     """Five velocity fields, five images and six detail images, or as told."""
     config = AnatomyConfig(
         base=(5, 7, 6),
@@ -22,7 +22,5 @@ def small_anatomy(corrections=0, calibrate=True, **generator):
         mapping_linear_output=True,
     )
     config = replace(config, **generator)
-    encoder = EncoderConfig(
-        kind="fitting", w_dim=config.w_dim, num_layers=4, corrections=corrections
-    )
+    encoder = EncoderConfig(kind="fitting", w_dim=config.w_dim, num_layers=4)
     return AnatomySettings(config, encoder, detail_gain=1.0, calibrate=calibrate)

@@ -11,8 +11,17 @@ from stylegan3d.geometry.space import Space
 from stylegan3d.model.family import Parts, family_name
 from stylegan3d.model.generator import Generator
 from stylegan3d.networks.anatomy import AnatomyNetwork
-from stylegan3d.networks.config import AnatomyConfig, config_of, is_anatomy
+from stylegan3d.networks.config import AnatomyConfig, config_of
 from stylegan3d.networks.synthesis import MappingNetwork, SynthesisNetwork
+
+#: Settings for which a model is taken to be an anatomy model.
+OF_ANATOMY = {"image_const", "image_basis", "detail_basis", "fine_taps", "deformation"}
+
+
+def with_levels(settings: dict[str, Any], levels: int, channels: tuple[int, ...]) -> dict[str, Any]:
+    """The settings of an anatomy model with its levels, those of a StyleGAN with its channels."""
+    anatomy = "channels" not in settings and any(map(settings.get, OF_ANATOMY))
+    return {**({"levels": levels} if anatomy else {"channels": channels}), **settings}
 
 
 def tiny_generator(seed: int = 0, **config: Any) -> Generator:
@@ -20,8 +29,7 @@ def tiny_generator(seed: int = 0, **config: Any) -> Generator:
 
     Its volumes have 20 x 28 x 24 voxels of 8 mm, the field of view of the bundled one.
     """
-    levels = {"channels": (), "levels": 2} if is_anatomy(config) else {"channels": (12, 8)}
-    settings = {**levels, "z_dim": 16, "w_dim": 16, "head": "haar", **config}
+    settings = {"z_dim": 16, "w_dim": 16, "head": "haar", **with_levels(config, 2, (12, 8))}
     shape = config_of(settings)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)

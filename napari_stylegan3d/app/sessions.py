@@ -540,10 +540,8 @@ class SessionController(QObject):
         session, generator, case = self.session, self.session.generator, self.session.case
         path = None if generator is None else generator.path
         snapshot = session.snapshot
-        entries = entries_of(snapshot)
         return SessionState(
-            tuple(entry.recipe for entry in entries),
-            entries.index(snapshot.histories[snapshot.key].current),
+            tuple(entry.recipe for entry in entries_of(snapshot)),
             None if generator is None else MadeWith.of(generator),
             None if path in (None, bundled_model_path()) else str(path),
             None if generator is None or generator.frame is None else str(generator.frame),

@@ -577,7 +577,7 @@ def test_nothing_that_is_handed_on_names_a_patient(run, brain_model, scan, tmp_p
         },
     ]
     state = SessionState(
-        (Recipe(source),), 0, model_path=str(private / "m"), scan=str(nifti), view={"cases": cases}
+        (Recipe(source),), model_path=str(private / "m"), scan=str(nifti), view={"cases": cases}
     )
     (out / f"session{SUFFIX}").write_bytes(pack(state, latent.parent))
     assert len(list(out.rglob("*.*"))) > 30

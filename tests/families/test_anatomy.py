@@ -110,8 +110,7 @@ def test_a_card_opens_as_an_anatomy_model(tmp_path, family):
 
 
 def test_a_plain_stylegan_is_one():
-    # As cards of before say it: with the settings of anatomy models at nought.
-    config = config_of({**PLAIN, "image_basis": 0, "deformation": 0, "flow_steps": 4})
+    config = config_of({**PLAIN, "flow_steps": 4})
     assert type(config) is GeneratorConfig
     assert tiny_generator().family == "stylegan"
     with pytest.raises(ModelError, match="Only anatomy models support this"):
@@ -139,8 +138,7 @@ def test_the_texture_of_a_seed_comes_after_the_noise_of_former_layers(generator)
 
 
 def test_a_stylegan_may_start_at_the_mean_brain(tmp_path):
-    plan = {**PLAIN, "image_const": True, "image_basis": 0, "deformation": 0, "refine_layers": 0}
-    network = SynthesisNetwork(config_of(plan)).requires_grad_(False)
+    network = SynthesisNetwork(config_of({**PLAIN, "image_const": True})).requires_grad_(False)
     torch.nn.init.normal_(network.image_const)
     found = load(save(tmp_path / "model", network), device="cpu")
     assert found.family == "stylegan"

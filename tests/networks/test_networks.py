@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from tiny import with_levels
 from tolerances import LAYERS, SUMS
 
 from stylegan3d.base import ModelError
@@ -16,7 +17,6 @@ from stylegan3d.networks.config import (
     EncoderConfig,
     GeneratorConfig,
     config_of,
-    is_anatomy,
 )
 from stylegan3d.networks.discriminator import Discriminator, minibatch_stddev
 from stylegan3d.networks.encoder import Encoder
@@ -27,8 +27,9 @@ WIRINGS = list(itertools.product(("orig", "skip", "resnet"), ("image", "haar")))
 
 
 def small(**settings) -> GeneratorConfig:
-    levels = {"channels": (), "levels": 3} if is_anatomy(settings) else {"channels": (6, 5, 4)}
-    return config_of({"base": (3, 2, 4), "z_dim": 7, "w_dim": 8, **levels, **settings})
+    return config_of(
+        {"base": (3, 2, 4), "z_dim": 7, "w_dim": 8, **with_levels(settings, 3, (6, 5, 4))}
+    )
 
 
 def build(config: GeneratorConfig):
@@ -296,7 +297,7 @@ def test_encoder_gives_one_row_per_layer():
     volume = torch.randn(2, 1, 12, 8, 16)
     w = network(volume)
     assert w.shape == (2, 4, 5)
-    torch.testing.assert_close(w, w[:, :1].expand_as(w))  # corrections start at zero
+    torch.testing.assert_close(w, w[:, :1].expand_as(w))  # offsets start at zero
 
 
 @pytest.mark.parametrize(

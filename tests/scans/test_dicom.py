@@ -544,6 +544,15 @@ def test_files_that_are_lost_are_counted_and_said(tmp_path):
     assert doubt.figures == {"cut short": 1, "empty": 1}
 
 
+@pytest.mark.parametrize(("first", "start", "missing"), [(0, 0, 0), (3, 0, 3), (0, 40, 0)])
+def test_images_before_the_first_are_missed_by_its_number(tmp_path, first, start, missing):
+    """Far from 1 they are numbered on from another series."""
+    folder = dicoms.write_series(tmp_path, picture(), grid(), keep=range(first, 20), start=start)
+    doubts = [doubt for doubt in read_scan(folder).doubts if doubt.kind == "slices-missing"]
+    told = [(doubt.severity, doubt.figures["missing"]) for doubt in doubts]
+    assert told == [("ask", missing)] * (missing > 0)
+
+
 def csa(slices):
     """A header of Siemens with what takes a mosaic apart."""
     made = b"SV10\4\3\2\1" + struct.pack("<II", 2, 77)

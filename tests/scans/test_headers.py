@@ -198,7 +198,15 @@ def test_empty_slices_are_seen_beside_negative_voxels(brain, tmp_path):
     [
         *(
             (name, "")
-            for name in ("visit1", "patient2", "subject2_anat", "UNIT2", "doctor1", "T10")
+            for name in (
+                "visit1",
+                "patient2",
+                "subject2_anat",
+                "UNIT2",
+                "doctor1",
+                "T10",
+                "a_T1map",
+            )
         ),
         *((name, "T1-weighted") for name in ("eT1W", "SAGT1", "3DT1", "sub-01_UNIT1", "t1_mpr")),
         *((name, "T2-weighted") for name in ("AXT2", "patient1-T2", "t2_space", "sub-1_T2w")),

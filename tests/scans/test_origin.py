@@ -207,8 +207,11 @@ def test_name_id_and_dates_of_a_dicom_are_told(hospital):
 
 
 def test_the_age_in_a_header_counts_before_its_dates(hospital):
-    assert read_scan(hospital).person == Person(42.0, "F")  # by the dates it would be 47.5
-    without(hospital, "PatientAge")
+    scan = read_scan(hospital)
+    assert scan.person == Person(42.0, "F")  # by the dates it would be 47.5
+    (doubt,) = (doubt for doubt in scan.doubts if doubt.kind == "person")
+    assert "The date of birth gives another age than PatientAge" in doubt.sentence
+    assert not [d for d in read_scan(without(hospital, "PatientAge")).doubts if d.kind == "person"]
     # years, days of a year: from dates.
     assert read_scan(hospital).person == Person(pytest.approx(47.45, abs=0.01), "F")
 

@@ -246,6 +246,7 @@ def test_only_a_word_for_a_sex_is_one(word, sex, tmp_path):
     [
         (b"participant_id\tage\tsex\nsub-01\t35,5\tM\n", Person(35.5, "M"), []),
         (b"participant_id;Age;Sex\nsub-01;35,5;M\n", Person(35.5, "M"), []),
+        (b"participant_id, age, sex\nsub-01, 35.5, M\n", Person(35.5, "M"), []),
         (b"participant_id\tage\tsex\nsub-01\tn/a\tO\n", Person(), []),
         (b"participant_id\tage\tsex\nsub-01\t89+\tM\n", Person(89, "M"), ["89 years are assumed"]),
         (b"participant_id\tage\tsex\nsub-01\t0\tM\n", Person(None, "M"), ["age '0' in part"]),

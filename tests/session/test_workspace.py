@@ -210,10 +210,9 @@ def check(session: Workspace) -> None:
 
 def again(snapshot: Snapshot) -> Snapshot:
     """What is written to a file and read from it."""
-    entries = entries_of(snapshot)
-    recipes, at = tuple(entry.recipe for entry in entries), len(entries) - 1
+    recipes = tuple(entry.recipe for entry in entries_of(snapshot))
     made = MadeWith("Model", "model")
-    data = encode(SessionState(recipes, at, made, view=to_view(snapshot)), FOLDER)
+    data = encode(SessionState(recipes, made, view=to_view(snapshot)), FOLDER)
     found, lost = of_session(decode(data, FOLDER, "the session"), made)
     assert not lost
     return found
@@ -497,9 +496,38 @@ def test_projections_of_one_scan_into_two_models_come_back_with_their_own(sessio
     model = MadeWith("Model", "other")
     snapshot = session.snapshot
     states = tuple(entry.recipe for entry in entries_of(snapshot))
-    data = encode(SessionState(states, 0, model, view=to_view(snapshot)), FOLDER)
+    data = encode(SessionState(states, model, view=to_view(snapshot)), FOLDER)
     found, _ = of_session(decode(data, FOLDER, "x"), model)
     assert [case.model for case in found.projected] == ["model", "other"]
+
+
+@pytest.mark.parametrize("position", [0, 9, -1, "x", None, 0.5, [1], True])
+def test_a_damaged_part_of_a_session_takes_no_history_but_its_own(
+    session: Watched, position: Any
+) -> None:
+    for psi in (0.4, 0.5):
+        session.change(session.recipe.replace(truncation=Truncation(psi)), gesture=str(psi))
+        session.undo()
+    session.open_case(scan_of("A"))
+    b = session.open_case(scan_of("B"))
+    session.add_projected(projected(b))
+    session.undo()
+    snapshot, made = session.snapshot, MadeWith("Model", "model")
+    states = tuple(entry.recipe for entry in entries_of(snapshot))
+    view = to_view(snapshot)
+    view["cases"] = [case if case["name"] == "B" else {"name": 3} for case in view["cases"]]
+    mine = next(one for one in view["histories"] if one["of"] == b.key)
+    mine["position"] = position
+    found, _ = of_session(SessionState(states, made, view=view), made)
+    assert [case and case.name for case in (h.current.case for h in found.histories.values())] == [
+        None,
+        "B",
+    ]
+    assert found.key == b.key
+    assert found.histories[NOBODY].parents == [None, 0, 0], "its branches stay"
+    assert found.histories[NOBODY].position == 0
+    steps = len(found.histories[b.key].states)
+    assert found.histories[b.key].position == (position if position == 0 else steps - 1)
 
 
 def test_a_control_that_is_let_go_where_it_rests_joins_no_steps(session: Watched) -> None:

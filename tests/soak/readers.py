@@ -402,9 +402,7 @@ def session() -> Files:
     made = Recipe.from_json(recipe_text().decode())
     states = (Recipe(), made, Recipe(Source("seed", 9)))
     kept = {model().hash: (Favourite(made, "fine"),)}
-    state = SessionState(
-        states, 1, favourites=kept, view={"page": {"open": "browse"}}, scan="s.nii"
-    )
+    state = SessionState(states, favourites=kept, view={"page": {"open": "browse"}}, scan="s.nii")
     return {"session.json": encode(state.stamped(), Path("/none")), **latent()}
 
 
@@ -511,7 +509,6 @@ def model_claims(sample: Files) -> list[Files]:
         {"channels": [65_000, 65_000]},
         {"channels": [2] * 40},
         {"mapping_layers": 10**9},
-        {"refine_layers": 10**6},
         {"z_dim": 60_000, "w_dim": 60_000, "mapping_width": 60_000},
         {"label_dim": 10**9},
         {"resample_kernel": [1.0] * 10**6},

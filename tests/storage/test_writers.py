@@ -128,7 +128,7 @@ def writers(tiny_generator, tmp_path_factory):
     def session(folder):
         mine = SessionFolder(folder)
         mine.path = folder / "20260101-000000-0"
-        mine.write(SessionState((recipe,), 0))
+        mine.write(SessionState((recipe,)))
 
     def store(folder):
         for path in folder.glob("figures-*"):

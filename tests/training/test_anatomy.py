@@ -127,7 +127,7 @@ def fit(pack, anatomy_folder, tmp_path_factory):
     """A fit, and its folder."""
     out = tmp_path_factory.mktemp("run") / "run"
     shutil.copytree(anatomy_folder, out / "anatomy")
-    return fit_anatomy(pack, out, small_anatomy(corrections=1, calibrate=False)), out
+    return fit_anatomy(pack, out, small_anatomy(calibrate=False)), out
 
 
 def test_the_fit_is_the_linear_model_of_the_anatomy(pack, fit):
@@ -161,7 +161,7 @@ def test_a_fit_goes_on_with_its_own_settings_only(pack, fit, folder, tmp_path):
     for name, value in first.synthesis.state_dict().items():
         assert torch.equal(again.synthesis.state_dict()[name], value), name
     with pytest.raises(ModelError, match="a fit with other settings"):
-        fit_anatomy(pack, known, small_anatomy(corrections=0))
+        fit_anatomy(pack, known, small_anatomy())
     with pytest.raises(ModelError, match="choose another preset"):
         fit_anatomy(pack, tmp_path / "2 mm")
     (tmp_path / "gan").mkdir()

@@ -1,8 +1,4 @@
-"""Configuration of the networks, as plain data stored in a model's card.
-
-Older files describe anatomy models as StyleGANs with additional settings, by which `config_of`
-recognises them.
-"""
+"""Configuration of the networks, as plain data stored in a model's card."""
 
 import json
 from collections.abc import Mapping
@@ -275,23 +271,17 @@ class DiscriminatorConfig(Config):
 class EncoderConfig(Config):
     """Configuration of an encoder: volume -> w (one row per layer).
 
-    A linear function of the volume at half resolution, the counterpart of the generator's
-    `image_basis`, is added to the first `linear` components of w.
-
     `kind` is `convolution`, or `fitting` for a generator with a deformation: see
-    `encoder.FittingEncoder`, which has no channels and corrects its estimate `corrections` times.
+    `encoder.FittingEncoder`, which has no channels.
     """
 
     kind: EncoderKind = "convolution"
-    corrections: int = 3
-
     base: Grid = (5, 7, 6)
     channels: tuple[int, ...] = (128, 128, 96, 48)
     w_dim: int = 128
     num_layers: int = 8
     image_channels: int = 1
     head: Head = "haar"
-    linear: int = 0
 
 
 def seen_grid(network: DiscriminatorConfig | EncoderConfig) -> Grid:
@@ -336,8 +326,6 @@ def typed(kind: Any, value: Any, name: str = "") -> Any:
     ModelError
         If it is something else; `name` is the setting's, for the message.
     """
-    if isinstance(value, dict) and isinstance(value.get("generator"), dict):
-        value = value | {"generator": kind_of(value["generator"])[1]}
     try:
         return _adapter(kind).validate_json(json.dumps(value))
     except ValidationError as reason:
@@ -394,9 +382,6 @@ class AnatomyConfig(GeneratorConfig):
         Always (): only a StyleGAN has feature channels.
     levels : int
         Number of levels.
-    refine_layers : int
-        Of former networks: how many more maps of noise precede the flow's, see
-        `anatomy.AnatomyNetwork`.
     image_const : bool
         Whether a constant image is added to the output: the mean of the training data.
     image_basis : int
@@ -422,7 +407,6 @@ class AnatomyConfig(GeneratorConfig):
 
     channels: tuple[int, ...] = ()
     levels: int = 4
-    refine_layers: int = 0
     image_basis: int = 0
     detail_basis: int = 0
     fine_taps: tuple[float, ...] = ()
@@ -491,22 +475,10 @@ class AnatomyConfig(GeneratorConfig):
         """The components of w for the details."""
         return slice(self.linear_dim - self.detail_basis, self.linear_dim)
 
-    @property
-    def noise_grids(self) -> list[Grid]:
-        """The grid of each map of noise that precedes the flow's, coarse to fine."""
-        finest = self.grid(self.num_levels - 1)
-        return [*super().noise_grids, *[finest] * self.refine_layers]
-
-
-ADDED = {f.name for f in fields(AnatomyConfig)} - {f.name for f in fields(GeneratorConfig)}
-#: Settings that a StyleGAN does not have; if all are zero it is not an anatomy model.
-MARKS = ("image_basis", "detail_basis", "fine_taps", "deformation", "refine_layers")
-
 
 def is_anatomy(data: Mapping[str, Any]) -> bool:
-    """Whether a generator's settings describe an anatomy model."""
-    at_mean = bool(data.get("image_const")) and not data.get("channels")
-    return at_mean or any(data.get(name) for name in MARKS)
+    """Whether a generator's settings are those of an anatomy model, which has levels."""
+    return "levels" in data
 
 
 def config_of(data: Mapping[str, Any]) -> GeneratorConfig:
@@ -517,12 +489,4 @@ def config_of(data: Mapping[str, Any]) -> GeneratorConfig:
     ModelError
         If a setting is unknown or invalid.
     """
-    kind, given = kind_of(data)
-    return kind.from_dict(given)
-
-
-def kind_of(data: Mapping[str, Any]) -> tuple[type[GeneratorConfig], dict[str, Any]]:
-    """Class of a configuration, and the settings it has."""
-    if is_anatomy(data):
-        return AnatomyConfig, dict(data)
-    return GeneratorConfig, {k: v for k, v in data.items() if k not in ADDED}
+    return (AnatomyConfig if is_anatomy(data) else GeneratorConfig).from_dict(dict(data))

@@ -58,14 +58,9 @@ class Encoder(nn.Module):
         flat = config.channels[0] * math.prod(config.base)
         self.hidden = nn.Linear(flat, 2 * config.w_dim)
         self.mean = nn.Linear(2 * config.w_dim, config.w_dim)
-        self.log_variance = nn.Linear(2 * config.w_dim, config.w_dim)  # in files; not read
         self.offsets = nn.Linear(2 * config.w_dim, config.num_layers * config.w_dim)
         nn.init.zeros_(self.offsets.weight)
         nn.init.zeros_(self.offsets.bias)
-        if config.linear:
-            last = len(config.channels) - 1
-            voxels = math.prod(n * 2**last for n in config.base) * config.image_channels
-            self.linear = nn.Linear(voxels, config.linear)
 
     def features(self, pyramid: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
         """Bands or image [N, C, X, Y, Z] -> [N, 2 w_dim]"""
@@ -80,9 +75,6 @@ class Encoder(nn.Module):
         pyramid = haar(image) if config.head == "haar" else image
         h = self.features(pyramid, dtype)
         mean = self.mean(h)
-        if config.linear:
-            low = pyramid[:, : config.image_channels].flatten(1)
-            mean = mean + F.pad(self.linear(low), (0, config.w_dim - config.linear))
         return mean[:, None] + self.offsets(h).unflatten(1, (config.num_layers, config.w_dim))
 
 
@@ -103,21 +95,16 @@ class FittingEncoder(nn.Module):
     """Volume -> w via the common anatomy of a generator: estimate the deformation, undo it, fit.
 
     Shape and appearance cannot be estimated at once, since the basis images belong to the common
-    anatomy. So the weights of the velocity fields are estimated linearly from the coarse volume,
-    the volume is warped to the common anatomy, and the estimate corrected from the remaining
-    difference to the average, a few times. The corrections are linear maps learned by regression,
-    as in active appearance models (Cootes, Edwards, Taylor 2001, PAMI 23(6)) and supervised descent
-    (Xiong, De la Torre 2013, CVPR); ReStyle also refines iteratively (Alaluf et al. 2021, arXiv
-    2104.02699). The weights of the basis images are then a projection. Details are omitted, since
-    the detail images cannot represent a scan's own texture.
+    anatomy. So the weights of the velocity fields are estimated from the coarse volume, by a linear
+    map learned by regression, as in active appearance models (Cootes, Edwards, Taylor 2001, PAMI
+    23(6)), and the volume is warped to the common anatomy. The weights of the basis images are
+    then a projection. Details are omitted, since the detail images cannot represent a scan's own
+    texture.
 
     Attributes
     ----------
     start : torch.nn.Linear
         From the coarse volume (minus `start_mean`, inside the velocity basis) to weights.
-    correct : torch.nn.Linear or None
-        From the difference to the average in the common anatomy, at the last level's resolution
-        and inside the image basis, to a correction of the weights; None without corrections.
     """
 
     start_mean: Tensor
@@ -128,14 +115,10 @@ class FittingEncoder(nn.Module):
         # Not a submodule, since its weights are saved with the generator.
         self._synthesis = (synthesis,)
         fields, coarse = synthesis.config.deformation, synthesis.velocity_basis.weight.shape[2]
-        fine = synthesis.image_basis.weight.shape[2]
         self.start = nn.Linear(coarse, fields)
-        self.correct = nn.Linear(fine, fields) if config.corrections else None
         self.register_buffer("start_mean", torch.zeros(coarse))
-        for layer in (self.start, self.correct):
-            if layer is not None:
-                nn.init.zeros_(layer.weight)
-                nn.init.zeros_(layer.bias)
+        nn.init.zeros_(self.start.weight)
+        nn.init.zeros_(self.start.bias)
         self.requires_grad_(False)
 
     @property
@@ -146,9 +129,6 @@ class FittingEncoder(nn.Module):
     def forward(self, image: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
         """[N, C, X, Y, Z] in [-1, 1] -> w [N, num_layers, w_dim]; `dtype` is ignored."""
         weights = self.start(self.coarse(image))
-        if self.correct is not None:
-            for _ in range(self.config.corrections):
-                weights = weights + self.correct(self.inside(self.canonical(image, weights)))
         inside = self.inside(self.canonical(image, weights))
         w = torch.cat([weights, self.synthesis.image_basis.weights_of(inside)], dim=1)
         w = F.pad(w, (0, self.synthesis.config.w_dim - w.shape[1]))
@@ -189,11 +169,10 @@ class FittingEncoder(nn.Module):
 
     def _load_from_state_dict(self, state: dict[str, Tensor], prefix: str, *args: object) -> None:
         # The number of voxels inside the bases depends on the data.
-        for name in ("start", "correct"):
-            stored = state.get(f"{prefix}{name}.weight")
-            if stored is not None:
-                layer = nn.Linear(stored.shape[1], stored.shape[0])
-                setattr(self, name, layer.to(stored.device).requires_grad_(False))
+        stored = state.get(f"{prefix}start.weight")
+        if stored is not None:
+            layer = nn.Linear(stored.shape[1], stored.shape[0])
+            self.start = layer.to(stored.device).requires_grad_(False)
         mean = state.get(f"{prefix}start_mean")
         if mean is not None:
             self.start_mean = torch.zeros_like(self.start_mean).new_zeros(mean.shape)

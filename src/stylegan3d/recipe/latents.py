@@ -479,7 +479,7 @@ def _seen(
 
 
 def _decoded(metadata: Mapping[str, str], key: str, default: str, kind: type) -> Any:
-    """A JSON entry of the metadata; `default` where files of earlier versions lack it."""
+    """A JSON entry of the metadata; `default` where the file has none."""
     try:
         value = from_json(metadata.get(key, default))
     except ValueError:

@@ -75,7 +75,7 @@ class DicomSlice:
         Slope and intercept: what a stored number stands for.
     about : dict
         Plain words of the series: number, description, modality, image type, SOP class, timing.
-    person, told : Person, Told
+    person, by_dates, told : Person, Person, Told
         Age and sex; whether it was acquired.
     who : str
         The same for images of one patient; no name can be read from it.
@@ -96,6 +96,7 @@ class DicomSlice:
     scale: tuple[float, float]
     about: dict[str, str]
     person: Person = field(default_factory=Person)
+    by_dates: Person = field(default_factory=Person)
     who: str = ""
     told: Told = ACQUIRED
     problem: str = ""
@@ -700,6 +701,7 @@ def _slice(path: Path, said: Json, frame: int, frames: int, held: list[int] | No
         scale=(slope or 1.0, intercept),
         about={name: said.get(word, "") for name, word in ABOUT.items()},
         person=person_of_dicom(*(said.get(word, "") for word in _PERSON)),
+        by_dates=person_of_dicom("", *(said.get(word, "") for word in _PERSON[1:])),
         who=hashlib.sha256(who.encode()).hexdigest(),
         told=origin_of_dicom(said),
         problem=_wrong_pixels(said, columns * rows * frames, held) or _wrong_place(spacing, turn),
@@ -855,7 +857,11 @@ def _split(uid: str, slices: list[DicomSlice], left: Counter[str]) -> list[Serie
     turned = len({part[0].turn for part in parts}) > 1
     people = sorted({part[0].who for part in parts})
     told = [_told_apart([part[0] for part in parts], place, people) for place in range(len(parts))]
-    lost = int(max(number_in(piece.about["images"], 0) for piece in slices)) - len(slices)
+    count, numbers = len(slices), sorted(piece.order[-2] for piece in slices)
+    lost = int(max(number_in(piece.about["images"], 0) for piece in slices)) - count
+    # Numbered without a gap, from which image on; far beyond them a scanner has numbered on.
+    if len(parts) == 1 and numbers == [*np.arange(count) + numbers[0]] and numbers[0] <= count:
+        lost = max(lost, int(numbers[0]) - 1)
     names = [uid] if len(parts) == 1 else [f"{uid}#{place + 1}" for place in range(len(parts))]
     same = {"left_out": left, "people": len(people), "lost": lost}
     return [

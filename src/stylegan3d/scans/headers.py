@@ -19,8 +19,8 @@ from stylegan3d.base import Doubt, Json, Note, ScanError
 
 T1, T2, FLAIR, CT = "T1-weighted", "T2-weighted", "FLAIR", "CT"
 
-# T1 or T2 in a name, also after a plane, or as in "eT1W", but not in "visit1" or "UNIT2".
-_T = r"((?<![A-Za-z])(?i:ax|sag|cor|tra|3d|wip)?[tT]|(?<=[a-z])T){}(?!\d)"
+# T1 or T2 in a name, also after a plane, or as in "eT1W", but not in "visit1", "UNIT2" or "T1map".
+_T = r"((?<![A-Za-z])(?i:ax|sag|cor|tra|3d|wip)?[tT]|(?<=[a-z])T){}(?!\d|[ _-]?(?i:map|rho))"
 # In order of precedence: "T2 FLAIR" is a FLAIR, "T1 FLAIR" a T1.
 _NAMES = (
     (T1, _T.format(1) + r"|(?i:^unit1$|mp2?rage|spgr|bravo|\btfl\b|\bfspgr\b)"),

@@ -91,7 +91,7 @@ def person_and_doubts(path: Path) -> tuple[Person, list[Doubt]]:
                     break
                 also = Person(years_of(words["age"], unit_of_age(file)), _sex(words["sex"]))
                 then = column == "session_id" or not session
-                doubts += _contradictions(found, also, table, then=then)
+                doubts += contradictions(found, also, table, then=then)
                 age = also.age if found.age is None else found.age
                 found = Person(age, found.sex or also.sex)
                 told.append((table, words))
@@ -165,12 +165,19 @@ def person_of_dicom(age: str, birth: str, study: str, sex: str) -> Person:
     return Person(known, _sex(sex))
 
 
-def _contradictions(first: Person, other: Person, table: str, *, then: bool) -> list[Doubt]:
+def contradictions(
+    first: Person,
+    other: Person,
+    table: str,
+    nearer: str = "a file nearer to the scan",
+    *,
+    then: bool = True,
+) -> list[Doubt]:
     """Where a table says otherwise than what is nearer to the scan; `then` of the age, too."""
     differ = ["sex"] if first.sex and other.sex and first.sex != other.sex else []
     if then and first.age is not None and other.age is not None:
         differ += ["age"] if abs(first.age - other.age) > A_YEAR else []
-    text = f"{table} gives another {' and '.join(differ)} than a file nearer to the scan, which"
+    text = f"{table} gives another {' and '.join(differ)} than {nearer}, which"
     return [Doubt("person", "ask", f"{text} is used.")] if differ else []
 
 

@@ -17,7 +17,7 @@ from stylegan3d.scans.checks import open_image
 from stylegan3d.scans.dicom import choose_series, file_notes
 from stylegan3d.scans.extraction import EMPTY_SHARE
 from stylegan3d.scans.origin import ACQUIRED, Told, names_agent, origin_of_file, sidecar_record
-from stylegan3d.scans.person import DICOM_AGE, doubts_of_words, person_and_doubts
+from stylegan3d.scans.person import DICOM_AGE, contradictions, doubts_of_words, person_and_doubts
 from stylegan3d.scans.scan import Scan
 from stylegan3d.storage.files import sha256_of
 from stylegan3d.storage.formats import is_dicom
@@ -195,6 +195,7 @@ def _read_dicom(
     # Without its description, which may contain a name.
     words = {what: about[what] for what in ("age", "sex")}
     unsure = doubts_of_words(first.person, words, "the DICOM header", DICOM_AGE)
+    unsure += contradictions(first.person, first.by_dates, "The date of birth", "PatientAge")
     notes: list[Note] = [*told.doubts, *unsure, *shifted]
     notes.append(f"DICOM series {series.digits}: {series.summary}.")
     notes += headers.chosen_notes(orientation)

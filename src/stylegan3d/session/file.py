@@ -29,7 +29,7 @@ from stylegan3d.base import Json, JsonView, RecipeError, SessionError
 from stylegan3d.recipe.model import MadeWith
 from stylegan3d.recipe.recipe import HasFile, Recipe
 from stylegan3d.scans.dicom import uid_digest
-from stylegan3d.storage.checked import Whole, checked, from_plain
+from stylegan3d.storage.checked import checked, from_plain
 from stylegan3d.storage.encoding import from_json, read_bytes, without_none
 from stylegan3d.storage.formats import is_kind, last_part, without_folders
 
@@ -53,8 +53,8 @@ class SessionState:
 
     Attributes
     ----------
-    states, position : tuple of Recipe or None, int
-        The history, and the index of the current entry.
+    states : tuple of Recipe or None
+        The histories of all subjects, one after the other.
     model : MadeWith or None
         Whose recipes they are.
     model_path, frame : str or None
@@ -76,11 +76,10 @@ class SessionState:
     Raises
     ------
     SessionError
-        If there is no state, or the position is none of them.
+        If there is no state.
     """
 
     states: tuple[Recipe | None, ...]
-    position: Whole
     model: MadeWith | None = None
     model_path: str | None = None
     frame: str | None = None
@@ -92,8 +91,8 @@ class SessionState:
     film: tuple[Recipe, ...] = ()
 
     def __post_init__(self) -> None:
-        if self.position >= len(self.states):
-            raise SessionError("A session needs at least one state, and a position among them.")
+        if not self.states:
+            raise SessionError("A session needs at least one state.")
 
     @property
     def worth_keeping(self) -> bool:
@@ -142,7 +141,6 @@ def encode(state: SessionState, folder: Path) -> bytes:
         "frame": state.frame,
         "scan": state.scan,
         "view": dict(state.view),
-        "position": state.position,
     }
     # A history is encoded at each addition: earlier entries are cached.
     states = ",\n".join(_text(recipe, inside) for recipe in state.states)
@@ -208,7 +206,7 @@ def _state(plain: Json, folder: Path) -> SessionState:
     for item in plain["favourites"]:
         kept = Favourite(recipe(item["recipe"]), item["note"])
         favourites[item["of"]] = (*favourites.get(item["of"], ()), kept)
-    names = ("position", "model", "model_path", "frame", "scan", "view", "saved")
+    names = ("model", "model_path", "frame", "scan", "view", "saved")
     return from_plain(
         SessionState,
         {name: plain[name] for name in names}
@@ -347,12 +345,9 @@ def _beside(state: SessionState, place: Path) -> SessionState:
 
 
 def _files(view: JsonView) -> Iterator[tuple[Json, Json]]:
-    """Choice of a scan's file, and the case or second image that holds it.
-
-    "scan" is of old sessions.
-    """
+    """Choice of a scan's file, and the case or second image that holds it."""
     cases = view.get("cases")
-    for case in [view.get("scan"), *(cases if isinstance(cases, list) else [])]:
+    for case in cases if isinstance(cases, list) else ():
         for held in (case, case.get("second") if isinstance(case, dict) else None):
             if isinstance(held, dict) and isinstance(held.get("choice"), dict):
                 yield held["choice"], held

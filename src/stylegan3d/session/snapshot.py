@@ -7,7 +7,7 @@ rendered again. Files can be edited: invalid parts are dropped.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -51,15 +51,10 @@ from stylegan3d.session.workspace import Snapshot
 from stylegan3d.storage.about import Origin
 from stylegan3d.storage.checked import adapter
 from stylegan3d.storage.encoding import finite_number, to_plain
-from stylegan3d.storage.formats import scan_stem
 
 NOT_ALIGNED = (
     "The edited labels were not restored because their scan could not be aligned again: "
     "open and align that scan to get them back."
-)
-UNKNOWN_SCAN = (
-    "The edited labels were not restored because this session does not say which scan they "
-    "belong to: segment that scan again."
 )
 DAMAGED = (
     "The edited labels of this session are damaged and were not restored: segment that brain again."
@@ -96,16 +91,15 @@ class SavedScan:
     painted, labels, second : Region or None, tuple of Path, Overlay or None
         `Annotations.mask`, `maps` and `overlay` of the patient.
     name : str
-        Name of the patient; empty in old sessions.
+        Name of the patient.
     model : str
-        Hash of the model it was aligned to; empty in old sessions.
+        Hash of the model it was aligned to; empty if not aligned.
     sha256 : str
-        Hash of the scan, so that another patient's file of the same name is not taken for it; empty
-        in old sessions.
+        Hash of the scan, so that another patient's file of the same name is not taken for it.
     origin : {"acquired", "synthetic", "edited"}
         What the scan's files said that it is.
     key : str
-        `Case.key`; empty in old sessions.
+        `Case.key`.
     loss, region : str
         `Annotations.loss` and `region` of the patient.
     """
@@ -165,20 +159,20 @@ class SavedScan:
         over = Annotations(self.second, "", self.painted, self.labels)
         return dataclasses.replace(over, loss=self.loss, region=self.region)
 
-    def case(self, key: str) -> Case:
+    def case(self) -> Case:
         """The case before its scan is read again."""
         lies = None
         if self.rigid is not None and self.how:
             lies = Alignment(self.how, self.rigid)
         return Case(
-            self.name or scan_stem(self.choice.path),
+            self.name,
             self.choice,
             pose=self.pose,
             model=self.model,
             stored_sha256=self.sha256,
             stored_origin=self.origin,
             stored_alignment=lies,
-            key=key,
+            key=self.key,
         )
 
     def projected(self, case: Case, sources: Iterable[Source]) -> list[Case]:
@@ -270,10 +264,10 @@ def to_view(snapshot: Snapshot) -> Json:
         "steps": steps,
         "projected": [case.source and case.source.sha256 for case in snapshot.projected],
         "histories": [
-            {"length": len(one.states), "position": one.position, "parents": list(one.parents)}
-            for one in snapshot.histories.values()
+            {"of": of, "position": one.position, "parents": list(one.parents)}
+            for of, one in snapshot.histories.items()
         ],
-        "open": list(snapshot.histories).index(snapshot.key),
+        "open": snapshot.key,
         "comparison": compared,
         "persons": [{"of": of, **dataclasses.asdict(one)} for of, one in snapshot.persons.items()],
         **({"labels": labels} if labels else {}),
@@ -334,7 +328,7 @@ def of_session(state: SessionState, made: MadeWith) -> tuple[Snapshot, list[str]
     view = state.view
     told = view.get("cases")
     kept = [read_part(SavedScan, one) for one in (told if isinstance(told, list) else ())]
-    cases = _of_patients(kept)
+    cases = [one and one.case() for one in kept]
     used = (source for recipe in filter(None, state.states) for source in recipe.sources)
     sources = list({s.sha256: s for s in used if s.kind == "projected"}.values())
     projected: list[Case] = []
@@ -344,37 +338,23 @@ def of_session(state: SessionState, made: MadeWith) -> tuple[Snapshot, list[str]
             projected += one.projected(case, sources)
             annotations.setdefault(case.key, one.annotations)
     order = view.get("projected")
-    order = order if isinstance(order, list) else [source.sha256 for source in sources]
+    order = order if isinstance(order, list) else []
     places = {str(sha256): place for place, sha256 in enumerate(order)}
     projected.sort(key=lambda case: places.get(str(case.source and case.source.sha256), -1))
     entries = _entries(state.states, view, made, cases, projected)
-    told = view.get("histories")
-    histories = _histories(entries, told) if isinstance(told, list) else None
-    if histories is None:  # not as it should be: by whose each state is
-        own: dict[str, list[HistoryEntry]] = {}
-        for entry in entries:
-            own.setdefault(entry.state.key, []).append(entry)
-        shown = entries[state.position]
-        histories = {of: History(steps) for of, steps in own.items()}
-        histories[shown.state.key].go_to(own[shown.state.key].index(shown))
-        for case in filter(None, cases[:1]):
-            histories.setdefault(case.key, History([HistoryEntry(State.of_scan(case), made)]))
-        key = entries[state.position].state.key
-    else:
-        key = _at(list(histories), view.get("open")) or NOBODY
+    histories = _histories(entries, view.get("histories"))
+    key = next(of for of in (str(view.get("open")), NOBODY, *histories) if of in histories)
     lost: list[str] = []
     unclaimed: list[EditedLabels] = []
     stored = view.get("labels")
-    for plain in stored if isinstance(stored, list) else [] if stored is None else [stored]:
+    for plain in stored if isinstance(stored, list) else ():
         labels = edited_labels(plain, state.states)
-        of = None if labels is None else _owner(labels, plain, histories, projected)
-        if labels is None:
+        of = None if labels is None else plain.get("of")
+        if labels is None or (of not in histories and not labels.scan):
             lost.append(DAMAGED)
-        elif of is None and labels.scan:
+        elif of not in histories:
             lost.append(NOT_ALIGNED)
             unclaimed.append(labels)
-        elif of is None:
-            lost.append(UNKNOWN_SCAN)
         else:
             over = annotations.get(of, NOTHING)
             annotations[of] = dataclasses.replace(over, labels=labels)
@@ -414,55 +394,19 @@ def with_files_of(recipe: Recipe, states: Iterable[Recipe | None]) -> Recipe:
     return recipe.with_paths(place)
 
 
-def _owner(
-    labels: EditedLabels,
-    plain: Any,
-    histories: Mapping[str, History[HistoryEntry]],
-    projected: Sequence[Case],
-) -> str | None:
-    """Whose edited labels are; None if that is not known."""
-    if plain.get("of") in histories:
-        return str(plain["of"])
-    if labels.recipe is not None:
-        source = labels.recipe.source
-        if source.kind != "projected":
-            return NOBODY
-        return next((case.key for case in projected if case.is_of(source)), None)
-    current = [history.current.case for history in histories.values()]
-    mine = [c.key for c in current if c and labels.scan in (c.sha256, str(c.path))]
-    return mine[0] if labels.scan and mine else None
-
-
-def _of_patients(kept: Sequence[SavedScan | None]) -> list[Case | None]:
-    """All that is saved of one scan, such as before and after its alignment, as one patient."""
-    keys: dict[Hashable, str] = {}
-    found: list[Case | None] = []
-    for one in kept:
-        if one is None:
-            found.append(None)
-            continue
-        of = one.key or (one.choice.part, one.sha256)
-        found.append(one.case(keys.setdefault(of, one.key or Case("").key)))
+def _histories(entries: Sequence[HistoryEntry], told: Any) -> dict[str, History[HistoryEntry]]:
+    """The history of each subject; in a straight line where it is not told as it should be."""
+    own: dict[str, list[HistoryEntry]] = {}
+    for entry in entries:
+        own.setdefault(entry.state.key, []).append(entry)
+    found = {key: History(steps) for key, steps in own.items()}
+    for plain in told if isinstance(told, list) else ():
+        with suppress(TypeError, KeyError):
+            steps, parents = own[plain["of"]], plain["parents"]
+            if are_parents(parents, len(steps)):
+                at = _at(range(len(steps)), plain["position"])
+                found[plain["of"]] = History(steps, at, parents)
     return found
-
-
-def _histories(
-    entries: Sequence[HistoryEntry], told: Sequence[Any]
-) -> dict[str, History[HistoryEntry]] | None:
-    """The history of each subject; None if that is not what was told."""
-    found: dict[str, History[HistoryEntry]] = {}
-    rest = list(entries)
-    for plain in told:
-        try:
-            own, rest = rest[: plain["length"]], rest[plain["length"] :]
-            keys = {entry.state.key for entry in own}
-            parents, position = plain["parents"], plain["position"]
-            if len(keys) != 1 or not are_parents(parents, len(own)) or keys & found.keys():
-                return None
-            found[keys.pop()] = History(own, position, parents)
-        except (TypeError, KeyError):
-            return None
-    return None if rest else found
 
 
 def _persons(plain: Any) -> dict[str, Person]:
@@ -482,7 +426,7 @@ def _entries(
     cases: Sequence[Case | None],
     projected: Sequence[Case],
 ) -> list[HistoryEntry]:
-    """The states."""
+    """The states, without those of patients of whom nothing can be read."""
     steps = view.get("steps")
     if not isinstance(steps, list) or len(steps) != len(recipes):
         steps = [{}] * len(recipes)
@@ -491,8 +435,10 @@ def _entries(
     for recipe, step in zip(recipes, steps, strict=True):
         plain = step if isinstance(step, dict) else {}
         model = _at(models, plain.get("model")) or made
-        entries.append(HistoryEntry(_shown(recipe, plain, cases, projected) or State(), model))
-    return entries
+        state = _shown(recipe, plain, cases, projected)
+        if state is not None or plain.get("case") is None:
+            entries.append(HistoryEntry(state or State(), model))
+    return entries or [HistoryEntry(State(), made)]
 
 
 def _shown(
@@ -509,15 +455,9 @@ def _shown(
 def _subject(
     recipe: Recipe | None, case: Case | None, what: What, projected: Sequence[Case]
 ) -> Subject | None:
-    """Whose a state is, if anybody's. An earlier version had another's recipe with a scan."""
-    if recipe is None or (what == "scan" and case is not None):
-        own = recipe is not None and any(
-            p.is_of(recipe.source) and case is not None and p.key == case.key for p in projected
-        )
-        if case is not None and not own:
-            return Patient(case)
+    """Whose a state is, if anybody's."""
     if recipe is None:
-        return None
+        return None if case is None else Patient(case)
     if recipe.source.kind != "projected":
         return Synthetic(recipe)
     result = next((p for p in projected if p.is_of(recipe.source)), None)

@@ -198,8 +198,7 @@ def _runs(owner: dict[str, Any], folder: Path) -> bool:
         file = folder / FILE
         return files.age_s(file if file.exists() else folder) < files.DAY_S
     began = files.process_began(int(owner["pid"]))
-    # Earlier versions stored the time of day ("started"), which identifies nothing.
-    return began is not None and owner.get("began", began) == began
+    return began is not None and owner["began"] == began
 
 
 def _new_name() -> str:

@@ -75,7 +75,7 @@ def make_private(folder: Path) -> None:
 PREFIX = "stylegan3d-"
 #: Age at which files of another machine's process are considered abandoned.
 DAY_S = 86_400.0
-_OWNER = r"(?P<host>[0-9a-f]{6})-(?P<pid>\d+)-(?P<began>[0-9a-f]{8})(?P<own>-[0-9a-f]{8})?"
+_OWNER = r"(?P<host>[0-9a-f]{6})-(?P<pid>\d+)-(?P<began>[0-9a-f]{8})-[0-9a-f]{8}"
 _FILE = re.compile(rf"\..*\.{_OWNER}\.(part|old)")
 _FOLDER = re.compile(rf"{PREFIX}{_OWNER}")
 _swept: set[tuple[int, Path]] = set()
@@ -144,10 +144,7 @@ def _is_left(entry: os.DirEntry[str], owner: re.Match[str]) -> bool:
     """Whether no process uses it any more."""
     if owner["host"] != host_tag():
         return age_s(Path(entry.path), named=True) > DAY_S
-    began = process_began(int(owner["pid"]))
-    # Names of earlier versions do not say when their process began: as long as there is one, it
-    # may be theirs.
-    return began is None or (owner["own"] is not None and began != owner["began"])
+    return process_began(int(owner["pid"])) != owner["began"]
 
 
 def age_s(path: Path, *, named: bool = False) -> float:
@@ -573,7 +570,9 @@ def read_rows(path: Path) -> list[Json]:
         If it cannot be read, or is no such table.
     """
     text = read_text(path)
-    table = csv.DictReader(io.StringIO(text, newline=""), delimiter=separator_of(text))
+    table = csv.DictReader(
+        io.StringIO(text, newline=""), delimiter=separator_of(text), skipinitialspace=True
+    )
     names = table.fieldnames or []
     table.fieldnames = [name.lower() if name.lower() in COLUMNS else name for name in names]
     return list(table)

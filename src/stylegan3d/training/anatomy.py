@@ -339,16 +339,14 @@ def scale_latent(
             basis = synthesis[key]
             synthesis[key] = _rows(basis, 1 / scales[used : used + len(basis)])
             used += len(basis)
-    for name in ("mean", "linear", "offsets", "start", "correct"):
+    for name in ("mean", "offsets", "start"):
         for kind in ("weight", "bias"):
             key = f"{name}.{kind}"
             if key in encoder:
                 value = encoder[key]
-                # One row of w after another for the offsets; the leading components for `linear`.
+                # One row of w after another for the offsets; the leading components for `start`.
                 repeats = max(len(value) // len(scales), 1)
                 encoder[key] = _rows(value, scales.repeat(repeats)[: len(value)])
-    if "log_variance.bias" in encoder:
-        encoder["log_variance.bias"] = encoder["log_variance.bias"] + 2 * scales.log()
     return mapping, synthesis, encoder, w_avg * scales.to(w_avg)
 
 
@@ -362,8 +360,6 @@ ANATOMY = "anatomy"
 # Width in voxels over which velocities fade out outside the brain.
 TAPER = 1.0
 BRAIN = 0.05
-# Sizes of the errors that the encoder learns to correct, relative to its first estimate.
-ERROR_SIZES = (1.0, 0.6, 0.3)
 # Scale of random velocities that compensates for the truncated components, which hold a tenth of
 # the standard deviation in the bundled model.
 VELOCITY_SPREAD = 1.1
@@ -744,7 +740,7 @@ def _components_of(data: np.ndarray, count: int) -> tuple[Tensor, Tensor, Tensor
 
 
 def _fit_encoder(fit: FittedAnatomy, anatomy: Anatomy, codes: Tensor) -> None:
-    """Fit the encoder's two regressions, with cross-validated penalties."""
+    """Fit the encoder's regression, with a cross-validated penalty."""
     encoder = FittingEncoder(fit.settings.encoder, fit.synthesis)
     target = codes[:, : fit.synthesis.config.deformation]
     volumes = [fit.pack.volumes[row] for row in anatomy.rows]
@@ -758,37 +754,21 @@ def _fit_encoder(fit: FittedAnatomy, anatomy: Anatomy, codes: Tensor) -> None:
     sizes = fit.synthesis.velocity_basis.weight.flatten(1).norm(dim=1)
     # Few subjects have fewer components than there are fields: the rest are empty.
     per_size = torch.where(sizes > EMPTY * sizes.max(), 1 / sizes, 0.0)
-    weight, encoder.start_mean, foreseen = _ridge(coarse, target * sizes, people)
+    weight, encoder.start_mean = _ridge(coarse, target * sizes, people)
     encoder.start = _linear(weight * per_size[:, None], target.mean(dim=0))
-    if encoder.correct is not None:
-        errors = foreseen * per_size - target
-        # Errors of other subjects of the same size, so that the pairing is not learned.
-        rngs = [np.random.default_rng(number) for number in range(1, len(ERROR_SIZES))]
-        orders = [np.arange(len(volumes)), *(rng.permutation(len(volumes)) for rng in rngs)]
-        wrong = torch.cat([k * errors[order] for k, order in zip(ERROR_SIZES, orders, strict=True)])
-        rest = (
-            encoder.inside(encoder.canonical(as_input(volume)[None], (code + error)[None]))
-            for (volume, code), error in zip(
-                [*zip(volumes, target, strict=True)] * len(ERROR_SIZES), wrong, strict=True
-            )
-        )
-        groups = np.tile(people, len(ERROR_SIZES))
-        weight, mean, _ = _ridge(_on_disk(rest, anatomy.folder), -wrong * sizes, groups)
-        weight = weight * per_size[:, None]
-        encoder.correct = _linear(weight, -wrong.mean(dim=0) - weight @ mean)
     fit.encoder.load_state_dict(encoder.state_dict())
 
 
-def _ridge(x: np.ndarray, y: Tensor, people: np.ndarray) -> tuple[Tensor, Tensor, Tensor]:
+def _ridge(x: np.ndarray, y: Tensor, people: np.ndarray) -> tuple[Tensor, Tensor]:
     """Ridge regression of y [n, k] on x [n, m], with many more m than n.
 
     Returns
     -------
     tuple of Tensor
-        Weight [k, m], mean of x [m], and cross-validated predictions of y [n, k].
+        Weight [k, m], and mean of x [m].
     """
     from sklearn.kernel_ridge import KernelRidge
-    from sklearn.model_selection import GridSearchCV, GroupKFold, cross_val_predict
+    from sklearn.model_selection import GridSearchCV, GroupKFold
 
     kernel, mean = _products(x)
     scale = float(np.trace(kernel)) / len(kernel)
@@ -801,10 +781,8 @@ def _ridge(x: np.ndarray, y: Tensor, people: np.ndarray) -> tuple[Tensor, Tensor
         cv=folds,
     )
     search.fit(kernel, centered, groups=people)
-    best = search.best_estimator_
-    foreseen = cross_val_predict(best, kernel, centered, groups=people, cv=folds)
-    weight = _combined(torch.from_numpy(np.asarray(best.dual_coef_)).T, x)
-    return weight, mean, torch.from_numpy(foreseen).float() + y.mean(dim=0)
+    dual = np.asarray(search.best_estimator_.dual_coef_)
+    return _combined(torch.from_numpy(dual).T, x), mean
 
 
 def _linear(weight: Tensor, bias: Tensor) -> torch.nn.Linear:

@@ -597,9 +597,7 @@ def anatomy(
         deformation_level=2,
         mapping_linear_output=True,
     )
-    encoder = config.EncoderConfig(
-        kind="fitting", w_dim=latent, num_layers=generator.num_layers, corrections=0
-    )
+    encoder = config.EncoderConfig(kind="fitting", w_dim=latent, num_layers=generator.num_layers)
     return AnatomySettings(generator, encoder)
 
 

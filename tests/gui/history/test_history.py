@@ -29,6 +29,7 @@ from stylegan3d.session.annotations import Region
 from stylegan3d.session.case import Choice
 from stylegan3d.session.file import Favourite, SessionState, read_session
 from stylegan3d.session.snapshot import SavedScan, plain_of, read_part
+from stylegan3d.session.state import NOBODY
 from stylegan3d.session.store import OWNER, SessionFolder, kept_sessions
 
 UNPAINTED = True
@@ -392,8 +393,10 @@ def crashed_session(folder: Path, generator: Any, *numbers: int) -> Path:
     recipes = tuple(seed(number) for number in numbers)
     favourites = {generator.hash: (Favourite(recipes[-1], "the one"),)}
     view = {"tab": "Mix", "convention": "neurological", "point_mm": [0.0, 0.0, 0.0]}
+    parents = [None, *range(len(numbers) - 1)]
+    view["histories"] = [{"of": NOBODY, "position": 1, "parents": parents}]
     state = SessionState(
-        recipes, 1, MadeWith.of(generator), None, None, favourites, None, view, film=recipes[1:]
+        recipes, MadeWith.of(generator), None, None, favourites, None, view, film=recipes[1:]
     ).stamped()
     kept.write(state)
     (kept.path / OWNER).unlink()
@@ -448,11 +451,14 @@ def test_how_to_search_is_restored_with_a_session(window, sessions_folder):
     search.show_wishes(("w+", "standard", "", ""))
 
 
-def test_the_scan_of_an_earlier_session_is_a_patient_of_its_own(window, sessions_folder, scan_file):
+def test_a_scan_of_a_session_without_histories_is_a_patient_of_its_own(
+    window, sessions_folder, scan_file
+):
     kept = SessionFolder(sessions_folder)
     model = MadeWith.of(window.session.generator)
-    view = {"cases": [{"choice": {"path": str(scan_file)}}]}
-    kept.write(SessionState((seed(1), seed(2)), 1, model, view=view).stamped())
+    case = {"choice": {"path": str(scan_file)}, "name": "sub-07", "key": "a"}
+    view = {"cases": [case], "steps": [{}, {}, {"what": "scan", "case": 0}]}
+    kept.write(SessionState((seed(1), seed(2), None), model, view=view).stamped())
     (kept.path / OWNER).unlink()
     [session] = [k for k in kept_sessions(sessions_folder) if k.folder == kept.path]
     window.explorer.sessions.restore(session)
@@ -598,7 +604,7 @@ def test_starting_anew_keeps_the_session_in_the_menu(window, sessions_folder):
 def test_a_session_of_a_model_that_is_gone_is_told_in_a_sentence(window, sessions_folder):
     kept = SessionFolder(sessions_folder)
     gone = MadeWith("f" * 64, "old model")
-    kept.write(SessionState((seed(1), seed(2)), 0, gone, "/no/such/model").stamped())
+    kept.write(SessionState((seed(1), seed(2)), gone, "/no/such/model").stamped())
     (kept.path / OWNER).unlink()
     [session] = [k for k in kept_sessions(sessions_folder) if k.state.model == gone]
     window.explorer.sessions.restore(session)
@@ -640,14 +646,14 @@ def test_what_was_done_last_is_saved_when_the_window_closes(qapp, tmp_path, monk
 
     states_ = [seed(1), seed(2)]
     owner = QObject()
-    autosave = Autosave(lambda: SessionState(tuple(states_), 1), owner)
+    autosave = Autosave(lambda: SessionState(tuple(states_)), owner)
     autosave.now()
     states_.append(seed(3))
     autosave.shutdown()
     [kept] = kept_sessions(tmp_path)
     assert kept.state.closed
     assert len(kept.state.states) == 3
-    nothing = Autosave(lambda: SessionState((seed(1),), 0), owner)
+    nothing = Autosave(lambda: SessionState((seed(1),)), owner)
     nothing.now()
     nothing.shutdown()
     assert len(kept_sessions(tmp_path)) == 1, "a window in which nothing was done leaves nothing"

@@ -749,9 +749,8 @@ def test_an_edit_made_just_before_switching_patients_is_there_on_return(
     close_all(window)
 
 
-def as_before_scans_were_named(view):
-    (view["labels"],) = view["labels"]
-    del view["labels"]["scan"], view["labels"]["rigid"], view["labels"]["of"]
+def without_their_owner(view):
+    del view["labels"][0]["scan"], view["labels"][0]["rigid"], view["labels"][0]["of"]
 
 
 def restored_case(window, name):
@@ -819,10 +818,10 @@ def test_edited_labels_come_back_on_a_scan_as_it_lay(window, edited, ended):
     assert count(window) == edited.many
 
 
-def test_labels_of_an_old_session_with_two_scans_are_told_not_guessed(window, edited, ended):
+def test_labels_of_nobody_known_are_told_not_guessed(window, edited, ended):
     part, explorer = window.explorer.relabelling, window.explorer
-    begin_again(window, ended(edited.two, as_before_scans_were_named))
-    window.wait(lambda: "does not say which scan they belong to" in explorer.message.text())
+    begin_again(window, ended(edited.two, without_their_owner))
+    window.wait(lambda: "labels of this session are damaged" in explorer.message.text())
     restored_case(window, "sub-08")
     assert part.base is None
     assert {case.name for case in window.session.cases} == {"sub-07", "sub-08"}

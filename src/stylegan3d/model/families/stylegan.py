@@ -116,8 +116,8 @@ def _check_size(part: str, plan: JsonView, weights: int) -> None:
         # An anatomy model without layers.
         levels = plan.get("levels", 1)
         channels = [0] * min(levels if is_int(levels) else 0, MOST_LEVELS + 1) or [1]
-    counts = [plan.get(k, 0) for k in ("mapping_layers", "refine_layers", "corrections")]
-    if len(channels) > MOST_LEVELS or not all(is_int(n) and 0 <= n <= MOST_LAYERS for n in counts):
+    count = plan.get("mapping_layers", 0)
+    if len(channels) > MOST_LEVELS or not is_int(count) or not 0 <= count <= MOST_LAYERS:
         raise ValueError(f"the {part} has more levels or layers than any that was trained")
     finest = math.prod(base) * 8 ** len(channels)
     if finest > 8 * MAX_VOXELS:
