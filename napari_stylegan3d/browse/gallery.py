@@ -16,11 +16,12 @@ from qtpy.QtCore import QEvent, QPointF, QRect, QSize, Qt, QTimer, Signal
 from qtpy.QtWidgets import QDialog, QSizePolicy, QToolTip, QWidget
 
 from napari_stylegan3d.core.thumbnails import SYNTHETIC, Thumbnails, scaled
+from napari_stylegan3d.core.worker import LatestWins
 from napari_stylegan3d.widgets import controls, dialogs
 from napari_stylegan3d.widgets.controls import DICE_BELOW, LARGEST_SEED, painting
-from stylegan3d.base import StyleGAN3DError, duration
+from stylegan3d.base import RecipeError, duration
 from stylegan3d.recipe.description import describe_recipe, describe_source
-from stylegan3d.recipe.keyframes import joined, leg_at, walk
+from stylegan3d.recipe.keyframes import check_walk, joined, leg_at, walk
 from stylegan3d.recipe.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -453,6 +454,7 @@ AS_LATENTS = (
     "These brains differ in truncation, labels or mixes, so the path interpolates their "
     "latents, which include all three."
 )
+JOINING = "Preparing the path: these brains differ in truncation, labels or mixes …"
 OF_PATIENT = (
     "On this path, {name} would blend into a synthetic brain: undo the edits and mix first, or "
     "choose other key frames."
@@ -497,6 +499,9 @@ class InterpolationBox(QWidget):
         self.note = controls.hint(EMPTY, "browse.walk_note")
         self._timer = QTimer(self)
         self._timer.setInterval(TICK_MS)
+        self._joining = LatestWins(
+            lambda request: joined(*request[:3]), self, self._on_joined, self._refuse
+        )
         self._lay_out()
         self._connect()
         self._show_stops()
@@ -575,21 +580,32 @@ class InterpolationBox(QWidget):
     def _set_stops(self, stops: tuple[Recipe, ...]) -> None:
         """Set new key frames if possible; as latents where recipes cannot."""
         self.stop()
-        session, said = self.session, ""
-        if session.generator is not None:
-            try:
-                kept = joined(stops[:MOST_STOPS], session.generator, session.folder)
-            except StyleGAN3DError as error:
-                self.note.setText(str(error))
-                return
-            changed = [a for a, b in zip(stops, kept, strict=False) if a != b]
-            if case := next(filter(None, (session.case_of(stop.source) for stop in changed)), None):
-                self.note.setText(OF_PATIENT.format(name=case.name))
-                return
-            said = AS_LATENTS if changed else ""
-            stops = kept
-        self.show_stops(stops)
-        self.note.setText(said or self._words())
+        generator, stops = self.session.generator, stops[:MOST_STOPS]
+        if generator is None:
+            return
+        try:
+            check_walk(stops, generator)
+            self.show_stops(stops)
+        except RecipeError:  # latents are written: with some models that takes seconds
+            controls.enable(False, self.add, self.favourites)
+            self.note.setText(JOINING)
+            self._joining.submit((stops, generator, self.session.folder, self.stops))
+
+    def _on_joined(self, request: Any, kept: tuple[Recipe, ...]) -> None:
+        """Show them, unless others are there by now, or another model."""
+        stops, generator, _, before = request
+        if generator is not self.session.generator or before is not self.stops:
+            return
+        changed = (a.source for a, b in zip(stops, kept, strict=True) if a != b)
+        if case := next(filter(None, map(self.session.case_of, changed)), None):
+            self._refuse(None, OF_PATIENT.format(name=case.name))
+        else:
+            self.show_stops(kept)
+            self.note.setText(AS_LATENTS)
+
+    def _refuse(self, _: Any, error: object) -> None:
+        self._show_stops()
+        self.note.setText(str(error))
 
     def _show_stops(self) -> None:
         cells = []
@@ -600,6 +616,7 @@ class InterpolationBox(QWidget):
         self.strip.setVisible(bool(cells))
         self.strip.show_cells(cells, self._current_stop())
         controls.enable(len(cells) >= 2, self.position, self.play, self.seconds)
+        self.add.setEnabled(True)
         self.clear.setEnabled(bool(cells))
         self.favourites.setEnabled(bool(self.session.favourites.items))
         self.note.setText(self._words())

@@ -413,7 +413,12 @@ def test_brains_of_unlike_truncations_are_joined_as_latents(window, walk_box):
     window.set("browse.seed", 6)
     last = window.recipe
     window.click("browse.walk_add")
-    assert "differ in truncation" in window.find("browse.walk_note").text()
+    note, add = window.find("browse.walk_note"), window.find("browse.walk_add")
+    assert note.text().startswith("Preparing the path"), "latents take their time"
+    assert not add.isEnabled()
+    assert len(walk_box.stops) == 1
+    window.wait(lambda: "path interpolates their latents" in note.text())
+    assert add.isEnabled()
     window.set("browse.walk_position", 50)
     window.settle()
     between = (first.latent(generator) + last.latent(generator)) / 2
