@@ -548,7 +548,7 @@ class SessionController(QObject):
             session.favourites.by_model,
             None if case is None or case.path is None else str(case.path),
             {**to_view(snapshot), **self._view()},
-            film=session.film,
+            films=session.films,
         )
 
     def restore(self, kept: Kept) -> None:
@@ -688,7 +688,7 @@ class SessionController(QObject):
             session.restore(snapshot)
             for problem in problems:
                 self.messages.fail(SessionError(problem), "restoring labels")
-        session.keep_film(state.film)
+        session.keep_films(state.films)
         self._show_view(state.view)
         self.edits.go_on()
         self._look(offer=False)  # the previous session is now an earlier one

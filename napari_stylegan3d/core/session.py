@@ -172,8 +172,8 @@ class Session(QObject, Workspace):
     def __init__(self, parent: QObject | None = None) -> None:
         QObject.__init__(self, parent)
         Workspace.__init__(self)
-        #: The key frames of a film.
-        self.film: tuple[Recipe, ...] = ()
+        #: The key frames of a film, by model hash: in another model they would be other brains.
+        self.films: dict[str, tuple[Recipe, ...]] = {}
         #: What z and percentiles are taken from, and their file; None for the bundled norms.
         self.norms: Norms | None = None
         self.norms_file = ""
@@ -190,6 +190,7 @@ class Session(QObject, Workspace):
         if "model" in parts and self.generator is not None:
             self.favourites.use_model(self.generator.hash)
             self.modelChanged.emit(self.generator)
+            self.filmChanged.emit()
         self.changed.emit(change)
         for part in ("case", "projected", "person", "history"):
             if part in parts:
@@ -218,11 +219,20 @@ class Session(QObject, Workspace):
         if self.recipe is not None:
             self.favourites.add(self.recipe)
 
+    @property
+    def film(self) -> tuple[Recipe, ...]:
+        """The key frames of the current model."""
+        return self.films.get(self._hash, ())
+
     def keep_film(self, recipes: tuple[Recipe, ...]) -> None:
         """Keep these key frames of a film."""
         if recipes != self.film:
-            self.film = recipes
-            self.filmChanged.emit()
+            self.keep_films({**self.films, self._hash: recipes})
+
+    def keep_films(self, films: Mapping[str, Iterable[Recipe]]) -> None:
+        """Keep these key frames of all models."""
+        self.films = {model: tuple(recipes) for model, recipes in films.items()}
+        self.filmChanged.emit()
 
     def keep_norms(self, file: str, norms: Norms | None) -> None:
         """Compare with these norms of a file from now on."""
@@ -232,14 +242,16 @@ class Session(QObject, Workspace):
     def close_patient(self, key: str) -> None:
         """See `Workspace`; key frames of the patient go, too."""
         self.closing.emit(key)
-        self.keep_film(tuple(one for one in self.film if not self.is_of(key, one)))
+        self.keep_films(
+            {of: (r for r in film if not self.is_of(key, r)) for of, film in self.films.items()}
+        )
         super().close_patient(key)
 
     def replace_source(self, old: Source, new: Source) -> None:
         """See `Workspace`."""
         super().replace_source(old, new)
         self.favourites.map(moving(old, new))
-        self.keep_film(tuple(map(moving(old, new), self.film)))
+        self.keep_films({of: map(moving(old, new), film) for of, film in self.films.items()})
 
     def layer_groups(self) -> list[LayerGroup]:
         """The generator's layers as coarse, middle and fine."""

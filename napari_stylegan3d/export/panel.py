@@ -105,10 +105,6 @@ class FilmPart(QtWidgets.QWidget):
         """The key frames."""
         return tuple(self._recipe_of(self.frames.item(row)) for row in range(self.frames.count()))
 
-    def clear(self) -> None:
-        """Another model: its brains are others."""
-        self.session.keep_film(())
-
     def add_recipes(self, *recipes: Recipe) -> None:
         """Put brains at the end of the list."""
         for recipe in recipes:
@@ -310,7 +306,6 @@ class ExportPanel(ExplorerPanel):
     def __init__(self, session: Session) -> None:
         super().__init__(session)
         self.running = False
-        self._model = ""
         self.folder = controls.named(QtWidgets.QLineEdit(str(Path.home())), "export.folder")
         self.browse = controls.push_button("export.browse")
         self.browse.setFixedWidth(controls.scaled(34))
@@ -398,11 +393,8 @@ class ExportPanel(ExplorerPanel):
         self.save.setText(grid)
         controls.set_role(self.save, "" if edited else "primary")
 
-    def show_model(self, generator: Generator) -> None:
-        """Saving needs a model, and key frames are of one."""
-        if generator.hash != self._model:
-            self._model = generator.hash
-            self.film.clear()
+    def show_model(self, _generator: Generator) -> None:
+        """Saving needs a model."""
         self._enable()
 
     def show_running(self, running: bool) -> None:

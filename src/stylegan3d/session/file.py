@@ -70,8 +70,8 @@ class SessionState:
         When, as ISO 8601 in UTC.
     closed : bool
         Whether the window was closed as usual. If not, it came to a sudden end.
-    film : tuple of Recipe
-        The key frames of a film.
+    films : mapping of str to tuple of Recipe
+        The key frames of a film, by the sha256 of their model.
 
     Raises
     ------
@@ -88,7 +88,7 @@ class SessionState:
     view: JsonView = field(default_factory=dict)
     saved: str = ""
     closed: bool = False
-    film: tuple[Recipe, ...] = ()
+    films: Mapping[str, tuple[Recipe, ...]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not self.states:
@@ -101,7 +101,9 @@ class SessionState:
             any(map(self.view.get, ("labels", "cases", "persons", "marks")))
             or self.scan is not None
         )
-        return kept or len(self.states) > 1 or any((self.film, *self.favourites.values()))
+        return (
+            kept or len(self.states) > 1 or any((*self.films.values(), *self.favourites.values()))
+        )
 
     @property
     def age_s(self) -> float:
@@ -124,8 +126,8 @@ class SessionState:
             for model, items in self.favourites.items()
         }
         states = tuple(recipe and recipe.with_paths(change) for recipe in self.states)
-        film = tuple(recipe.with_paths(change) for recipe in self.film)
-        return dataclasses.replace(self, states=states, favourites=favourites, film=film)
+        films = {of: tuple(r.with_paths(change) for r in film) for of, film in self.films.items()}
+        return dataclasses.replace(self, states=states, favourites=favourites, films=films)
 
 
 def encode(state: SessionState, folder: Path) -> bytes:
@@ -150,7 +152,11 @@ def encode(state: SessionState, folder: Path) -> bytes:
         for model, items in state.favourites.items()
         for item in items
     )
-    film = ",\n".join(_text(recipe, inside) for recipe in state.film)
+    film = ",\n".join(
+        f'{{"of": {json.dumps(model)}, "recipe": {_text(recipe, inside)}}}'
+        for model, recipes in state.films.items()
+        for recipe in recipes
+    )
     text = json.dumps(head, allow_nan=False)[:-1]
     text = f'{text},\n"film": [{film}],\n"favourites": [{favourites}],\n"states": [{states}]}}\n'
     return text.encode()
@@ -206,13 +212,15 @@ def _state(plain: Json, folder: Path) -> SessionState:
     for item in plain["favourites"]:
         kept = Favourite(recipe(item["recipe"]), item["note"])
         favourites[item["of"]] = (*favourites.get(item["of"], ()), kept)
+    films: dict[str, tuple[Recipe, ...]] = {}
+    for item in plain.get("film", ()):
+        films[item["of"]] = (*films.get(item["of"], ()), recipe(item["recipe"]))
     names = ("model", "model_path", "frame", "scan", "view", "saved")
     return from_plain(
         SessionState,
         {name: plain[name] for name in names}
         | {"states": [one and recipe(one) for one in plain["states"]], "favourites": favourites}
-        | {"film": [recipe(one) for one in plain.get("film", ())]}
-        | {"closed": plain["closed"] is True},
+        | {"films": films, "closed": plain["closed"] is True},
     )
 
 

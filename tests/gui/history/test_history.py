@@ -396,7 +396,14 @@ def crashed_session(folder: Path, generator: Any, *numbers: int) -> Path:
     parents = [None, *range(len(numbers) - 1)]
     view["histories"] = [{"of": NOBODY, "position": 1, "parents": parents}]
     state = SessionState(
-        recipes, MadeWith.of(generator), None, None, favourites, None, view, film=recipes[1:]
+        recipes,
+        MadeWith.of(generator),
+        None,
+        None,
+        favourites,
+        None,
+        view,
+        films={generator.hash: recipes[1:]},
     ).stamped()
     kept.write(state)
     (kept.path / OWNER).unlink()
@@ -624,7 +631,7 @@ def test_a_session_is_saved_to_a_file_and_opened_again(window, tmp_path):
     window.wait(lambda: not window.explorer.sessions.files.running)
     walk(window, 73)
     window.session.favourites.restore({})
-    window.explorer.export.film.clear()
+    window.session.keep_film(())
     drop(window.views, saved)
     window.wait(lambda: window.recipe == seed(72))
     assert list(window.session.states)[-2:] == [seed(71), seed(72)]

@@ -78,6 +78,7 @@ def test_another_model_and_back_keeps_history_projections_mix_and_earlier_sessio
     session.change(seed(3))
     window.settle()
     session.favourites.add(seed(3), "mine")
+    window.click("export.frames_add")
     case = window.project(scan_file)
     session.second = case.source
     session.change(session.recipe.replace(truncation=Truncation(0.5)))
@@ -103,6 +104,7 @@ def test_another_model_and_back_keeps_history_projections_mix_and_earlier_sessio
     assert not window.find("project.show.model").isEnabled()
     assert "Projected sub-07" not in mix_sources(window)
     assert session.favourites.items == ()
+    assert window.find("export.frames").count() == 0
     window.click("history.show_favourites")
     assert "1 of other models" in [label.text() for label in (window.explorer.history.count,)]
     window.click("history.show_history")
@@ -136,6 +138,9 @@ def test_another_model_and_back_keeps_history_projections_mix_and_earlier_sessio
     assert window.find("project.name").text() == "sub-07"
     assert window.find("project.ssim").text() == f"{case.assessment['similarity']['ssim']:.3f}"
     assert len(session.favourites.items) == 1
+    assert window.find("export.frames").count() == 1
+    assert session.film == (seed(3),)
+    session.keep_film(())
     assert session.can_undo
     session.undo()
     window.settle()
