@@ -684,7 +684,9 @@ class Explorer(Docked):
         self.mix, self.directions = the(MixPanel, self.panels), the(DirectionsPanel, self.panels)
         self.compare, self.export = the(ComparePanel, self.panels), the(ExportPanel, self.panels)
         self._open_rooms()
-        self.models = ModelController(self.context, self.browsing, self.directions, self.projecting)
+        self.models = ModelController(
+            self.context, self.browsing, self.directions, self.projecting, self.exporting
+        )
         self._lay_out()
         self.history = HistoryStrip(self.session, self.thumbnails)
         self.patients = PatientList(self.session, self._task_of)

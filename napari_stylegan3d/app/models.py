@@ -19,12 +19,13 @@ if TYPE_CHECKING:
     from napari_stylegan3d.browse.panel import BrowseController
     from napari_stylegan3d.core.panel import Context
     from napari_stylegan3d.directions.panel import DirectionsPanel
+    from napari_stylegan3d.export.panel import ExportController
     from napari_stylegan3d.project.controller import ProjectController
     from stylegan3d.geometry.space import Frame
     from stylegan3d.model.generator import Generator
     from stylegan3d.recipe.recipe import Recipe
 
-STOPS = "{} would stop what is running or queued for {}. Continue?"
+STOPS = "{} would stop {}. Continue?"
 #: The step of `warm_up` at which directions are ready.
 DIRECTED = 2
 RECENT_KEY = "recent_models"
@@ -47,10 +48,11 @@ class ModelController(QObject):
         browsing: BrowseController,
         directions: DirectionsPanel,
         projecting: ProjectController,
+        exporting: ExportController,
     ) -> None:
         super().__init__(context.dock)
         self.context, self.browsing = context, browsing
-        self.directions, self.projecting = directions, projecting
+        self.directions, self.projecting, self.exporting = directions, projecting, exporting
         browsing.panel.frame.frameChanged.connect(self._place)
         failed = context.session.messages.slot("loading the model")
         self.loading = LongJob(self, self._on_loaded, failed, urgent=True)
@@ -76,10 +78,15 @@ class ModelController(QObject):
         self.loading.start(load_model, model, frame)
 
     def _may_stop(self, what: str) -> bool:
-        """Whether nothing runs that aligned scans to the model, or the user lets it go."""
-        names = self.projecting.at_work_for
-        text = STOPS.format(what, names)
-        return not names or dialogs.confirm(self.context.dock, "Stop projections", text)
+        """Whether nothing runs that needs scans aligned to the model, or the user lets it go."""
+        names, saving = self.projecting.at_work_for, self.exporting.job.running
+        stopped = [f"what is running or queued for {names}"] * bool(names)
+        text = STOPS.format(what, " and ".join([*stopped, *["what is being saved"] * saving]))
+        return not (names or saving) or dialogs.confirm(self.context.dock, "Stop work", text)
+
+    def _stop(self) -> None:
+        self.projecting.forget_model()
+        self.exporting.job.cancel()
 
     def warm_up(self, loaded: Loaded, recipe: Recipe) -> None:
         """Prepare previews and directions, cancelling those of an earlier model."""
@@ -126,7 +133,7 @@ class ModelController(QObject):
         if path is not None and path.parent != bundled_model_path().parent:
             remember(path)
         self.context.session.messages.cleared.emit()
-        self.projecting.forget_model()
+        self._stop()
         self.context.comparison.forget()
         self.context.render.use(loaded)
         self.context.session.set_generator(loaded.generator)
@@ -146,7 +153,7 @@ class ModelController(QObject):
         if not self._may_stop("Other axes or voxel sizes"):
             self.browsing.panel.frame.show_model(render.loaded.generator)
             return
-        self.projecting.forget_model()
+        self._stop()
         loaded = place(render.loaded, frame)
         render.place(loaded)
         self.context.session.place(loaded.generator)

@@ -15,6 +15,7 @@ from PIL import Image
 from qtpy.QtTest import QTest
 from tolerances import FLOAT32
 
+from napari_stylegan3d.widgets import dialogs
 from napari_stylegan3d.widgets.settings import unusual_z
 from stylegan3d.base import OutputError
 from stylegan3d.outputs import dicom
@@ -308,6 +309,11 @@ def test_a_film_of_a_patient_who_is_closed_ends(window, export, tmp_path, monkey
     window.click("export.film")
     window.wait(lambda: window.find("export.progress").value() > 0)
     window.session.closing.emit("another patient")
+    assert window.explorer.exporting.job.running
+    asked = []
+    monkeypatch.setattr(dialogs, "confirm", lambda *words: asked.append(words[-1]))
+    window.explorer.open_model(None)
+    assert asked == ["Another model would stop what is being saved. Continue?"]
     assert window.explorer.exporting.job.running
     monkeypatch.setattr(window.session, "is_of", lambda key, one: one == mine)
     window.session.closing.emit("a patient")
