@@ -44,6 +44,10 @@ if TYPE_CHECKING:
 
 #: Key of the `LabelMap` in a layer's metadata, until the user paints on it.
 LABEL_MAP = "stylegan3d_label_map"
+PAINTED = (
+    "{0} is being changed. A session keeps its file as it was: save what you paint with napari, by "
+    "File > Save Selected Layers."
+)
 OPACITY = 0.5
 OPEN_SIDES = "Its header does not say which side is left: check that it is not mirrored."
 
@@ -138,8 +142,9 @@ class LabelMaps(QObject):
         self._setting, self._links = False, links
         #: The orientation of the scan that each layer was put beside.
         self._sides: weakref.WeakKeyDictionary[Labels, str | None] = weakref.WeakKeyDictionary()
-        #: Case keys of layers, and layers that are hidden while another patient is shown.
+        #: Case keys and files of layers, and those that are hidden while another patient is shown.
         self._owners: weakref.WeakKeyDictionary[Labels, str] = weakref.WeakKeyDictionary()
+        self._files: weakref.WeakKeyDictionary[Labels, Path] = weakref.WeakKeyDictionary()
         self._hidden: weakref.WeakSet[Labels] = weakref.WeakSet()
 
     def add(self, labels: LabelMap, key: str | None = None) -> None:
@@ -158,7 +163,7 @@ class LabelMaps(QObject):
         with keeping_point(self.viewer):
             self.viewer.layers.append(layer)
             if key:
-                self._owners[layer] = key
+                self._owners[layer], self._files[layer] = key, labels.path
                 self._sides[layer] = self._side_of(key)
                 maps = dict.fromkeys((*self.session.annotations_of(key).maps, labels.path))
                 self.session.annotate(key, maps=tuple(maps))
@@ -259,21 +264,16 @@ class LabelMaps(QObject):
 
     def _on_edited(self, event: Any) -> None:
         """Stop moving a layer that the user has edited."""
-        if not self._setting:
-            self._leave_out(event.source)
-            event.source.metadata.pop(LABEL_MAP, None)
+        if not self._setting and event.source.metadata.pop(LABEL_MAP, None) is not None:
+            report_done(PAINTED.format(event.source.name))
 
     def _on_removed(self, event: Any) -> None:
-        """The user removed a layer from napari's list."""
-        if event.value in self._owners:
-            self._leave_out(event.value)
-
-    def _leave_out(self, layer: Labels) -> None:
-        """The file of a layer does not lie over its scan any longer."""
-        key, labels = self._owners.get(layer, ""), layer.metadata.get(LABEL_MAP)
-        if key and labels is not None:
+        """The user removed a layer from napari's list: its file lies over the scan no longer."""
+        path = self._files.pop(event.value, None)
+        if path is not None:
+            key = self._owners[event.value]
             maps = self.session.annotations_of(key).maps
-            self.session.annotate(key, maps=tuple(path for path in maps if path != labels.path))
+            self.session.annotate(key, maps=tuple(one for one in maps if one != path))
 
 
 def _all_placed(request: tuple[Any, list[LabelMap], np.ndarray | None]) -> list[DisplayArray]:

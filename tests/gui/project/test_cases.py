@@ -481,7 +481,7 @@ def offered_regions(window) -> list[str]:
     return [box.itemText(index) for index in range(1, box.count())]
 
 
-def test_labels_of_one_patient_are_not_seen_over_another(window, patients, lesion):
+def test_labels_of_one_patient_are_not_seen_over_another(window, patients, lesion, notifications):
     open_patient(window, patients[0])
     window.explorer.open_scan(lesion)
     window.wait(lambda: "lesion" in window.viewer.layers)
@@ -494,15 +494,21 @@ def test_labels_of_one_patient_are_not_seen_over_another(window, patients, lesio
     assert layer.visible
     assert label_maps(window) == [lesion]
     assert offered_regions(window) == ["lesion"]
-    # Painted on, it is no file any more, and still that patient's.
+    # Painted on, it is still that patient's, and its file comes back with the session.
     layer.paint((0, 0, 0), 3)
-    assert label_maps(window) == []
+    layer.paint((1, 1, 1), 3)
+    assert [told for told in notifications if "A session keeps its file as it was" in told] == [
+        notifications[-1]
+    ]
+    assert label_maps(window) == [lesion]
     window.show("sub-08")
     assert not layer.visible
     assert offered_regions(window) == []
     window.show("sub-07")
     assert layer.visible
     assert len(offered_regions(window)) == 2
+    window.viewer.layers.remove(layer)
+    assert label_maps(window) == []
 
 
 @pytest.mark.parametrize("beside", [pytest.param(False, marks=pytest.mark.soak), True])
