@@ -555,7 +555,7 @@ class BrowsePanel(ExplorerPanel):
         self.meaning.setText(
             truncation_in_words(recipe.truncation.psi)
             if self.truncation.isEnabled()
-            else "Not for projected scans and latent files: they already have a fixed latent."
+            else NOT_APPLIED
         )
         controls.show_value(self.cutoff, recipe.truncation.cutoff)
         seeded = not isinstance(recipe.noise, str)
@@ -576,7 +576,6 @@ class BrowsePanel(ExplorerPanel):
             for group in self.session.layer_groups()[:-1]
         ]
         controls.fill(self.cutoff, [("All sizes of structures", None), *sizes])
-        controls.allow(why_not(generator, "layers"), self.cutoff)
         self.label.show_model(generator)
         controls.join_tab_order(self.keep_edits, self.label)
         count = generator.config.image_channels
@@ -588,8 +587,10 @@ class BrowsePanel(ExplorerPanel):
             self.about_fold.unfold()
 
     def show_texture(self, generator: Generator) -> None:
-        """Offer noise where it changes the image, not for scans that are shown without."""
+        """Offer layers and noise where they change the image, not for scans shown without."""
         recipe = self.session.brain
+        why = why_not(generator, "layers") or NOT_APPLIED * (not recipe.has_seed)
+        controls.allow(why, self.cutoff)
         reason = why_not(generator, "noise")
         if not reason and recipe.shown_noise(generator) != recipe.noise:
             reason = NO_TEXTURE

@@ -22,7 +22,7 @@ from qtpy.QtGui import QDropEvent, QHideEvent
 from napari_stylegan3d.core.jobs import Loaded, latent_of, screen_dtype
 from napari_stylegan3d.core.panel import Context
 from napari_stylegan3d.core.scans import files_in
-from napari_stylegan3d.core.session import Session, report_done, report_error, sentence, telling
+from napari_stylegan3d.core.session import Session, report_error, sentence, telling
 from napari_stylegan3d.core.thumbnails import Gallery, PictureButton, Thumbnails
 from napari_stylegan3d.core.worker import JobStatus, LongJob, Newest, on_cores, step_back
 from napari_stylegan3d.widgets import controls, dialogs
@@ -730,8 +730,9 @@ class DirectionFiles(QObject):
         super().__init__(context.dock)
         self.panel, self.session = panel, context.session
         failed = partial(report_error, doing="working on a direction")
-        self.job = LongJob(self, lambda result: self._then(result), failed)
-        self._then: Callable[[Any], None] = lambda _: None
+        self.job = LongJob(self, lambda made: made[0](made[1]), failed)
+        self._queue: list[Callable[..., Any]] = []
+        self.job.runningChanged.connect(self._go_on)
         self.dialog = NewDirection(self.session, context.thumbnails, context.dock)
         self.people = PeopleDialog(self.session, context.dock)
         menus = panel.menus
@@ -852,8 +853,10 @@ class DirectionFiles(QObject):
             self.add(path)
 
     def _start(self, then: Callable[[Any], None], function: Callable[..., Any], *args: Any) -> None:
-        if self.job.running:
-            report_done("Other directions are still being saved or computed: try again afterwards.")
-            return
-        self._then = then
-        self.job.start(function, *args)
+        self._queue.append(lambda report: (then, function(report, *args)))
+        self._go_on()
+
+    def _go_on(self, _running: bool = False) -> None:
+        """Begin what waits for the job before it."""
+        if self._queue and not self.job.running:
+            self.job.start(self._queue.pop(0))

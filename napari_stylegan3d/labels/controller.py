@@ -458,9 +458,9 @@ class LabelsController(QObject):
             self._on_unread,
             key=lambda asked: asked[0],
         )
-        failed = slot("generating from labels")
-        self._work = LatestWins(fit, self, self._on_fitted, failed, key=lambda wish: id(wish.base))
-        self._work.failed.connect(lambda *_: self._show_size())
+        self._work = LatestWins(
+            fit, self, self._on_fitted, self._on_unfitted, key=lambda wish: id(wish.base)
+        )
         self.busyChanged = self._reading.busyChanged
         self._job = LongJob(self, self.session.messages.saved, slot("saving the generated brain"))
         #: The movement that is mapped over the brain.
@@ -524,8 +524,16 @@ class LabelsController(QObject):
         self.box.take.setEnabled(self._reading.request_of(self.session.key) is None)
 
     def _on_unread(self, request: tuple[str, Base], error: Exception) -> None:
-        doing, key = "segmenting the brain", request[0]
         self._offer()
+        self._fail_of(request[0], error, "segmenting the brain")
+
+    def _on_unfitted(self, wish: Wish, error: Exception) -> None:
+        self._show_size()
+        for key in [key for key, one in self._open.items() if one.base is wish.base]:
+            self._fail_of(key, error, "generating from labels")
+
+    def _fail_of(self, key: str, error: Exception, doing: str) -> None:
+        """Say under the labels what failed; of another patient with their name, elsewhere."""
         if key == self.session.key:
             self._fail(error, doing)
         else:

@@ -434,7 +434,9 @@ class Workspace:
         if case is not None and recipe.label is not None and not recipe.has_seed:
             recipe = recipe.replace(label=None)  # that of a random brain, mixed in before
         subject: Subject = Synthetic(recipe) if case is None else Patient(case, recipe)
-        with self.changing("recipe", live=live):
+        # As `changing` does: a slider that is dragged comes this way, so it is kept short.
+        before, self._told = self._state, {"recipe"}
+        try:
             self._own[recipe.source] = recipe
             if subject.key != self.key:
                 self._commit("")
@@ -444,6 +446,9 @@ class Workspace:
                 self._also("history", "patients")
             elif not live:
                 self._commit(gesture)
+        finally:
+            change = self._change_since(before, live)
+        self.tell(change)
 
     def edit(
         self, change: Callable[[Recipe], Recipe], *, live: bool = False, gesture: str = ""
@@ -762,14 +767,13 @@ class Workspace:
         try:
             yield
         finally:
-            told, self._told = self._told, None
-            change = self._changed(told, before, live)
+            change = self._change_since(before, live)
             if change.parts or before != self._state:
                 self.tell(change)
 
-    def _changed(self, told: set[str], before: State, live: bool) -> StateChange:
-        """What has changed, as noted and as seen."""
-        now = self._state
+    def _change_since(self, before: State, live: bool) -> StateChange:
+        """What has changed since, as noted and as seen; from now on new changes are noted."""
+        told, self._told, now = self._told or set(), None, self._state
         told |= {"case", "patients"} if before.case is not now.case else set()
         told |= {"recipe"} if before.recipe != now.recipe else set()
         told |= {"history"} if before.key != now.key else set()

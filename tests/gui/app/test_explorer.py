@@ -288,6 +288,7 @@ def test_saved_volume_is_what_is_shown_and_opens_as_a_recipe(window, tmp_path, m
 def test_saving_never_overwrites_unasked(window, tmp_path, notifications):
     window.find("export.folder").setText(str(tmp_path))
     window.find("export.name").setText("mine")
+    window.find("export.overwrite").setChecked(False)
     (tmp_path / "mine.nii.gz").write_bytes(b"precious")
     window.click("export.save")
     window.wait(lambda: notifications)

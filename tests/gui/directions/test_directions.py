@@ -478,7 +478,11 @@ def test_favourites_in_two_groups_make_a_direction(window, panel):
     window.choose("directions.new_group.0", "less")
     window.click("directions.new_find")
     window.wait(keep.isEnabled)
+    files, done = window.explorer.directing.files, threading.Event()
+    files._start(lambda _: None, lambda _: done.wait(30))
     keep.click()
+    assert files.job.running, "others are being saved"
+    done.set()
     window.wait(lambda: any(entry.name == "My way" for entry in panel.entries.values()))
     entry = next(entry for entry in panel.entries.values() if entry.name == "My way")
     assert headings(window)[-1] == "Your own"

@@ -714,6 +714,31 @@ def test_labels_go_to_the_patient_they_were_asked_for(window, scan_file, second_
     close_all(window)
 
 
+def test_what_fails_of_one_patient_is_not_said_in_the_box_of_another(
+    window, scan_file, second_file, monkeypatch, notifications
+):
+    part = window.explorer.relabelling
+    align(window, second_file)
+    align(window, scan_file)
+    part.box.unfold()
+    window.click("labels.take")
+    window.wait(lambda: part.base is not None)
+    released = threading.Event()
+
+    def fails(_):
+        released.wait(30)
+        raise ScanError("it cannot be painted")
+
+    monkeypatch.setattr(part._work, "_function", fails)
+    window.set("labels.resize", 8)
+    window.show("sub-08")
+    released.set()
+    window.wait(lambda: not part._work.busy)
+    assert "it cannot be painted" not in part.box.note.text()
+    assert notifications[-1] == "sub-07: it cannot be painted"
+    part.close_all()
+
+
 def test_an_edit_made_just_before_switching_patients_is_there_on_return(
     window, scan_file, second_file, monkeypatch
 ):

@@ -267,6 +267,8 @@ def test_detail_is_the_finest_style_of_a_mix(window, case):
 def test_walks_and_films_move_the_scan(window, case, tmp_path):
     scan, browse = case.aligned.volume, window.explorer.browse
     window.explorer.panel("Browse")
+    for name in ("browse.truncation", "browse.cutoff"):
+        assert not window.find(name).isEnabled(), "there is no seed to move towards the average"
     browse.walk._set_stops(())
     window.click("browse.walk_add")
     edit(window, 3.0)
