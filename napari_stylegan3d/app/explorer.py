@@ -895,7 +895,7 @@ class Explorer(Docked):
 
     def _pin(self, recipe: Recipe) -> None:
         """Compare with an entry of the history."""
-        self.panel(self.compare.key)
+        self.panel(self.compare.title)
         self.comparing.pin(recipe)
 
     def _on_first_picture(self) -> None:

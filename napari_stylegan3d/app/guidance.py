@@ -443,7 +443,7 @@ class Guidance(QObject):
 
     def show_guide(self) -> None:
         """Open the guide at the section of the panel in front."""
-        self.open_guide(self.tabs.panels[self.tabs.currentIndex()].key.lower())
+        self.open_guide(self.tabs.panels[self.tabs.currentIndex()].title.lower())
 
     def open_guide(self, section: str) -> None:
         """Open the guide at a section, such as "browse"."""

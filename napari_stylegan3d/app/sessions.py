@@ -697,7 +697,7 @@ class SessionController(QObject):
 
     def _view(self) -> dict[str, Any]:
         views = self.views
-        view: dict[str, Any] = {"tab": self.tabs.panels[self.tabs.currentIndex()].key}
+        view: dict[str, Any] = {"tab": self.tabs.panels[self.tabs.currentIndex()].title}
         view["search"] = list(self.projecting.panel.search.wishes)
         view["norms"] = self.session.norms_file
         if views is not None and len(views.viewer.dims.point) == 3:
@@ -709,7 +709,7 @@ class SessionController(QObject):
     def _show_view(self, view: Any) -> None:
         """Restore view settings, ignoring invalid ones."""
         views = self.views
-        if view.get("tab") in [panel.key for panel in self.tabs.panels]:
+        if view.get("tab") in [panel.title for panel in self.tabs.panels]:
             self.tabs.bring(view["tab"])
         if isinstance(view.get("search"), list):
             self.projecting.panel.search.show_wishes(view["search"])

@@ -195,7 +195,7 @@ class Welcome(StepCard):
 
     def _on_tab(self, index: int) -> None:
         """Show the step of the opened tab; close if there is none."""
-        key = self.tabs.panels[index].key
+        key = self.tabs.panels[index].title
         tabs = [step.tab for step in self.steps]
         if key not in tabs:
             self.finished.emit()

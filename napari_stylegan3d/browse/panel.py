@@ -449,7 +449,6 @@ def truncation_in_words(psi: float) -> str:
 class BrowsePanel(ExplorerPanel):
     """Seed, label, truncation, noise and image channel of the current brain; the model."""
 
-    key = "Browse"
     title = "Browse"
 
     def __init__(self, session: Session) -> None:

@@ -306,7 +306,6 @@ NOTHING = "Nothing yet: pin the current brain, or choose one."
 class ComparePanel(ExplorerPanel):
     """A with its source, the way to compare, and how different they are."""
 
-    key = "Compare"
     title = "Compare"
 
     modeChosen = Signal(str)

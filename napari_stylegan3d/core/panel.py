@@ -77,9 +77,7 @@ class ExplorerPanel(QWidget):
     Subclasses fill `self.column` and override `show_recipe` and `show_model`.
     """
 
-    #: Untranslated key.
-    key = ""
-    #: Title of the tab.
+    #: Title of the tab, by which sessions name it.
     title = ""
     #: Whether it edits the model's brain; a scan that was not projected has none.
     edits = False
@@ -127,7 +125,7 @@ class ExplorerPanel(QWidget):
             return whole
         unprojected = QWidget()
         column = controls.stack(
-            controls.hint(UNPROJECTED, f"{self.key.lower()}.unprojected"),
+            controls.hint(UNPROJECTED, f"{self.title.lower()}.unprojected"),
             on=unprojected,
             margins=(14, 18, 14, 14),
         )
@@ -169,7 +167,7 @@ class Tabs(QTabWidget):
 
     def bring(self, key: str) -> ExplorerPanel:
         """Bring a panel to the front by its key, and return it."""
-        index = [panel.key for panel in self.panels].index(key)
+        index = [panel.title for panel in self.panels].index(key)
         self.setCurrentIndex(index)
         return self.panels[index]
 

@@ -107,7 +107,7 @@ CRAMPED = (
 class Rendering(QObject):
     """Renders the session's recipe whenever it changes; the newest request wins."""
 
-    #: (Recipe, Picture)
+    #: (Recipe, DisplayVolume)
     shown = Signal(object, object)
     failed = Signal(object)
     #: There is no memory for the full volume: the sentence that says so beside the preview.

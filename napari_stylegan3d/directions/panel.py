@@ -453,7 +453,6 @@ def _change(before: float, after: float) -> str:
 class DirectionsPanel(ExplorerPanel):
     """One slider per direction, in standard deviations; many may be used at once."""
 
-    key = "Directions"
     title = "Directions"
     edits = True
     #: DirectionNotes: the user pinned or renamed a direction.

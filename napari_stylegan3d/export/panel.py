@@ -25,7 +25,6 @@ from napari_stylegan3d.export import jobs
 from napari_stylegan3d.export.jobs import AsDicom, ExportTarget, SavedFiles, pictured
 from napari_stylegan3d.views.canvases import print_scale, view_picture
 from napari_stylegan3d.views.display import KEY, engine_volume
-from napari_stylegan3d.views.look import VIEW_TITLES
 from napari_stylegan3d.widgets import controls, dialogs
 from napari_stylegan3d.widgets.forms import Form
 from napari_stylegan3d.widgets.settings import SAVE_FOLDER, settings, unusual_z
@@ -300,7 +299,6 @@ class RecipePart(QtWidgets.QWidget):
 class ExportPanel(ExplorerPanel):
     """File names follow the recipe until the user types one."""
 
-    key = "Export"
     title = "Export"
 
     def __init__(self, session: Session) -> None:
@@ -608,8 +606,7 @@ class ExportController(QObject):
         view = None if settings.view == "all" else views.view(settings.view)
         if view is not None and not view.canvas.isVisible():
             raise OutputError(
-                f"The {VIEW_TITLES[settings.view]} view is not on the screen: show it first (View "
-                "menu)."
+                f"The {settings.view} view is not on the screen: show it first (View menu)."
             )
         scale = {"screen": 1.0, "double": 2.0, "print": 0.0}[settings.size]
         return all_pictures(views, scale) if view is None else view_picture(view.canvas, scale)

@@ -225,7 +225,6 @@ class MixPictures(QWidget):
 class MixPanel(ExplorerPanel):
     """The second source and its strength per layer."""
 
-    key = "Mix"
     title = "Mix"
     edits = True
 

@@ -404,7 +404,6 @@ class ProjectPanel(ExplorerPanel):
     The work is requested by signals; see `ProjectController`.
     """
 
-    key = "Project"
     title = "Project"
 
     def __init__(self, session: Session) -> None:

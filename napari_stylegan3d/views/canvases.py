@@ -442,7 +442,7 @@ class View:
 def make_view(plane: ViewPlane | None, model: ViewerModel, canvas: QtViewer, marks: Marks) -> View:
     """Add the parts of a view to a canvas."""
     native = canvas.canvas.native
-    native.setAccessibleName(f"{plane.title if plane else '3D'} view")
+    native.setAccessibleName(f"{plane.name if plane else '3D'} view")
     model.canvas.background_color_override = BACKGROUND
     for overlay in model.canvas.overlays.values():
         # napari 0.9 leaves the box behind a brush on the picture when the brush is put down.

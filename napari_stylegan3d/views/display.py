@@ -4,8 +4,8 @@ napari's 2D views cannot slice obliquely, and fail on affines with permuted axes
 reordered to RAS (a strided view, without copying) and, only if its axes are oblique, resampled to a
 grid along the world axes with the same voxel size that contains all of it.
 
-Also what a layer's metadata say of its picture, how the planes face, and the two things that napari
-and vispy offer no public way to (`insert`, `drawn_at`).
+Also what a layer's metadata say of its picture, how the planes face, and what napari and vispy
+offer no public way to (such as `insert` and `drawn_at`).
 """
 
 from __future__ import annotations
@@ -413,12 +413,10 @@ LETTERS = ("LR", "PA", "IS")
 class ViewPlane:
     """A plane: the world axes that are sliced, shown as rows, and shown as columns.
 
-    `name` is the untranslated key; `letters` are those at the top, bottom, left and right in the
-    radiological convention.
+    `letters` are those at the top, bottom, left and right in the radiological convention.
     """
 
     name: str
-    title: str
     order: tuple[int, int, int]
     letters: tuple[str, str, str, str]
 
@@ -440,9 +438,9 @@ class ViewPlane:
         return facing.nose == "right"
 
 
-AXIAL = ViewPlane("Axial", "Axial", (2, 1, 0), ("A", "P", "R", "L"))
-CORONAL = ViewPlane("Coronal", "Coronal", (1, 2, 0), ("S", "I", "R", "L"))
-SAGITTAL = ViewPlane("Sagittal", "Sagittal", (0, 2, 1), ("S", "I", "A", "P"))
+AXIAL = ViewPlane("Axial", (2, 1, 0), ("A", "P", "R", "L"))
+CORONAL = ViewPlane("Coronal", (1, 2, 0), ("S", "I", "R", "L"))
+SAGITTAL = ViewPlane("Sagittal", (0, 2, 1), ("S", "I", "A", "P"))
 PLANES = {plane.name: plane for plane in (AXIAL, SAGITTAL, CORONAL)}
 
 #: Initial camera of the 3D view: upright, facing the viewer, turned a little.

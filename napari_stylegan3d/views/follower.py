@@ -1,7 +1,7 @@
 """A viewer model that mirrors another one with a different slicing.
 
 A napari layer owns its slice and so cannot be in two viewers: a follower has copies that share the
-numpy array, and forwards a few attributes. Only public napari API is used.
+numpy array, and forwards a few attributes.
 """
 
 from __future__ import annotations

@@ -281,7 +281,7 @@ class Labels(Glass):
         self, canvas: QWidget, model: ViewerModel, plane: display.ViewPlane | None
     ) -> None:
         self.plane = plane
-        self.title = plane.title if plane else "3D"
+        self.title = plane.name if plane else "3D"
         #: Letters at the top, bottom, left and right.
         self.letters: tuple[str, str, str, str] = ("", "", "", "")
         self.lettered = self.scale_bar = plane is not None
@@ -646,10 +646,7 @@ class OrientationCube(Glass):
 
 
 def axes_on_screen(model: ViewerModel) -> np.ndarray:
-    """(3, 3): columns are the world axes on the screen (right, up, towards the viewer).
-
-    Computed with numpy: scipy, which napari uses, fails while another thread imports torch.
-    """
+    """(3, 3): columns are the world axes on the screen (right, up, towards the viewer)."""
     camera = model.scene.camera
     depth, vertical, horizontal = camera.orientation
     home = np.zeros((3, 3))

@@ -491,7 +491,7 @@ class OverlayLayer(OwnLayer):
 class OverlayBar(QWidget):
     """Patient, overlay, second image or both; opacity, colours and window of the overlay."""
 
-    #: SecondLook
+    #: OverlayLook
     lookChanged = Signal(object)
 
     def __init__(self) -> None:

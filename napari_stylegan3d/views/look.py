@@ -25,12 +25,7 @@ Rendering = Literal["attenuated_mip", "mip", "iso", "volume"]
 Slab = Literal["none", "max", "min", "mean"]
 
 VIEW_NAMES = (display.AXIAL.name, display.SAGITTAL.name, display.CORONAL.name, "3D")
-#: Titles of the views.
-VIEW_TITLES = {
-    plane.name: plane.title for plane in (display.AXIAL, display.SAGITTAL, display.CORONAL)
-} | {"3D": "3D"}
-PLANE_NAMES = tuple(name for name in VIEW_NAMES if name != "3D")
-PLANE_TITLES = {name: VIEW_TITLES[name] for name in PLANE_NAMES}
+PLANE_NAMES = VIEW_NAMES[:-1]
 #: Range of cut positions, in mm from the centre.
 CUT_LIMITS = (-110.0, 110.0)
 
@@ -81,9 +76,9 @@ class ViewLook:
     """
 
     layout: Layout = "four"
-    alone: Annotated[str, Option("View", "The enlarged view.", choices=VIEW_TITLES)] = (
-        display.AXIAL.name
-    )
+    alone: Annotated[
+        str, Option("View", "The enlarged view.", choices={name: name for name in VIEW_NAMES})
+    ] = display.AXIAL.name
     convention: Annotated[
         display.Convention,
         Option(
@@ -165,7 +160,7 @@ class ViewLook:
     #: Sides facing the viewer initially: left, anterior and superior.
     cuts: tuple[Cut, Cut, Cut] = (Cut(upper=False), Cut(), Cut())
     lightbox_plane: Annotated[
-        str, Option("Plane", "Plane of the slices.", choices=PLANE_TITLES)
+        str, Option("Plane", "Plane of the slices.", choices={name: name for name in PLANE_NAMES})
     ] = display.AXIAL.name
     spacing_mm: Annotated[
         float, Option("Spacing", "Distance between slices.", (1, 40, 1), "mm")

@@ -185,7 +185,7 @@ def text_of(mark: Mark, figures: RegionFigures | None) -> str:
 def place_of(mark: Mark) -> str:
     """Plane and position, such as "Axial, S 12.0 mm"."""
     plane = next(plane for plane in PLANES.values() if plane.order[0] == mark.axis)
-    return f"{plane.title}, {position_in_letters(mark.start, mark.axis)} mm"
+    return f"{plane.name}, {position_in_letters(mark.start, mark.axis)} mm"
 
 
 def _centres(layer: Image) -> list[np.ndarray]:

@@ -392,7 +392,7 @@ def test_files_of_others_are_not_swept_away(tmp_path):
 
 
 def test_of_another_machine_what_is_a_day_old_is_removed(tmp_path, monkeypatch):
-    other = tmp_path / f".a.{'0' * 6}-1-{'0' * 8}.part"
+    other = tmp_path / f".a.{'0' * 6}-1-{'0' * 8}-{'0' * 8}.part"
     other.touch()
     for step in (-(10**8), 10**8):  # the clock is set
         monkeypatch.setattr(time, "time", lambda step=step: step)
@@ -406,7 +406,7 @@ def test_a_temporary_folder_goes_away_and_takes_those_of_killed_processes_along(
     tmp_path, monkeypatch
 ):
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    left = tmp_path / f"stylegan3d-{host_tag()}-{2**22 + 1}-00000000"
+    left = tmp_path / f"stylegan3d-{host_tag()}-{2**22 + 1}-{'0' * 8}-{'0' * 8}"
     (left / "inside").mkdir(parents=True)
     other = tmp_path / "stylegan3d-of-somebody"
     other.mkdir()

@@ -341,7 +341,7 @@ Rows = Sequence[Mapping[str, float]]
 
 @dataclass(frozen=True, eq=False)
 class AttributeJudge:
-    """Predicts one attribute of brains, on the scale of `directions.checks.scaled`.
+    """Predicts one attribute of brains, on the scale of `directions.people.scaled`.
 
     Attributes
     ----------

@@ -24,7 +24,7 @@ WHOLE = ("whole", "Brain", "everything at once, from the head's shape to the tex
 
 @dataclass(frozen=True)
 class LayerGroup:
-    """Consecutive rows of w that control structures of similar size; `key` is untranslated.
+    """Consecutive rows of w that control structures of similar size.
 
     The last group also has the `silent` rows, which have no effect but belong to a whole mix.
     """

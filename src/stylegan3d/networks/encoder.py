@@ -1,4 +1,4 @@
-"""Encoder: volume -> w, the start of projection and of the reconstruction phase."""
+"""Encoder: volume -> w, the start of projection."""
 
 from __future__ import annotations
 

@@ -1,10 +1,8 @@
 """A session of the explorer as plain data: history, favourites, and the view.
 
-A session folder contains `session.json` and the latents of projected scans;
-`session_archive` puts both into one file. Both are read with suspicion: nothing in them executes,
-sizes are bounded, and whatever is not as it should be is refused in a sentence.
-
-A session as one zip file: `session.json` and its latents.
+A session folder contains `session.json` and the latents of projected scans; `pack` puts both into
+one zip file. Both are read with suspicion: nothing in them executes, sizes are bounded, and
+whatever is not as it should be is refused in a sentence.
 """
 
 from __future__ import annotations

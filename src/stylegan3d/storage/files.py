@@ -1,32 +1,22 @@
-"""Writing files that are either whole or not there, whatever happens meanwhile.
+"""Files and folders: how they are written, read, hashed and locked.
 
-Everything this program leaves on a disk goes through here: content is written under a hidden name,
-brought to the disk, and only then gets its own name. What a killed process leaves under a hidden
-name is removed by the next one that writes to the folder (`leftovers`).
+*Written*, a file is either whole or not there, whatever happens meanwhile: its content goes to a
+hidden name, is brought to the disk, and only then gets its own name. A hidden name holds the
+machine and the process, with when it began as the kernel counts, so that setting the clock makes no
+live work look dead. What processes that are gone have left, the next one that writes to the folder
+removes (`sweep`).
 
-Folders that only the user can read: sessions, caches and temporary files hold brains of people.
+*Private* folders hold brains of people: sessions, caches and temporary files. What is written below
+one of them only the user can read; what the user saves elsewhere gets the permissions that any new
+file gets.
 
-What is written below one of them is the user's alone too; what the user saves elsewhere gets the
-permissions that any new file gets.
-
-Temporary files named after their process, so that leftovers of killed ones can be removed.
-
-The name holds the machine and the process, with when it began as the kernel counts, so that setting
-the clock makes no live work look dead. Whoever works in the folder next removes the files of
-processes that are gone.
-
-Read files that may come from anyone: regular ones alone, and no more of them than is useful.
-
+*Read* are regular files alone, and no more of them than is useful: they may come from anyone.
 Opening a pipe or reading a device may wait for ever, a file of the kernel may have no end, and one
 with holes may be larger than the memory without taking any room on a disk.
 
-The hash that names files: of scans, latents, directions.
-
-Folder locks: a run locks the folder it writes to, and records its owner.
-
-The lock is the system's own and ends with the process, however that ends: a run that was killed
-holds nobody up. Where a file system has no locks, the process that is named in the file counts, as
-long as it runs.
+*Locked* is the folder that a run writes to. The lock is the system's own and ends with the process,
+however that ends: a run that was killed holds nobody up. Where a file system has no locks, the
+process that is named in the file counts, as long as it runs.
 """
 
 import codecs

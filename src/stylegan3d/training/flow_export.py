@@ -5,7 +5,7 @@ mapping network that starts at the Gaussian distribution of the subjects' latent
 covariance, but sizes are not Gaussian: a few old subjects have very large ventricles, and heads of
 women and men together have short tails. Both sizes are measured in random brains and in subjects, a
 line in w is fitted to the logarithm of each, and random brains are moved along it so that the
-quantiles of the logarithm become those of the subjects (`networks/mapping.py SizeCurves`).
+quantiles of the logarithm become those of the subjects (`networks.synthesis.SizeCurves`).
 
 *What the flow draws* is calibrated without training (`calibrate_flow`, `flow.BandCurves`).
 Trained by least squares, a flow draws the finest bands too weakly and too evenly, and a faint

@@ -294,9 +294,9 @@ def contrast(one, other) -> float:
 def test_every_panel_opens_its_page_of_the_guide(window):
     guidance = window.explorer.guidance
     for panel in window.explorer.panels:
-        window.explorer.panel(panel.key)
+        window.explorer.panel(panel.title)
         window.click("explorer.guide")
-        assert guidance.guide.pages.section() == panel.key.lower()
+        assert guidance.guide.pages.section() == panel.title.lower()
     for name in ("measure", "labels"):
         window.click(f"{name}.guide")
         assert guidance.guide.pages.section() == name
@@ -375,7 +375,7 @@ def test_the_panels_can_be_reached_by_tab(window):
     """From control to control of every tab, and back to the first."""
     window.explorer.activateWindow()
     for panel in window.explorer.panels:
-        window.explorer.panel(panel.key)
+        window.explorer.panel(panel.title)
         QTest.qWait(20)
         wanted = {
             widget.objectName()

@@ -201,7 +201,7 @@ class Doctor:
             segments[self.draw.choice(can)].click()
 
     def tab(self) -> None:
-        keys = [panel.key for panel in self.window.explorer.panels]
+        keys = [panel.title for panel in self.window.explorer.panels]
         self.window.explorer.panel(self.draw.choice(keys))
 
     def pin(self) -> None:

@@ -600,7 +600,7 @@ def test_long_names_push_nothing_out_of_a_panel(window, patients, tmp_path):
         (tmp_path / name).write_bytes(path.read_bytes())
         window.project(tmp_path / name)
     for panel in window.explorer.panels:
-        window.explorer.panel(panel.key)
+        window.explorer.panel(panel.title)
         QTest.qWait(50)
         viewport = panel.parentWidget()
         wide = {
@@ -608,8 +608,8 @@ def test_long_names_push_nothing_out_of_a_panel(window, patients, tmp_path):
             for child in panel.findChildren(QWidget)
             if child.isVisible() and child.minimumSizeHint().width() > viewport.width() - 28
         }
-        assert panel.width() <= viewport.width(), (panel.key, wide)
-        assert panel.minimumSizeHint().width() <= window.explorer.minimumWidth(), panel.key
+        assert panel.width() <= viewport.width(), (panel.title, wide)
+        assert panel.minimumSizeHint().width() <= window.explorer.minimumWidth(), panel.title
 
 
 def test_measure_leaves_the_panels_their_share(window):

@@ -533,12 +533,12 @@ def test_long_names_make_no_panel_scroll_sideways(window, scan_file, tmp_path):
     assert label.shown() != label.text(), "the tooltip tells the rest"
     assert window.find("measure.curve").sizeHint().width() < 200, "beside the panels, too"
     for panel in window.explorer.panels:
-        window.explorer.panel(panel.key)
+        window.explorer.panel(panel.title)
         QTest.qWait(20)
         area = panel.parentWidget().parentWidget()
         # Of what waits for a projection only the least width is laid out.
         width = panel.width() if panel.isVisible() else panel.minimumSizeHint().width()
-        assert width <= area.viewport().width(), panel.key
+        assert width <= area.viewport().width(), panel.title
         boxes = [box for box in panel.findChildren(QComboBox) if box.isVisible()]
         assert all(box.findChild(InWords) for box in boxes), "no letter is cut in two"
     window.explorer.panel("Project")
