@@ -53,6 +53,56 @@ def test_what_differs_within_subjects_is_compared_within_them(tmp_path):
     assert found.fixed.shape[1] == 8
 
 
+@pytest.mark.parametrize("pairs", [3, 4])
+def test_arrangements_that_are_equal_but_for_rounding_count_as_equal(tmp_path, pairs):
+    rows = [["brain", "participant_id", "group"]]
+    rows += [[2 * s + k, f"sub-{s}", f"visit{k}"] for s in range(pairs) for k in (0, 1)]
+    random = np.random.default_rng(0)
+    maps = random.normal(0, 0.3, (2 * pairs, 500)) + np.tile([0.0, 1.0], pairs)[:, None]
+    permutations = 1000
+    found = design(table(tmp_path, rows), "group").compared(maps, GroupSettings(permutations))
+    # Each statistic comes twice among the signs; less so many standard errors of a share.
+    least = 2 / 2**pairs - 4 * np.sqrt(2 / 2**pairs / permutations)
+    assert min(found.p.min(), found.p_any.min(), found.q.min()) > least
+
+
+def test_who_has_one_group_alone_tells_nothing_within_subjects_and_is_not_counted(tmp_path):
+    rows = [["brain", "participant_id", "group"]]
+    rows += [[2 * s + k, f"sub-{s}", "ab"[k]] for s in range(4) for k in (0, 1)]
+    rows += [[8 + k, f"sub-{4 + k}", "ab"[k % 2]] for k in range(6)]
+    path = table(tmp_path, rows)
+    found = design(path, "group")
+    assert found.rows == tuple((k,) for k in range(8))
+    assert (found.subjects, np.bincount(found.group).tolist()) == (4, [4, 4])
+    left_out, within, few = groups._remarks(found, read_value_table(path))
+    assert left_out == (
+        "Left out because group is the same in all scans of the subject: 8, 9, 10, 11, 12, 13."
+    )
+    assert "compared within subjects" in within
+    assert few.startswith("4 subjects")
+
+
+def test_volumes_told_are_of_the_brains_that_are_compared(tmp_path):
+    rows = [["brain", "participant_id", "group"]]
+    rows += [[k, f"sub-{max(k, 1)}", "ab"[k % 2] if k > 1 else "a"] for k in range(8)]
+    rows.append([8, "sub-8", "n/a"])
+    measured = [{"ventricle_ml": v} for v in (10.0, 30.0, *[20.0] * 6, 900.0)]
+    (told,) = groups._regions(
+        design(table(tmp_path, rows), "group"), measured, GroupSettings(permutations=10)
+    )
+    assert told["ml"] == pytest.approx(20)
+
+
+def test_words_held_fixed_are_averaged_with_the_scans(tmp_path):
+    rows = [["brain", "participant_id", "group", "site"]]
+    rows += [
+        [2 * s + k, f"sub-{s}", "ab"[s % 2], "xy"[(s + k) % 2]] for s in range(7) for k in (0, 1)
+    ]
+    rows += [[14, "sub-7", "b", "y"]]
+    coded = design(table(tmp_path, rows), "group", ["site"]).fixed[:, 1]
+    np.testing.assert_allclose(coded, [*[0.5] * 7, 1.0])
+
+
 def test_codes_are_words_where_they_are_said_to_be(tmp_path):
     rows = [["brain", "group", "site"], *([k, "ab"[k % 2], k % 3] for k in range(9))]
     path = table(tmp_path, rows)

@@ -13,7 +13,7 @@ from blobs import Stored
 from scipy.ndimage import gaussian_filter
 
 from stylegan3d.dataset.pack import Pack
-from stylegan3d.evaluation import edits
+from stylegan3d.evaluation import edits, privacy
 from stylegan3d.evaluation import edits as module
 from stylegan3d.evaluation.edits import (
     SETTINGS,
@@ -53,6 +53,19 @@ def test_members_are_of_the_sources_of_those_set_aside(pack: Pack) -> None:
     assert (source[member] == "a").sum() == MEMBERS_EACH * 3
     assert (source[member] == "b").sum() == 4  # there are no more
     assert set(rows[member]) <= set(material.training)
+
+
+def test_medians_are_of_those_whose_area_is_told(pack: Pack) -> None:
+    """In a source with one person set aside nobody is compared."""
+    material = material_of(pack, pack.volumes[:4])
+    rows, member = compared_people(material)
+    source = np.array(pack.column("source"))[rows]
+    alone = np.flatnonzero((source == "b") & ~member)[1:]
+    rows, member, source = (np.delete(one, alone) for one in (rows, member, source))
+    scores = np.where(source == "b", 1000.0, np.arange(len(rows)))
+    told = privacy._compared(material, rows, member, scores)
+    assert told["median_member"] == np.median(scores[member & (source == "a")])
+    assert told["median_other"] == np.median(scores[~member & (source == "a")])
 
 
 def test_brains_that_were_given_away_are_found_out(pack: Pack) -> None:

@@ -20,6 +20,8 @@ from stylegan3d.segmentation.norms import (
 )
 from stylegan3d.segmentation.numbers import numbers_of
 
+WORDS = {"F": ("F", "female", "Woman"), "M": ("m", "Male", "man")}
+
 
 def truth(age, male, head):
     """Median of a made-up measure: it grows with age, men's and large heads have more."""
@@ -101,7 +103,7 @@ def test_scans_of_one_person_are_one_and_an_unknown_measure_is_nobody_elses(peop
     table = [["participant_id", "age", "sex", *rows[0]]]
     for k, (row, person) in enumerate(zip(rows[:60], persons, strict=False)):
         cells = ["n/a" if k == 3 and name != HEAD else str(v) for name, v in row.items()]
-        table += [[f"sub-{k}", str(person.age), str(person.sex), *cells]] * (1 + k % 2)
+        table += [[f"sub-{k}", str(person.age), WORDS[person.sex][k % 3], *cells]] * (1 + k % 2)
 
     def write(name, lines):
         (tmp_path / name).write_text("\n".join("\t".join(line) for line in lines))
@@ -112,6 +114,9 @@ def test_scans_of_one_person_are_one_and_an_unknown_measure_is_nobody_elses(peop
     assert set(found.curves) == {HEAD, "ventricle_ml"}
     with pytest.raises(StyleGAN3DError, match=r"at least 40 people .* the table has 39"):
         read_norms(write("few.tsv", table[:59]))
+    for k, word in enumerate(("missing", "other", "mixed", "n/a"), 1):
+        table[k][2] = word
+    assert read_norms(write("unsaid.tsv", table)).name == "57 people of unsaid.tsv"
 
 
 def test_what_is_alike_in_all_has_no_norms(people):
@@ -157,9 +162,13 @@ def test_published_curves_are_norms_at_their_ages(tmp_path):
     assert numbers_of(measures, Person(50, "M"), norms).scores == {}
     why, told = expected_changes(Person(50, "F"), 10.0, [measures, measures], norms, ())
     assert (why, told) == ("", {"ventricle_ml": 2.0})
+    ours = bundled_norms()
+    _, told = expected_changes(Person(50, "F"), 10.0, [measures, measures], ours, ours.networks)
+    assert set(told) == {"ventricle_ml", "grey_ml"}, "heads differ between generations alone"
     for wrong, said in (
         ("ventricle_ml,F,60,10,5,50", "Line 2 of .* not a point of a curve"),
         ("ventricles,F,60,10,20,50", "Line 2 of .* not a point of a curve"),
+        ("ventricle_ml,mixed,60,10,20,50", "Line 2 of .* not a point of a curve"),
         ("ventricle_ml,F,60,10,20,50", "at least two ages"),
     ):
         path.write_text(f"{lines[0]}\n{wrong},,\n")

@@ -382,7 +382,7 @@ def test_what_a_killed_process_left_is_removed_by_the_next_that_writes(tmp_path)
 def test_files_of_others_are_not_swept_away(tmp_path):
     """Of this process, of another machine lately, and names that only look alike."""
     mine = hidden_name(tmp_path / "a", "part")
-    other = tmp_path / f".a.{'0' * 6}-1-{'0' * 8}.part"
+    other = tmp_path / f".a.{'0' * 6}-1-{'0' * 8}-{'0' * 8}.part"
     plain = tmp_path / ".a.part"
     for path in (mine, other, plain):
         path.touch()

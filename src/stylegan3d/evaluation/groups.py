@@ -50,6 +50,8 @@ from stylegan3d.storage.volumes import make_image, volume_files
 BLOCK = 40_000_000
 #: Bins in which permuted statistics are counted.
 BINS = 65536
+# By which share two statistics may differ that are equal but for rounding.
+ROUNDED = 1e-6
 #: Variance below this share of a value's own is rounding.
 NOTHING = 1e-9
 #: Columns held fixed that differ from others by less than this share are the same.
@@ -155,9 +157,11 @@ def permuted(
     random = np.random.default_rng(seed)
     found = statistics(np.arange(n)[None])[0]
     as_large, largest_as_large = np.ones(len(found)), np.ones(len(found))
+    # Equal arrangements give statistics that differ by rounding: they count as equally large.
+    nearly = np.abs(found) * (1 - ROUNDED)
     # Permuted statistics of all values, counted in narrow bins up to the largest found one.
-    width = max(float(np.abs(found).max(initial=0.0)), 1e-300) / BINS
-    bins = np.minimum(np.abs(found) / width, BINS).astype(np.int64)
+    width = max(float(nearly.max(initial=0.0)), 1e-300) / BINS
+    bins = np.minimum(nearly / width, BINS).astype(np.int64)
     counts = np.zeros(BINS + 1)
     size, done = max(1, BLOCK // max(1, y.shape[1] * len(rows))), 1
     while done < permutations:
@@ -165,10 +169,10 @@ def permuted(
         drawn = np.abs(
             statistics(np.stack([_arrangement(random, n, blocks) for _ in range(count)]))
         )
-        as_large += (drawn >= np.abs(found) - 1e-12).sum(axis=0)
+        as_large += (drawn >= nearly).sum(axis=0)
         if len(found):
             largest = np.sort(drawn.max(axis=1))
-            largest_as_large += count - np.searchsorted(largest, np.abs(found) - 1e-12)
+            largest_as_large += count - np.searchsorted(largest, nearly)
             places = np.minimum(drawn / width, BINS).astype(np.int32)
             counts += np.bincount(places.ravel(), minlength=len(counts))
         done += count
@@ -371,9 +375,14 @@ def design_of(
     cells = {
         name: known[name][kept] if name in known else _cells(table, name, kept) for name in used
     }
-    differs = any(len({str(v) for v in cells[by][names == one]}) > 1 for one in np.unique(names))
+    whose = np.unique(names)
+    told = [len({str(v) for v in cells[by][names == one]}) > 1 for one in whose]
     rows: tuple[tuple[int, ...], ...]
-    if differs:
+    if any(told):
+        # A subject in whom nothing differs tells nothing, and would be counted.
+        here = np.isin(names, whose[told])
+        kept, names = kept[here], names[here]
+        cells = {name: column[here] for name, column in cells.items()}
         rows = tuple((int(k),) for k in kept)
         blocks = np.unique(names, return_inverse=True)[1].ravel()
         use = np.arange(len(kept))
@@ -394,8 +403,10 @@ def design_of(
             row_values = np.array([column[np.isin(kept, row)].mean() for row in rows])
             fixed.append((row_values - row_values.mean()) / (row_values.std() or 1.0))
         else:
-            words = np.unique(column[use])
-            fixed += [(column[use] == word).astype(float) for word in words[1:]]
+            fixed += [
+                np.array([(column[np.isin(kept, row)] == word).mean() for row in rows])
+                for word in np.unique(column)[1:]
+            ]
     if blocks is not None:
         fixed += [(blocks == k).astype(float) for k in np.unique(blocks)[1:]]
     return Design(
@@ -565,7 +576,7 @@ def _regions(
     return [
         {
             "region": title_of(name),
-            "ml": float(volumes[:, k].mean()),
+            "ml": float(design.averaged(volumes)[:, k].mean()),
             "effect_percent": [float(100 * np.expm1(e)) for e in tested.effect[:, k]],
             "statistic": float(tested.statistic[k]),
             "p": float(tested.p[k]),
@@ -621,8 +632,16 @@ def _in_latents(
 def _remarks(design: Design, table: ValueTable) -> list[str]:
     notes = []
     used = {place for row in design.rows for place in row}
-    if unused := [name for place, name in enumerate(table.brains) if place not in used]:
-        notes.append(f"Left out because a value is missing: {', '.join(unused)}.")
+    names = (name.removesuffix(CODES) for name in (design.by, *design.held_fixed))
+    columns = [table.columns[name] for name in names if name in table.columns]
+    unused: dict[bool, list[str]] = {True: [], False: []}
+    for place in sorted({*range(len(table.brains))} - used):
+        unused[any(column[place] is None for column in columns)].append(table.brains[place])
+    if unused[True]:
+        notes.append(f"Left out because a value is missing: {', '.join(unused[True])}.")
+    if unused[False]:
+        alike = f"Left out because {design.by} is the same in all scans of the subject"
+        notes.append(f"{alike}: {', '.join(unused[False])}.")
     if design.blocks is not None:
         notes.append(
             f"{design.by} differs between scans of one subject: they are compared within subjects."

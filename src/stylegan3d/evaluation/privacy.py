@@ -736,9 +736,11 @@ def _compared(
     area = stratified_auc(scores[member], scores[~member], inside, outside)
     if area is None:
         return None
+    both = {name for name in inside if min(inside.count(name), outside.count(name)) >= 2}
+    used = np.array([name in both for name in strata])
     medians = {
-        "median_member": float(np.median(scores[member])),
-        "median_other": float(np.median(scores[~member])),
+        "median_member": float(np.median(scores[member & used])),
+        "median_other": float(np.median(scores[~member & used])),
     }
     return area | medians
 

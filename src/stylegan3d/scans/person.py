@@ -89,7 +89,7 @@ def person_and_doubts(path: Path) -> tuple[Person, list[Doubt]]:
                     text = f"{table} has {len(every)} rows of {name} that differ; none is used."
                     doubts.append(Doubt("person", "ask", text))
                     break
-                also = Person(years_of(words["age"], unit_of_age(file)), _sex(words["sex"]))
+                also = Person(years_of(words["age"], unit_of_age(file)), sex_of(words["sex"]))
                 then = column == "session_id" or not session
                 doubts += contradictions(found, also, table, then=then)
                 age = also.age if found.age is None else found.age
@@ -162,7 +162,7 @@ def person_of_dicom(age: str, birth: str, study: str, sex: str) -> Person:
         parts = zip(born.groups(), seen.groups(), strict=True)
         years, months, days = (int(b) - int(a) for a, b in parts)
         known = years_of(str(years + (months + days / 30.4) / 12))
-    return Person(known, _sex(sex))
+    return Person(known, sex_of(sex))
 
 
 def contradictions(
@@ -214,5 +214,6 @@ def years_of(text: str, unit: str = "y") -> float | None:
     return round(years, 2) if 0 < years <= OLDEST else None
 
 
-def _sex(text: str | None) -> str | None:
+def sex_of(text: str | None) -> str | None:
+    """F or M of a word for it; None of any other."""
     return WORDS.get((text or "").strip().lower())

@@ -31,7 +31,7 @@ import numpy as np
 from scipy.special import boxcox, inv_boxcox, ndtr
 
 from stylegan3d.base import Json, StyleGAN3DError
-from stylegan3d.scans.person import Person
+from stylegan3d.scans.person import Person, sex_of
 from stylegan3d.segmentation.classes import AGES, ALL_MEASURES, HEAD, score_text, unit_of
 from stylegan3d.storage.encoding import finite_number, read_json, to_json
 from stylegan3d.storage.files import UNKNOWN, atomic_write_bytes, cell_number, read_rows, reason
@@ -495,20 +495,20 @@ def read_norms(path: Path) -> Norms:
 def _of_curves(path: Path, table: Sequence[Mapping[str, str]]) -> Norms:
     points: dict[tuple[str, str], list[tuple[float, ...]]] = {}
     for number, row in enumerate(table, 2):
-        measure, sex = (row.get("measure") or "").strip(), (row.get("sex") or "").strip().upper()
+        measure, sex = (row.get("measure") or "").strip(), sex_of(row.get("sex"))
         age, mean, sd = (_cell(row.get(name)) for name in ("age", "mean", "sd"))
         limits = tuple(_cell(row.get(name)) for name in ("low", "median", "high"))
         if mean is not None and sd is not None:
             limits = mean - WIDE * sd, mean, mean + WIDE * sd
         numbers = tuple(value for value in (age, *limits) if value is not None)
         unsure = len(numbers) < 4 or not numbers[1] < numbers[2] < numbers[3]
-        if measure not in ALL_MEASURES or sex[:1] not in ("F", "M") or unsure:
+        if measure not in ALL_MEASURES or sex is None or unsure:
             raise StyleGAN3DError(
                 f"Line {number} of {path} is not a point of a curve: give "
                 f"{', '.join(CURVE_COLUMNS)} (or mean and sd), measures as "
                 "`stylegan3d segment` names them, sex F or M, and increasing limits."
             )
-        points.setdefault((measure, sex[:1]), []).append(numbers)
+        points.setdefault((measure, sex), []).append(numbers)
     tables = {}
     for (measure, sex), rows in points.items():
         ages = {row[0] for row in rows}
@@ -525,8 +525,8 @@ def _of_curves(path: Path, table: Sequence[Mapping[str, str]]) -> Norms:
 def _of_people(path: Path, table: Sequence[Mapping[str, str]]) -> Norms:
     rows, people, sites, told = [], [], [], set()
     for number, row in enumerate(table):
-        age, sex = _cell(row.get("age")), (row.get("sex") or "").strip().upper()[:1]
-        if age is None or sex not in ("F", "M") or not AGES[0] <= age <= AGES[1]:
+        age, sex = _cell(row.get("age")), sex_of(row.get("sex"))
+        if age is None or sex is None or not AGES[0] <= age <= AGES[1]:
             continue
         found = {
             name: value
