@@ -553,6 +553,12 @@ def test_images_before_the_first_are_missed_by_its_number(tmp_path, first, start
     assert told == [("ask", missing)] * (missing > 0)
 
 
+def test_an_archive_in_a_folder_is_named(tmp_path):
+    (tmp_path / "series.zip").write_bytes(b"PK\x03\x04")
+    with pytest.raises(ScanError, match="left out: 1 still packed in an archive"):
+        read_scan(tmp_path)
+
+
 def csa(slices):
     """A header of Siemens with what takes a mosaic apart."""
     made = b"SV10\4\3\2\1" + struct.pack("<II", 2, 77)

@@ -838,6 +838,8 @@ def _files(path: Path, search: DicomSearch) -> Iterator[Path]:
 def _not_dicom(file: Path) -> str:
     if not os.access(file, os.R_OK):
         return UNREADABLE
+    if checks.ARCHIVE.search(file.name):
+        return "still packed in an archive"
     suffix = file.suffix[1:]
     if (not suffix or suffix.isdigit() or is_kind(file, "dicom")) and not file.stat().st_size:
         return EMPTY
