@@ -240,6 +240,11 @@ def test_a_mask_turns_with_a_scan_whose_sides_were_told(tmp_path):
 def test_bad_masks_are_refused_in_words(tmp_path):
     with pytest.raises(ScanError, match="marks nothing"):
         Mask(np.zeros(SHAPE))
+    scan = np.random.default_rng(0).integers(0, 900, SHAPE).astype(np.int16)
+    with pytest.raises(ScanError, match="the intensities of a scan"):
+        Mask(scan)
+    for mask in (scan > 450, (scan > 450) * 255, scan / 900):
+        assert Mask(mask).describe()
     with pytest.raises(StyleGAN3DError, match="12 x 14 x 13"):
         Mask(np.eye(4)[None] > 0).on(SPACE)
     with pytest.raises(ScanError, match="There is no file"):

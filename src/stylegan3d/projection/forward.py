@@ -20,6 +20,7 @@ from stylegan3d.base import Json, ScanError, StyleGAN3DError
 from stylegan3d.geometry.space import Space
 from stylegan3d.scans import AlignedScan, checks
 from stylegan3d.scans.headers import geometry_of
+from stylegan3d.scans.label_maps import looks_like_labels
 from stylegan3d.scans.resampling import resample
 from stylegan3d.scans.scan_data import ScanData, affine_beside
 from stylegan3d.storage.files import sha256_of
@@ -376,4 +377,8 @@ def _checked_mask(mask: np.ndarray, name: str) -> np.ndarray:
     if not mask.any() or mask.all():
         what = "nothing" if not mask.any() else "everything"
         raise ScanError(f"{name} marks {what}; mark the part of the scan to be filled in.")
+    if mask.max() > 1 and not looks_like_labels(mask):
+        raise ScanError(
+            f"{name} has the intensities of a scan; give a mask that is 0 outside the region."
+        )
     return mask.astype(bool)
