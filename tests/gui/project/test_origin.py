@@ -69,7 +69,7 @@ def test_an_edited_scan_stays_one_and_its_report_says_so(window, saved, tmp_path
     assert window.patients()[NAME].startswith("edited scan")
     kept = SavedScan.of(window.session.case, window.session.snapshot)
     again = read_part(SavedScan, json.loads(json.dumps(plain_of(kept))))
-    assert again.case("key").origin == "edited", "before its file is read again"
+    assert again.case().origin == "edited", "before its file is read again"
     window.find("export.folder").setText(str(tmp_path / "out"))
     window.click("export.screenshot")
     pictures = tmp_path / "out"
