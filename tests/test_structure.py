@@ -33,12 +33,12 @@ def test_packages_import_those_below_them_and_nothing_in_a_circle():
 
 #: The budget: what was reached, with little to spare.
 MOST = {
-    "lines of code": 62_996,
-    "lines of the plugin": 20_252,
+    "lines of code": 62_960,
+    "lines of the plugin": 20_200,
     "files": 280,
     "class names defined more than once": 0,
-    "modules with one importer": 36,
-    "untyped dictionaries": 60,
+    "modules with one importer": 34,
+    "untyped dictionaries": 58,
     "words of documents": 28_629,
 }
 #: Libraries, and the name of a control, in docstrings.
