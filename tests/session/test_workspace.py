@@ -501,9 +501,21 @@ def test_projections_of_one_scan_into_two_models_come_back_with_their_own(sessio
     assert [case.model for case in found.projected] == ["model", "other"]
 
 
-@pytest.mark.parametrize("position", [0, 9, -1, "x", None, 0.5, [1], True])
+@pytest.mark.parametrize(
+    ("position", "damage"),
+    [
+        (0, {"key": ""}),
+        (9, {"key": None}),
+        (-1, {"name": ""}),
+        ("x", {"name": None}),
+        (None, {"choice": None}),
+        (0.5, {"choice": {}}),
+        ([1], {"key": ""}),
+        (True, {"key": ""}),
+    ],
+)
 def test_a_damaged_part_of_a_session_takes_no_history_but_its_own(
-    session: Watched, position: Any
+    session: Watched, position: Any, damage: dict[str, Any]
 ) -> None:
     for psi in (0.4, 0.5):
         session.change(session.recipe.replace(truncation=Truncation(psi)), gesture=str(psi))
@@ -515,7 +527,7 @@ def test_a_damaged_part_of_a_session_takes_no_history_but_its_own(
     snapshot, made = session.snapshot, MadeWith("Model", "model")
     states = tuple(entry.recipe for entry in entries_of(snapshot))
     view = to_view(snapshot)
-    view["cases"] = [case if case["name"] == "B" else {"name": 3} for case in view["cases"]]
+    view["cases"] = [c if c["name"] == "B" else {**c, **damage} for c in view["cases"]]
     mine = next(one for one in view["histories"] if one["of"] == b.key)
     mine["position"] = position
     found, _ = of_session(SessionState(states, made, view=view), made)

@@ -328,7 +328,8 @@ def of_session(state: SessionState, made: MadeWith) -> tuple[Snapshot, list[str]
     view = state.view
     told = view.get("cases")
     kept = [read_part(SavedScan, one) for one in (told if isinstance(told, list) else ())]
-    cases = [one and one.case() for one in kept]
+    # Without a key a scan would be taken for nobody's.
+    cases = [one.case() if one and one.key and one.name else None for one in kept]
     used = (source for recipe in filter(None, state.states) for source in recipe.sources)
     sources = list({s.sha256: s for s in used if s.kind == "projected"}.values())
     projected: list[Case] = []
@@ -349,7 +350,7 @@ def of_session(state: SessionState, made: MadeWith) -> tuple[Snapshot, list[str]
     stored = view.get("labels")
     for plain in stored if isinstance(stored, list) else ():
         labels = edited_labels(plain, state.states)
-        of = None if labels is None else plain.get("of")
+        of = None if labels is None else str(plain.get("of"))
         if labels is None or (of not in histories and not labels.scan):
             lost.append(DAMAGED)
         elif of not in histories:
