@@ -726,9 +726,9 @@ class Explorer(Docked):
         self.relabelling = LabelsController(context, LabelsBox())
         self.parking = Parking(self.session, self)
 
-    def panel(self, key: str) -> QtWidgets.QWidget:
-        """Bring a tab to the front by its panel's key, and return the panel."""
-        return self.tabs.bring(key)
+    def panel(self, title: str) -> QtWidgets.QWidget:
+        """Bring a tab to the front by its panel's title, and return the panel."""
+        return self.tabs.bring(title)
 
     def open_scan(self, path: str | Path) -> None:
         """Open a scan in the Project tab: a file, or a folder of DICOM files."""

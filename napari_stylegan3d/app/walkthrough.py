@@ -195,12 +195,12 @@ class Welcome(StepCard):
 
     def _on_tab(self, index: int) -> None:
         """Show the step of the opened tab; close if there is none."""
-        key = self.tabs.panels[index].title
+        title = self.tabs.panels[index].title
         tabs = [step.tab for step in self.steps]
-        if key not in tabs:
+        if title not in tabs:
             self.finished.emit()
-        elif key != tabs[self.number]:
-            self.show_step(tabs.index(key))
+        elif title != tabs[self.number]:
+            self.show_step(tabs.index(title))
 
 
 #: How often it looks whether a step was done, and where the control is.

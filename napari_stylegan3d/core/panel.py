@@ -165,9 +165,9 @@ class Tabs(QTabWidget):
         self.setCornerWidget(corner)
         self.setEnabled(False)
 
-    def bring(self, key: str) -> ExplorerPanel:
-        """Bring a panel to the front by its key, and return it."""
-        index = [panel.title for panel in self.panels].index(key)
+    def bring(self, title: str) -> ExplorerPanel:
+        """Bring a panel to the front by its title, and return it."""
+        index = [panel.title for panel in self.panels].index(title)
         self.setCurrentIndex(index)
         return self.panels[index]
 

@@ -190,7 +190,6 @@ class Session(QObject, Workspace):
         if "model" in parts and self.generator is not None:
             self.favourites.use_model(self.generator.hash)
             self.modelChanged.emit(self.generator)
-            self.filmChanged.emit()
         self.changed.emit(change)
         for part in ("case", "projected", "person", "history"):
             if part in parts:
@@ -226,13 +225,14 @@ class Session(QObject, Workspace):
 
     def keep_film(self, recipes: tuple[Recipe, ...]) -> None:
         """Keep these key frames of a film."""
-        if recipes != self.film:
-            self.keep_films({**self.films, self._hash: recipes})
+        self.keep_films({**self.films, self._hash: recipes})
 
     def keep_films(self, films: Mapping[str, Iterable[Recipe]]) -> None:
         """Keep these key frames of all models."""
-        self.films = {model: tuple(recipes) for model, recipes in films.items()}
-        self.filmChanged.emit()
+        found = {model: kept for model, recipes in films.items() if (kept := tuple(recipes))}
+        if found != self.films:
+            self.films = found
+            self.filmChanged.emit()
 
     def keep_norms(self, file: str, norms: Norms | None) -> None:
         """Compare with these norms of a file from now on."""

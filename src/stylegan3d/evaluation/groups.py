@@ -14,7 +14,7 @@ Rows that may not change places (the scans of one subject) are permuted within t
 
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import compress
 from pathlib import Path
@@ -360,17 +360,13 @@ def design_of(
     """
     known = known or {}
     used = [by, *hold_fixed]
-    whole = np.ones(len(table.brains), bool)
     for name in (one.removesuffix(CODES) for one in used):
         if name not in known and name not in table.columns:
             known_names = ", ".join([*table.columns, *known])
             raise base.RecipeError(
                 f"{table.path.name} has no column {name}: use one of {known_names}."
             )
-        if name in known:
-            continue
-        whole &= np.array([cell is not None for cell in table.columns[name]])
-    kept = np.flatnonzero(whole)
+    kept = np.flatnonzero(_complete(table, set(used) - known.keys()))
     names = np.array(subjects)[kept]
     cells = {
         name: known[name][kept] if name in known else _cells(table, name, kept) for name in used
@@ -629,19 +625,23 @@ def _in_latents(
     return means, found, []
 
 
+def _complete(table: ValueTable, used: Iterable[str]) -> np.ndarray:
+    """Whether each row has a value in all of these columns, where the table has them."""
+    names = {name.removesuffix(CODES) for name in used} & table.columns.keys()
+    columns = [table.columns[name] for name in names]
+    return np.array([all(c[k] is not None for c in columns) for k in range(len(table.brains))])
+
+
 def _remarks(design: Design, table: ValueTable) -> list[str]:
     notes = []
-    used = {place for row in design.rows for place in row}
-    names = (name.removesuffix(CODES) for name in (design.by, *design.held_fixed))
-    columns = [table.columns[name] for name in names if name in table.columns]
-    unused: dict[bool, list[str]] = {True: [], False: []}
-    for place in sorted({*range(len(table.brains))} - used):
-        unused[any(column[place] is None for column in columns)].append(table.brains[place])
-    if unused[True]:
-        notes.append(f"Left out because a value is missing: {', '.join(unused[True])}.")
-    if unused[False]:
-        alike = f"Left out because {design.by} is the same in all scans of the subject"
-        notes.append(f"{alike}: {', '.join(unused[False])}.")
+    complete = _complete(table, [design.by, *design.held_fixed])
+    unused = {*range(len(table.brains))}.difference(*design.rows)
+    for there, why in (
+        (False, "a value is missing"),
+        (True, f"{design.by} is the same in all scans of the subject"),
+    ):
+        if names := [table.brains[k] for k in sorted(unused) if complete[k] == there]:
+            notes.append(f"Left out because {why}: {', '.join(names)}.")
     if design.blocks is not None:
         notes.append(
             f"{design.by} differs between scans of one subject: they are compared within subjects."

@@ -733,16 +733,7 @@ def _compared(
     strata = [source[row] for row in rows]
     inside = [name for name, is_member in zip(strata, member, strict=True) if is_member]
     outside = [name for name, is_member in zip(strata, member, strict=True) if not is_member]
-    area = stratified_auc(scores[member], scores[~member], inside, outside)
-    if area is None:
-        return None
-    both = {name for name in inside if min(inside.count(name), outside.count(name)) >= 2}
-    used = np.array([name in both for name in strata])
-    medians = {
-        "median_member": float(np.median(scores[member & used])),
-        "median_other": float(np.median(scores[~member & used])),
-    }
-    return area | medians
+    return stratified_auc(scores[member], scores[~member], inside, outside)
 
 
 def _psnr(made: np.ndarray, truth: np.ndarray) -> float:

@@ -68,9 +68,10 @@ def stratified_auc(
     dict or None
         None if no stratum has two of each kind. "auc": share of pairs of a member and another in
         which the member scores higher; 0.5 is chance. "interval" of 95 %. "members" and "others"
-        are the numbers compared. "tells_apart": whether the interval leaves out chance.
+        are the numbers compared, "median_member" and "median_other" their median scores.
+        "tells_apart": whether the interval leaves out chance.
     """
-    areas, variances, pairs, counts = [], [], [], []
+    areas, variances, compared = [], [], []
     for stratum in sorted(set(member_strata)):
         a = members[[other == stratum for other in member_strata]]
         b = others[[other == stratum for other in other_strata]]
@@ -79,13 +80,14 @@ def stratified_auc(
         area, variance = _delong(a, b)
         areas.append(area)
         variances.append(variance)
-        pairs.append(len(a) * len(b))
-        counts.append((len(a), len(b)))
+        compared.append((a, b))
     if not areas:
         return None
-    weights, value = np.array(pairs) / sum(pairs), float(np.average(areas, weights=pairs))
-    variance = float(weights**2 @ np.array(variances))
-    n, m = (int(count) for count in np.sum(counts, axis=0))
+    pairs = np.array([len(a) * len(b) for a, b in compared])
+    value = float(np.average(areas, weights=pairs))
+    variance = float((pairs / pairs.sum()) ** 2 @ np.array(variances))
+    a, b = map(np.concatenate, zip(*compared, strict=True))
+    n, m = len(a), len(b)
     low, high = _logit_interval(value, variance, n, m)
     return {
         "auc": value,
@@ -93,6 +95,8 @@ def stratified_auc(
         "members": n,
         "others": m,
         "tells_apart": not low <= 0.5 <= high,
+        "median_member": float(np.median(a)),
+        "median_other": float(np.median(b)),
     }
 
 

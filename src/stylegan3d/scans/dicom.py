@@ -612,6 +612,7 @@ ORDER = (
     *("TemporalPositionIdentifier", "EchoNumbers", "TriggerTime", "AcquisitionNumber"),
     "InstanceNumber",
 )
+INSTANCE = ORDER.index("InstanceNumber")
 _PLACE = {"PixelSpacing": 2, "ImageOrientationPatient": 6, "ImagePositionPatient": 3}
 _PERSON = ("PatientAge", "PatientBirthDate", "StudyDate", "PatientSex")
 # Where names are taken out, age, sex or study still differ.
@@ -859,7 +860,7 @@ def _split(uid: str, slices: list[DicomSlice], left: Counter[str]) -> list[Serie
     turned = len({part[0].turn for part in parts}) > 1
     people = sorted({part[0].who for part in parts})
     told = [_told_apart([part[0] for part in parts], place, people) for place in range(len(parts))]
-    count, numbers = len(slices), sorted(piece.order[-2] for piece in slices)
+    count, numbers = len(slices), sorted(piece.order[INSTANCE] for piece in slices)
     lost = int(max(number_in(piece.about["images"], 0) for piece in slices)) - count
     # Numbered without a gap, from which image on; far beyond them a scanner has numbered on.
     if len(parts) == 1 and numbers == [*np.arange(count) + numbers[0]] and numbers[0] <= count:

@@ -615,6 +615,16 @@ def align(window, scan_file):
     window.wait(lambda: window.session.placed is not None)
 
 
+def labels_of(window, scan_file):
+    """The box, unfolded, with the labels of a scan that is aligned."""
+    align(window, scan_file)
+    part = window.explorer.relabelling
+    part.box.unfold()
+    window.click("labels.take")
+    window.wait(lambda: part.base is not None)
+    return part
+
+
 @pytest.fixture(scope="module")
 def made():
     """What `edited` made once."""
@@ -628,11 +638,7 @@ def edited(window, scan_file, second_file, made):
     With sub-07 alone, with it moved afterwards, and with sub-08 opened after that.
     """
     if not made:
-        part, state = window.explorer.relabelling, window.explorer.sessions.state
-        align(window, scan_file)
-        part.box.unfold()
-        window.click("labels.take")
-        window.wait(lambda: part.base is not None)
+        part, state = labels_of(window, scan_file), window.explorer.sessions.state
         window.set("labels.resize", 8)
         window.wait(lambda: is_shown(window, part))
         base, placed = part.base.volume, window.session.placed
@@ -717,12 +723,8 @@ def test_labels_go_to_the_patient_they_were_asked_for(window, scan_file, second_
 def test_what_fails_of_one_patient_is_not_said_in_the_box_of_another(
     window, scan_file, second_file, monkeypatch, notifications
 ):
-    part = window.explorer.relabelling
     align(window, second_file)
-    align(window, scan_file)
-    part.box.unfold()
-    window.click("labels.take")
-    window.wait(lambda: part.base is not None)
+    part = labels_of(window, scan_file)
     released = threading.Event()
 
     def fails(_):
@@ -742,12 +744,8 @@ def test_what_fails_of_one_patient_is_not_said_in_the_box_of_another(
 def test_an_edit_made_just_before_switching_patients_is_there_on_return(
     window, scan_file, second_file, monkeypatch
 ):
-    part = window.explorer.relabelling
     align(window, second_file)
-    align(window, scan_file)
-    part.box.unfold()
-    window.click("labels.take")
-    window.wait(lambda: part.base is not None)
+    part = labels_of(window, scan_file)
     few, released, function = count(window), threading.Event(), part._work._function
     monkeypatch.setattr(part._work, "_function", lambda wish: released.wait(30) and function(wish))
     window.set("labels.resize", 8)
