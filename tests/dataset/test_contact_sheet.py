@@ -12,8 +12,8 @@ from PIL import Image
 
 from stylegan3d.cohort.preparation import prepare
 from stylegan3d.dataset import contact_sheet
-from stylegan3d.dataset.contact_sheet import mid_slices, outliers, picture_of, picture_of_scan
-from stylegan3d.geometry.space import Space
+from stylegan3d.dataset.contact_sheet import outliers, picture_of, picture_of_scan
+from stylegan3d.geometry.space import NORMAL, PLANES, Space, Upright, cut
 from stylegan3d.pages.page import histogram
 from stylegan3d.scans import load_template
 
@@ -135,7 +135,8 @@ def test_slices_are_radiological_whatever_the_grid(axes):
     )
     affine = np.diag([2.0, 1, 3, 1]) @ nib.orientations.inv_ornt_aff(turn, volume.shape)
     turned = nib.apply_orientation(volume, turn)
-    pieces = mid_slices(turned, Space(turned.shape, affine))
+    upright = Upright.of(turned, Space(turned.shape, affine))
+    pieces = [cut(upright, plane, upright.space.center_mm[NORMAL[plane]]) for plane in PLANES]
     axial, coronal, sagittal = (piece.picture for piece in pieces)
     assert axial.shape == (10, 8)
     assert (axial[0, 0], axial[0, -1], axial[-1, 0], axial[-1, -1]) == (6, 5, 2, 1)
@@ -150,10 +151,12 @@ def test_a_picture_is_marked_on_the_right_sides(target):
     picture = picture_of(brain, target.space)
     image = np.asarray(Image.open(io.BytesIO(picture.jpeg)))
     assert image.shape == (picture.height, picture.width)
-    axial = picture.panels[0]
-    assert axial.letters == ("R", "L")
-    half = (axial.left + axial.right) // 2
-    assert image[:, axial.left : half].mean() > 1.5 * image[:, half : axial.right].mean()
+    x, y, _ = np.multiply(target.space.shape, target.space.voxel_size)
+    wide = round(picture.width * x / (2 * x + y))  # of the axial slice, the first
+    right, left = image[:, : wide // 2], image[:, wide // 2 : wide]
+    assert right.mean() > 1.5 * left.mean()
+    letters = [side[picture.height // 2 - 9 : picture.height // 2 + 9] for side in (right, left)]
+    assert letters[0][:, :9].max() > 150 < letters[1][:, -9:].max()
 
 
 def test_a_scan_that_cannot_be_read_has_no_picture(tmp_path):

@@ -495,6 +495,7 @@ def test_the_program_trains_both_and_says_what_is_wrong(
     status, told = run(*first, tmp_path / "flow", "--steps", 1)
     assert status == 2
     assert "do not fit into these volumes" in told.err  # the phantoms are smaller than a cube
+    assert not (tmp_path / "flow" / "pairs.npy").exists()  # which takes minutes
     config = FlowSettings(steps=2, **SMALL)
     pairs = make_pairs(generator, pack, tmp_path / "small")
     train_flow(pairs, tmp_path / "small", config)

@@ -690,6 +690,8 @@ class TrainFlow(Kind, _WithModel):
             )
         if start is not None:
             settings = replace(settings, channels=start.channels)
+        if not self.resume and self.teacher is None:
+            flow.check_cubes(pack, settings)
         with common.progress("Making pairs") as bar:
             if self.teacher is None:
                 pairs: flow.FlowSource = flow.make_pairs(generator, pack, self.out, report=bar)

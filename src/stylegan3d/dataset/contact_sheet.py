@@ -13,12 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from stylegan3d.base import Doubt, Json, StyleGAN3DError
 from stylegan3d.dataset.pack import Pack
-from stylegan3d.geometry.space import NORMAL, PLANES, Slice, Space, Upright, as_drawn, cut
+from stylegan3d.geometry.space import Space, Upright, as_drawn
 from stylegan3d.pages.page import Markup, histogram, page
+from stylegan3d.render.figures import Look, draw_planes
 from stylegan3d.scans.checks import READ_ERRORS
 from stylegan3d.scans.reading import read_scan
 from stylegan3d.scans.sources import HELD_OUT
@@ -207,29 +207,18 @@ def _age_and_sex(row: Json) -> str:
     return f"{told}, {'sex unknown' if row['sex'] is None else row['sex']}"
 
 
-# Height of every picture, filled by the longest axis of the head.
-HEIGHT, GAP = 150, 6
+# Height of every picture and of its letters in pixels.
+HEIGHT, LETTERS = 150, 8
 JPEG_QUALITY = 80
 
 
 @dataclass(frozen=True)
-class SheetPanel:
-    """One slice in a picture: name, edges in pixels, and letters."""
-
-    name: str
-    left: int
-    right: int
-    letters: tuple[str, str]
-
-
-@dataclass(frozen=True)
 class Picture:
-    """A JPEG, its size in pixels, and the slices in it."""
+    """A JPEG and its size in pixels."""
 
     jpeg: bytes
     width: int
     height: int
-    panels: tuple[SheetPanel, ...]
 
 
 def picture_of(volume: np.ndarray, space: Space) -> Picture:
@@ -241,30 +230,15 @@ def picture_of(volume: np.ndarray, space: Space) -> Picture:
     space : Space
         Its grid, in any orientation.
     """
-    slices = mid_slices(volume, space)
-    mm = max(side for piece in slices for side in piece.size_mm) / HEIGHT
-    images = []
-    for piece in slices:
-        width, height = (max(1, round(side / mm)) for side in piece.size_mm)
-        picture = Image.fromarray(np.ascontiguousarray(piece.picture))
-        images.append(picture.resize((width, height), Image.Resampling.BICUBIC))
-    sheet = Image.new("L", (sum(i.width for i in images) + 2 * GAP, HEIGHT))
-    panels, left = [], 0
-    for image, piece in zip(images, slices, strict=True):
-        sheet.paste(image, (left, (HEIGHT - image.height) // 2))
-        name, letters = piece.plane.capitalize(), piece.letters[:2]
-        panels.append(SheetPanel(name, left, left + image.width, letters))
-        left += image.width + GAP
+    upright = Upright.of(volume, space)
+    x, y, z = (upright.mm_at(axis, _middle(upright.data, axis)) for axis in range(3))
+    _, deep, high = np.multiply(upright.data.shape, upright.space.voxel_size)
+    scale = HEIGHT / max(deep, high)
+    look = Look(scale, (0, 255), caption="", scale_bar=False, letter_mm=LETTERS / scale)
+    sheet = draw_planes(upright, look, at_mm=(x, y, z)).convert("L")
     content = io.BytesIO()
     sheet.save(content, "JPEG", quality=JPEG_QUALITY, optimize=True)
-    return Picture(content.getvalue(), sheet.width, HEIGHT, tuple(panels))
-
-
-def mid_slices(volume: np.ndarray, space: Space) -> list[Slice]:
-    """Axial, coronal and sagittal slice through the centre of the non-zero voxels."""
-    upright = Upright.of(volume, space)
-    places = [upright.mm_at(axis, _middle(upright.data, axis)) for axis in range(3)]
-    return [cut(upright, plane, places[NORMAL[plane]]) for plane in PLANES]
+    return Picture(content.getvalue(), *sheet.size)
 
 
 def _middle(volume: np.ndarray, axis: int) -> int:

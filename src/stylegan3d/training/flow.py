@@ -339,6 +339,12 @@ def check_flow(generator: Generator, pack: Pack) -> None:
     pack.check_grid(generator.space, generator.name)
 
 
+def check_cubes(pack: Pack, settings: FlowSettings) -> None:
+    """ModelError if the cubes do not fit into the volumes."""
+    if settings.side > min(pack.space.shape):
+        raise ModelError(f"Cubes of {settings.side} voxels do not fit into these volumes.")
+
+
 #: Networks whose flow is gated by details, see `LeveledSynthesis.flowed`.
 Leveled = AnatomyNetwork | SynthesisNetwork
 
@@ -496,8 +502,7 @@ class FlowTask(TrainingTask[Flow, Cubes]):
 
     def prepare(self, source: FlowSource, folder: Path, progress: Progress) -> Cubes:
         """Cubes of pairs from `make_pairs` or `make_trajectories`."""
-        if self.settings.side > 2 * min(self.grid):
-            raise ModelError(f"Cubes of {self.settings.side} voxels do not fit into these volumes.")
+        check_cubes(source.pack, self.settings)
         return Cubes(source, self.settings.side, self.settings.cubes)
 
     def start(self, network: Flow, data: Cubes) -> None:
