@@ -520,6 +520,7 @@ class InterpolationBox(QWidget):
     def _connect(self) -> None:
         session = self.session
         self.add.clicked.connect(lambda: self._set_stops((*self.stops, session.brain)))
+        self._joining.busyChanged.connect(self._enable)
         self.favourites.clicked.connect(self._add_favourites)
         self.clear.clicked.connect(lambda: self._set_stops(()))
         self.strip.picked.connect(self._go_to_stop)
@@ -587,7 +588,6 @@ class InterpolationBox(QWidget):
             check_walk(stops, generator)
             self.show_stops(stops)
         except RecipeError:  # latents are written: with some models that takes seconds
-            controls.enable(False, self.add, self.favourites)
             self.note.setText(JOINING)
             self._joining.submit((stops, generator, self.session.folder, self.stops))
 
@@ -616,10 +616,15 @@ class InterpolationBox(QWidget):
         self.strip.setVisible(bool(cells))
         self.strip.show_cells(cells, self._current_stop())
         controls.enable(len(cells) >= 2, self.position, self.play, self.seconds)
-        self.add.setEnabled(True)
         self.clear.setEnabled(bool(cells))
-        self.favourites.setEnabled(bool(self.session.favourites.items))
+        self._enable()
         self.note.setText(self._words())
+
+    def _enable(self, *_: object) -> None:
+        """A scan that is not projected is no brain of the model, and one is added at a time."""
+        ready, there = not self._joining.busy, self.session.recipe is not None
+        self.add.setEnabled(ready and there)
+        self.favourites.setEnabled(ready and bool(self.session.favourites.items))
 
     def _current_stop(self) -> int | None:
         recipe = self.session.recipe
@@ -683,6 +688,7 @@ class InterpolationBox(QWidget):
         if recipe != self._sent:
             self.stop()
             self._sent = None
+        self._enable()
         if self.isVisible():
             self.strip.show_cells(self.strip.cells, self._current_stop())
             self.note.setText(self._words())

@@ -549,7 +549,7 @@ WAITING = "Sampling random brains of this model…"
 TOO_FEW = "No map: this model has fewer than two directions."
 TITLE_LENGTH = 24
 SIGNS = (
-    ("here", "this brain"),
+    ("here", "browsed"),
     ("favourite", "favourite"),
     ("scan", "scan"),
     ("truncated", "truncated"),
@@ -644,6 +644,7 @@ class MapBox(QWidget):
         self.reset.setEnabled(any(e.direction in self.plane.names for e in recipe.edits))
         if here is not None:
             words = place_in_words(self.plane, here, recipe.label is not None)
+            words = f"{shortened(describe_recipe(recipe), TITLE_LENGTH)}: {words}"
             if not self.places.is_complete:
                 words += f" {len(self.plane.points)} random brains are sampled so far."
             self.note.setText(words)

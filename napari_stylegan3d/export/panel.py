@@ -416,7 +416,8 @@ class ExportPanel(ExplorerPanel):
         ready = self.session.generator is not None and not self.running
         projected = ready and self.session.recipe is not None
         self.picture.save.setEnabled(ready)
-        self.recipe.setEnabled(self.session.recipe is not None)
+        copies = self.recipe.copy_command, self.recipe.copy_json, self.recipe.copy_link
+        controls.enable(self.session.recipe is not None, *copies)
         buttons = self.save, self.save_edited, self.save_latent, self.report, self.film.add
         controls.enable(projected, *buttons)
         self.film.save.setEnabled(ready and self.film.can_save)

@@ -405,6 +405,24 @@ def test_another_brain_stops_the_walk(window, walk_box):
     assert window.recipe == chosen
 
 
+def test_what_is_not_on_the_screen_is_named_and_not_called_this_brain(
+    window, walk_box, map_box, scan_file
+):
+    """Browsing starts from a synthetic brain while a scan that is not projected is shown."""
+    window.set("browse.seed", 7)
+    add, note = window.find("browse.walk_add"), window.find("browse.map_note")
+    window.open_scan(scan_file)
+    window.explorer.panel("Browse")
+    window.wait(lambda: note.text().startswith("Seed 7: PC 1"))
+    assert not add.isEnabled()
+    window.explorer.panel("Export")
+    assert window.find("export.open_recipe").isEnabled(), "another brain can be opened"
+    assert not window.find("export.copy_json").isEnabled()
+    window.explorer.panel("Browse")
+    window.set("browse.seed", 8)
+    assert add.isEnabled()
+
+
 def test_brains_of_unlike_truncations_are_joined_as_latents(window, walk_box):
     generator = window.session.generator
     window.click("browse.walk_add")
