@@ -691,6 +691,7 @@ class TrainFlow(Kind, _WithModel):
         if start is not None:
             settings = replace(settings, channels=start.channels)
         if not self.resume and self.teacher is None:
+            flow.check_flow(generator, pack)
             flow.check_cubes(pack, settings)
         with common.progress("Making pairs") as bar:
             if self.teacher is None:
