@@ -815,7 +815,6 @@ class Explorer(Docked):
         self.opening.modelDropped.connect(self.open_model)
         self.sessions.modelWanted.connect(self.open_model)
         self.sessions.normsWanted.connect(self.measuring.choose_norms)
-        self.sessions.restored.connect(lambda: self.browsing.panel.walk.show_stops(()))
         self.models.refused.connect(self.sessions.give_up)
         self.models.loading.failed.connect(lambda _: self.sessions.give_up())
         self.opening.sessionDropped.connect(self.sessions.open)

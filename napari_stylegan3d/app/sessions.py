@@ -21,7 +21,6 @@ from napari_stylegan3d.core.session import sentence
 from napari_stylegan3d.core.worker import LatestWins, LongJob
 from napari_stylegan3d.labels import controller
 from napari_stylegan3d.project.controller import align_scan, open_scan
-from napari_stylegan3d.project.overlay import LabelMap
 from napari_stylegan3d.project.result import operator_of
 from napari_stylegan3d.widgets import controls, dialogs
 from napari_stylegan3d.widgets.controls import single_shot
@@ -36,7 +35,6 @@ from stylegan3d.session.snapshot import DAMAGED, NOT_ALIGNED, entries_of, of_ses
 from stylegan3d.session.store import Kept, SessionFolder, kept_sessions, mark_closed, tidy
 from stylegan3d.session.workspace import StateChange
 from stylegan3d.storage.files import atomic_write_bytes, sweep, sweep_temporary, write_together
-from stylegan3d.storage.formats import scan_stem
 
 if TYPE_CHECKING:
     from napari_stylegan3d.project.controller import ProjectController
@@ -125,7 +123,9 @@ class LabelsRestorer(QObject):
         if kept is None or loaded is None or kept is self._failed or self.job.running:
             return
         # Labels that the user has opened meanwhile stay.
-        if kept.model not in ("", loaded.generator.hash) or self.relabelling.base is not None:
+        if kept.model not in ("", loaded.generator.hash) or self.relabelling.has(session.key):
+            return
+        if not kept.lies_on(loaded.generator.space):
             return
         recipe = kept.recipe
         if recipe is None and (placed is None or kept.scan not in ("", placed[1].scan.sha256)):
@@ -188,9 +188,7 @@ class ScanRestorer(QObject):
             return
         self._reading = case.reading
         mine = [one for one in session.cases if one.reading == case.reading and one.scan is None]
-        again = any(key == case.key for key, _ in self._read)
-        maps = () if again else session.annotations_of(case.key).maps
-        self.job.start(_again, loaded, [case, *mine], maps, session.folder)
+        self.job.start(_again, loaded, [case, *mine], session.folder)
 
     def _waits(self, case: Case) -> bool:
         """Whether a scan is still to be read."""
@@ -220,10 +218,6 @@ class ScanRestorer(QObject):
             for case in session.cases:
                 if case.reading == result.reading and case.scan is None:
                     session.swap(case, _filled_in(case, result, there))
-        for labels in result.labels:
-            self.projecting.labels.add(labels, key)
-        for error in result.unread:
-            self.session.messages.fail(error, "restoring a label map")
         if not there:
             self.failed.emit(key)
 
@@ -265,10 +259,6 @@ class ReloadedScan:
         As aligned automatically, by its stored pose; empty if not aligned.
     aligned : mapping of tuple of (bytes, Pose) to AlignedScan
         Moved by hand from there.
-    labels : sequence of LabelMap
-        Its label maps.
-    unread : sequence of StyleGAN3DError
-        Why files of label maps cannot be read any more.
     model : str
         Hash of the model it is aligned to.
     """
@@ -277,17 +267,11 @@ class ReloadedScan:
     read: Any
     found: Mapping[bytes, AlignedScan] = field(default_factory=dict)
     aligned: Mapping[tuple[bytes, Pose], AlignedScan] = field(default_factory=dict)
-    labels: Sequence[LabelMap] = ()
-    unread: Sequence[StyleGAN3DError] = ()
     model: str = ""
 
 
-def _again(
-    report: Progress, loaded: Loaded, cases: Sequence[Case], maps: Sequence[Path], folder: Path
-) -> ReloadedScan:
+def _again(report: Progress, loaded: Loaded, cases: Sequence[Case], folder: Path) -> ReloadedScan:
     """Runs in a thread; all `cases` are of one patient, the first is on the screen."""
-    from stylegan3d.scans import read_scan
-
     first = cases[0]
     assert first.choice is not None
     read = open_scan(report, first.choice)
@@ -296,14 +280,7 @@ def _again(
             f"{first.path} is not the scan of {first.name} that this session was saved with: "
             "put that scan in its place, then open the session again."
         )
-    labels: list[LabelMap] = []
-    unread: list[StyleGAN3DError] = []
-    for path in maps:
-        try:
-            labels.append(LabelMap.of(read_scan(path), scan_stem(path)))
-        except StyleGAN3DError as error:
-            unread.append(error)
-    plain = ReloadedScan(first.reading, read, labels=labels, unread=unread)
+    plain = ReloadedScan(first.reading, read)
     model = loaded.generator.hash
     lie = [case for case in cases if case.stored_alignment and case.model in ("", model)]
     if not lie or not isinstance(read, Case):
@@ -496,8 +473,6 @@ class SessionController(QObject):
         Menu to open sessions.
     """
 
-    #: A session is back as it was.
-    restored = Signal()
     #: (path, frame) of the model that a session was made with.
     modelWanted = Signal(object, object)
     #: File of the norms that a session compared with; empty for the bundled ones.
@@ -681,6 +656,7 @@ class SessionController(QObject):
         session, generator = self.session, self.session.generator
         session.favourites.restore(state.favourites)
         self.scans.forget()
+        self.projecting.labels.forget()
         self.edits.job.cancel()
         self.relabelling.close_all()
         if generator is not None:
@@ -693,7 +669,6 @@ class SessionController(QObject):
         self.edits.go_on()
         self._look(offer=False)  # the previous session is now an earlier one
         self.autosave.soon()
-        self.restored.emit()
 
     def _view(self) -> dict[str, Any]:
         views = self.views
@@ -713,8 +688,9 @@ class SessionController(QObject):
             self.tabs.bring(view["tab"])
         if isinstance(view.get("search"), list):
             self.projecting.panel.search.show_wishes(view["search"])
-        self.session.keep_norms("", None)  # should the file of its own not be readable any more
-        self.normsWanted.emit(str(view.get("norms") or ""))
+        norms = str(view.get("norms") or "")
+        self.session.keep_norms(norms, None)  # wanted even if it cannot be read now
+        self.normsWanted.emit(norms)
         if views is None:
             return
         views.marks.restore(view.get("marks"))

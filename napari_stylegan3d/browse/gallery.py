@@ -26,7 +26,6 @@ from stylegan3d.recipe.recipe import Recipe
 
 if TYPE_CHECKING:
     from napari_stylegan3d.core.session import Session
-    from stylegan3d.model.generator import Generator
 
 
 CELL, GAP, STAR, STAR_SIZE = 112, 4, 24, 18
@@ -465,7 +464,7 @@ ONE_MORE = "Add another brain: choose one above, then add it."
 class InterpolationBox(QWidget):
     """Moves the current brain along straight lines between the key frames, and back.
 
-    The position is an ordinary recipe; the key frames are stored only here.
+    The position is an ordinary recipe; the session keeps the key frames.
     """
 
     def __init__(self, session: Session) -> None:
@@ -473,7 +472,6 @@ class InterpolationBox(QWidget):
         self.session = session
         self.thumbnails: Thumbnails | None = None
         self.stops: tuple[Recipe, ...] = ()
-        self._model = ""
         self._sent: Recipe | None = None
         self._since, self._from = 0.0, 0.0
         self.add = controls.push_button("browse.walk_add")
@@ -530,18 +528,22 @@ class InterpolationBox(QWidget):
         self.play.toggled.connect(self._on_play)
         self._timer.timeout.connect(self._on_tick)
         session.recipeChanged.connect(self._on_recipe)
-        session.modelChanged.connect(self._on_model)
+        session.modelChanged.connect(lambda _: self._take())
         session.favourites.changed.connect(self._show_stops)
-        session.closing.connect(
-            lambda key: self.show_stops(s for s in self.stops if not session.is_of(key, s))
-        )
+        session.filmChanged.connect(self._take)
 
     def show_stops(self, stops: Iterable[Recipe]) -> None:
         """Show other key frames, whose neighbours can be joined."""
         self.stop()
         self.stops = tuple(stops)
+        self.session.keep_key_frames("path", self.stops)
         self._show_stops()
         self._want()
+
+    def _take(self) -> None:
+        """Show the session's key frames; with another model they would be other brains."""
+        if (kept := self.session.key_frames("path")) != self.stops:
+            self._set_stops(kept)
 
     def use(self, thumbnails: Thumbnails) -> None:
         """Show the key frames with these thumbnails."""
@@ -692,9 +694,3 @@ class InterpolationBox(QWidget):
         if self.isVisible():
             self.strip.show_cells(self.strip.cells, self._current_stop())
             self.note.setText(self._words())
-
-    def _on_model(self, generator: Generator) -> None:
-        """With another model the key frames would be other brains."""
-        if generator.hash != self._model:
-            self._model = generator.hash
-            self._set_stops(())

@@ -705,7 +705,8 @@ class CompareController(QObject):
             self.hold(False)
             self.panel.show_pinned("", None)
             self._offer()
-            if change.before.comparison not in ("off", "row") and self.comparison.is_picture:
+            there = self.comparison.is_picture or self.comparison.bare is not None
+            if there and change.before.comparison not in ("off", "row"):
                 self._show_b()  # which says again what it is alone
             if second is not None and (second.scan is not None or second.problem):
                 self._on_lost((None, second), SessionError(A_LOST.format(name=second.name)))

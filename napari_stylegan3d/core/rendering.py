@@ -132,6 +132,7 @@ class Rendering(QObject):
         session.recipeChanged.connect(self._on_recipe)
         session.lookChanged.connect(self._on_look)
         session.caseChanged.connect(self._on_case)
+        session.closing.connect(self._on_closing)
         #: The point through which all is sliced that the views show; None if they show more.
         self.sliced_at: Callable[[], tuple[float, float, float] | None] = lambda: None
         self._planes_only = False
@@ -177,6 +178,11 @@ class Rendering(QObject):
         self._last, self._cramped_until = None, 0.0
         self._kept.clear()
         self._on_look()
+
+    def _on_closing(self, key: str) -> None:
+        """Keep no picture with the detail of a patient's scan."""
+        for recipe in [one for one in self._kept if one and self.session.is_of(key, one)]:
+            del self._kept[recipe]
 
     def _on_look(self) -> None:
         """Another picture is shown, which may need another volume of the same recipe."""

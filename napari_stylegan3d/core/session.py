@@ -172,7 +172,7 @@ class Session(QObject, Workspace):
     def __init__(self, parent: QObject | None = None) -> None:
         QObject.__init__(self, parent)
         Workspace.__init__(self)
-        #: The key frames of a film, by model hash: in another model they would be other brains.
+        #: Key frames, by what they are of and the model's hash: another's would be other brains.
         self.films: dict[str, tuple[Recipe, ...]] = {}
         #: What z and percentiles are taken from, and their file; None for the bundled norms.
         self.norms: Norms | None = None
@@ -218,14 +218,13 @@ class Session(QObject, Workspace):
         if self.recipe is not None:
             self.favourites.add(self.recipe)
 
-    @property
-    def film(self) -> tuple[Recipe, ...]:
-        """The key frames of the current model."""
-        return self.films.get(self._hash, ())
+    def key_frames(self, of: str) -> tuple[Recipe, ...]:
+        """Those of the "film", or of the "path" between brains, of the current model."""
+        return self.films.get(f"{of} {self._hash}", ())
 
-    def keep_film(self, recipes: tuple[Recipe, ...]) -> None:
-        """Keep these key frames of a film."""
-        self.keep_films({**self.films, self._hash: recipes})
+    def keep_key_frames(self, of: str, recipes: tuple[Recipe, ...]) -> None:
+        """Keep these of the current model."""
+        self.keep_films({**self.films, f"{of} {self._hash}": recipes})
 
     def keep_films(self, films: Mapping[str, Iterable[Recipe]]) -> None:
         """Keep these key frames of all models."""

@@ -165,14 +165,14 @@ class FilmPart(QtWidgets.QWidget):
 
     def _take(self) -> None:
         """Show the session's key frames."""
-        if self.session.film != self.recipes:
+        if (kept := self.session.key_frames("film")) != self.recipes:
             self.frames.clear()
-            self.add_recipes(*self.session.film)
+            self.add_recipes(*kept)
         self._show()
 
     def _keep(self) -> None:
         """The session's key frames are those of the list."""
-        self.session.keep_film(self.recipes)
+        self.session.keep_key_frames("film", self.recipes)
 
     def _recipe_of(self, item: QtWidgets.QListWidgetItem) -> Recipe:
         return self._recipes[int(item.data(FRAME))]

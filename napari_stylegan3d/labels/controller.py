@@ -450,6 +450,10 @@ class LabelsController(QObject):
         self._open: dict[str, Editing] = {}
         #: Edited labels that were closed or replaced, by subject; they can be restored.
         self._put_by: dict[str, Editing] = {}
+        #: Edits that the session keeps because of them; any others wait there to be restored.
+        self._told: dict[str, object] = {}
+        #: Whose brain is being saved.
+        self._saving = ""
         slot = self._slot
         self._reading = LatestWins(
             lambda asked: read_labels(asked[1]),
@@ -489,6 +493,9 @@ class LabelsController(QObject):
         self.session.changed.connect(self._on_change)
         self.session.modelChanged.connect(self._on_model)
         self._job.runningChanged.connect(lambda on: box.save.setEnabled(not on))
+        self.session.closing.connect(
+            lambda key: self._job.cancel() if key == self._saving else None
+        )
 
     def task_of(self, key: str) -> str:
         """What is being done for a patient, in words."""
@@ -508,6 +515,10 @@ class LabelsController(QObject):
     def fitted(self) -> EditedBrain | None:
         """The brain generated from its labels."""
         return None if self._now is None else self._now.fitted
+
+    def has(self, key: str) -> bool:
+        """Whether labels of a subject are open, or can be reopened."""
+        return key in self._open or key in self._put_by
 
     def _take(self) -> None:
         """Segment the brain or scan shown."""
@@ -568,8 +579,13 @@ class LabelsController(QObject):
         assert base.labels is not None
         kept = Editing(base, fitted, [base.labels, fitted.labels])
         gone = key not in self.session.histories or not self._stands(key, kept)
-        if key in self._open or gone:
+        if gone or self._edited_of(key) is not None:
             return
+        if key in self._open:  # read again meanwhile
+            self._put_by[key] = kept
+            self._show_back()
+            return
+        self._told[key] = self._kept(key)
         if key != self.session.key:
             self._open[key] = kept
             return
@@ -599,10 +615,17 @@ class LabelsController(QObject):
         if now is not None and now.base.origin is not None and edited is not None:
             assert now.base.labels is not None
             origin = now.base.origin
-            edits = (*origin.edits, (now.base.labels, edited))
-            labels = dataclasses.replace(origin, edits=edits)
-        self.session.annotate(key, labels=labels)
+            edits, affine = (*origin.edits, (now.base.labels, edited)), now.base.space.affine
+            labels = dataclasses.replace(origin, edits=edits, affine=affine)
+        if labels or self._kept(key) is self._told.get(key):
+            self.session.annotate(key, labels=labels)
+            self._told[key] = self._kept(key)
         self.changed.emit()
+
+    def _kept(self, key: str) -> object:
+        """The edits that the session keeps of a subject."""
+        labels = self.session.annotations_of(key).labels
+        return labels and labels.edits
 
     @property
     def edited(self) -> np.ndarray | None:
@@ -612,10 +635,12 @@ class LabelsController(QObject):
     def _edited_of(self, key: str) -> np.ndarray | None:
         if (now := self._open.get(key)) is None:
             return None
-        labels = self.drawing.labels if key == self.session.key else now.steps[-1]
-        if now.base.labels is None or labels is None or np.array_equal(labels, now.base.labels):
-            return None
-        return labels
+        base, labels = now.base.labels, now.steps[-1]
+        if key == self.session.key:
+            # The user may have removed the layer from napari's list.
+            resized = now.fitted.labels if self.box.resize_row.value() else labels
+            labels = resized if self.drawing.labels is None else self.drawing.labels
+        return None if base is None or np.array_equal(labels, base) else labels
 
     def _put_edited_by(self, key: str) -> None:
         """Let edited labels of a subject be restored that are closed or replaced."""
@@ -676,10 +701,10 @@ class LabelsController(QObject):
         return fits and not other
 
     def _leave_out(self) -> None:
-        """Close the labels of all subjects that do not stand any more."""
+        """Put by the labels of all subjects that do not stand any more; the session keeps them."""
         for key in [key for key, kept in self._open.items() if not self._stands(key, kept)]:
             self._put_edited_by(key)
-            self._forget(key)
+            self._drop(key)
 
     def _on_model(self, generator: Generator) -> None:
         """Labels of another model's brain stay valid on the same grid."""
@@ -921,6 +946,7 @@ class LabelsController(QObject):
             return
         wish = self._resizing or Wish(self.base, labels)
         if path := dialogs.save_file(self.box, "Save the generated brain", dialogs.VOLUMES):
+            self._saving = self.session.key
             self._job.start(save_fitted, wish, path)
 
     def _close(self) -> None:
@@ -934,7 +960,8 @@ class LabelsController(QObject):
     def close_labels(self) -> None:
         """Close the labels; edited ones can be restored."""
         self._put_edited_by(self.session.key)
-        self._forget(self.session.key)
+        self._drop(self.session.key)
+        self._tell(self.session.key)
         self._show_back()
 
     def close_all(self) -> None:
@@ -944,12 +971,11 @@ class LabelsController(QObject):
         self._put_by.clear()
         self._show_back()
 
-    def _forget(self, key: str) -> None:
+    def _drop(self, key: str) -> None:
         self._open.pop(key, None)
         if key == self.session.key:
             self.drawing.remove()
             self.box.show_base(False)
-        self._tell(key)
 
     def _slot(self, doing: str) -> Callable[..., None]:
         """What a job calls with an error as the last argument."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import QPointF, Qt, Signal
@@ -223,9 +224,12 @@ class MeasureBox(Fold):
     def show_norms(self, file: str, norms: Norms | None) -> None:
         """Select the norms of a file, which join the list if they are new."""
         at = self.norms.findData(file)
-        if norms is not None and at < 0:
+        if file and at < 0:
             at = self.norms.count() - 1
-            self.norms.insertItem(at, norms.name, file)
+            self.norms.insertItem(at, "", file)
+        if file:
+            unread = f"{Path(file).name}: not read, bundled norms used"
+            self.norms.setItemText(at, unread if norms is None else norms.name)
         self.norms.setCurrentIndex(at)
 
     def _on_norms(self, index: int) -> None:

@@ -263,6 +263,7 @@ class ProjectController(QObject):
         self.painting.changed.connect(self._on_painted)
         self.painting.brushChanged.connect(lambda mm: show_value(panel.paint.brush, mm))
         viewer = comparison.stage.viewer
+        context.links.connect(viewer.layers.events.removed, self._on_removed)
         self.labels = LabelMaps(comparison, self, context.links)
         self.second = OverlayManager(comparison, self.labels, panel.second, self, context.links)
         self.second.maskRequested.connect(panel.paint.use)
@@ -504,6 +505,12 @@ class ProjectController(QObject):
         painting = self.painting
         if painting.layer is not None and painting.space and self._painted == self.session.key:
             self.session.annotate(self._painted, mask=painting.region())
+
+    def _on_removed(self, event: Any) -> None:
+        """The user removed the painted region from napari's list."""
+        if event.value is self.painting.layer:
+            self.painting.forget()
+            self.session.annotate(self._painted, mask=None)
 
     def _region(self) -> Region | None:
         choice = self.panel.paint.choice

@@ -32,6 +32,8 @@ from stylegan3d.scans.headers import SIDES
 from stylegan3d.session.annotations import Overlay, OverlayLook
 from stylegan3d.session.case import Case, Choice
 from stylegan3d.session.provenance import NAME_LENGTH, UNCONFIRMED, Over
+from stylegan3d.session.state import NOBODY
+from stylegan3d.storage.formats import scan_stem
 
 if TYPE_CHECKING:
     from napari_stylegan3d.core.rendering import DisplayController
@@ -124,10 +126,11 @@ class LabelMap:
 class LabelMaps(QObject):
     """Adds layers of label maps and moves them with the scan when it is aligned.
 
-    A layer that the user has painted on is not moved.
+    Each belongs to a patient or to the synthetic brains, and is read again where it is missing. A
+    layer that the user has painted on is not moved.
     """
 
-    #: (layer of a label map, key of its case): empty if no scan is open.
+    #: (layer of a label map, key of its case)
     added = Signal(object, str)
 
     def __init__(self, comparison: DisplayController, parent: QObject, links: Links) -> None:
@@ -136,6 +139,10 @@ class LabelMaps(QObject):
         self.session = comparison.session
         failed = self.session.messages.slot("placing labels")
         self.placing = LatestWins(_all_placed, self, self._on_placed, failed)
+        #: Case keys and files of maps that a session had, each read once.
+        self._restored: set[tuple[str, Path]] = set()
+        failed = self.session.messages.slot("restoring a label map")
+        self._restoring = LatestWins(_read_map, self, self._on_read, failed, key=tuple)
         comparison.placedChanged.connect(self._place)
         comparison.session.caseChanged.connect(self._on_case)
         links.connect(self.viewer.layers.events.removed, self._on_removed)
@@ -153,7 +160,7 @@ class LabelMaps(QObject):
         It is hidden while another case is shown, and left out if its own was closed.
         """
         key = self.session.key if key is None else key
-        if key and key not in self.session.histories:
+        if key not in self.session.histories:
             return
         scan = self.session.scan_of(key)
         labels = labels if scan is None else labels.beside(scan)
@@ -162,16 +169,42 @@ class LabelMaps(QObject):
             self._links.connect(edited, self._on_edited)
         with keeping_point(self.viewer):
             self.viewer.layers.append(layer)
-            if key:
-                self._owners[layer], self._files[layer] = key, labels.path
-                self._sides[layer] = self._side_of(key)
-                maps = dict.fromkeys((*self.session.annotations_of(key).maps, labels.path))
-                self.session.annotate(key, maps=tuple(maps))
+            self._owners[layer], self._files[layer] = key, labels.path
+            self._sides[layer] = self._side_of(key)
+            maps = dict.fromkeys((*self.session.annotations_of(key).maps, labels.path))
+            self.session.annotate(key, maps=tuple(maps))
             self._on_case()
             self._report(labels, key)
             if self._rigid is not None:
                 self._place()
         self.added.emit(layer, key)
+
+    def forget(self) -> None:
+        """Remove all, before another session is restored."""
+        self._files.clear()
+        self._restored.clear()
+        for layer in [layer for layer in self.viewer.layers if layer in self._owners]:
+            self.viewer.layers.remove(layer)
+
+    def _restore(self) -> None:
+        """Read the label maps of the subject on the screen of which there are no layers."""
+        key, case = self.session.key, self.session.case
+        if case is not None and case.scan is None:
+            return
+        for path in self.session.annotations_of(key).maps:
+            if (key, path) not in self._restored and path not in self._paths(key):
+                self._restored.add((key, path))
+                self._restoring.submit((key, path))
+
+    def _on_read(self, asked: tuple[str, Path], labels: LabelMap) -> None:
+        key, path = asked
+        if path in self.session.annotations_of(key).maps and path not in self._paths(key):
+            self.add(labels, key)
+
+    def _paths(self, key: str) -> set[Path | None]:
+        """Files of the layers that belong to a subject."""
+        mine = (layer for layer in self.viewer.layers if self._owners.get(layer) == key)
+        return {self._files.get(layer) for layer in mine}
 
     def _side_of(self, key: str) -> str | None:
         """The orientation that was said of a patient's scan."""
@@ -211,7 +244,12 @@ class LabelMaps(QObject):
         doubts += [OPEN_SIDES] if labels.doubtful else []
         told = f"Label map {labels.in_words}; shown over the views and in the layer list."
         of = self.session.patient(key)
-        if of is not None and key != self.session.key:
+        if key == NOBODY:
+            told += (
+                " It stays with the synthetic brains, and no session keeps it: for a patient, open "
+                "the scan first, then the map."
+            )
+        elif of is not None and key != self.session.key:
             told = (
                 f"Label map {labels.in_words}; it belongs to {of.name} and is shown with that scan."
             )
@@ -245,6 +283,7 @@ class LabelMaps(QObject):
             elif not ours and layer.visible:
                 self._hidden.add(layer)
                 layer.visible = False
+        self._restore()
 
     def _place(self) -> None:
         layers = [layer for layer in self._layers if self.is_of_case(layer)]
@@ -272,8 +311,16 @@ class LabelMaps(QObject):
         path = self._files.pop(event.value, None)
         if path is not None:
             key = self._owners[event.value]
-            maps = self.session.annotations_of(key).maps
-            self.session.annotate(key, maps=tuple(one for one in maps if one != path))
+            kept = {path} - self._paths(key)  # it may have been opened twice
+            maps = (one for one in self.session.annotations_of(key).maps if one not in kept)
+            self.session.annotate(key, maps=tuple(maps))
+
+
+def _read_map(asked: tuple[str, Path]) -> LabelMap:
+    """In a thread."""
+    from stylegan3d.scans import read_scan
+
+    return LabelMap.of(read_scan(asked[1]), scan_stem(asked[1]))
 
 
 def _all_placed(request: tuple[Any, list[LabelMap], np.ndarray | None]) -> list[DisplayArray]:

@@ -175,6 +175,18 @@ FOLLOWED = (
 FOLLOWED_LABELS = (*FOLLOWED, "set_data")
 
 
+def paint_letters(
+    painter: QtGui.QPainter, inner: QRectF, letters: Sequence[str], top: bool, bottom: bool = True
+) -> None:
+    """What is at the top, bottom, left and right edge of a slice; the first two if wanted."""
+    flag = Qt.AlignmentFlag
+    edges = flag.AlignTop, flag.AlignBottom, flag.AlignLeft, flag.AlignRight
+    painter.setPen(QtGui.QColor(display.LETTER_COLOR))
+    for letter, edge, wanted in zip(letters, edges, (top, bottom, True, True), strict=True):
+        across = flag.AlignHCenter if edge in edges[:2] else flag.AlignVCenter
+        painter.drawText(inner, edge | across, letter if wanted else "")
+
+
 class Films(QWidget):
     """Paints the slices of the look's plane; a click moves the crosshair.
 
@@ -332,17 +344,10 @@ class Films(QWidget):
         side = "RAS"[axis] if place >= 0 else "LPI"[axis]
         where = f"{side} {abs(place):.0f} mm"
         painter.drawText(on.adjusted(3, 2, 0, 0), Qt.AlignmentFlag.AlignLeft, where)
-        if not look.letters:
-            return
-        painter.setPen(QtGui.QColor(display.LETTER_COLOR))
-        top, bottom, left, right = self.plane.letters_in(look.facing)
-        center, middle = Qt.AlignmentFlag.AlignHCenter, Qt.AlignmentFlag.AlignVCenter
-        inner = on.adjusted(3, 2, -3, -2)
-        painter.drawText(inner, middle | Qt.AlignmentFlag.AlignLeft, left)
-        painter.drawText(inner, middle | Qt.AlignmentFlag.AlignRight, right)
-        if min(on.width(), on.height()) > LETTERED_PX:
-            painter.drawText(inner, center | Qt.AlignmentFlag.AlignTop, top)
-            painter.drawText(inner, center | Qt.AlignmentFlag.AlignBottom, bottom)
+        if look.letters:
+            large = min(on.width(), on.height()) > LETTERED_PX
+            inner = on.adjusted(3, 2, -3, -2)
+            paint_letters(painter, inner, self.plane.letters_in(look.facing), large, large)
 
     def _paint_caption(self, painter: QtGui.QPainter) -> None:
         provenance = display.shown(self.viewer)
@@ -671,14 +676,8 @@ class Panes(QWidget):
         corner = Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignTop
         painter.drawText(inner, corner, where)
         if look.letters:
-            painter.setPen(QtGui.QColor(display.LETTER_COLOR))
-            top, bottom, left, right = cell.plane.letters_in(look.facing)
-            middle, centre = Qt.AlignmentFlag.AlignVCenter, Qt.AlignmentFlag.AlignHCenter
-            painter.drawText(inner, middle | Qt.AlignmentFlag.AlignLeft, left)
-            painter.drawText(inner, middle | Qt.AlignmentFlag.AlignRight, right)
-            painter.drawText(inner, centre | Qt.AlignmentFlag.AlignBottom, bottom)
-            if painter.fontMetrics().horizontalAdvance(f"{where}  ") < inner.width() / 2:
-                painter.drawText(inner, centre | Qt.AlignmentFlag.AlignTop, top)
+            free = painter.fontMetrics().horizontalAdvance(f"{where}  ") < inner.width() / 2
+            paint_letters(painter, inner, cell.plane.letters_in(look.facing), free)
 
     def captions(self) -> list[list[str]]:
         """Lines below each column: whose it is, and the warning."""

@@ -105,7 +105,7 @@ def border_of(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return np.argwhere(border), normals / np.maximum(lengths, 1e-9)
 
 
-def contour_rows(generator: Generator, w: np.ndarray, seed: int = 0) -> np.ndarray | None:
+def contour_rows(generator: Generator, w: np.ndarray) -> np.ndarray | None:
     """How each component of w moves points on the outer contour.
 
     Parameters
@@ -113,8 +113,6 @@ def contour_rows(generator: Generator, w: np.ndarray, seed: int = 0) -> np.ndarr
     generator : Generator
     w : np.ndarray
         float64 `(n, w_dim)`: brains about which it is looked at.
-    seed : int
-        Of the choice of points.
 
     Returns
     -------
@@ -125,11 +123,11 @@ def contour_rows(generator: Generator, w: np.ndarray, seed: int = 0) -> np.ndarr
     synthesis = deformed_anatomy(generator)
     if synthesis is None:
         return None
-    config, random = synthesis.config, np.random.RandomState(seed)
+    config, random = synthesis.config, np.random.RandomState(0)
     count = config.deformation if isinstance(config, AnatomyConfig) else config.w_dim
     half_mm = np.array(generator.shape) * np.array(generator.space.voxel_size) / 2
     steps = np.zeros((count, generator.w_dim))
-    sd = random_latents.random_w(generator, _BRAINS, seed)[:, :count].std(axis=0)
+    sd = random_latents.random_w(generator, _BRAINS, 0)[:, :count].std(axis=0)
     steps[:, :count] = np.diag(_STEP_SD * np.maximum(sd, 1e-6))
     rows = []
     for one in w:

@@ -170,14 +170,10 @@ def _compared(figures: Sequence[tuple[float, float]], n: int) -> Json:
     jackknife = normal(float(made.mean()), float(made.std(ddof=1)) if len(made) > 1 else 0.0)
     return {
         **beside_real(float(made.mean()), jackknife, float(real.mean())),
-        "synthetic_sd": float(made.std()),
         "real": float(real.mean()),
         "real_interval": quantiles(real),
-        "real_sd": float(real.std()),
-        "real_q05": float(np.quantile(real, 0.05)),
         "real_q95": float(np.quantile(real, 0.95)),
         "n": n,
-        "repeats": len(real),
     }
 
 

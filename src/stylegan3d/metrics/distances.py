@@ -88,12 +88,12 @@ def kernel_distance(a: np.ndarray, b: np.ndarray) -> float:
         At least two rows each.
     """
     _check(a, b)
+    return _among(a) + _among(b) - 2 * float(cubic_kernel(a, b).mean())
 
-    def within(x: np.ndarray) -> float:
-        k = cubic_kernel(x, x)
-        return float((k.sum() - np.trace(k)) / (len(x) * (len(x) - 1)))
 
-    return within(a) + within(b) - 2 * float(cubic_kernel(a, b).mean())
+def _among(x: np.ndarray) -> float:
+    k = cubic_kernel(x, x)
+    return float((k.sum() - np.trace(k)) / (len(x) * (len(x) - 1)))
 
 
 def cubic_kernel(x: np.ndarray, y: np.ndarray) -> np.ndarray:
@@ -118,8 +118,7 @@ def discrepancy_interval(
     _check(a, b)
     within, across = cubic_kernel(a, a), cubic_kernel(a, b).mean(axis=1)
     np.fill_diagonal(within, 0)
-    others = cubic_kernel(b, b)
-    constant = (others.sum() - np.trace(others)) / (len(b) * (len(b) - 1))
+    constant = _among(b)
     weights = np.random.default_rng(seed).standard_exponential((draws, len(a)))
 
     def value(w: np.ndarray) -> np.ndarray:

@@ -270,6 +270,8 @@ class EditedLabels:
         The sha256 of the scan; empty for a synthetic brain.
     rigid : ndarray or None
         Pose (4, 4) of the scan, as `AlignedScan.rigid`; None where `scan` is empty.
+    affine : ndarray or None
+        Voxel indices of the labels to millimetres; None for any.
     """
 
     __pydantic_config__ = ARRAYS
@@ -278,6 +280,12 @@ class EditedLabels:
     edits: tuple[tuple[Labels, Labels], ...] = ()
     scan: str = ""
     rigid: Affine | None = None
+    affine: Affine | None = None
+
+    def lies_on(self, space: Space) -> bool:
+        """Whether these are labels on that grid."""
+        same = self.affine is None or np.allclose(self.affine, space.affine)
+        return same and all(labels.shape == space.shape for labels, _ in self.edits)
 
 
 @dataclass(frozen=True, eq=False)

@@ -69,7 +69,7 @@ class SessionState:
     closed : bool
         Whether the window was closed as usual. If not, it came to a sudden end.
     films : mapping of str to tuple of Recipe
-        The key frames of a film, by the sha256 of their model.
+        Key frames, by what they are of and the sha256 of their model: "film 0123…", "path 0123…".
 
     Raises
     ------

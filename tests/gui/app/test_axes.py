@@ -34,7 +34,7 @@ def test_key_frames_stay(window):
     window.settle()
     window.click("export.frames_add")
     window.choose("browse.frame_axes", "PIR")
-    assert len(window.session.film) == 2
+    assert len(window.session.key_frames("film")) == 2
 
 
 def test_a_picture_that_was_being_drawn_is_shown_in_the_new_axes(window, monkeypatch):

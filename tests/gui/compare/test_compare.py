@@ -386,6 +386,23 @@ def test_a_scan_can_be_a_and_is_called_real(pair, scan_file, tmp_path):
     assert pair.find("compare.swap").toolTip() == NO_SWAP
 
 
+def test_a_scan_is_no_b_once_a_is_closed(window, scan_file, second_file):
+    for name, path in (("sub-07", scan_file), ("sub-08", second_file)):
+        window.explorer.open_scan(path)
+        window.wait(lambda name=name: window.find("project.name").text() == name)
+        window.click("project.align")
+        window.wait(lambda: window.session.placed is not None)
+        if path is scan_file:
+            window.explorer.panel("Compare")
+            window.click("compare.pin")
+            mine = window.session.key
+    window.click("compare.mode.curtain")
+    window.wait(lambda: any(text.startswith("B: Scan") for text in window.captions))
+    window.session.close_patient(mine)
+    window.settle()
+    assert window.captions == {"Scan: sub-08"}
+
+
 def test_favourites_and_the_state_before_can_be_pinned(pair):
     favourite = Recipe(Source("seed", 77))
     pair.session.favourites.add(favourite, "the large one")

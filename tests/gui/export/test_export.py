@@ -35,7 +35,7 @@ def export(window, tmp_path):
     window.explorer.panel("Export")
     window.find("export.folder").setText(str(tmp_path))
     window.find("export.overwrite").setChecked(False)
-    window.session.keep_film(())
+    window.session.keep_key_frames("film", ())
     window.choose("export.film_kind", ".gif")
     window.set("export.film_seconds", 0.5)
     window.set("export.film_fps", 4)

@@ -403,7 +403,7 @@ def crashed_session(folder: Path, generator: Any, *numbers: int) -> Path:
         favourites,
         None,
         view,
-        films={generator.hash: recipes[1:]},
+        films={f"film {generator.hash}": recipes[1:]},
     ).stamped()
     kept.write(state)
     (kept.path / OWNER).unlink()
@@ -623,7 +623,9 @@ def test_a_session_of_a_model_that_is_gone_is_told_in_a_sentence(window, session
 def test_a_session_is_saved_to_a_file_and_opened_again(window, tmp_path):
     walk(window, 71, 72)
     window.session.favourites.add(seed(72), "kept")
-    window.session.keep_film((seed(71),))
+    window.session.keep_key_frames("film", (seed(71),))
+    walk_box = window.explorer.browse.walk
+    walk_box.show_stops((seed(71), seed(72)))
     path = tmp_path / "mine"
     window.explorer.sessions.save_as(path)
     saved = tmp_path / "mine.sg3d"
@@ -631,12 +633,15 @@ def test_a_session_is_saved_to_a_file_and_opened_again(window, tmp_path):
     window.wait(lambda: not window.explorer.sessions.files.running)
     walk(window, 73)
     window.session.favourites.restore({})
-    window.session.keep_film(())
+    window.session.keep_key_frames("film", ())
+    walk_box.show_stops(())
     drop(window.views, saved)
     window.wait(lambda: window.recipe == seed(72))
     assert list(window.session.states)[-2:] == [seed(71), seed(72)]
     assert window.session.favourites.items == (Favourite(seed(72), "kept"),)
-    assert window.session.film == (seed(71),)
+    assert window.session.key_frames("film") == (seed(71),)
+    assert walk_box.stops == (seed(71), seed(72))
+    walk_box.show_stops(())
 
 
 def test_a_damaged_session_file_is_told_in_a_sentence(window, tmp_path):

@@ -139,8 +139,8 @@ def test_another_model_and_back_keeps_history_projections_mix_and_earlier_sessio
     assert window.find("project.ssim").text() == f"{case.assessment['similarity']['ssim']:.3f}"
     assert len(session.favourites.items) == 1
     assert window.find("export.frames").count() == 1
-    assert session.film == (seed(3),)
-    session.keep_film(())
+    assert session.key_frames("film") == (seed(3),)
+    session.keep_key_frames("film", ())
     assert session.can_undo
     session.undo()
     window.settle()
@@ -467,18 +467,55 @@ def test_labels_and_mask_are_kept_for_every_patient_and_restored_to_their_own(
     assert_is_kept()
     go_to_patient(window, "sub-08")
     held.set()
-    window.wait(lambda: "lesion" in window.viewer.layers)
     window.wait(lambda: session.placed is not None)
     assert window.find("project.name").text() == "sub-08"
-    assert not window.viewer.layers["lesion"].visible
+    assert "lesion" not in window.viewer.layers
     assert window.find("second.mask").isHidden(), "it is no lesion of this patient"
     assert projecting.painting.region() is None
     assert_is_kept()
     go_to_patient(window, "sub-07")
+    window.wait(lambda: "lesion" in window.viewer.layers)
     assert window.viewer.layers["lesion"].visible
     assert label_maps(window) == [lesion]
     np.testing.assert_array_equal(projecting.painting.region().data, painted)
     assert_is_kept()
+    window.viewer.layers.remove("lesion")
+
+
+@pytest.mark.parametrize("moved", [True, False])
+def test_label_maps_come_back_once_however_their_scan_does(
+    window, sessions_folder, scan_file, tmp_path, moved
+):
+    """After a crash, and in a window that has the patient open."""
+    own, lesion = tmp_path / "own" / scan_file.name, tmp_path / "lesion.nii.gz"
+    own.parent.mkdir()
+    shutil.copy(scan_file, own)
+    image = nib.load(own)
+    marked = np.zeros(image.shape, np.uint8)
+    marked[20:26, 30:36, 25:31] = 1
+    nib.Nifti1Image(marked, image.affine).to_filename(lesion)
+
+    def maps() -> list[str]:
+        return [one.name for one in window.viewer.layers if "lesion" in one.name and one.visible]
+
+    window.open_scan(own)
+    window.explorer.open_scan(lesion)
+    window.wait(lambda: len(maps()) == 1)
+    state = window.explorer.sessions.state()
+    if moved:
+        there = tmp_path / scan_file.name
+        own.rename(there)
+        restore(window, sessions_folder, state)
+        window.wait(lambda: window.session.case and window.session.case.problem)
+        assert maps() == []
+        window.explorer.open_scan(there)
+    else:
+        window.explorer.sessions._go_on(state, SessionFolder(sessions_folder))
+    window.wait(lambda: window.session.case and window.session.case.scan is not None)
+    window.wait(lambda: len(maps()) == 1)
+    window.settle()
+    assert len(maps()) == 1
+    assert label_maps(window) == [lesion]
     window.viewer.layers.remove("lesion")
 
 
@@ -565,4 +602,4 @@ def test_the_strip_is_that_of_the_subject_on_the_screen(window, scan_file):
 def test_another_patients_file_of_the_same_name_is_not_taken_for_the_scan(scan_file, tmp_path):
     case = Case("sub-07", Choice(scan_file), stored_sha256="0" * 64)
     with pytest.raises(ScanError, match="is not the scan of sub-07"):
-        _again(lambda *_: None, None, [case], (), tmp_path)
+        _again(lambda *_: None, None, [case], tmp_path)

@@ -17,6 +17,7 @@ from scipy import ndimage
 from tiny import tiny_generator
 from tolerances import FLOAT32
 
+from napari_stylegan3d.app import sessions as restoring
 from napari_stylegan3d.app.sessions import FOLDER_VARIABLE
 from napari_stylegan3d.core import rendering as sharpening
 from napari_stylegan3d.core import tissues as network
@@ -493,6 +494,31 @@ def test_labels_outlive_another_model_of_the_same_grid(window, part, model):
     assert count(window) == many
 
 
+def test_edits_whose_layer_was_removed_from_the_list_can_be_reopened(window, part):
+    window.set("labels.resize", 8)
+    window.wait(lambda: is_shown(window, part))
+    many = count(window)
+    window.viewer.layers.remove(NAME)
+    window.click("labels.close")
+    window.click("labels.back")
+    window.wait(lambda: is_shown(window, part))
+    assert count(window) == many
+
+
+def test_edits_that_another_grid_puts_by_stay_in_the_session(window, part, model):
+    window.set("labels.resize", 8)
+    window.wait(lambda: is_shown(window, part))
+    [kept] = window.explorer.sessions.state().view["labels"]
+    window.open(OFFICIAL)
+    assert part.base is None
+    assert window.explorer.sessions.state().view["labels"] == [kept]
+    window.open(model)
+    window.click("labels.back")
+    window.wait(lambda: is_shown(window, part))
+    window.click("labels.close")
+    assert "labels" not in window.explorer.sessions.state().view, "the user closed them"
+
+
 @pytest.fixture
 def ended(window, tmp_path, monkeypatch):
     """Saves the session, with another view, as one that came to a sudden end."""
@@ -839,6 +865,51 @@ def test_edited_labels_come_back_on_a_scan_as_it_lay(window, edited, ended):
     assert part.base.provenance.kind == "scan"
     np.testing.assert_array_equal(part.base.volume, edited.base)
     assert count(window) == edited.many
+
+
+def test_edits_that_are_being_restored_outlive_a_segmentation_asked_for_meanwhile(
+    window, edited, ended, monkeypatch
+):
+    part, session = window.explorer.relabelling, window.session
+    released, again = threading.Event(), restoring.have_again
+    monkeypatch.setattr(restoring, "have_again", lambda *args: released.wait(30) and again(*args))
+    begin_again(window, ended(edited.alone))
+    window.wait(lambda: window.explorer.sessions.edits.job.running)
+    kept = session.annotations.labels
+    window.click("labels.take")
+    window.wait(lambda: part.base is not None)
+    assert session.annotations.labels is kept
+    released.set()
+    window.wait(lambda: not window.explorer.sessions.edits.job.running)
+    assert session.annotations.labels is kept
+    window.click("labels.back")
+    window.wait(lambda: is_shown(window, part))
+    assert count(window) == edited.many
+
+
+def test_nothing_is_saved_of_a_patient_who_is_closed_meanwhile(
+    window, scan_file, tmp_path, monkeypatch
+):
+    part = labels_of(window, scan_file)
+    begun, released = threading.Event(), threading.Event()
+
+    def save(report, *_):
+        begun.set()
+        released.wait(30)
+        report(1, 2)
+        return [tmp_path / "saved.nii.gz"]
+
+    monkeypatch.setattr("napari_stylegan3d.labels.controller.save_fitted", save)
+    monkeypatch.setattr(dialogs, "save_file", lambda *_: tmp_path / "saved.nii.gz")
+    cancelled = []
+    part._job.cancelled.connect(lambda: cancelled.append(True))
+    window.click("labels.save")
+    assert begun.wait(30)
+    window.session.close_patient(window.session.key)
+    released.set()
+    window.wait(lambda: not part._job.running)
+    assert cancelled
+    part.box.unfold(False)
 
 
 def test_labels_of_nobody_known_are_told_not_guessed(window, edited, ended):

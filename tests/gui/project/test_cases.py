@@ -481,6 +481,49 @@ def offered_regions(window) -> list[str]:
     return [box.itemText(index) for index in range(1, box.count())]
 
 
+def test_labels_of_the_synthetic_brains_are_laid_over_no_patient(window, patients, lesion):
+    window.explorer.open_scan(lesion)
+    window.wait(lambda: "lesion" in window.viewer.layers)
+    layer = window.viewer.layers["lesion"]
+    open_patient(window, patients[0])
+    window.click("project.align")
+    window.wait(lambda: window.session.placed is not None)
+    assert not layer.visible
+    assert offered_regions(window) == []
+    assert label_maps(window) == []
+    window.show("Synthetic brains")
+    assert layer.visible
+
+
+def test_a_map_that_lies_there_twice_is_forgotten_with_its_last_layer(window, patients, lesion):
+    open_patient(window, patients[0])
+    for count in (1, 2):
+        window.explorer.open_scan(lesion)
+        window.wait(
+            lambda count=count: sum("lesion" in x.name for x in window.viewer.layers) == count
+        )
+    for left in ([lesion], []):
+        window.viewer.layers.remove(next(x for x in window.viewer.layers if "lesion" in x.name))
+        assert label_maps(window) == left
+
+
+def test_of_a_closed_patient_no_picture_is_shown_again(window, patients):
+    open_patient(window, patients[0])
+    window.click("project.align")
+    window.wait(lambda: window.session.placed is not None)
+    window.choose("project.budget", "draft")
+    window.click("project.start")
+    window.wait(lambda: window.session.projected)
+    window.settle()
+    edited = window.recipe
+    assert edited.worn_detail is not None
+    window.session.close_patient(window.session.key)
+    window.settle()
+    window.session.change(edited)
+    window.wait(lambda: "is not open" in window.find("explorer.message").text())
+    window.show("Synthetic brains")
+
+
 def test_labels_of_one_patient_are_not_seen_over_another(window, patients, lesion, notifications):
     open_patient(window, patients[0])
     window.explorer.open_scan(lesion)

@@ -286,7 +286,7 @@ def test_walks_and_films_move_the_scan(window, case, tmp_path):
     film = window.explorer.export.film
     window.explorer.panel("Export")
     window.find("export.folder").setText(str(tmp_path))
-    window.session.keep_film(())
+    window.session.keep_key_frames("film", ())
     film.add_recipes(window.recipe, last)
     window.choose("export.film_kind", ".png")
     window.set("export.film_seconds", 0.5)
@@ -318,7 +318,7 @@ def test_walks_and_films_move_the_scan(window, case, tmp_path):
     assert np.abs(pictures[0] - drawn[2]).mean() > 1
     assert np.abs(pictures[2] - drawn[1]).mean() < 0.1
     browse.walk._set_stops(())
-    window.session.keep_film(())
+    window.session.keep_key_frames("film", ())
 
 
 def test_a_mix_moves_the_scan_and_its_second_brain_is_itself(window, case):

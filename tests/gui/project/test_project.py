@@ -511,6 +511,9 @@ def test_a_stroke_is_seen_in_all_views(window, scan_file):
     window.click("project.fill")
     window.explorer.guidance.commands["undo"]()
     assert layer.data[place], "the brush is put down"
+    window.viewer.layers.remove(layer)
+    assert window.explorer.projecting.painting.region() is None, "what is not seen is not projected"
+    assert window.session.annotations.mask is None
 
 
 def is_orange(pixels):
