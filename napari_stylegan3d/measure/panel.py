@@ -228,8 +228,8 @@ class MeasureBox(Fold):
             at = self.norms.count() - 1
             self.norms.insertItem(at, "", file)
         if file:
-            unread = f"{Path(file).name}: not read, bundled norms used"
-            self.norms.setItemText(at, unread if norms is None else norms.name)
+            name = f"{Path(file).name} (not read)" if norms is None else norms.name
+            self.norms.setItemText(at, name)
         self.norms.setCurrentIndex(at)
 
     def _on_norms(self, index: int) -> None:

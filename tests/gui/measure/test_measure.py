@@ -311,7 +311,7 @@ def test_scores_follow_age_and_sex_and_stay_with_the_person(window, box, tmp_pat
     window.wait(lambda: not box._norms.busy)
     assert window.session.norms is None, "nor does it take those of the session before"
     assert "gone.csv" in window.find("explorer.message").text()
-    assert choice.currentText() == "gone.csv: not read, bundled norms used"
+    assert choice.currentText() == "gone.csv (not read)"
     assert sessions.state().view["norms"] == str(tmp_path / "gone.csv"), "it may be back next time"
     sessions._show_view({})
     window.wait(lambda: not box._norms.busy)
