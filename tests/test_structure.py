@@ -33,7 +33,7 @@ def test_packages_import_those_below_them_and_nothing_in_a_circle():
 
 #: The budget: what was reached, with little to spare.
 MOST = {
-    "lines of code": 62_980,
+    "lines of code": 63_000,
     "lines of the plugin": 20_220,
     "files": 280,
     "class names defined more than once": 0,

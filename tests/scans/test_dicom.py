@@ -144,10 +144,17 @@ def test_timing_tells_the_contrast_where_the_name_does_not(tmp_path):
         ("b", 100.0, 0.0, "T2-weighted", "T2w"),
         ("c", 120.0, 2500.0, "FLAIR", "FLAIR"),
         ("d", 40.0, 0.0, "", "T1w"),
+        ("pd", 12.0, 0.0, "", "T1w"),
+        ("slow", 12.0, 0.0, "", "T1w"),
     ):
         timing = {(0x0018, 0x0081): ("DS", echo), (0x0018, 0x0082): ("DS", inversion)}
+        timing[0x0018, 0x0080] = ("DS", 5000.0 if name == "slow" else 8.0)
         folder = dicoms.write_series(
-            tmp_path / name, picture(), grid(), description="head", extra=timing
+            tmp_path / name,
+            picture(),
+            grid(),
+            description="pd head" if name == "pd" else "head",
+            extra=timing,
         )
         scan = read_scan(folder)
         assert scan.contrast == contrast
@@ -263,6 +270,7 @@ def test_uneven_slices_are_interpolated_and_said(tmp_path):
         dicoms.write_series(tmp_path, data[..., [k]], _at(affine, k), start=k)
     scan = read_scan(tmp_path)
     assert any("slices are 4.1 to 7.7 mm apart" in note for note in map(str, scan.notes))
+    assert not any("more images" in note for note in map(str, scan.notes)), "none is lost"
     depth = 4.0 * np.arange(20) + 0.1 * np.arange(20) ** 2
     step = nib.affines.voxel_sizes(scan.affine)[2]
     expected = np.interp(np.arange(scan.data.shape[2]) * step, depth, data[0, 0])
@@ -551,6 +559,39 @@ def test_images_before_the_first_are_missed_by_its_number(tmp_path, first, start
     doubts = [doubt for doubt in read_scan(folder).doubts if doubt.kind == "slices-missing"]
     told = [(doubt.severity, doubt.figures["missing"]) for doubt in doubts]
     assert told == [("ask", missing)] * (missing > 0)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "lost"),
+    [
+        ("IM0019", bytes(9000), 1),
+        ("IM0019", b"<html>not found</html>", 1),
+        ("IM0019.part", b"abc", 1),
+        ("IM0019.jpg", b"abc", 0),
+        ("notes.txt", b"abc", 0),
+        ("DICOMDIR", None, 0),
+    ],
+)
+def test_what_is_named_like_a_slice_and_is_none_is_lost(tmp_path, name, content, lost):
+    folder = dicoms.write_series(tmp_path, picture(), grid(), keep=range(19))
+    if content is None:
+        content = Path(get_testdata_file(name)).read_bytes()
+    (folder / name).write_bytes(content)
+    kinds = [doubt.kind for doubt in read_scan(folder).doubts]
+    assert kinds == ["files-lost"] * lost
+
+
+def test_one_spelling_of_a_name_is_as_good_as_another(tmp_path):
+    for spelling, part in (("DOE^JANE", slice(0, 20, 2)), ("Doe^Jane ", slice(1, 20, 2))):
+        name = {(0x0010, 0x0010): ("PN", spelling)}
+        keep = range(20)[part]
+        folder = dicoms.write_series(
+            tmp_path / "all", picture(), grid(), keep=keep, extra=name, start=part.start
+        )
+        for file in folder.iterdir():
+            file.rename(folder / f"{spelling.strip()[:2]}{file.name}")
+    scan = read_scan(tmp_path / "all")
+    assert scan.space.shape[2] == 20
 
 
 def test_an_archive_in_a_folder_is_named(tmp_path):

@@ -235,11 +235,12 @@ def test_files_without_orientation_ask_for_left_and_right(brain, tmp_path):
     whole = nib.MGHImage(data, np.diag([-2.0, 2, 2, 1])).to_bytes()
     (tmp_path / "head.mgh").write_bytes(whole[:28] + bytes(2) + whole[30:])
     assert kinds(tmp_path / "head.img") == {"sides"}
-    assert kinds(tmp_path / "head.mgh") == {"sides"}
+    assert kinds(tmp_path / "head.mgh") == {"sides", "voxel-size"}, "nor is its size valid"
     assert read_scan(tmp_path / "head.img").space.axcodes == ("L", "A", "S")
     assert read_scan(tmp_path / "head.mgh").space.axcodes == ("L", "I", "A")
     told = read_scan(tmp_path / "head.mgh", orientation="RAS")
-    assert told.doubts == []
+    assert [doubt.kind for doubt in told.doubts] == ["voxel-size"]
+    assert "2 mm is not marked as valid; 1 mm is assumed" in told.doubts[0].sentence
     assert told.space.axcodes == ("R", "A", "S")
 
 
@@ -286,6 +287,7 @@ def test_a_path_at_which_nothing_is_is_told(tmp_path):
         ("sub-01_T1w.nii", {"ContrastBolusIngredient": "NONE"}, None),
         ("sub-01_ses-post_T1w.nii", {}, None),
         ("sub-01_part-phase_T1w.nii", {}, "contrast"),
+        ("series_T1_ph.nii", {}, "contrast"),
         ("sub-01_part-mag_T1w.nii", {}, None),
     ],
 )

@@ -8,7 +8,12 @@ import numpy as np
 import pytest
 
 from stylegan3d.base import StyleGAN3DError
-from stylegan3d.scans.person import Person, person_and_doubts, person_of_file
+from stylegan3d.scans.person import (
+    Person,
+    person_and_doubts,
+    person_of_dicom,
+    person_of_file,
+)
 from stylegan3d.scans.sources import find_sources, read_participants, split_of
 from stylegan3d.storage.about import PROGRAM
 from stylegan3d.storage.volumes import sidecar_path, write_volume
@@ -214,7 +219,44 @@ def test_an_age_whose_unit_cannot_be_read_is_none(tmp_path):
     (tmp_path / "participants.json").write_text('{"age": {"Units": "months"},}')
     found, doubts = person_and_doubts(tmp_path / "sub-01/anat/sub-01_T1w.nii.gz")
     assert found == Person()
-    assert any("age '30'" in doubt.sentence for doubt in doubts)
+    assert any("unit of age in participants.json" in doubt.sentence for doubt in doubts)
+
+
+@pytest.mark.parametrize(
+    ("about", "years"),
+    [
+        ({"Age": {"Units": "months"}}, 2.5),
+        ({"age": {"units": "months"}}, 2.5),
+        ({"age": {"LongName": "Age (months)"}}, 2.5),
+        ({"age": {"Description": "Age at scan, in months"}}, 2.5),
+        ({"age": {"Description": "Age at baseline; follow-up after 6 months"}}, 30.0),
+        ({"age": {"Description": "Age; scans were made within 14 days of testing"}}, 30.0),
+    ],
+)
+def test_the_unit_of_age_is_that_of_the_age(tmp_path, about, years):
+    """However its JSON is written, and not of another time that is named beside it."""
+    (tmp_path / "participants.tsv").write_text("participant_id\tAge \nsub-01 \t 30\n")
+    (tmp_path / "participants.json").write_text(json.dumps(about))
+    scan = tmp_path / "sub-01/anat/sub-01_T1w.nii.gz"
+    assert person_and_doubts(scan) == (Person(years), [])
+    assert read_participants(tmp_path)["sub-01"]["age"] == years
+
+
+def test_of_several_sessions_a_table_tells_what_all_of_them_say(tmp_path):
+    table = "participant_id\tsession_id\tage\tsex\nsub-01\tses-01\t30\tF\nsub-01\tses-02\t32\tF\n"
+    (tmp_path / "participants.tsv").write_text(table)
+    people = read_participants(tmp_path)
+    assert people["sub-01"]["sex"] == "F"
+    assert "age" not in people["sub-01"]
+    scan = tmp_path / "sub-01/ses-02/anat/sub-01_ses-02_T1w.nii.gz"
+    assert person_and_doubts(scan)[0] == Person(32.0, "F")
+
+
+def test_a_date_that_is_none_gives_no_age():
+    for birth, age in (("19701350", None), ("19700101", 50.0), ("20300101", None)):
+        found = person_of_dicom("", birth, "20200101", "").age
+        # A year has a quarter of a day more.
+        assert found == (None if age is None else pytest.approx(age, abs=0.01))
 
 
 def test_the_ages_of_a_table_are_read_in_one_way(tmp_path):

@@ -66,7 +66,7 @@ class Card:
 
     name: str
     kind: str
-    picture: Picture | None
+    picture: bytes | None
     alt: str
     facts: Sequence[str] = ()
     remarks: Sequence[str] = ()
@@ -212,17 +212,8 @@ HEIGHT, LETTERS = 150, 8
 JPEG_QUALITY = 80
 
 
-@dataclass(frozen=True)
-class Picture:
-    """A JPEG and its size in pixels."""
-
-    jpeg: bytes
-    width: int
-    height: int
-
-
-def picture_of(volume: np.ndarray, space: Space) -> Picture:
-    """Axial, coronal and sagittal slice through the centre of the non-zero voxels.
+def picture_of(volume: np.ndarray, space: Space) -> bytes:
+    """A JPEG of three slices through the centre of the non-zero voxels.
 
     Parameters
     ----------
@@ -238,7 +229,7 @@ def picture_of(volume: np.ndarray, space: Space) -> Picture:
     sheet = draw_planes(upright, look, at_mm=(x, y, z)).convert("L")
     content = io.BytesIO()
     sheet.save(content, "JPEG", quality=JPEG_QUALITY, optimize=True)
-    return Picture(content.getvalue(), *sheet.size)
+    return content.getvalue()
 
 
 def _middle(volume: np.ndarray, axis: int) -> int:
@@ -249,7 +240,7 @@ def _middle(volume: np.ndarray, axis: int) -> int:
     return round(float(np.average(np.arange(volume.shape[axis]), weights=weights)))
 
 
-def picture_of_scan(path: Path) -> Picture | None:
+def picture_of_scan(path: Path) -> bytes | None:
     """A picture of an original scan (first volume of a series); None if unreadable."""
     for volume in (None, 0):
         with suppress(StyleGAN3DError, MemoryError, *READ_ERRORS):

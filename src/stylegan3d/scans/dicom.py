@@ -404,7 +404,7 @@ def file_notes(series: Series) -> list[Note]:
     if lost := {why: left[why] for why in LOST if left[why]}:
         text = f"Slices may be missing, because files cannot be read{left_out(lost)}."
         notes.append(Doubt("files-lost", "ask", text, lost))
-    if series.lost > series.stack.count - len(series.stack.depth):
+    if series.lost > max(0, series.stack.count - len(series.stack.depth)):
         text = f"Its headers count {series.lost} more images; check that all files were copied."
         notes.append(Doubt("slices-missing", "ask", text, {"missing": series.lost}))
     if series.elsewhere:
@@ -686,7 +686,8 @@ def _slice(path: Path, said: Json, frame: int, frames: int, held: list[int] | No
         brightest = -1 if signed else 2 ** number_in(said.get("BitsStored"), 16) - 1
         slope, intercept = -slope, intercept + slope * brightest
     order = tuple(number_in(said.get(word), 0) for word in ORDER)
-    who = "\\".join(said.get(word, "") for word in _WHO)
+    said_of = (re.sub(r"[\^\s]+", " ", said.get(word, "")).strip() for word in _WHO)
+    who = "\\".join(said_of).casefold()
     columns, rows = int(said["Columns"]), int(said["Rows"])
     return DicomSlice(
         path=path,
@@ -828,15 +829,17 @@ def _files(path: Path, search: DicomSearch) -> Iterator[Path]:
                 f"{path} is a folder of more than {MOST_FILES:,} files; give the one of the "
                 "examination or series."
             )
-        for name in sorted(names):
-            file = Path(folder, name)
-            if looks_like_dicom(file) and not name.startswith("."):
-                yield file
-            elif not name.startswith("."):
-                search.left[""][_not_dicom(file)] += 1
+        files = [Path(folder, name) for name in sorted(names) if not name.startswith(".")]
+        sound = [file for file in files if looks_like_dicom(file)]
+        # Slices of a series differ in numbers; copies and downloads that did not end, in their end.
+        named = {file: re.sub(r"[\d.]", "", file.name) for file in files}
+        alike = {named[file] + end for file in sound for end in ("", "part", "tmp", "crdownload")}
+        for file in set(files).difference(sound):
+            search.left[""][_not_dicom(file, named[file] in alike)] += 1
+        yield from sound
 
 
-def _not_dicom(file: Path) -> str:
+def _not_dicom(file: Path, is_named_so: bool) -> str:
     if not os.access(file, os.R_OK):
         return UNREADABLE
     if checks.ARCHIVE.search(file.name):
@@ -844,7 +847,7 @@ def _not_dicom(file: Path) -> str:
     suffix = file.suffix[1:]
     if (not suffix or suffix.isdigit() or is_kind(file, "dicom")) and not file.stat().st_size:
         return EMPTY
-    return DAMAGED if is_kind(file, "dicom") else "not DICOM"
+    return DAMAGED if is_named_so or is_kind(file, "dicom") else "not DICOM"
 
 
 def _split(uid: str, slices: list[DicomSlice], left: Counter[str]) -> list[Series]:

@@ -163,7 +163,8 @@ def _header(path: Path, words: list[str]) -> Json:
     top = {word: text for word in (*words, *GRID, *COLOURS) if (text := _text(ds, word))}
     if "Rows" not in top or "Columns" not in top:
         # An image without them was cut short in its header; a report has none.
-        kind = _text(ds, "SOPClassUID")
+        about = getattr(ds, "file_meta", {})  # which alone says that it is a disc's index
+        kind = _text(ds, "SOPClassUID") or str(about.get("MediaStorageSOPClassUID", ""))
         return {"damaged": not kind or "Image Storage" in UID(kind).name, "failed": True}
     count = _text(ds, "NumberOfFrames")
     frames = max(1, int(count)) if count.isdecimal() else 1

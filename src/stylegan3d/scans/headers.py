@@ -14,6 +14,7 @@ import nibabel as nib
 import numpy as np
 
 from stylegan3d.base import Doubt, Json, Note, ScanError
+from stylegan3d.storage.formats import without_suffix
 
 # A scan's contrast from its metadata; `intensity` judges the brain itself.
 
@@ -39,10 +40,18 @@ _ENHANCED = (
     r"|(?<![a-z0-9])t1(c|post)(?![a-z0-9])|[_ ]post(?=$|\.|_t1)"
 )
 #: Parts of a complex image that show no anatomy.
-PHASE = re.compile(r"_part-(phase|real|imag)(?![a-z0-9])|_(ph|real|imaginary)$", re.IGNORECASE)
+PHASE = re.compile(
+    r"_(part|rec)-(phase|real|imag)(?![a-z0-9])|_(ph|real|imaginary)$", re.IGNORECASE
+)
 _PLAIN = rf"(?<![a-z])(no|non|not|without|w/o|pre|ohne|sans|sub|low|high)[ _-]*{_AGENT}|ce-none"
 # Milliseconds: least echo time of T2 weighting; least inversion time that nulls CSF.
 LONG_ECHO_MS, NULLING_MS, SHORT_ECHO_MS = 60.0, 1500.0, 30.0
+# Without inversion, images repeated more slowly have little T1 weighting.
+LONG_TR_MS = 1500.0
+# Of other contrasts, whatever their timing.
+_OTHERS = re.compile(
+    r"(?<![a-z])(pd|epi|bold|fmri|swi|dwi|dti|adc|asl|tof)(?![a-z])", re.IGNORECASE
+)
 # Hounsfield units of air, which is about -1000.
 AIR_HU = (-1100.0, -900.0)
 
@@ -63,7 +72,11 @@ def enhanced_by_name(name: str) -> bool:
 
 def contrast_by_timing(about: Mapping[str, str]) -> str:
     """The likely contrast from a DICOM series' timing; "" if unknown."""
-    echo, inversion = (number_in(about.get(key), 0.0) for key in ("echo_ms", "inversion_ms"))
+    echo, inversion, repetition = (
+        number_in(about.get(f"{key}_ms"), 0.0) for key in ("echo", "inversion", "repetition")
+    )
+    if _OTHERS.search(about.get("description", "")) or (not inversion and repetition > LONG_TR_MS):
+        return T2 if echo >= LONG_ECHO_MS else ""
     if echo >= LONG_ECHO_MS:
         return FLAIR if inversion >= NULLING_MS else T2
     return T1 if 0 < echo < SHORT_ECHO_MS and inversion < NULLING_MS else ""
@@ -122,7 +135,7 @@ def intensity_notes(
     """
     low, high = float(data.min()), float(data.max())
     if high <= 0:
-        raise ScanError("Nothing in the scan is above 0; if its scl_slope is negative, correct it.")
+        raise ScanError("Nothing in the scan is above 0; check its scl_slope and scl_inter.")
     middle = float(np.percentile(data[::2, ::2, ::2], 99))
     notes: list[Note] = [f"Intensities from {low:.4g} to {high:.4g}, 99 % below {middle:.4g}."]
     above, empty = data > max(low, 0), 0
@@ -139,7 +152,7 @@ def intensity_notes(
         notes.append(Doubt("contrast", "refuse", text, {"contrast": contrast}))
     elif contrast:
         notes.append(f"Contrast: {contrast}, according to its name or timing.")
-    if phase or PHASE.search(name):
+    if phase or PHASE.search(without_suffix(name)):
         text = "By its name or header this is a phase, real or imaginary image, not magnitude."
         notes.append(Doubt("contrast", "refuse", text, {"contrast": "phase"}))
     if agent or enhanced_by_name(name):

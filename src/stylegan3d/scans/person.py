@@ -3,7 +3,9 @@
 import csv
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
+from datetime import date
 from functools import lru_cache
 from pathlib import Path
 
@@ -19,7 +21,8 @@ _WORD = r"(?:day|w(?:ee)?k|mo(?:nth)?|y(?:ea)?r)"
 #: A unit, as units are given; and in a description, where "in years (M=34.2)" is in years.
 _UNIT = re.compile(rf"(?:[a-z]+ )?({_WORD}s?|[dwmy])|a", re.IGNORECASE)
 _DESCRIBED = re.compile(
-    rf"(?:\bin (?!the )(?:\w+ )?|[(\[,:] *|^)({_WORD}s?|[dwmy](?=[)\]]|$))\b|\b({_WORD}s)\b",
+    rf"(?:\bin (?!the )(?:\w+ )?|[(\[,:] *|^)({_WORD}s?|[dwmy](?=[)\]]|$))\b"
+    rf"|^[^;.]*?(?<!\d )\b({_WORD}s)\b",  # of the age, not of "6 months later"
     re.IGNORECASE,
 )
 #: Folders above a scan in which its dataset's table is looked for: anat, session, subject, set.
@@ -89,7 +92,12 @@ def person_and_doubts(path: Path) -> tuple[Person, list[Doubt]]:
                     text = f"{table} has {len(every)} rows of {name} that differ; none is used."
                     doubts.append(Doubt("person", "ask", text))
                     break
-                also = Person(years_of(words["age"], unit_of_age(file)), sex_of(words["sex"]))
+                unit = unit_of_age(file)
+                if not unit and words["age"].strip().lower() not in UNSAID:
+                    text = f"The unit of age in {file.stem}.json is not understood: no age is taken"
+                    doubts.append(Doubt("person", "tell", f"{text} from {table}."))
+                    words = {**words, "age": ""}
+                also = Person(years_of(words["age"], unit), sex_of(words["sex"]))
                 then = column == "session_id" or not session
                 doubts += contradictions(found, also, table, then=then)
                 age = also.age if found.age is None else found.age
@@ -130,17 +138,22 @@ def unit_of_age(table: Path) -> str:
     kind = table.stem.rpartition("_")[2]
     for path in (table, table.parent.parent / kind):
         record, unread = read_sidecar(path.with_suffix(""))
-        about = record.get("age")
-        about = about if isinstance(about, Mapping) else {}
-        unit, words = about.get("Units"), about.get("Description")
+        about = _lower(_lower(record).get("age"))
+        unit = about.get("units")
+        words = ": ".join(str(about[n]) for n in ("longname", "description") if about.get(n))
         if unread:
             return ""
         if unit not in (None, "", "n/a"):
             found = _UNIT.fullmatch(str(unit).strip())
             return (found[1] or "y")[0].lower() if found else ""
-        if found := _DESCRIBED.search(str(words or "").strip()):
+        if found := _DESCRIBED.search(words):
             return (found[1] or found[2])[0].lower()
     return "y"
+
+
+def _lower(record: object) -> dict[str, object]:
+    """With names in small letters: a table's columns are read so, too."""
+    return {str(n).lower(): v for n, v in record.items()} if isinstance(record, Mapping) else {}
 
 
 def person_of_dicom(age: str, birth: str, study: str, sex: str) -> Person:
@@ -159,9 +172,9 @@ def person_of_dicom(age: str, birth: str, study: str, sex: str) -> Person:
     known = years_of(told[1], told[2].lower() or "y") if told else None
     born, seen = (re.fullmatch(r"\s*(\d{4})(\d{2})(\d{2})\s*", text) for text in (birth, study))
     if known is None and born and seen and born[0].strip() != NOBODY_BORN:
-        parts = zip(born.groups(), seen.groups(), strict=True)
-        years, months, days = (int(b) - int(a) for a, b in parts)
-        known = years_of(str(years + (months + days / 30.4) / 12))
+        with suppress(ValueError):  # 19701350
+            first, then = (date(*map(int, text.groups())) for text in (born, seen))
+            known = years_of(str((then - first).days / PER_YEAR["d"]))
     return Person(known, sex_of(sex))
 
 

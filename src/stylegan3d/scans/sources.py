@@ -179,8 +179,11 @@ def read_participants(folder: Path) -> dict[str, Json]:
     for row in rows:
         name = (row["participant_id"] or "").strip()
         known = {k: _value(cell) for k, cell in row.items() if k and k != "participant_id"}
-        if people.setdefault(name, known) != known:
+        before = people.setdefault(name, known)
+        if before != known and not row.get("session_id"):
             raise StyleGAN3DError(f"{path} has two different rows of {name}: keep one of them.")
+        # Of several sessions only what all of them say.
+        people[name] = {k: cell for k, cell in before.items() if known.get(k) == cell}
     unit = unit_of_age(path)
     for known in people.values():
         if known.get("age") is not None:

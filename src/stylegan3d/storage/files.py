@@ -563,9 +563,12 @@ def read_rows(path: Path) -> list[Json]:
     table = csv.DictReader(
         io.StringIO(text, newline=""), delimiter=separator_of(text), skipinitialspace=True
     )
-    names = table.fieldnames or []
+    names = [name.strip() for name in table.fieldnames or []]
     table.fieldnames = [name.lower() if name.lower() in COLUMNS else name for name in names]
-    return list(table)
+    return [
+        {name: cell.strip() if isinstance(cell, str) else cell for name, cell in row.items()}
+        for row in table
+    ]
 
 
 def table_text(rows: Iterable[Iterable[object]], separator: str = ",") -> str:
