@@ -125,12 +125,12 @@ class OutlineGaps:
                 "brain-missing",
                 "or more of brain is missing ({})",
                 ": it lies outside the field of view, or was removed with the skull or the face. "
-                "Volumes are too small by at least this much.",
+                "Volumes are too small by at least this much, often by several times as much.",
             ),
             (
                 self.dark,
                 "signal-loss",
-                "of brain has no signal ({}), as beside metal or a failing coil",
+                "of brain has no signal ({}), as beside metal or where a face was removed",
                 ". Nothing can be said about the brain there.",
             ),
             (
