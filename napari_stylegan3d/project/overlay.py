@@ -311,8 +311,8 @@ class LabelMaps(QObject):
         path = self._files.pop(event.value, None)
         if path is not None:
             key = self._owners[event.value]
-            kept = {path} - self._paths(key)  # it may have been opened twice
-            maps = (one for one in self.session.annotations_of(key).maps if one not in kept)
+            gone = {path} - self._paths(key)  # it may have been opened twice
+            maps = (one for one in self.session.annotations_of(key).maps if one not in gone)
             self.session.annotate(key, maps=tuple(maps))
 
 

@@ -240,7 +240,7 @@ def test_files_without_orientation_ask_for_left_and_right(brain, tmp_path):
     assert read_scan(tmp_path / "head.mgh").space.axcodes == ("L", "I", "A")
     told = read_scan(tmp_path / "head.mgh", orientation="RAS")
     assert [doubt.kind for doubt in told.doubts] == ["voxel-size"]
-    assert "2 mm is not marked as valid; 1 mm is assumed" in told.doubts[0].sentence
+    assert "2 mm is not marked valid; 1 mm is assumed" in told.doubts[0].sentence
     assert told.space.axcodes == ("R", "A", "S")
 
 

@@ -225,7 +225,9 @@ class StyleGANTask(TrainingTask[SynthesisNetwork, Subjects]):
     def dtype(self, device: torch.device) -> torch.dtype:
         """Precision of the feature maps; "auto" is bfloat16 where the hardware multiplies it."""
         known = {"float32": torch.float32, "bfloat16": torch.bfloat16, "auto": fast_dtype(device)}
-        return known[self.settings.precision]
+        if (wanted := self.settings.precision) not in known:
+            raise ModelError(f"The precision '{wanted}' is unknown; use {', '.join(known)}.")
+        return known[wanted]
 
     @torch.no_grad()
     def begin(self, run: Run[Any], data: Subjects) -> None:
