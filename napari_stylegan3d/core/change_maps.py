@@ -44,11 +44,10 @@ def in_words(moved: Movement, brain: np.ndarray) -> str:
     """What an edit moves in the brain (X, Y, Z), in figures; empty if nothing moves."""
     if not (moved.displacement * brain).any():
         return ""
-    gained = moved.gained_ml * brain
-    far = moved.moved_mm[brain]
+    gained, far = moved.gained_ml * brain, moved.moved_mm[brain]
+    more, less = (float(np.maximum(sign * gained, 0).sum()) for sign in (1, -1))
     return (
-        f"Tissue gains {float(gained[gained > 0].sum()):.1f} ml and loses "
-        f"{-float(gained[gained < 0].sum()):.1f} ml; it moves by {float(np.median(far)):.1f} mm "
+        f"Tissue gains {more:.1f} ml and loses {less:.1f} ml; it moves by {np.median(far):.1f} mm "
         f"(median), {float(far.max()):.1f} mm at most. Arrows are drawn 3 times as long."
     )
 

@@ -313,5 +313,7 @@ def test_findings_are_told_in_a_sentence(count, end):
     found = {"place": "left frontal lobe", "ml": 2.0, "peak_z": -6.0, "center_mm": [1, 2, 3]}
     said = content.findings(small_case(assessment={**TRUST, "findings": [found] * count}))
     assert said.endswith(end)
-    assert said.count("left frontal lobe, 2.0 ml, z -6.0 at (1, 2, 3) mm") == min(count, 8)
+    assert said.count("left frontal lobe, 2.0 ml, z up to -6.0, around (1, 2, 3) mm") == min(
+        count, 8
+    )
     assert " ;" not in said

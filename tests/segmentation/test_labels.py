@@ -10,12 +10,15 @@ from tolerances import SUMS
 from stylegan3d.geometry.space import Space
 from stylegan3d.segmentation import inference
 from stylegan3d.segmentation.classes import (
+    ALL_MEASURES,
     REGIONS,
     STRUCTURES,
     TISSUES,
     asymmetry_percent,
     count_classes,
     side_volumes,
+    unit_of,
+    value_text,
     volumes_ml,
 )
 from stylegan3d.segmentation.inference import Segmenter, enclosed
@@ -47,6 +50,8 @@ def test_halves_lie_left_and_right_of_the_middle_of_the_world(flipped):
     assert (right["grey"], right["white"]) == pytest.approx((0.5, 2.0))
     assert asymmetry_percent(left["grey"], right["grey"]) == pytest.approx(200 * 2 / 3)
     assert asymmetry_percent(0, 0) == 0
+    percents = [name for name in ALL_MEASURES if unit_of(name) == "%"]
+    assert {value_text(name, -0.04) for name in percents} == {"+0.0"}, "nothing has no minus"
 
 
 @pytest.mark.parametrize("scheme", [TISSUES, REGIONS], ids=["tissues", "regions"])

@@ -332,7 +332,7 @@ def ageing(people: People) -> Json:
     dict
         "ages" (youngest and oldest of the subjects fitted to) and "expected": by key of `EXPECTED`
         a list of [age, low, middle, high], between which nine people in ten are: a parabola of
-        age within groups (of the logarithm of ventricles), and what is left about it.
+        age within groups (of the logarithm of ventricles), and what is left about it in all.
     """
     fit = ~people.held_out
     place, age = group_numbers(people.groups, fit), people.attributes[AGE]
@@ -351,7 +351,7 @@ def ageing(people: People) -> Json:
         usable = known & np.isfinite(value)
         inner, target = deviations(powers, place, usable), deviations(value, place, usable)
         slopes = np.linalg.lstsq(inner[usable], target[usable], rcond=None)[0]
-        spread = float((target - inner @ slopes)[usable].std())
+        spread = float((value - powers @ slopes)[usable].std())
         level = float((value - powers @ slopes)[usable].mean())
         curve = level + np.stack([at - middle, (at - middle) ** 2], axis=1) @ slopes
         bands = np.stack([curve + k * spread for k in (-NINE_IN_TEN, 0, NINE_IN_TEN)], axis=1)
@@ -457,9 +457,11 @@ class Trajectory:
                 continue
             low, middle, high = expected
             since = "" if start is None else f"; at {before:.0f} years {start[1]:.0f}"
+            # Of tissue sites differ more than the people of one, of whom alone bundled models know.
+            range_ = "" if key == TISSUE else f", {low:.0f} to {high:.0f} in 9 of 10 people"
             notes.append(
-                f"{name} at {after:.0f} years: {middle:.0f} {EXPECTED_UNITS[key]} on average, "
-                f"{low:.0f} to {high:.0f} in 9 of 10 people{since}."
+                f"{name} at {after:.0f} years: {middle:.0f} {EXPECTED_UNITS[key]} on average"
+                f"{range_}{since}."
             )
         if not self.is_known(after):
             text = (

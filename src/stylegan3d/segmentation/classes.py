@@ -271,7 +271,7 @@ def unit_of(measure: str) -> str:
 def value_text(measure: str, value: float) -> str:
     """A value as it is shown everywhere: three or four digits, asymmetries with their sign."""
     if unit_of(measure) == "%":
-        return f"{value:+.1f}"
+        return f"{value:+z.1f}"
     return f"{value:.2f}" if abs(value) < 10 else f"{value:.1f}"
 
 

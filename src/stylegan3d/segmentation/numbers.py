@@ -7,9 +7,9 @@ What a brain's volumes say about its age and sex, with intervals.
 
 Ridge regressions on the logarithms of all volumes relative to head size, the age without the pull
 towards its mean (Cole et al. 2018, doi:10.1038/mp.2017.62). The interval of the age is
-conformal (Lei et al. 2018, doi:10.1080/01621459.2017.1307116): nine of ten people whom the
-regression had not seen lie within, at the sites it was fitted to. Another scanner moves the reading
-by some years; people of one's own site calibrate it.
+conformal (Lei et al. 2018, doi:10.1080/01621459.2017.1307116): nine of ten people whom neither the
+regression nor the networks had seen lie within, at the sites it was fitted to. Another scanner
+moves the reading by some years; people of one's own site calibrate it.
 """
 
 from __future__ import annotations
