@@ -252,6 +252,13 @@ def test_of_several_sessions_a_table_tells_what_all_of_them_say(tmp_path):
     assert person_and_doubts(scan)[0] == Person(32.0, "F")
 
 
+def test_nobody_is_held_out_in_one_session_alone(tmp_path):
+    table = "participant_id\tsession_id\tsplit\nsub-01\tses-01\ttest\nsub-01\tses-02\ttrain\n"
+    (tmp_path / "participants.tsv").write_text(table)
+    with pytest.raises(StyleGAN3DError, match="two different rows of sub-01"):
+        read_participants(tmp_path)
+
+
 def test_a_date_that_is_none_gives_no_age():
     for birth, age in (("19701350", None), ("19700101", 50.0), ("20300101", None)):
         found = person_of_dicom("", birth, "20200101", "").age

@@ -417,7 +417,7 @@ def _opened(path: Path) -> Any:
         image = kind(image.dataobj, nib.affines.from_matvec(turn, middle), image.header)
         image.header["goodRASFlag"] = 0
         sizes = np.frombuffer(block[30:42], ">f4")
-        if (sizes > 0).all() and np.abs(sizes - 1).max() > 0.01:
+        if ((sizes > 0) & np.isfinite(sizes)).all() and np.abs(sizes - 1).max() > 0.01:
             text = f"Its voxel size of {sizes.min():.3g} mm is not marked valid; 1 mm is assumed."
             image.extra["notes"] = [Doubt("voxel-size", "ask", text, {"mm": sizes.tolist()})]
     return image

@@ -39,19 +39,15 @@ _ENHANCED = (
     rf"|(?<![a-z])(post)?{_AGENT}|\+ ?c(?![a-z])|c\+"
     r"|(?<![a-z0-9])t1(c|post)(?![a-z0-9])|[_ ]post(?=$|\.|_t1)"
 )
-#: Parts of a complex image that show no anatomy.
-PHASE = re.compile(
-    r"_(part|rec)-(phase|real|imag)(?![a-z0-9])|_(ph|real|imaginary)$", re.IGNORECASE
-)
+# Parts of a complex image that show no anatomy.
+_PHASE = re.compile(r"_(part|rec)-(phase|real|imag)(?![a-z0-9])|_(ph|real|imaginary)$", re.I)
 _PLAIN = rf"(?<![a-z])(no|non|not|without|w/o|pre|ohne|sans|sub|low|high)[ _-]*{_AGENT}|ce-none"
 # Milliseconds: least echo time of T2 weighting; least inversion time that nulls CSF.
 LONG_ECHO_MS, NULLING_MS, SHORT_ECHO_MS = 60.0, 1500.0, 30.0
 # Without inversion, images repeated more slowly have little T1 weighting.
 LONG_TR_MS = 1500.0
 # Of other contrasts, whatever their timing.
-_OTHERS = re.compile(
-    r"(?<![a-z])(pd|epi|bold|fmri|swi|dwi|dti|adc|asl|tof)(?![a-z])", re.IGNORECASE
-)
+_OTHERS = re.compile(r"(?<![a-z])(pd|epi|bold|fmri|swi|dwi|dti|adc|asl|tof)(?![a-z])", re.I)
 # Hounsfield units of air, which is about -1000.
 AIR_HU = (-1100.0, -900.0)
 
@@ -68,6 +64,11 @@ def contrast_by_name(name: str) -> str:
 def enhanced_by_name(name: str) -> bool:
     """Whether a file name or series description mentions a contrast agent."""
     return re.search(_ENHANCED, re.sub(_PLAIN, "", name.lower())) is not None
+
+
+def phase_by_name(name: str) -> bool:
+    """Whether a file name or series description is that of a phase, real or imaginary image."""
+    return _PHASE.search(without_suffix(name)) is not None
 
 
 def contrast_by_timing(about: Mapping[str, str]) -> str:
@@ -152,7 +153,7 @@ def intensity_notes(
         notes.append(Doubt("contrast", "refuse", text, {"contrast": contrast}))
     elif contrast:
         notes.append(f"Contrast: {contrast}, according to its name or timing.")
-    if phase or PHASE.search(without_suffix(name)):
+    if phase or phase_by_name(name):
         text = "By its name or header this is a phase, real or imaginary image, not magnitude."
         notes.append(Doubt("contrast", "refuse", text, {"contrast": "phase"}))
     if agent or enhanced_by_name(name):

@@ -12,7 +12,7 @@ from typing import Any
 
 from stylegan3d.base import Json, ScanError, StyleGAN3DError
 from stylegan3d.scans.checks import open_image
-from stylegan3d.scans.headers import PHASE
+from stylegan3d.scans.headers import phase_by_name
 from stylegan3d.scans.origin import header_words, origin_of_words, sidecar_record
 from stylegan3d.scans.person import unit_of_age, years_of
 from stylegan3d.storage.about import PROGRAM
@@ -108,7 +108,7 @@ def _reason_to_leave_out(relative: Path) -> str | None:
     skipped = SKIPPED_FOLDERS.intersection(relative.parts[:-1])
     if skipped:
         return f"It is in {skipped.pop()}."
-    if PHASE.search(without_suffix(relative.name)):
+    if phase_by_name(relative.name):
         return "By its name it is a phase, real or imaginary image, not magnitude."
     if NOT_SCANS.search(relative.name):
         return "Its name is that of a label map, a mask or a template."
@@ -177,10 +177,11 @@ def read_participants(folder: Path) -> dict[str, Json]:
         raise StyleGAN3DError(f"{path} has no column participant_id; add it or remove the file.")
     people: dict[str, Json] = {}
     for row in rows:
-        name = (row["participant_id"] or "").strip()
+        name = row["participant_id"] or ""
         known = {k: _value(cell) for k, cell in row.items() if k and k != "participant_id"}
         before = people.setdefault(name, known)
-        if before != known and not row.get("session_id"):
+        held = before.get("split") != known.get("split")
+        if held or (before != known and not row.get("session_id")):
             raise StyleGAN3DError(f"{path} has two different rows of {name}: keep one of them.")
         # Of several sessions only what all of them say.
         people[name] = {k: cell for k, cell in before.items() if known.get(k) == cell}
