@@ -57,12 +57,13 @@ def main() -> None:
     persons = [Person(p["age"], p["sex"]) for p in training]
     reader, guesses = fit_reader(training, persons, networks)
     others = [p for p in people if p["split"] != "train"]
-    errors = np.array([reader.read(p).age - p["age"] for p in others])
-    if len(errors) >= FOLDS:  # volumes of those whom the networks have seen are less noisy
-        reader = replace(reader, half_width=interval_of(errors))
+    unseen = np.array([reader.read(p).age for p in others])
+    if len(others) >= FOLDS:  # volumes of those whom the networks have seen are less noisy
+        half = interval_of(unseen - np.array([p["age"] for p in others]))
+        reader = replace(reader, half_width=half)
     (options.out / READER).write_text(to_json(reader.to_dict()), encoding="utf-8")
     check_reader(training, guesses, "training subjects, cross-validated")
-    check_reader(others, np.array([reader.read(p).age for p in others]), "held-out subjects")
+    check_reader(others, unseen, "held-out subjects")
     pairs = [(reader.read(p), p) for p in others]
     share = np.mean([r.low <= p["age"] <= r.high for r, p in pairs])
     sexes = np.mean([(r.male > 0.5) == (p["sex"] == "M") for r, p in pairs])

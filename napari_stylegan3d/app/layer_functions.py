@@ -25,7 +25,7 @@ from stylegan3d.base import SILENT, Doubt, OutputError, ScanError, doubts_in
 from stylegan3d.projection.settings import Budget, Skull
 from stylegan3d.session.provenance import Kind, Provenance
 from stylegan3d.storage.about import Origin
-from stylegan3d.storage.formats import is_kind, looks_like_dicom, scan_stem
+from stylegan3d.storage.formats import is_kind, looks_like_dicom
 
 if TYPE_CHECKING:
     from napari_stylegan3d.app.explorer import Explorer
@@ -78,9 +78,9 @@ def read_scans(path: str | Sequence[str]) -> list[LayerTuple]:
         if not looks_like_labels(scan.data):
             layers.append(scan_layer(scan))
         elif explorer is not None:
-            explorer.projecting.labels.add(LabelMap.of(scan, scan_stem(p)))
+            explorer.projecting.labels.add(LabelMap.of(scan))
         else:
-            layers.append(LabelMap.of(scan, scan_stem(p)).layer().as_layer_data_tuple())
+            layers.append(LabelMap.of(scan).layer().as_layer_data_tuple())
     return layers or NO_LAYER
 
 

@@ -523,7 +523,7 @@ class SessionController(QObject):
             session.favourites.by_model,
             None if case is None or case.path is None else str(case.path),
             {**to_view(snapshot), **self._view()},
-            films=session.films,
+            frames=session.frames,
         )
 
     def restore(self, kept: Kept) -> None:
@@ -553,7 +553,7 @@ class SessionController(QObject):
         session = self.session
         session.changed.connect(self._on_change)
         session.favourites.changed.connect(self.autosave.soon)
-        session.filmChanged.connect(self.autosave.soon)
+        session.framesChanged.connect(self.autosave.soon)
         session.normsChanged.connect(self.autosave.soon)
         session.modelChanged.connect(self._on_model)
         self.context.comparison.viewChanged.connect(lambda _: self.autosave.soon())
@@ -664,7 +664,7 @@ class SessionController(QObject):
             session.restore(snapshot)
             for problem in problems:
                 self.messages.fail(SessionError(problem), "restoring labels")
-        session.keep_films(state.films)
+        session.keep_frames(state.frames)
         self._show_view(state.view)
         self.edits.go_on()
         self._look(offer=False)  # the previous session is now an earlier one

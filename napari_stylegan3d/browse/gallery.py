@@ -530,7 +530,7 @@ class InterpolationBox(QWidget):
         session.recipeChanged.connect(self._on_recipe)
         session.modelChanged.connect(lambda _: self._take())
         session.favourites.changed.connect(self._show_stops)
-        session.filmChanged.connect(self._take)
+        session.framesChanged.connect(self._take)
 
     def show_stops(self, stops: Iterable[Recipe]) -> None:
         """Show other key frames, whose neighbours can be joined."""

@@ -705,8 +705,7 @@ class CompareController(QObject):
             self.hold(False)
             self.panel.show_pinned("", None)
             self._offer()
-            there = self.comparison.is_picture or self.comparison.bare is not None
-            if there and change.before.comparison not in ("off", "row"):
+            if change.before.comparison not in ("off", "row") and self.comparison.is_comparable:
                 self._show_b()  # which says again what it is alone
             if second is not None and (second.scan is not None or second.problem):
                 self._on_lost((None, second), SessionError(A_LOST.format(name=second.name)))
@@ -753,7 +752,7 @@ class CompareController(QObject):
         self.panel.b.setText("\n".join(filter(None, (self._in_words, why_not))))
         if self._busy or self.held:
             return
-        if self.comparison.is_picture or self.comparison.bare is not None:
+        if self.comparison.is_comparable:
             self._follow()
             return
         self.panel.figures.show_figures(None)

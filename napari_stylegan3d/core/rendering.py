@@ -132,7 +132,7 @@ class Rendering(QObject):
         session.recipeChanged.connect(self._on_recipe)
         session.lookChanged.connect(self._on_look)
         session.caseChanged.connect(self._on_case)
-        session.closing.connect(self._on_closing)
+        session.closing.connect(lambda _: self._kept.clear())  # some may show the patient's scan
         #: The point through which all is sliced that the views show; None if they show more.
         self.sliced_at: Callable[[], tuple[float, float, float] | None] = lambda: None
         self._planes_only = False
@@ -178,11 +178,6 @@ class Rendering(QObject):
         self._last, self._cramped_until = None, 0.0
         self._kept.clear()
         self._on_look()
-
-    def _on_closing(self, key: str) -> None:
-        """Keep no picture with the detail of a patient's scan."""
-        for recipe in [one for one in self._kept if one and self.session.is_of(key, one)]:
-            del self._kept[recipe]
 
     def _on_look(self) -> None:
         """Another picture is shown, which may need another volume of the same recipe."""
@@ -446,6 +441,11 @@ class DisplayController(QObject):
         """The aligned scan of a patient who was not projected: it is compared as it is."""
         unprojected = self.session.recipe is None and self.view == "scan"
         return self.session.placed if unprojected else None
+
+    @property
+    def is_comparable(self) -> bool:
+        """Whether what is shown can be B."""
+        return self.is_picture or self.bare is not None
 
     @property
     def is_current(self) -> bool:

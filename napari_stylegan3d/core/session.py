@@ -164,7 +164,7 @@ class Session(QObject, Workspace):
     personChanged = Signal()
     modelChanged = Signal(object)
     projectedChanged = Signal()
-    filmChanged = Signal()
+    framesChanged = Signal()
     normsChanged = Signal()
     #: Key of a patient who is about to be closed.
     closing = Signal(str)
@@ -173,7 +173,7 @@ class Session(QObject, Workspace):
         QObject.__init__(self, parent)
         Workspace.__init__(self)
         #: Key frames, by what they are of and the model's hash: another's would be other brains.
-        self.films: dict[str, tuple[Recipe, ...]] = {}
+        self.frames: dict[str, tuple[Recipe, ...]] = {}
         #: What z and percentiles are taken from, and their file; None for the bundled norms.
         self.norms: Norms | None = None
         self.norms_file = ""
@@ -220,18 +220,18 @@ class Session(QObject, Workspace):
 
     def key_frames(self, of: str) -> tuple[Recipe, ...]:
         """Those of the "film", or of the "path" between brains, of the current model."""
-        return self.films.get(f"{of} {self._hash}", ())
+        return self.frames.get(f"{of} {self._hash}", ())
 
     def keep_key_frames(self, of: str, recipes: tuple[Recipe, ...]) -> None:
         """Keep these of the current model."""
-        self.keep_films({**self.films, f"{of} {self._hash}": recipes})
+        self.keep_frames({**self.frames, f"{of} {self._hash}": recipes})
 
-    def keep_films(self, films: Mapping[str, Iterable[Recipe]]) -> None:
+    def keep_frames(self, frames: Mapping[str, Iterable[Recipe]]) -> None:
         """Keep these key frames of all models."""
-        found = {model: kept for model, recipes in films.items() if (kept := tuple(recipes))}
-        if found != self.films:
-            self.films = found
-            self.filmChanged.emit()
+        found = {model: kept for model, recipes in frames.items() if (kept := tuple(recipes))}
+        if found != self.frames:
+            self.frames = found
+            self.framesChanged.emit()
 
     def keep_norms(self, file: str, norms: Norms | None) -> None:
         """Compare with these norms of a file from now on."""
@@ -241,8 +241,8 @@ class Session(QObject, Workspace):
     def close_patient(self, key: str) -> None:
         """See `Workspace`; key frames of the patient go, too."""
         self.closing.emit(key)
-        self.keep_films(
-            {of: (r for r in film if not self.is_of(key, r)) for of, film in self.films.items()}
+        self.keep_frames(
+            {of: (r for r in some if not self.is_of(key, r)) for of, some in self.frames.items()}
         )
         super().close_patient(key)
 
@@ -250,7 +250,7 @@ class Session(QObject, Workspace):
         """See `Workspace`."""
         super().replace_source(old, new)
         self.favourites.map(moving(old, new))
-        self.keep_films({of: map(moving(old, new), film) for of, film in self.films.items()})
+        self.keep_frames({of: map(moving(old, new), some) for of, some in self.frames.items()})
 
     def layer_groups(self) -> list[LayerGroup]:
         """The generator's layers as coarse, middle and fine."""

@@ -159,7 +159,7 @@ class FilmPart(QtWidgets.QWidget):
         )
         self.frames.model().rowsMoved.connect(self._keep)
         self.session.favourites.changed.connect(self._show)
-        self.session.filmChanged.connect(self._take)
+        self.session.framesChanged.connect(self._take)
         self.session.modelChanged.connect(lambda _: self._take())
         self.form.changed.connect(self._show)
 

@@ -493,9 +493,7 @@ class LabelsController(QObject):
         self.session.changed.connect(self._on_change)
         self.session.modelChanged.connect(self._on_model)
         self._job.runningChanged.connect(lambda on: box.save.setEnabled(not on))
-        self.session.closing.connect(
-            lambda key: self._job.cancel() if key == self._saving else None
-        )
+        self.session.closing.connect(lambda k: self._job.cancel() if k == self._saving else None)
 
     def task_of(self, key: str) -> str:
         """What is being done for a patient, in words."""
@@ -637,9 +635,10 @@ class LabelsController(QObject):
             return None
         base, labels = now.base.labels, now.steps[-1]
         if key == self.session.key:
-            # The user may have removed the layer from napari's list.
-            resized = now.fitted.labels if self.box.resize_row.value() else labels
-            labels = resized if self.drawing.labels is None else self.drawing.labels
+            if (drawn := self.drawing.labels) is not None:
+                labels = drawn
+            elif self.box.resize_row.value():  # the layer was removed from napari's list
+                labels = now.fitted.labels
         return None if base is None or np.array_equal(labels, base) else labels
 
     def _put_edited_by(self, key: str) -> None:

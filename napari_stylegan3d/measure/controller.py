@@ -263,9 +263,7 @@ class VisitsController(QObject):
         for job in (self.reading, self.job, self.saving):
             job.runningChanged.connect(lambda _running: self._enable())
         self.session.caseChanged.connect(self._on_case)
-        self.session.closing.connect(
-            lambda key: self.saving.cancel() if key == self._saving else None
-        )
+        self.session.closing.connect(lambda k: self.saving.cancel() if k == self._saving else None)
         for changed in (
             dialog.order.currentIndexChanged,
             dialog.years.valueChanged,

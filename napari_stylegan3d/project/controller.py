@@ -55,7 +55,7 @@ def open_scan(report: Progress, choice: Choice) -> Case | Several | LabelMap:
     if isinstance(scan, Several):
         return scan
     if looks_like_labels(scan.data):
-        return LabelMap.of(scan, scan_stem(scan.path))
+        return LabelMap.of(scan)
     name = scan_stem(scan.path)
     if choice.volume is not None:
         name = f"{name} (volume {choice.volume})"

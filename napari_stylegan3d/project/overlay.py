@@ -76,9 +76,10 @@ class LabelMap:
     read: ScanData
 
     @classmethod
-    def of(cls, scan: ScanData, name: str) -> LabelMap:
-        """A label map that was read as a scan."""
+    def of(cls, scan: ScanData, name: str = "") -> LabelMap:
+        """A label map that was read as a scan, by default named after its file."""
         kind = np.uint8 if scan.data.max() <= np.iinfo(np.uint8).max else np.int32
+        name = name or scan_stem(scan.path)
         return cls(name, scan.data.astype(kind), scan.affine, scan.without_voxels())
 
     def beside(self, scan: ScanData) -> LabelMap:
@@ -320,7 +321,7 @@ def _read_map(asked: tuple[str, Path]) -> LabelMap:
     """In a thread."""
     from stylegan3d.scans import read_scan
 
-    return LabelMap.of(read_scan(asked[1]), scan_stem(asked[1]))
+    return LabelMap.of(read_scan(asked[1]))
 
 
 def _all_placed(request: tuple[Any, list[LabelMap], np.ndarray | None]) -> list[DisplayArray]:

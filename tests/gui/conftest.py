@@ -168,7 +168,7 @@ class Window:
     def begin_anew(self) -> None:
         """Brain number 0 of the model that is loaded; nothing was done before."""
         self.session.restore(Snapshot({}))
-        self.session.keep_films({})
+        self.session.keep_frames({})
 
     def open_scan(self, path: Path) -> None:
         """Open the scan that `scan_file` made, and wait until it is shown."""

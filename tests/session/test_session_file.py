@@ -65,7 +65,7 @@ def state_with(*recipes, **changes):
         "scan": "/scans/sub-01_T1w.nii.gz",
         "view": {"tab": "Mix", "point": [1.0, -2.5, 3.0]},
         "saved": "2026-01-01T10:00:00+00:00",
-        "films": {"a": (Recipe(Source("seed", 8)), Recipe(Source("seed", 9)))},
+        "frames": {"a": (Recipe(Source("seed", 8)), Recipe(Source("seed", 9)))},
     }
     states = recipes or (Recipe(), Recipe(Source("seed", 3), edits=(Edit("PC 1", 0.1 + 0.2),)))
     return SessionState(states, **{**known, **changes})
@@ -106,7 +106,7 @@ def test_a_session_file_holds_its_latents(tmp_path, latent, tiny_generator):
         Recipe(latent),
         Recipe(Source("latent", path=str(twin), sha256=sha256)),
         Recipe(),
-        films={"a": (Recipe(latent), Recipe()), "b": (Recipe(),)},
+        frames={"a": (Recipe(latent), Recipe()), "b": (Recipe(),)},
         view={"tab": "Mix", "norms": "/clinic/jane/ours.csv"},
     )
     file = tmp_path / f"handed-on{SUFFIX}"
@@ -125,9 +125,9 @@ def test_a_session_file_holds_its_latents(tmp_path, latent, tiny_generator):
     assert float(first.mean()) == 1
     assert float(second.mean()) == 0
     assert read.favourites == state.favourites
-    assert float(read.films["a"][0].latent(tiny_generator).mean()) == 1
-    assert read.films["a"][1:] == state.films["a"][1:]
-    assert read.films["b"] == state.films["b"]
+    assert float(read.frames["a"][0].latent(tiny_generator).mean()) == 1
+    assert read.frames["a"][1:] == state.frames["a"][1:]
+    assert read.frames["b"] == state.frames["b"]
     assert read.view == {"tab": "Mix", "norms": str(tmp_path / "ours.csv")}, "beside the file"
 
 

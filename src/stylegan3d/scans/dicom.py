@@ -830,13 +830,15 @@ def _files(path: Path, search: DicomSearch) -> Iterator[Path]:
                 "examination or series."
             )
         files = [Path(folder, name) for name in sorted(names) if not name.startswith(".")]
-        sound = [file for file in files if looks_like_dicom(file)]
+        sound = []
+        for file in filter(looks_like_dicom, files):
+            sound.append(file)
+            yield file
         # Slices of a series differ in numbers; copies and downloads that did not end, in their end.
         named = {file: re.sub(r"[\d.]", "", file.name) for file in files}
         alike = {named[file] + end for file in sound for end in ("", "part", "tmp", "crdownload")}
         for file in set(files).difference(sound):
             search.left[""][_not_dicom(file, named[file] in alike)] += 1
-        yield from sound
 
 
 def _not_dicom(file: Path, is_named_so: bool) -> str:

@@ -62,7 +62,7 @@ def read_tissues(folder: Path, *, needed: bool = False) -> dict[int, str]:
     path = folder / TABLE
     tissues: dict[int, str] = {}
     for row in rows_of(path):
-        index, tissue = (row.get("index") or "").strip(), (row.get("tissue") or "").strip().lower()
+        index, tissue = row.get("index") or "", (row.get("tissue") or "").lower()
         if not index.isdecimal() or not re.fullmatch(r"[a-z][a-z0-9_]*", tissue):
             raise StyleGAN3DError(
                 f"{path} has a row with index {index!r} and tissue {tissue!r}; give every row a "

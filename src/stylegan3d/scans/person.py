@@ -93,7 +93,7 @@ def person_and_doubts(path: Path) -> tuple[Person, list[Doubt]]:
                     doubts.append(Doubt("person", "ask", text))
                     break
                 unit = unit_of_age(file)
-                if not unit and words["age"].strip().lower() not in UNSAID:
+                if not unit and words["age"].lower() not in UNSAID:
                     text = f"The unit of age in {file.stem}.json is not understood: no age is taken"
                     doubts.append(Doubt("person", "tell", f"{text} from {table}."))
                     words = {**words, "age": ""}

@@ -495,7 +495,7 @@ def read_norms(path: Path) -> Norms:
 def _of_curves(path: Path, table: Sequence[Mapping[str, str]]) -> Norms:
     points: dict[tuple[str, str], list[tuple[float, ...]]] = {}
     for number, row in enumerate(table, 2):
-        measure, sex = (row.get("measure") or "").strip(), sex_of(row.get("sex"))
+        measure, sex = row.get("measure") or "", sex_of(row.get("sex"))
         age, mean, sd = (_cell(row.get(name)) for name in ("age", "mean", "sd"))
         limits = tuple(_cell(row.get(name)) for name in ("low", "median", "high"))
         if mean is not None and sd is not None:
@@ -517,7 +517,7 @@ def _of_curves(path: Path, table: Sequence[Mapping[str, str]]) -> Norms:
                 f"{path} needs at least two ages of {measure} for each sex, each age once."
             )
         tables[measure, sex] = tuple(np.array(sorted(rows)).T)
-    source = (table[0].get("source") or path.name).strip()
+    source = table[0].get("source") or path.name
     licence = (table[0].get("licence") or "licence not stated").strip()
     return PublishedNorms(f"{source} ({licence})", (), np.zeros(0), 0.0, {}, tables=tables)
 

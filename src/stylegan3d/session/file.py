@@ -68,7 +68,7 @@ class SessionState:
         When, as ISO 8601 in UTC.
     closed : bool
         Whether the window was closed as usual. If not, it came to a sudden end.
-    films : mapping of str to tuple of Recipe
+    frames : mapping of str to tuple of Recipe
         Key frames, by what they are of and the sha256 of their model: "film 0123…", "path 0123…".
 
     Raises
@@ -86,7 +86,7 @@ class SessionState:
     view: JsonView = field(default_factory=dict)
     saved: str = ""
     closed: bool = False
-    films: Mapping[str, tuple[Recipe, ...]] = field(default_factory=dict)
+    frames: Mapping[str, tuple[Recipe, ...]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not self.states:
@@ -100,7 +100,7 @@ class SessionState:
             or self.scan is not None
         )
         return (
-            kept or len(self.states) > 1 or any((*self.films.values(), *self.favourites.values()))
+            kept or len(self.states) > 1 or any((*self.frames.values(), *self.favourites.values()))
         )
 
     @property
@@ -124,8 +124,8 @@ class SessionState:
             for model, items in self.favourites.items()
         }
         states = tuple(recipe and recipe.with_paths(change) for recipe in self.states)
-        films = {of: tuple(r.with_paths(change) for r in film) for of, film in self.films.items()}
-        return dataclasses.replace(self, states=states, favourites=favourites, films=films)
+        frames = {of: tuple(r.with_paths(change) for r in some) for of, some in self.frames.items()}
+        return dataclasses.replace(self, states=states, favourites=favourites, frames=frames)
 
 
 def encode(state: SessionState, folder: Path) -> bytes:
@@ -150,14 +150,13 @@ def encode(state: SessionState, folder: Path) -> bytes:
         for model, items in state.favourites.items()
         for item in items
     )
-    film = ",\n".join(
+    frames = ",\n".join(
         f'{{"of": {json.dumps(model)}, "recipe": {_text(recipe, inside)}}}'
-        for model, recipes in state.films.items()
+        for model, recipes in state.frames.items()
         for recipe in recipes
     )
-    text = json.dumps(head, allow_nan=False)[:-1]
-    text = f'{text},\n"film": [{film}],\n"favourites": [{favourites}],\n"states": [{states}]}}\n'
-    return text.encode()
+    lists = f'"frames": [{frames}],\n"favourites": [{favourites}],\n"states": [{states}]'
+    return f"{json.dumps(head, allow_nan=False)[:-1]},\n{lists}}}\n".encode()
 
 
 def _text(recipe: Recipe | None, folder: str) -> str:
@@ -210,15 +209,15 @@ def _state(plain: Json, folder: Path) -> SessionState:
     for item in plain["favourites"]:
         kept = Favourite(recipe(item["recipe"]), item["note"])
         favourites[item["of"]] = (*favourites.get(item["of"], ()), kept)
-    films: dict[str, tuple[Recipe, ...]] = {}
-    for item in plain.get("film", ()):
-        films[item["of"]] = (*films.get(item["of"], ()), recipe(item["recipe"]))
+    frames: dict[str, tuple[Recipe, ...]] = {}
+    for item in plain.get("frames", ()):
+        frames[item["of"]] = (*frames.get(item["of"], ()), recipe(item["recipe"]))
     names = ("model", "model_path", "frame", "scan", "view", "saved")
     return from_plain(
         SessionState,
         {name: plain[name] for name in names}
         | {"states": [one and recipe(one) for one in plain["states"]], "favourites": favourites}
-        | {"films": films, "closed": plain["closed"] is True},
+        | {"frames": frames, "closed": plain["closed"] is True},
     )
 
 

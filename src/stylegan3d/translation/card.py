@@ -110,7 +110,7 @@ def read_regions(folder: Path) -> RegionTable:
     """
     tissues = read_tissues(folder, needed=True)
     rows = read_rows(folder / TABLE)
-    named = {int(row["index"]): (row.get("name") or "").strip() for row in rows}
+    named = {int(row["index"]): row.get("name") or "" for row in rows}
     rows_of_it = [[k, named[k] or f"region_{k}", t] for k, t in tissues.items() if k != 0]
     try:
         return RegionTable.from_list(rows_of_it)

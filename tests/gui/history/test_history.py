@@ -403,7 +403,7 @@ def crashed_session(folder: Path, generator: Any, *numbers: int) -> Path:
         favourites,
         None,
         view,
-        films={f"film {generator.hash}": recipes[1:]},
+        frames={f"film {generator.hash}": recipes[1:]},
     ).stamped()
     kept.write(state)
     (kept.path / OWNER).unlink()
