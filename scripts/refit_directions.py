@@ -2,16 +2,17 @@
 
     stylegan3d prepare BRAINS --out data/brains
     python scripts/refit_directions.py weights/brain-t1-2mm data/brains
-    python scripts/refit_directions.py weights/brain-t1-2mm data/brains --seen
+    python scripts/refit_directions.py weights/brain-t1-2mm data/brains --told
 
-Principal components keep their vectors. With `--seen` the directions stay, and only the range of
-the training subjects along each is written.
+Principal components keep their vectors. With `--told` the directions stay, and what is told of them
+is written anew: the range of the training subjects along each, ageing, and the measured change.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+from dataclasses import replace
 from pathlib import Path
 
 from stylegan3d.dataset.pack import load_pack
@@ -21,7 +22,7 @@ from stylegan3d.directions.attributes import (
     seen_in_people,
     without_failures,
 )
-from stylegan3d.directions.people import encode_people
+from stylegan3d.directions.people import ageing, describe, encode_people
 from stylegan3d.model.card import card_text
 from stylegan3d.model.generator import load
 from stylegan3d.recipe.directions import Directions, join
@@ -57,17 +58,22 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("folder", type=Path)
     parser.add_argument("data", type=Path)
-    parser.add_argument("--seen", action="store_true")
+    parser.add_argument("--told", action="store_true")
     args = parser.parse_args()
     path = args.folder / "card.json"
     card = json.loads(path.read_text())
-    if args.seen:
+    if args.told:
         generator = load(args.folder, device="cpu")
         people = encode_people(generator, load_pack(args.data))
         found = seen_in_people(generator.directions, people)
+        now = ageing(people)
+        told = [one | {"ageing": now} if "ageing" in one else one for one in found.checks]
+        words = {**found.descriptions, **{one["name"]: describe(one) for one in told}}
+        words = {name: words[name] for name in found.names if name in words}
+        found = replace(found, checks=tuple(told), descriptions=words)
     else:
         found = refitted(args.folder, args.data)
-        card["directions"] = list(found.checks)
+    card["directions"] = list(found.checks)
     save_directions(args.folder / FILE, found, overwrite=True)
     card["files"][FILE] = sha256_of(args.folder / FILE)
     path.write_text(json.dumps(card, indent=2, ensure_ascii=False) + "\n")

@@ -120,9 +120,10 @@ def test_an_interrupted_run_goes_on_where_it_stopped(ready, tmp_path, monkeypatc
         prepare(ready, tmp_path / "pack", progress=interrupt)
     with pytest.raises(StyleGAN3DError, match="is not a prepared dataset"):
         load_pack(tmp_path / "pack")
-    worked = count_work(monkeypatch)
-    prepare(ready, tmp_path / "pack")
+    worked, steps = count_work(monkeypatch), []
+    prepare(ready, tmp_path / "pack", progress=lambda *a: steps.append(a[:2]))
     assert worked == ["sub-03_T1w.nii.gz", "sub-04_T1w.nii.gz"]
+    assert steps == [(2, 4), (3, 4), (4, 4)], "what was stored is not told as work"
     assert digest(tmp_path / "pack") == digest(tmp_path / "whole")
 
 

@@ -98,6 +98,9 @@ def test_the_direction_is_how_w_changes_with_the_attribute(generator, people):
     assert told["mae"] < 0.1 * told["baseline"]
     # The spread of other brains; a ridge draws slopes towards zero.
     assert told["per_unit"] == pytest.approx(120, rel=0.15)
+    visits = check(found(generator, people, "size", subjects=np.arange(N) // 4), "Size")
+    assert visits["n_check"] == HELD / 4
+    assert visits["chance"] > 1.5 * told["chance"]  # of fifteen people, not of sixty
 
 
 def test_one_unit_changes_the_attribute_by_what_it_says(generator, people):
@@ -233,6 +236,9 @@ def test_components_are_described_by_what_they_change(generator):
     few = People(w[:18], np.zeros(18, bool), {key: v[:18] for key, v in people.attributes.items()})
     described = describe_components(components, MeasuredBrains(w, measures), few)
     assert described.descriptions["PC 1"] == "larger head (r = 1.00)"
+    nothing = MeasuredBrains(w, {"brain_ml": noise})
+    described = describe_components(components, nothing, few)
+    assert described.descriptions["PC 1"].startswith("nothing that is measured (r = 0.")
 
 
 def test_edits_are_measured_in_volumes(generator, people, monkeypatch):
@@ -246,7 +252,13 @@ def test_edits_are_measured_in_volumes(generator, people, monkeypatch):
         return {m.key: load if m.key == "ventricle_ml" else np.ones(len(w)) for m in MEASURES}
 
     monkeypatch.setattr("stylegan3d.directions.attributes._measured", measured)
-    told = check(check_edits(generator, directions), "Ventricle volume")["edited"]
+    edited = check_edits(generator, directions)
+    assert edited.descriptions == directions.descriptions  # a factor, and what is not measured
+    as_size = dataclasses.replace(directions, checks=(directions.checks[0] | {"scale": "linear"},))
+    edited = check_edits(generator, as_size)
+    told = check(edited, "Ventricle volume")["edited"]
+    shown = (told["change"]["ventricle_ml"] - told["change_back"]["ventricle_ml"]) / 4
+    assert edited.descriptions["Ventricle volume"].startswith(f"+{shown:.3g} ml per sd")
     assert told["right_way"] == 1
     assert told["change"]["ventricle_ml"] > 0 > told["change_back"]["ventricle_ml"]
     assert told["change"]["brain_ml"] == 0

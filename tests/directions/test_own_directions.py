@@ -100,6 +100,15 @@ def test_values_that_are_noise_do_not_predict(tiny_generator, w):
     assert told["r"] < max(told["chance"], 0.2)
 
 
+def test_chance_is_that_of_subjects_not_of_their_scans(tiny_generator, w):
+    """Thirty subjects with four scans each are met by as much as thirty."""
+    four = np.repeat(w[:30], 4, axis=0) + 1e-3 * np.random.RandomState(0).randn(120, w.shape[1])
+    values, named = np.repeat(w[:30, 0], 4), [str(k) for k in np.repeat(np.arange(30), 4)]
+    told = direction_of_values(tiny_generator, four, values, "x", subjects=named).checks[0]
+    assert (told["n_fit"], told["n_check"]) == (120, 30)
+    assert 0.3 < told["chance"] < 0.42
+
+
 def test_values_of_too_few_or_all_alike_are_refused(tiny_generator, w):
     with pytest.raises(RecipeError, match=f"at least {FEWEST_WITH_VALUES}"):
         direction_of_values(tiny_generator, w[:10], np.arange(10.0), "x")

@@ -12,6 +12,7 @@ from tolerances import LAYERS, SUMS
 
 from stylegan3d.evaluation import edits as module
 from stylegan3d.evaluation.edits import AttributeJudge, edits
+from stylegan3d.metrics.comparison import wilson
 from stylegan3d.recipe.directions import Directions
 
 # What w says: the brightness of the left half, of the right half.
@@ -96,6 +97,7 @@ def test_what_was_promised_and_what_came(found: dict[str, Any]) -> None:
     assert right["effect"] == pytest.approx(-SHOWN / PROMISED, abs=SUMS)
     assert (left["effect_people"], right["effect_people"]) == (0.5, 1.0)
     assert (left["right_way"], right["right_way"]) == (1, 0)
+    assert left["right_way_interval"] == pytest.approx(wilson(3, 3))  # brains, not their edits
     assert left["drift"] == {"Right": pytest.approx(0.2, abs=SUMS)}
     assert right["drift"]["Left"] == pytest.approx(0, abs=SUMS)
 

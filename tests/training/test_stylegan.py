@@ -18,7 +18,7 @@ from stylegan3d.base import ModelError, OutputError
 from stylegan3d.dataset.pack import load_pack, write_pack
 from stylegan3d.geometry.space import Space
 from stylegan3d.model.generator import load
-from stylegan3d.networks.config import GeneratorConfig
+from stylegan3d.networks.config import GeneratorConfig, typed
 from stylegan3d.networks.synthesis import MappingNetwork, set_gaussian
 from stylegan3d.recipe.model import seed_latents
 from stylegan3d.training import stylegan as module
@@ -237,7 +237,7 @@ def test_batches_that_would_fail_later_are_refused_at_once(batch):
 def test_settings_survive_json():
     for preset in (stylegan_2mm, stylegan_4mm, tiny):
         settings = preset()
-        assert StyleGANSettings.from_dict(json.loads(json.dumps(asdict(settings)))) == settings
+        assert typed(StyleGANSettings, asdict(settings)) == settings
 
 
 def test_style_mixing_regularisation(pack, tmp_path, monkeypatch):

@@ -230,7 +230,7 @@ def _several_scans(sources: list[ScanSource]) -> list[str]:
     counts = Counter(source.person for source in sources)
     several = [f"{person} ({n})" for person, n in sorted(counts.items()) if n > 1]
     who = "1 subject has" if len(several) == 1 else f"{len(several)} subjects have"
-    used = "all are used, and those of one subject stay in the same split."
+    used = "those that can be used are, and stay in the same split."
     return [f"{who} several scans: {_few(several)}; {used}"] if several else []
 
 
@@ -368,9 +368,11 @@ def prepare(
             parquet_library()
         job = Job(plan.target, skull, bias_correction, min_quality, out / PARTS)
         results, known = {}, len(plan.keys) - len(plan.waiting)
+        stored = sum((job.parts / f"{key}.json").is_file() for key in plan.waiting)
         for (key, path), result in _finished(job, plan.waiting, jobs, scheduler):
             results[key] = result
-            progress(known + len(results), len(plan.keys), path.name)
+            if len(results) >= stored:  # at once, or the rate counts them as work
+                progress(known + len(results), len(plan.keys), path.name)
         return _packed(plan, plan.known | results, folder, out)
 
 

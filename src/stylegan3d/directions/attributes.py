@@ -255,8 +255,9 @@ def describe_components(
             f"{words[key][found[key][0] < 0]} (r = {abs(found[key][0]):.2f})"
             for key in strong[:MOST]
         )
-        if not record[name] and any(r for r, _ in found.values()):
-            record[name] = f"nothing that is measured (all r below {WEAKEST})"
+        if not record[name] and (most := max((abs(r) for r, _ in found.values()), default=0)):
+            weak = f"all r below {WEAKEST}" if most < WEAKEST else f"r = {most:.2f} may be chance"
+            record[name] = f"nothing that is measured ({weak})"
     return dataclasses.replace(components, descriptions={k: v for k, v in record.items() if v})
 
 
@@ -301,7 +302,8 @@ def check_edits(generator: Generator, directions: Directions) -> Directions:
     Random brains are edited by plus and minus `STRENGTH` units along each direction that has a
     check, and measured before and after. The check gains "edited": "strength", "brains", "change"
     and "change_back" (median change of every volume, ml, by its key) and, where the attribute
-    itself is measured, "right_way": the share of brains in which it grew with `STRENGTH`.
+    itself is measured, "right_way": the share of brains in which it grew with `STRENGTH`;
+    descriptions tell its measured change.
     """
     start = random_latents.random_w(generator, EDITED_BRAINS, _SEED + 1)
     before = _measured(generator, start)
@@ -320,7 +322,8 @@ def check_edits(generator: Generator, directions: Directions) -> Directions:
         if told["attribute"] in forth:
             edited["right_way"] = round(float((forth[told["attribute"]] > 0).mean()), 3)
         checks.append({**told, "edited": edited})
-    return dataclasses.replace(directions, checks=tuple(checks))
+    described = {**directions.descriptions, **{told["name"]: describe(told) for told in checks}}
+    return dataclasses.replace(directions, checks=tuple(checks), descriptions=described)
 
 
 def without_failures(directions: Directions) -> Directions:
@@ -434,6 +437,7 @@ def attribute_directions(
     hold_fixed: Sequence[str] = (),
     groups: Sequence[Any] | None = None,
     contour: np.ndarray | None = None,
+    subjects: Sequence[Any] | None = None,
 ) -> Directions:
     """One direction for each attribute, fitted to subjects and checked on others.
 
@@ -455,6 +459,8 @@ def attribute_directions(
     contour : ndarray, shape (m, w_dim), optional
         Movement of points on the outer contour as `contour_rows` gives it, to be held fixed by the
         directions of all attributes but those of `MOVING`.
+    subjects : sequence, optional
+        Whose scan each is, for what chance reaches; each another's by default.
 
     Returns
     -------
@@ -511,7 +517,7 @@ def attribute_directions(
         reach = _spread(scores[key], [scores[other] for other in others])
         length = reach / float(betas[key] @ steps[key]) * float(np.linalg.norm(steps[key]))
         std.append(length)
-        told = check(key, inner @ betas[key], targets[key], attributes[key], held_out)
+        told = check(key, inner @ betas[key], targets[key], attributes[key], held_out, subjects)
         told |= {"held_fixed": [name_of(other) for other in others]}
         told |= {"per_unit": round(float(np.exp(reach)) if key in LOGARITHMIC else reach, 4)}
         rows = shape[key]
@@ -681,6 +687,7 @@ def fit_people(
         [key for key in fixed if key != CONTOUR],
         people.groups,
         rows,
+        people.subjects,
     )
     fitted = as_in_people(generator, fitted)
     if AGE not in wanted:

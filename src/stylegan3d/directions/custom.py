@@ -237,6 +237,7 @@ def direction_of_values(
         truth - truth.mean(),
         value,
         np.ones(len(w), dtype=bool),
+        subject,
     )
     told |= {"name": name, "unit": unit, "folds": FOLDS, "n_fit": len(w)}
     return dataclasses.replace(

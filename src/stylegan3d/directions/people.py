@@ -62,12 +62,15 @@ class People:
         float64 `(n,)` by attribute; NaN where unknown.
     groups : tuple
         Scanner or study of each, None where unknown.
+    subjects : tuple
+        Whose scan each is; each another's by default.
     """
 
     w: np.ndarray
     held_out: np.ndarray
     attributes: dict[str, np.ndarray]
     groups: tuple[Any, ...] | None = None
+    subjects: tuple[Any, ...] | None = None
 
 
 def encode_people(generator: Generator, pack: Pack, wanted: Sequence[str] = ()) -> People:
@@ -105,7 +108,8 @@ def encode_people(generator: Generator, pack: Pack, wanted: Sequence[str] = ()) 
         if key not in values:
             values[key] = as_numbers(key, pack.column(key))
     held_out = np.array([row["split"] == "validation" for row in pack.table])
-    return People(np.stack(rows), held_out, values, tuple(pack.column("source")))
+    whose = tuple(str(row.get("person", row["name"])) for row in pack.table)
+    return People(np.stack(rows), held_out, values, tuple(pack.column("source")), whose)
 
 
 def encoded(generator: Generator, intensity: np.ndarray) -> np.ndarray:
@@ -195,7 +199,12 @@ def scaled(key: str, values: np.ndarray) -> np.ndarray:
 
 
 def check(
-    key: str, guess: np.ndarray, truth: np.ndarray, values: np.ndarray, held_out: np.ndarray
+    key: str,
+    guess: np.ndarray,
+    truth: np.ndarray,
+    values: np.ndarray,
+    held_out: np.ndarray,
+    subject: Sequence[Any] | np.ndarray | None = None,
 ) -> Json:
     """Check the prediction of one attribute; plain data.
 
@@ -209,6 +218,8 @@ def check(
     values : ndarray, shape (n,)
         The attribute itself.
     held_out : ndarray, shape (n,), bool
+    subject : sequence, shape (n,), optional
+        Whose scan each is; by default each is another's.
 
     Returns
     -------
@@ -219,12 +230,13 @@ def check(
     fit, held = known & ~held_out, known & held_out
     record: Json = {"name": name_of(key), "attribute": key, "unit": UNITS.get(key, "")}
     record["scale"] = "factor" if key in LOGARITHMIC else "linear"
-    record |= {"n_fit": int(fit.sum()), "n_check": int(held.sum())}
+    of = np.asarray(range(len(truth)) if subject is None else subject)[held]
+    record |= {"n_fit": int(fit.sum()), "n_check": len(np.unique(of))}
     true, said = truth[held], guess[held]
-    if held.sum() < FEWEST_TO_CHECK or np.ptp(true) == 0:
+    if record["n_check"] < FEWEST_TO_CHECK or np.ptp(true) == 0:
         return record
     record["r"] = _rounded(np.corrcoef(true, said)[0, 1])
-    record["chance"] = _rounded(_chance(true, said))
+    record["chance"] = _rounded(_chance(true, said, of))
     if set(np.unique(values[known])) <= {0.0, 1.0}:
         if len(np.unique(values[held])) < 2:
             return record
@@ -251,6 +263,10 @@ def describe(told: JsonView) -> str:
     elif told["scale"] == "factor":
         text = f"+{100 * (per_unit - 1):.0f} % per sd"
     else:
+        edited = told.get("edited", {})
+        if key in edited.get("change", {}):  # a generator shows less than the regression asks for
+            back, forth = edited["change_back"][key], edited["change"][key]
+            per_unit = (forth - back) / (2 * edited["strength"])
         text = f"+{per_unit:.3g} {told['unit']}".rstrip() + " per sd"
     if told["held_fixed"]:
         text += f", {' and '.join(told['held_fixed']).lower()} held fixed"
@@ -262,9 +278,10 @@ def describe(told: JsonView) -> str:
     return f"{text} ({figure} in {told['n_check']} held-out subjects)"
 
 
-def _chance(truth: np.ndarray, guess: np.ndarray, orders: int = 2000) -> float:
-    """|r| that 5 % of random permutations of the subjects reach."""
-    draw = np.random.RandomState(0)
+def _chance(truth: np.ndarray, guess: np.ndarray, of: np.ndarray, orders: int = 2000) -> float:
+    """|r| that 5 % of random permutations of the subjects `of` (means of their scans) reach."""
+    draw, row = np.random.RandomState(0), np.unique(of, return_inverse=True)[1].ravel()
+    truth, guess = (np.bincount(row, x) / np.bincount(row) for x in (truth, guess))
     found = [abs(np.corrcoef(draw.permutation(truth), guess)[0, 1]) for _ in range(orders)]
     return float(np.percentile(found, 95))
 
@@ -457,11 +474,9 @@ class Trajectory:
                 continue
             low, middle, high = expected
             since = "" if start is None else f"; at {before:.0f} years {start[1]:.0f}"
-            # Of tissue sites differ more than the people of one, of whom alone bundled models know.
-            range_ = "" if key == TISSUE else f", {low:.0f} to {high:.0f} in 9 of 10 people"
             notes.append(
-                f"{name} at {after:.0f} years: {middle:.0f} {EXPECTED_UNITS[key]} on average"
-                f"{range_}{since}."
+                f"{name} at {after:.0f} years: {middle:.0f} {EXPECTED_UNITS[key]} on average, "
+                f"{low:.0f} to {high:.0f} in 9 of 10 people{since}."
             )
         if not self.is_known(after):
             text = (

@@ -572,7 +572,7 @@ def _direction(
         np.log(told["per_unit"]) if key in LOGARITHMIC else told["per_unit"]
     )
     effects = (promised @ changes[key]) / (promised @ promised)  # [brains]
-    right = int((np.sign(changes[key]) == np.sign(promised)[:, None]).sum())
+    right = np.sign(changes[key]) == np.sign(promised)[:, None]
     sizes = np.stack([_distances(before, volumes) for volumes in after.values()])
     units = np.array(STRENGTHS)
     drift = {
@@ -588,8 +588,8 @@ def _direction(
         "per_unit": told["per_unit"],
         **estimated("effect", mean, effects),
         "effect_people": judges.shown(key, [key_of(name) for name in told["held_fixed"]]),
-        "right_way": right / sizes.size,
-        "right_way_interval": wilson(right, sizes.size),
+        "right_way": float(right.mean()),
+        "right_way_interval": wilson(round(right.mean() * len(start)), len(start)),
         "drift": drift,
         "size": float(sizes.mean()) / spread,
         "size_interval": interval(mean, sizes.mean(axis=0) / spread),

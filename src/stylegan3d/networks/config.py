@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields, is_dataclass
+from dataclasses import asdict, dataclass, field, is_dataclass
 from difflib import get_close_matches
 from functools import cache
 from typing import Any, Literal, Self, get_args, get_type_hints
@@ -46,7 +46,6 @@ class Config:
         ModelError
             If an entry is not of its kind or out of its range.
         """
-        check_known(cls, data)
         return typed(cls, data)
 
 
@@ -291,22 +290,6 @@ def seen_grid(network: DiscriminatorConfig | EncoderConfig) -> Grid:
     return a, b, c
 
 
-def check_known(cls: type, data: Mapping[str, Any]) -> None:
-    """Refuse settings of a model or run that the dataclass `cls` does not have.
-
-    Raises
-    ------
-    ModelError
-        If there is one.
-    """
-    strangers = sorted(set(data) - {f.name for f in fields(cls)})
-    if strangers:
-        raise ModelError(
-            f"The setting '{strangers[0]}' of the model or run is unknown: it was written by a "
-            "newer version, so update this program to open it."
-        )
-
-
 #: What a setting must be, by the beginning of the kind of pydantic's error.
 EXPECTED = {
     "bool": "true or false",
@@ -363,7 +346,7 @@ def _refused(kind: Any, error: Mapping[str, Any], name: str) -> ModelError:
 def unknown_setting(full: str, name: str, known: object) -> ModelError:
     """There is no setting of this name among the known ones; `full` is its whole name."""
     near = get_close_matches(name, [*known] if isinstance(known, Mapping) else [], 1)
-    hint = f"did you mean {near[0]}?" if near else "docs/howto/train.md says where they are listed."
+    hint = f"did you mean {near[0]}?" if near else "see docs/howto/train.md or update the program."
     return ModelError(f"There is no setting '{full}'; {hint}")
 
 

@@ -11,10 +11,10 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self, TypeVar, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, TypeVar, get_type_hints
 
 from stylegan3d.base import Json, ModelError
 from stylegan3d.networks import config
@@ -78,15 +78,6 @@ class TrainingSettings:
     def memory(self, steps: int) -> float:
         """Decay of the averaged weights after this many steps."""
         raise NotImplementedError
-
-    @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> Self:
-        """Inverse of `asdict`; unknown entries are ignored."""
-        known = {entry.name for entry in fields(cls)}
-        kept: Json = {
-            k: tuple(v) if isinstance(v, list) else v for k, v in data.items() if k in known
-        }
-        return cls(**kept)
 
 
 @dataclass(frozen=True)
@@ -522,12 +513,6 @@ class StyleGANSettings(TrainingSettings):
     def memory(self, steps: int) -> float:
         """Decay of the averaged weights; their half-life is shorter at the start."""
         return 0.5 ** (1 / min(self.average_steps, 0.1 * steps + 1 / self.batch))
-
-    @classmethod
-    def from_dict(cls, data: Any) -> Self:
-        """Inverse of `asdict`; ModelError if a setting is unknown."""
-        config.check_known(cls, data)
-        return config.typed(cls, data)
 
 
 @dataclass(frozen=True)

@@ -27,6 +27,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from stylegan3d.base import SILENT, STOP_SIGNALS, Json, ModelError, Progress
 from stylegan3d.devices import eager
+from stylegan3d.networks.config import typed
 from stylegan3d.storage.files import atomic_file, atomic_write_text, only_run, output_errors, reason
 from stylegan3d.training.options import RunSettings, TrainingSettings
 from stylegan3d.training.team import Team
@@ -301,7 +302,7 @@ class TrainingTask(ABC, Generic[N, D]):
     def from_dict(cls, data: dict[str, Any]) -> Self:
         """Inverse of `to_dict`."""
         classes = get_type_hints(cls)
-        parts = {"settings": classes["settings"].from_dict(data["config"])}
+        parts = {"settings": typed(classes["settings"], data["config"])}
         if "shape" in classes:
             parts["shape"] = classes["shape"].from_dict(data["shape"])
         return cls(**parts, **{name: data[name] for name in cls.kept if name in data})
