@@ -188,15 +188,22 @@ def test_a_lock_without_locks_goes_by_the_process_it_names(tmp_path, monkeypatch
         raise locks.NoLocks
 
     monkeypatch.setattr(locks, "try_lock", none)
-    (tmp_path / LOCK).write_text("process 999999999 on nowhere, since 2026-01-01 10:00")
+    host, _, began, rest = locks.mine().split("-")
+    gone = "-".join(["0" * 6, "999999999", began, rest])
+    (tmp_path / LOCK).write_text(f"{gone} process 999999999 on nowhere, since 2026-01-01 10:00")
     with pytest.raises(OutputError, match="process 999999999 on nowhere"), only_run(tmp_path):
         pass
-    here = locks.socket.gethostname()
-    (tmp_path / LOCK).write_text(f"process 999999999 on {here}, since 2026-01-01 10:00")
+    gone = "-".join([host, "999999999", began, rest])
+    (tmp_path / LOCK).write_text(f"{gone} process 999999999 on here, since 2026-01-01 10:00")
     with only_run(tmp_path):
         assert str(locks.os.getpid()) in (tmp_path / LOCK).read_text()
     parent = locks.os.getppid()
-    (tmp_path / LOCK).write_text(f"process {parent} on {here}, since 2026-01-01 10:00")
+    again = "-".join([host, f"{parent}", began, rest])  # its number is used again
+    (tmp_path / LOCK).write_text(f"{again} process {parent} on here, since 2026-01-01 10:00")
+    with only_run(tmp_path):
+        pass
+    known = "-".join([host, f"{parent}", locks.process_began(parent), rest])
+    (tmp_path / LOCK).write_text(f"{known} process {parent} on here, since 2026-01-01 10:00")
     with pytest.raises(OutputError, match=f"process {parent}"), only_run(tmp_path):
         pass
 

@@ -98,7 +98,7 @@ def test_ages_beyond_the_data_are_said_to_be_extrapolated(generator):
     assert len(back) == 2
     assert all("in 9 of 10 people." in line for line in back)
     low, middle, high = trajectory.expected(TISSUE, 70)
-    assert middle - low == pytest.approx(high - middle, abs=0.2)
+    assert middle - low == pytest.approx(high - middle, abs=0.2)  # to one digit each
     assert high - low > 6, "sites differ in tissue more than the people of one"
     assert "; at 60 years" in trajectory.notes(60, 70)[0]
     assert trajectory.expected("ventricle_ml", 70)[1] > trajectory.expected("ventricle_ml", 30)[1]

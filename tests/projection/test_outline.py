@@ -10,12 +10,14 @@ from scipy import ndimage
 from stylegan3d.base import ScanError, StyleGAN3DError, doubts_in
 from stylegan3d.cohort.preparation import Job, prepare_volume
 from stylegan3d.geometry.space import Space, eroded, filled
+from stylegan3d.model.generator import load
 from stylegan3d.outputs.labels import lesions_of_scan, segment_scan
 from stylegan3d.outputs.visits import named_doubts
-from stylegan3d.projection.assessment import looked_over, outline_doubts
+from stylegan3d.projection.assessment import looked_over, outline_doubts, whole_guess
 from stylegan3d.projection.projector import search
 from stylegan3d.projection.scanner import compare_outline, find_dark
 from stylegan3d.projection.settings import Choices
+from stylegan3d.projection.signs import first_guess
 from stylegan3d.scans import read_scan
 from stylegan3d.scans.aligned import AlignedScan, PreparedBrain, on_grid
 from stylegan3d.scans.alignment import load_template
@@ -146,6 +148,38 @@ def test_a_brain_that_was_stripped_too_tightly_is_told(scans, target, shift_mm):
     assert not any("surface" in text for text in [*found[0], *found[2]])
     (told,) = (text for text in found[1] if "surface" in text)
     assert "Cortex may have been removed" in told
+
+
+def test_what_is_missing_is_filled_in_until_its_size_is_seen(scans, target):
+    """The encoder takes a brain without its top for a flatter one, and draws that."""
+    brain = read_scan(scans[0]).data.astype(np.float32)
+    mask, z = brain > 0, np.indices(brain.shape)[2]
+    low = z < np.quantile(z[mask], 0.85)
+    cut_off = (mask & ~low).sum() * target.space.voxel_ml
+    shown, seen = np.where(low, brain, 0), mask & low
+    found = {}
+    for name, guess in (
+        ("first", first_guess(bundled(), shown, target.template)),
+        ("whole", whole_guess(bundled(), shown, seen)),
+    ):
+        found[name] = compare_outline(guess.volume, seen, target.space)
+    assert sum(found["first"].missing.values()) < 0.5 * cut_off
+    # In 27 people 55 to 104 % of what was cut off in seven ways.
+    assert sum(found["whole"].missing.values()) == pytest.approx(cut_off, rel=0.35)
+    assert not found["whole"].surplus
+    same = whole_guess(bundled(), brain, mask), first_guess(bundled(), brain, target.template)
+    np.testing.assert_array_equal(same[0].volume, same[1].volume)
+
+
+def test_an_autoencoder_that_draws_the_cut_does_not_hide_it(scans, target):
+    """Neither where a scan is looked over nor where its projection is judged."""
+    aligned, model = (
+        aligned_as_it_is(scans[1], target),
+        load("vae-t1-2mm"),
+    )
+    assert "brain-missing" in [doubt.kind for doubt in outline_doubts(aligned, model)]
+    done = search(model, aligned, aligned, Choices(budget="draft", steps=1))
+    assert "brain-missing" in [doubt.kind for doubt in done.doubts]
 
 
 def test_what_covers_too_little_of_the_brain_is_not_trained_on(scans, target, tmp_path):

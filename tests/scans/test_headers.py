@@ -49,6 +49,11 @@ def test_a_sound_header_is_not_in_doubt(brain, tmp_path):
     assert said(tmp_path / "head.nii") == set()
 
 
+def test_a_brain_that_reaches_the_edge_of_the_field_of_view_is_told(brain, tmp_path):
+    nib.save(brain.slicer[:, :, :70], tmp_path / "head.nii")
+    assert "field-of-view" in said(tmp_path / "head.nii")
+
+
 # For a wrong size of one axis the brain is looked for, which takes long.
 @pytest.mark.parametrize("draws", [1, pytest.param(2, marks=pytest.mark.soak)])
 @pytest.mark.parametrize("kind", [kind for kind in CHANGES if kind != "size of an axis"])

@@ -33,6 +33,7 @@ from stylegan3d.session.file import (
 )
 from stylegan3d.session.store import (
     OWNER,
+    UNLOCKED,
     Kept,
     SessionFolder,
     kept_sessions,
@@ -282,11 +283,11 @@ def test_a_clock_that_is_set_takes_no_session_away(tmp_path, monkeypatch):
 def test_a_number_of_a_process_that_is_used_again_is_no_owner(tmp_path):
     mine = SessionFolder(tmp_path)
     mine.write(state_with())
-    owner = json.loads((mine.path / OWNER).read_text())
-    mine._let_go()  # as an older version, which held no lock, would have it
-    (mine.path / OWNER).write_text(json.dumps({**owner, "locked": False}))
+    host, pid, began, rest = (mine.path / OWNER).read_text().split("-")
+    mine._let_go()  # as a file system without locks would have it
+    (mine.path / OWNER).write_text("-".join([host, pid, began, rest + UNLOCKED]))
     assert kept_sessions(tmp_path) == []
-    (mine.path / OWNER).write_text(json.dumps({**owner, "locked": False, "began": "0" * 8}))
+    (mine.path / OWNER).write_text("-".join([host, pid, "0" * 8, rest + UNLOCKED]))
     assert len(kept_sessions(tmp_path)) == 1
 
 
@@ -311,8 +312,8 @@ def test_where_there_are_no_locks_the_process_that_is_named_counts(tmp_path, mon
     mine = SessionFolder(tmp_path)
     mine.write(state_with())
     assert kept_sessions(tmp_path) == []
-    owner = json.loads((mine.path / OWNER).read_text())
-    (mine.path / OWNER).write_text(json.dumps({**owner, "pid": 2**22 + 1}))
+    host, _, *rest = (mine.path / OWNER).read_text().split("-")
+    (mine.path / OWNER).write_text("-".join([host, f"{2**22 + 1}", *rest]))
     assert len(kept_sessions(tmp_path)) == 1
 
 
@@ -413,17 +414,15 @@ def test_adding_to_a_long_history_writes_only_what_is_new_anew(tmp_path):
     assert len(calls) == 1
 
 
-def test_a_session_of_another_machine_is_left_to_it_for_a_day(tmp_path):
+def test_a_session_of_another_machine_is_left_to_it_for_a_day(tmp_path, monkeypatch):
     """Home folders may lie on a server: whether its window still runs, nobody here can tell."""
     mine = SessionFolder(tmp_path)
     mine.write(state_with())
-    owner = json.loads((mine.path / OWNER).read_text())
+    _, pid, *rest = (mine.path / OWNER).read_text().split("-")
     mine._let_go()
-    other = owner | {"host": "another", "pid": 2**22 + 1, "locked": False}
-    (mine.path / OWNER).write_text(json.dumps(other))
+    (mine.path / OWNER).write_text("-".join(["0" * 6, pid, *rest]) + UNLOCKED)
     assert kept_sessions(tmp_path) == []
-    long_ago = time.time() - 2 * 86_400
-    os.utime(mine.path / FILE, (long_ago, long_ago))
+    monkeypatch.setattr(files, "age_s", lambda path, **_: 2 * 86_400.0)
     assert [kept.folder for kept in kept_sessions(tmp_path)] == [mine.path]
 
 

@@ -265,8 +265,7 @@ def describe(told: JsonView) -> str:
     else:
         edited = told.get("edited", {})
         if key in edited.get("change", {}):  # a generator shows less than the regression asks for
-            back, forth = edited["change_back"][key], edited["change"][key]
-            per_unit = (forth - back) / (2 * edited["strength"])
+            per_unit = (edited["change"][key] - edited["change_back"][key]) / 2 / edited["strength"]
         text = f"+{per_unit:.3g} {told['unit']}".rstrip() + " per sd"
     if told["held_fixed"]:
         text += f", {' and '.join(told['held_fixed']).lower()} held fixed"
@@ -318,10 +317,10 @@ def regress(key: str, w: np.ndarray, target: np.ndarray, fit: np.ndarray) -> np.
     return beta
 
 
-#: Measures by age: ventricles in ml, and tissue as a share of the brain with its fluid.
+#: Measures by age, their names and units.
 TISSUE = "tissue_percent"
-EXPECTED = {VENTRICLES: "Ventricles", TISSUE: "Grey and white matter"}
-EXPECTED_UNITS = {VENTRICLES: "ml", TISSUE: "% of the brain with its CSF"}
+OF_TISSUE = "Grey and white matter", "% of the brain with its CSF"
+EXPECTED = {VENTRICLES: ("Ventricles", "ml"), TISSUE: OF_TISSUE}
 #: Standard deviations on both sides of the mean that contain nine in ten people.
 NINE_IN_TEN = 1.645
 #: Ages at which it is tabulated, in years.
@@ -468,15 +467,15 @@ class Trajectory:
     def notes(self, before: float, after: float) -> list[Note]:
         """Expected measures at both ages; none, and a doubt, at ages that are not known."""
         notes: list[Note] = []
-        for key, name in EXPECTED.items():
+        for key, (name, unit) in EXPECTED.items():
             expected, start = self.expected(key, after), self.expected(key, before)
             if expected is None:
                 continue
             low, middle, high = expected
             since = "" if start is None else f"; at {before:.0f} years {start[1]:.0f}"
             notes.append(
-                f"{name} at {after:.0f} years: {middle:.0f} {EXPECTED_UNITS[key]} on average, "
-                f"{low:.0f} to {high:.0f} in 9 of 10 people{since}."
+                f"{name} at {after:.0f} years: {middle:.0f} {unit} on average, {low:.0f} to "
+                f"{high:.0f} in 9 of 10 people{since}."
             )
         if not self.is_known(after):
             text = (

@@ -61,11 +61,8 @@ def foreseen_share(x: Tensor, y: Tensor) -> tuple[Tensor, float]:
 
 def within(values: Tensor, groups: Tensor) -> Tensor:
     """Rows [n, m] minus their group's mean, ignoring NaN."""
-    result = torch.full_like(values, torch.nan)
-    for group in groups.unique():
-        mine = groups == group
-        result[mine] = values[mine] - values[mine].nanmean(dim=0)
-    return result
+    same = (groups[:, None] == groups).to(values)
+    return values - same @ values.nan_to_num() / (same @ values.isfinite().to(values))
 
 
 # Of a score's variance, what labels leave open at the least.

@@ -46,7 +46,7 @@ from skimage.measure import block_reduce
 from torch import Tensor
 
 from stylegan3d.base import Doubt, JsonView, ModelError, doubts_in
-from stylegan3d.geometry.space import Space, dilated, to_display
+from stylegan3d.geometry.space import Space, dilated, filled, to_display
 from stylegan3d.measures.attributes import connected_fluid, measure_volume, tissue_masks
 from stylegan3d.measures.lesions import suspect_lesions
 from stylegan3d.measures.regions import Cluster, Finding, clusters, find, region_masks
@@ -73,6 +73,8 @@ SMOOTH_MM, MAPS_MM, LEAST_SPREAD = 1.0, 3.0, 0.03
 THRESHOLD = 2.5
 # The maps are stored at half the resolution.
 STEP = 2
+# Times that missing brain is filled in at most, and the growth from which it is done again.
+FILLINGS, GROWTH = 12, 1.01
 # Voxels are grouped by how large their usual error is; each group has its own scale in a scan.
 GROUPS = 3
 
@@ -124,9 +126,29 @@ def expected_brain(generator: Generator, guess: Guess) -> np.ndarray:
     return to_display(network(w[None], "none", -1, torch.float32))[0]
 
 
+def whole_guess(generator: Generator, volume: np.ndarray, mask: np.ndarray) -> Guess:
+    """The model's initial estimate of a brain (X, Y, Z), of which a part may be missing.
+
+    The encoder takes a brain that was cut for a smaller one. So what is missing is filled in with
+    the estimate until no more of it is found: expectation maximisation with missing values (Roweis
+    1998, "EM algorithms for PCA and SPCA", section 4).
+    """
+    guess = first_guess(generator, volume, generator.template)
+    inside, before = scanner.closed(mask), 0.0
+    for _ in range(FILLINGS):
+        brain = filled(guess.volume > scanner.BRAIN)
+        missing = scanner.beyond(brain, inside, generator.space)
+        if not GROWTH * before < missing.sum() <= inside.sum():  # no more, or most of it
+            break
+        before = missing.sum()
+        there = np.where(dilated(missing, 2) & brain & ~inside, guess.volume, volume)
+        guess = first_guess(generator, there, generator.template)
+    return guess
+
+
 def see(generator: Generator, volume: np.ndarray, mask: np.ndarray) -> Seen:
     """Compare a scan (X, Y, Z) with the brain that the model expects."""
-    guess = first_guess(generator, volume, generator.template)
+    guess = whole_guess(generator, volume, mask)
     expected = expected_brain(generator, guess)
     size = generator.voxel_size
     matched = scanner.match_scanner(volume, expected, mask, size)
@@ -711,13 +733,18 @@ def _bundled() -> Generator:
     return load(device="cpu")
 
 
+def _draughtsman(generator: Generator | None) -> Generator:
+    """Whose estimate tells what is missing: an autoencoder draws a cut as it sees it."""
+    return _bundled() if generator is None or generator.num_layers == 1 else generator
+
+
 def outline_doubts(brain: AlignedScan | OnGrid, generator: Generator | None = None) -> list[Doubt]:
     """What a scan does not show of the brain that a model expects, or shows beside it.
 
-    By default the bundled model; nothing by one that is not calibrated, of a scan that is refused
-    already, or of one aligned to a mean brain that lies elsewhere.
+    By default the bundled model, as for autoencoders; nothing by one that is not calibrated, of a
+    scan that is refused already, or of one aligned to a mean brain that lies elsewhere.
     """
-    generator, volume, mask = generator or _bundled(), brain.volume, brain.brain_mask
+    generator, volume, mask = _draughtsman(generator), brain.volume, brain.brain_mask
     if "trust" not in generator.card or withheld(doubts_in(brain.notes)):
         return []
     if not brain.space.same_as(generator.space):
@@ -734,7 +761,7 @@ def outline_doubts(brain: AlignedScan | OnGrid, generator: Generator | None = No
         return [refused]
     placed = brain if isinstance(brain, AlignedScan) else brain.aligned
     there = placed if volume is brain.volume else None
-    return _gaps(seen, volume, mask, generator.space, there).doubts("ask")
+    return _gaps(seen, volume, mask, generator, there).doubts("ask")
 
 
 def missing_brain(volume: np.ndarray, mask: np.ndarray) -> list[Doubt]:
@@ -745,7 +772,7 @@ def missing_brain(volume: np.ndarray, mask: np.ndarray) -> list[Doubt]:
     generator = _bundled()
     if correlation(volume, generator.template) < LEAST_LIKENESS:
         return []
-    whole = first_guess(generator, volume, generator.template).volume
+    whole = whole_guess(generator, volume, mask).volume
     outline = scanner.compare_outline(whole, mask, generator.space)
     return scanner.OutlineGaps(outline.missing).doubts("ask")
 
@@ -756,13 +783,15 @@ def looked_over(aligned: AlignedScan, generator: Generator | None = None) -> Ali
 
 
 def _gaps(
-    seen: Seen, volume: np.ndarray, mask: np.ndarray, space: Space, placed: AlignedScan | None
+    seen: Seen, volume: np.ndarray, mask: np.ndarray, own: Generator, placed: AlignedScan | None
 ) -> scanner.OutlineGaps:
-    ventricles = seen.matched.core & ~seen.judged
+    ventricles, space, generator = seen.matched.core & ~seen.judged, own.space, _draughtsman(own)
+    is_other = generator is not own and space.same_as(generator.space)
+    guess = whole_guess(generator, volume, mask) if is_other else seen.guess
     dark = scanner.find_dark(volume, seen.expected, mask, ventricles, seen.fluid, space)
     # What is masked on request is there.
     brain, whole = (volume, mask) if placed is None else (placed.undiluted, placed.brain_mask)
-    outline = scanner.compare_outline(seen.guess.volume, whole, space)
+    outline = scanner.compare_outline(guess.volume, whole, space)
     return replace(outline, dark=dark, fluid=scanner.fluid_left(brain, whole, space))
 
 
@@ -822,8 +851,7 @@ def judge_scan(
     if refused is not None:
         judged["quantities"] = {}
     else:
-        space = generator.space
-        outline = _gaps(seen, volume, mask, space, placed)
+        outline = _gaps(seen, volume, mask, generator, placed)
         # Of a scan that was masked or cut on request, a part is missing as it should.
         doubts = outline.doubts("ask" if is_complete else "tell")
         told = {doubt.kind for doubt in of_scan}
@@ -831,7 +859,7 @@ def judge_scan(
         if is_complete:
             z = residual_z(seen, usual)
             at_cut = _at_cut(placed)
-            found = _findings(seen, usual, z, volume, mask, space, known, at_cut)
+            found = _findings(seen, usual, z, volume, mask, generator.space, known, at_cut)
             judged["findings"] = found if found or at_cut is None else None
             if found and found[0]["unusual"] >= LARGE:  # the tissue network knows no cavities
                 size, place = found[0]["ml"], found[0]["place"]

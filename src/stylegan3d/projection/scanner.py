@@ -125,7 +125,7 @@ class OutlineGaps:
                 "brain-missing",
                 "or more of brain is missing ({})",
                 ": it lies outside the field of view, or was removed with the skull or the face. "
-                "Volumes are too small by at least this much, often by several times as much.",
+                "Volumes are too small by at least this much, often by two or three times as much.",
             ),
             (
                 self.dark,
@@ -172,17 +172,17 @@ def compare_outline(expected: np.ndarray, mask: np.ndarray, space: Space) -> Out
         The brain in the scan.
     """
     brain = filled(expected > BRAIN)
-    inside = _closed(mask)
+    inside = closed(mask)
     regions = region_masks(brain | inside, space)
+    missing, surplus = beyond(brain, inside, space), beyond(inside, brain, space)
+    return OutlineGaps(_by_region(missing, regions, space), _by_region(surplus, regions, space))
 
-    def lying(whole: np.ndarray, other: np.ndarray) -> dict[str, float]:
-        """Parts of one that are not in the other, deeper than outlines differ."""
-        steps = max(1, round(OUTLINE_MM / max(space.voxel_size)))
-        deep = eroded(whole, steps) & ~other
-        found = dilated(_large(deep, space), steps) & whole & ~other
-        return _by_region(found, regions, space)
 
-    return OutlineGaps(lying(brain, inside), lying(inside, brain))
+def beyond(whole: np.ndarray, other: np.ndarray, space: Space) -> np.ndarray:
+    """Parts of a brain (X, Y, Z), bool, that are not in the other, deeper than outlines differ."""
+    steps = max(1, round(OUTLINE_MM / max(space.voxel_size)))
+    deep = eroded(whole, steps) & ~other
+    return dilated(_large(deep, space), steps) & whole & ~other
 
 
 def fluid_left(brain: np.ndarray, mask: np.ndarray, space: Space) -> float | None:
@@ -261,7 +261,7 @@ def _by_region(
     return dict(sorted(named.items(), key=lambda item: -item[1]))
 
 
-def _closed(mask: np.ndarray) -> np.ndarray:
+def closed(mask: np.ndarray) -> np.ndarray:
     """A mask (X, Y, Z) without narrow gaps."""
     return eroded(dilated(np.pad(mask, 4), 2), 2)[4:-4, 4:-4, 4:-4]
 

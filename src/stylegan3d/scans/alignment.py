@@ -31,7 +31,7 @@ from scipy.spatial.transform import Rotation
 from stylegan3d.base import Doubt, Note, ScanError, doubts_in
 from stylegan3d.geometry.space import Space, dilated
 from stylegan3d.scans import checks
-from stylegan3d.scans.extraction import extract_brain, extracted_mask, object_mask
+from stylegan3d.scans.extraction import edge_notes, extract_brain, extracted_mask, object_mask
 from stylegan3d.scans.intensity import check_sign
 from stylegan3d.scans.label_maps import looks_like_labels
 from stylegan3d.scans.resampling import isotropic_space, resample
@@ -285,7 +285,8 @@ def _pose_doubts(fit: Similarity, lengths: np.ndarray, quality: float, moved: bo
     if odd:
         text = (
             f"By its header the brain is {size:.2f} times as long{where} as the mean brain, which "
-            "is unusual for an adult; the voxel size may be wrong, and volumes with it."
+            "is unusual for an adult; its voxel size may be wrong, or a part of it missing, and "
+            "volumes with it."
         )
         doubts.append(Doubt("head-size", "ask", text, {"scale": size}))
     return doubts
@@ -332,7 +333,7 @@ def _search(
 
 
 def header_doubts(scan: ScanData, target: Target) -> list[Doubt]:
-    """What a coarse look at the image makes of its header; `Scan.align` finds the same.
+    """What a coarse look at the image makes of its header, and of the field of view.
 
     Parameters
     ----------
@@ -354,7 +355,8 @@ def header_doubts(scan: ScanData, target: Target) -> list[Doubt]:
             return doubts_in(_coarse_pose(coarse, object_mask(thin), target, TRUSTED))
     try:
         mask = extract_brain(thin, space) if mask is None else mask
-        return doubts_in(_coarse_pose(coarse, mask, target, RESEMBLES))
+        found = [*edge_notes(mask, space), *_coarse_pose(coarse, mask, target, RESEMBLES)]
+        return [one for one in doubts_in(found) if one.kind != "cut"]  # too coarse to see that
     except ScanError as error:
         return [Doubt("brain", "ask", str(error))]
 

@@ -7,22 +7,22 @@ folder: it names patients.
 """
 
 import dataclasses
-import json
 import os
+import re
 import secrets
 import shutil
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 from stylegan3d.base import SessionError, StyleGAN3DError
 from stylegan3d.session.file import FILE, SessionState, encode, read_session
 from stylegan3d.storage import files
-from stylegan3d.storage.encoding import from_json
 
-OWNER, LONGEST_OWNER = "owner.json", 10_000
+#: The file that names the owner, and what follows where its file system has no locks.
+OWNER, UNLOCKED = "owner", " without a lock"
 #: Number of closed sessions that are kept.
 KEPT = 10
 #: A folder without a session that is younger may be another window's that is just beginning.
@@ -113,16 +113,14 @@ class SessionFolder:
         shutil.rmtree(self.path, ignore_errors=True)
 
     def _own(self) -> None:
-        pid, host = os.getpid(), files.host_tag()
-        owner = {"pid": pid, "began": files.process_began(pid), "host": host, "locked": True}
-        owned = self.path / OWNER
+        owned, name = self.path / OWNER, files.mine()
         owned.touch(0o600)
         file = owned.open("w", encoding="utf-8")
         try:
             files.try_lock(file)
         except files.NoLocks:
-            owner["locked"] = False
-        json.dump(owner, file)
+            name += UNLOCKED
+        file.write(name)
         file.flush()
         self._held = file
 
@@ -185,20 +183,13 @@ def _owned(folder: Path) -> bool:
                 locks = True
             except files.NoLocks:
                 locks = False
-            owner = from_json(file.read(LONGEST_OWNER))
-            return not (locks and owner.get("locked")) and _runs(owner, folder)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError):
+            name = re.fullmatch(f"{files.OWNER}(?P<unlocked>{UNLOCKED})?", file.read(1000))
+    except (OSError, ValueError):
         return False
-
-
-def _runs(owner: dict[str, Any], folder: Path) -> bool:
-    """Whether the process that is named as owner of a folder without locks runs."""
-    if owner.get("host", files.host_tag()) != files.host_tag():
-        # Another machine's process cannot be queried: it saves regularly while in use.
-        file = folder / FILE
-        return files.age_s(file if file.exists() else folder) < files.DAY_S
-    began = files.process_began(int(owner["pid"]))
-    return began is not None and owner["began"] == began
+    if name is None or (locks and not name["unlocked"]):
+        return False
+    session = folder / FILE
+    return not files.is_left(session if session.exists() else folder, name)
 
 
 def _new_name() -> str:

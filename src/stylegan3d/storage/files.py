@@ -65,16 +65,17 @@ def make_private(folder: Path) -> None:
 PREFIX = "stylegan3d-"
 #: Age at which files of another machine's process are considered abandoned.
 DAY_S = 86_400.0
-_OWNER = r"(?P<host>[0-9a-f]{6})-(?P<pid>\d+)-(?P<began>[0-9a-f]{8})-[0-9a-f]{8}"
-_FILE = re.compile(rf"\..*\.{_OWNER}\.(part|old)")
-_FOLDER = re.compile(rf"{PREFIX}{_OWNER}")
+#: The name of a process, as `mine` gives it.
+OWNER = r"(?P<host>[0-9a-f]{6})-(?P<pid>\d+)-(?P<began>[0-9a-f]{8})-[0-9a-f]{8}"
+_FILE = re.compile(rf"\..*\.{OWNER}\.(part|old)")
+_FOLDER = re.compile(rf"{PREFIX}{OWNER}")
 _swept: set[tuple[int, Path]] = set()
 
 
 def hidden_name(path: Path, role: str) -> Path:
     """A name next to `path` for its next ("part") or previous ("old") content."""
     start = os.fsencode(path.name)[:100].decode(errors="ignore")  # names may be at their longest
-    return path.with_name(f".{start}.{_mine()}.{role}")
+    return path.with_name(f".{start}.{mine()}.{role}")
 
 
 @contextmanager
@@ -90,7 +91,7 @@ def temporary_folder() -> Iterator[Path]:
 def new_temporary_folder() -> Path:
     """A folder that the caller removes; after a crash `sweep_temporary` does."""
     sweep_temporary()
-    folder = Path(tempfile.gettempdir()) / f"{PREFIX}{_mine()}"
+    folder = Path(tempfile.gettempdir()) / f"{PREFIX}{mine()}"
     folder.mkdir(mode=0o700)  # refused if it is there: it may be another user's
     make_private(folder)
     return folder
@@ -119,7 +120,7 @@ def _remove_left(folder: Path, pattern: re.Pattern[str]) -> int:
     with suppress(OSError), os.scandir(folder) as entries:
         for entry in entries:
             match = pattern.fullmatch(entry.name)
-            if match is None or not _is_left(entry, match):
+            if match is None or not is_left(Path(entry.path), match):
                 continue
             with suppress(OSError):
                 if entry.is_dir(follow_symlinks=False):
@@ -130,10 +131,13 @@ def _remove_left(folder: Path, pattern: re.Pattern[str]) -> int:
     return count
 
 
-def _is_left(entry: os.DirEntry[str], owner: re.Match[str]) -> bool:
-    """Whether no process uses it any more."""
+def is_left(path: Path, owner: re.Match[str]) -> bool:
+    """Whether the process that owns a file or folder (`OWNER`) is gone.
+
+    That of another machine cannot be queried; it writes regularly while at work.
+    """
     if owner["host"] != host_tag():
-        return age_s(Path(entry.path), named=True) > DAY_S
+        return age_s(path, named=True) > DAY_S
     return process_began(int(owner["pid"])) != owner["began"]
 
 
@@ -179,7 +183,8 @@ def process_began(pid: int) -> str | None:
     return hashlib.sha256(began.encode()).hexdigest()[:8]
 
 
-def _mine() -> str:
+def mine() -> str:
+    """A name of this process, another one each time."""
     pid = os.getpid()
     return f"{host_tag()}-{pid}-{process_began(pid)}-{secrets.token_hex(4)}"
 
@@ -638,7 +643,6 @@ _FAR = 2**30
 _UNSUPPORTED = {
     getattr(errno, name) for name in ("ENOLCK", "ENOSYS", "EOPNOTSUPP", "ENOTSUP", "EINVAL")
 }
-_HOLDER = re.compile(r"process (\d+) on (\S+), since \d{4}-\d\d-\d\d \d\d:\d\d")
 
 
 class NoLocks(Exception):
@@ -701,13 +705,15 @@ def _open_locked(folder: Path, path: Path) -> IO[str]:
 
 def _take(folder: Path, file: IO[str]) -> None:
     file.seek(0)
-    holder = file.read().strip()
+    name, _, holder = file.read().strip().partition(" ")
     advice = "wait until it has ended, or choose another output folder"
     try:
         free = try_lock(file)
     except NoLocks:
-        free = not _runs(holder)
+        owner = re.fullmatch(OWNER, name)
+        local = owner is not None and owner["host"] == host_tag()
         # Of another machine's process nobody here can tell.
+        free = owner is None or (local and (name[:-9] == mine()[:-9] or is_left(folder, owner)))
         advice += f"; if that run crashed, delete {file.name}"
     if not free:
         raise OutputError(
@@ -715,20 +721,8 @@ def _take(folder: Path, file: IO[str]) -> None:
         )
     file.truncate(0)
     started = time.strftime("%Y-%m-%d %H:%M")
-    file.write(f"process {os.getpid()} on {socket.gethostname()}, since {started}")
+    file.write(f"{mine()} process {os.getpid()} on {socket.gethostname()}, since {started}")
     file.flush()
-
-
-def _runs(holder: str) -> bool:
-    """Whether the process that a lock names may still be at work."""
-    match = _HOLDER.fullmatch(holder)
-    if match is None:
-        return False
-    if match[2] != socket.gethostname():
-        return True  # cannot be known from here
-    import psutil
-
-    return int(match[1]) != os.getpid() and psutil.pid_exists(int(match[1]))
 
 
 def try_lock(file: IO[str]) -> bool:
