@@ -594,8 +594,9 @@ def test_one_spelling_of_a_name_is_as_good_as_another(tmp_path):
     assert scan.space.shape[2] == 20
 
 
-def test_an_archive_in_a_folder_is_named(tmp_path):
-    (tmp_path / "series.zip").write_bytes(b"PK\x03\x04")
+@pytest.mark.parametrize("name", ["more.zip", "slice.dcm.gz"])
+def test_an_archive_in_a_folder_is_named(tmp_path, name):
+    (tmp_path / name).write_bytes(b"PK\x03\x04")
     with pytest.raises(ScanError, match="left out: 1 still packed in an archive"):
         read_scan(tmp_path)
 

@@ -49,6 +49,16 @@ def test_a_sound_header_is_not_in_doubt(brain, tmp_path):
     assert said(tmp_path / "head.nii") == set()
 
 
+@pytest.mark.parametrize(
+    "content",
+    ["version https://git-lfs.github.com/spec/v1\n", "/annex/objects/MD5E-s9--a.nii.gz\n"],
+)
+def test_what_stands_for_a_file_that_was_not_fetched_is_told(content, tmp_path):
+    (tmp_path / "head.nii.gz").write_text(content)
+    with pytest.raises(ScanError, match=r"head\.nii\.gz only says where its content is kept"):
+        read_scan(tmp_path / "head.nii.gz")
+
+
 def test_a_brain_that_reaches_the_edge_of_the_field_of_view_is_told(brain, tmp_path):
     nib.save(brain.slicer[:, :, :70], tmp_path / "head.nii")
     assert "field-of-view" in said(tmp_path / "head.nii")

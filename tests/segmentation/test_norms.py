@@ -49,6 +49,15 @@ def norms(people):
     return fit_norms(rows, persons, sites, "600 people")
 
 
+def test_a_head_of_no_adults_size_is_in_doubt(people, norms):
+    """Its voxel size may be wrong in a way that no header contradicts."""
+    rows, persons, _ = people
+    for factor, kinds in ((1.0, []), (2.0, ["head-size"])):
+        measures = {name: factor * value for name, value in rows[0].items()}
+        found = numbers_of(measures, persons[0], norms)
+        assert [doubt.kind for doubt in found.doubts] == kinds
+
+
 def test_z_is_what_is_left_without_age_sex_and_head_size(people, norms):
     rows, persons, z = people
     found = np.array(

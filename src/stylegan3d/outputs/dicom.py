@@ -64,15 +64,8 @@ NEEDED = (
     "ImageOrientationPatient",
 )
 STUDY = (
-    "StudyInstanceUID",
-    "StudyDate",
-    "StudyTime",
-    "StudyID",
-    "AccessionNumber",
-    "ReferringPhysicianName",
-    "StudyDescription",
-    "PatientAge",
-    "PatientWeight",
+    *("StudyInstanceUID", "StudyDate", "StudyTime", "StudyID", "AccessionNumber"),
+    *("ReferringPhysicianName", "StudyDescription", "PatientAge", "PatientWeight"),
 )
 
 

@@ -59,11 +59,8 @@ class LabelledScan(Shown):
     @property
     def doubts(self) -> list[Doubt]:
         """What is in doubt, and why an age has no percentiles."""
-        return [*doubts_in(self.steps), *self._without_norms]
-
-    @property
-    def _without_norms(self) -> list[Doubt]:
-        return self.numbers.doubts if self.numbers.measures else []
+        of_numbers = self.numbers.doubts if self.numbers.measures else []
+        return [*doubts_in(self.steps), *of_numbers]
 
     @property
     def cells(self) -> Json:
@@ -74,8 +71,8 @@ class LabelledScan(Shown):
     def lines(self) -> list[str]:
         """Whom the numbers compare with, and a line of text for each."""
         hidden = REGION_MEASURES if self.scheme is TISSUES else ()
-        among = [] if self._without_norms else [self.numbers.among]
-        return [*among, *lines_of(self.numbers, hidden)]
+        told, among = [doubt.sentence for doubt in self.doubts], self.numbers.among
+        return [*([] if among in told else [among]), *lines_of(self.numbers, hidden)]
 
     def to_dict(self) -> Json:
         """For JSON."""

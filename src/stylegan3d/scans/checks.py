@@ -38,8 +38,10 @@ SLACK = 16_000_000
 MGH_BYTES = {0: 1, 1: 4, 3: 4, 4: 2}
 
 # How archives are named and begin; tape archives are marked inside.
-ARCHIVE = re.compile(r"\.(zip|7z|rar|tar|tgz|tar\.[a-z0-9]+)$", re.IGNORECASE)
+ARCHIVE = re.compile(r"(?i)\.(zip|7z|rar|t(ar|gz)|bz2|xz|zst|(dcm|ima|img)\.gz|tar\.[a-z0-9]+)$")
 ZIP_MAGIC, TAR_MAGIC, TAR_AT = b"PK\x03\x04", b"ustar", 257
+# What stands for a file that was not fetched, of Git LFS and git-annex.
+POINTER = re.compile(rb"version https://git-lfs|/annex/objects/")
 # Quaternions longer than 1 by less are rounded; nibabel refuses what its own rounding exceeds.
 ROUNDING = 3e-3
 
@@ -58,19 +60,9 @@ nib.Nifti1Header.get_qform_quaternion = _quaternion  # type: ignore[method-assig
 UNITS_MM = {"mm": 1.0, "micron": 1e-3, "meter": 1e3}
 # Exceptions of nibabel, gzip and zlib for invalid files.
 READ_ERRORS = (
-    OSError,
-    EOFError,
-    ValueError,
-    ArithmeticError,
-    TypeError,
-    LookupError,
-    AttributeError,
-    AssertionError,
-    struct.error,
-    zlib.error,
-    nib.filebasedimages.ImageFileError,
-    nib.spatialimages.HeaderDataError,
-    nib.freesurfer.mghformat.MGHError,
+    *(OSError, EOFError, ValueError, ArithmeticError, TypeError, LookupError, AttributeError),
+    *(AssertionError, struct.error, zlib.error, nib.filebasedimages.ImageFileError),
+    *(nib.spatialimages.HeaderDataError, nib.freesurfer.mghformat.MGHError),
 )
 
 
@@ -108,6 +100,11 @@ def check_file(path: Path) -> None:
         raise ScanError(f"{path} cannot be opened ({error.strerror}).") from error
     if not start:
         raise ScanError(f"{path} is empty (0 bytes); copy or export it again.")
+    if POINTER.match(start):
+        raise ScanError(
+            f"{path} only says where its content is kept: fetch that first (`git lfs pull`, "
+            "`git annex get` or `datalad get`)."
+        )
     _check_archive(path, start)
     if not is_kind(path, "scan"):
         raise ScanError(

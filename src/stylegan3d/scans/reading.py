@@ -203,7 +203,7 @@ def _read_dicom(
     if wanted is None and others:
         kinds = ", ".join(f"{count} {kind}" for kind, count in others.items())
         notes.append(f"Ignored {others.total()} other series ({kinds}).")
-    notes.extend(headers.grid_notes(affine, series.shape, f"modality {series.modality}"))
+    notes.extend(headers.grid_notes(affine, series.shape, series.modality))
     notes.extend(series.stack.notes)
     notes.extend(file_notes(series))
     notes += dicom.mixed_doubts(slices)

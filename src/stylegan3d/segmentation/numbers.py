@@ -41,8 +41,8 @@ FILE = "reading.json"
 BUNDLED = "regions-t1-2mm"
 #: Volumes that are read.
 FEATURES = tuple(name for name in classes.ALL_MEASURES if name.endswith("_ml"))
-#: Share of people within the interval.
-WITHIN = 0.9
+#: z of a head from which its size is in doubt, and share of people within the interval.
+ODD_HEAD, WITHIN = 4.0, 0.9
 FOLDS = 10
 #: Fewer people of a site do not calibrate it.
 FEWEST_TO_CALIBRATE = 5
@@ -257,9 +257,14 @@ class Numbers(Shown):
 
     @property
     def doubts(self) -> list[Doubt]:
-        """Why a known person has no scores."""
-        without = self.person.is_known and not self.scores
-        return [Doubt("norms", "tell", self.among)] if without else []
+        """Why a known person has no scores, or a head of no adult's size."""
+        if self.person.is_known and not self.scores:
+            return [Doubt("norms", "tell", self.among)]
+        head = self.scores.get(classes.HEAD)
+        if head is None or abs(head.z) < ODD_HEAD:
+            return []
+        text = f"The head is unusual in size (z {head.z:+.1f}); its voxel size may be wrong."
+        return [Doubt("head-size", "ask", text, {"z": round(head.z, 2)})]
 
     def to_dict(self) -> Json:
         """For JSON: measures, age, sex, and of each score its z, percentile and limits."""
