@@ -210,6 +210,9 @@ def test_age_and_sex_are_read_from_the_files_of_a_scan(tmp_path):
     (tmp_path / "participants.tsv").write_text(table)
     assert person_of_file(scan) == Person(63.5, "F")
     assert person_of_file(anat / "sub-03_T1w.nii.gz") == Person()
+    for age, years in (("045Y", 45), ("P45Y", 45), ("018M", 1.5), ("89+", 89)):
+        (tmp_path / "participants.tsv").write_text(table.replace("63.5", age))
+        assert person_of_file(scan) == Person(years, "F")
     (anat / "sub-01_T1w.json").write_text('{"PatientAge": "064Y", "PatientSex": "F"}')
     assert person_of_file(scan) == Person(64, "F")
     assert person_of_dicom("030M", "", "", "M") == Person(2.5, "M")

@@ -168,8 +168,7 @@ def person_of_dicom(age: str, birth: str, study: str, sex: str) -> Person:
     sex : str
         Patient's Sex.
     """
-    told = re.fullmatch(r"\s*([\d.,]+)\s*([DWMY]?)\s*", age)
-    known = years_of(told[1], told[2].lower() or "y") if told else None
+    known = years_of(age)
     born, seen = (re.fullmatch(r"\s*(\d{4})(\d{2})(\d{2})\s*", text) for text in (birth, study))
     if known is None and born and seen and born[0].strip() != NOBODY_BORN:
         with suppress(ValueError):  # 19701350
@@ -221,7 +220,9 @@ def _rows_by_name(
 
 
 def years_of(text: str, unit: str = "y") -> float | None:
-    """An age in years, "89+" as 89; None where it is none, 0, or of an unknown unit."""
+    """An age in years, "89+" as 89, "018M" as 1.5; None where it is none, 0, or of unknown unit."""
+    if own := re.fullmatch(r"\s*P?([\d.,]+)\s*([DWMY])\s*", text):
+        text, unit = own[1], own[2].lower()
     age = finite_number(cell_number(text.strip().removesuffix("+")))
     years = 0.0 if age is None or not unit else age / PER_YEAR[unit]
     return round(years, 2) if 0 < years <= OLDEST else None
