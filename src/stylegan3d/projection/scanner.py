@@ -105,8 +105,8 @@ class OutlineGaps:
     ----------
     missing, surplus, dark : dict of str to float
         Millilitres of brain that are not there, of other tissue that was left, and of brain without
-        signal, by region, largest first. They are estimates: of a part cut off straight about half
-        is seen.
+        signal, by region, largest first. They are estimates: most of what is cut off a brain in
+        place is seen, a third to a half where the cut has shifted its alignment.
     fluid : float or None
         Share of the brain's surface that is fluid, where that is too little.
     """
