@@ -230,7 +230,7 @@ def _several_scans(sources: list[ScanSource]) -> list[str]:
     counts = Counter(source.person for source in sources)
     several = [f"{person} ({n})" for person, n in sorted(counts.items()) if n > 1]
     who = "1 subject has" if len(several) == 1 else f"{len(several)} subjects have"
-    used = "those that can be used are, and stay in the same split."
+    used = "all usable ones are used, in the same split."
     return [f"{who} several scans: {_few(several)}; {used}"] if several else []
 
 

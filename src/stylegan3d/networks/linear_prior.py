@@ -61,8 +61,9 @@ def foreseen_share(x: Tensor, y: Tensor) -> tuple[Tensor, float]:
 
 def within(values: Tensor, groups: Tensor) -> Tensor:
     """Rows [n, m] minus their group's mean, ignoring NaN."""
-    same = (groups[:, None] == groups).to(values)
-    return values - same @ values.nan_to_num() / (same @ values.isfinite().to(values))
+    which = groups.unique(return_inverse=True)[1]
+    of = torch.nn.functional.one_hot(which).to(values)  # [n, groups]
+    return values - (of.T @ values.nan_to_num() / (of.T @ values.isfinite().to(values)))[which]
 
 
 # Of a score's variance, what labels leave open at the least.

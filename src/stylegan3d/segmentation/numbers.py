@@ -261,7 +261,7 @@ class Numbers(Shown):
         if self.person.is_known and not self.scores:
             return [Doubt("norms", "tell", self.among)]
         head = self.scores.get(classes.HEAD)
-        if head is None or abs(head.z) < ODD_HEAD:
+        if head is None or not abs(head.z) >= ODD_HEAD:
             return []
         text = f"The head is unusual in size (z {head.z:+.1f}); its voxel size may be wrong."
         return [Doubt("head-size", "ask", text, {"z": round(head.z, 2)})]
