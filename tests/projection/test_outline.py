@@ -207,6 +207,7 @@ def test_a_projected_scan_carries_it_into_its_files(scans, target):
     done = search(bundled(), aligned, aligned, Choices(budget="draft", steps=1))
     assert "brain-missing" in [doubt.kind for doubt in doubts_of_scan(done.aligned.describe())]
     assert [doubt.kind for doubt in done.doubts].count("brain-missing") == 1
+    assert sum("is missing" in doubt.sentence for doubt in done.doubts) == 1, "nor by the verdict"
 
 
 def test_an_aligned_scan_carries_it_until_its_pose_changes(scans, target):

@@ -58,7 +58,7 @@ from stylegan3d.render.renderer import Renderer
 from stylegan3d.scans import Scan, read_scan
 from stylegan3d.scans.aligned import AlignedScan
 from stylegan3d.scans.pose import NO_POSE, Pose, parse_pose
-from stylegan3d.scans.verdicts import withheld
+from stylegan3d.scans.verdicts import VERDICTS, withheld
 from stylegan3d.settings.option import check_options
 from stylegan3d.storage.checked import answering
 from stylegan3d.storage.encoding import short_repr
@@ -600,7 +600,13 @@ class ProjectionRun:
     @property
     def doubts(self) -> list[Doubt]:
         """What is in doubt, of the scan, its alignment and its reconstruction."""
-        return [*self.aligned.doubts, *self.result.assessment["doubts"]]
+        every = [*self.aligned.doubts, *self.result.assessment["doubts"]]
+        said = [one.sentence for one in every if one.kind not in VERDICTS]
+
+        def is_begun(told: str) -> bool:  # a verdict may repeat how a doubt begins
+            return any(text != told and text.startswith(told[:-1]) for text in said)
+
+        return [one for one in every if one.kind not in VERDICTS or not is_begun(one.sentence)]
 
 
 def loss_of(words: str | None, mask: Mask | None = None) -> Operator | None:
