@@ -153,10 +153,11 @@ def test_a_hole_in_thick_slices_is_filled_and_they_become_thin(run, brain_model,
     assert operator["Mask"]["File"] == "lesion.nii.gz"
 
 
-def test_a_scan_is_moved_as_told_and_its_steps_are_kept(run, brain_model, tmp_path):
+def test_a_scan_is_moved_as_told_and_its_steps_are_kept(run, brain_model, tmp_path, monkeypatch):
     scan = write_scan(tmp_path / "sub-01_T1w.nii.gz")
     cache = tmp_path / "steps"
-    options = ["--model", brain_model, "--cache", cache]
+    monkeypatch.setenv("STYLEGAN3D_CACHE", str(cache))
+    options = ["--model", brain_model]
     poses = {}
     for name, pose in (("found", []), ("moved", ["--pose", "-6,0,4:0,0,10"])):
         out = tmp_path / name

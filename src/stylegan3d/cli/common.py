@@ -300,6 +300,7 @@ CacheOption = Annotated[
         help="Cache of results computed from scans (brain masks, bias fields, alignments, "
         "features), to speed up later runs. Treat it as patient data.",
         show_default="no cache",
+        envvar="STYLEGAN3D_CACHE",
     ),
 ]
 NetworkOption = Annotated[
